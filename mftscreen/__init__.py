@@ -1,0 +1,52 @@
+"""Screening of materials with multi-task fine-tuned atomistic models.
+
+Public names are imported when they are first used, so that ``import mftscreen`` is
+quick and needs nothing heavier than ASE.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MFTCalculator",
+    "MftscreenError",
+    "OFMDensityDetector",
+    "Predictor",
+    "PropertySpec",
+    "__version__",
+    "load_model",
+    "orbital_field_matrix",
+]
+
+if TYPE_CHECKING:
+    from mftscreen.calculator import MFTCalculator
+    from mftscreen.errors import MftscreenError
+    from mftscreen.model.loading import load_model
+    from mftscreen.ood import OFMDensityDetector, orbital_field_matrix
+    from mftscreen.predictor import Predictor
+    from mftscreen.properties import PropertySpec
+
+_HOME = {
+    "MFTCalculator": "calculator",
+    "MftscreenError": "errors",
+    "OFMDensityDetector": "ood",
+    "Predictor": "predictor",
+    "PropertySpec": "properties",
+    "load_model": "model.loading",
+    "orbital_field_matrix": "ood",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"mftscreen.{_HOME[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,155 @@
+"""Exceptions and warnings of mftscreen.
+
+::
+
+    MftscreenError
+    ├── StructureError (ase InputError)      a structure cannot be evaluated as it is
+    │   ├── UnknownElementError              an element the model was not trained for
+    │   ├── InvalidGeometryError             empty, NaN, overlapping atoms, flat cell
+    │   └── PeriodicityError                 pbc that the model cannot represent
+    ├── ModelError
+    │   ├── ModelFileError (ValueError)      not a model file, truncated, tampered with
+    │   ├── UnknownModelError (LookupError)  no shipped model has this name
+    │   └── UnknownHeadError (LookupError)   the model has no such head
+    ├── UnknownPropertyError (ase PropertyNotImplementedError, LookupError)
+    ├── DataError (ValueError)               a data set or one of its rows is unusable
+    ├── ConfigError (ValueError)             a configuration file; lists all problems
+    └── TrainingError (RuntimeError)         the training process failed
+
+Every class also inherits what the ecosystem raises for the same fault, so that
+``except ase.calculators.calculator.InputError`` keeps working. ``KeyError`` is never
+used, because its ``str()`` puts quotes around the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase.calculators.calculator import InputError, PropertyNotImplementedError
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "InvalidGeometryError",
+    "MftscreenError",
+    "ModelError",
+    "ModelFileError",
+    "PeriodicityError",
+    "StructureError",
+    "TrainingError",
+    "UnknownElementError",
+    "UnknownHeadError",
+    "UnknownModelError",
+    "UnknownPropertyError",
+]
+
+
+class MftscreenError(Exception):
+    """Root of everything mftscreen raises on purpose."""
+
+
+class StructureError(MftscreenError, InputError):
+    """A structure cannot be evaluated as it is.
+
+    Attributes
+    ----------
+    status : str
+        Short name of the fault, written to the ``status`` column of result rows.
+    """
+
+    status = "invalid_structure"
+
+
+class UnknownElementError(StructureError):
+    """The structure holds an element that the model has no parameters for."""
+
+    status = "unknown_element"
+
+
+class InvalidGeometryError(StructureError):
+    """No atoms, non-finite numbers, overlapping atoms, or a cell without volume."""
+
+    status = "invalid_geometry"
+
+
+class PeriodicityError(StructureError):
+    """The periodic boundary conditions cannot be represented exactly."""
+
+    status = "unsupported_pbc"
+
+
+class ModelError(MftscreenError):
+    """Something about a model is wrong."""
+
+
+class ModelFileError(ModelError, ValueError):
+    """The file is not a usable model: wrong format, truncated or tampered with."""
+
+
+class UnknownModelError(ModelError, LookupError):
+    """No registered model has the requested name."""
+
+
+class UnknownHeadError(ModelError, LookupError):
+    """The model has no head of the requested name or kind."""
+
+
+class UnknownPropertyError(MftscreenError, PropertyNotImplementedError, LookupError):
+    """The model does not predict the requested property."""
+
+
+class DataError(MftscreenError, ValueError):
+    """A data set, or one of its rows, cannot be used.
+
+    Parameters
+    ----------
+    message : str
+        What was wrong and what is allowed.
+    path : str or Path, optional
+        The file concerned.
+    """
+
+    def __init__(self, message: str, path: str | Path | None = None) -> None:
+        super().__init__(f"{path}: {message}" if path is not None else message)
+        self.path = path
+
+
+class ConfigError(MftscreenError, ValueError):
+    """A configuration has problems; all of them are listed.
+
+    Parameters
+    ----------
+    problems : sequence of str
+        One line per problem, each with the key it concerns.
+    path : str or Path, optional
+        The configuration file.
+    """
+
+    def __init__(self, problems: Sequence[str], path: str | Path | None = None) -> None:
+        self.problems = list(problems)
+        self.path = path
+        where = f"{path}: " if path is not None else ""
+        count = len(self.problems)
+        noun = "problem" if count == 1 else "problems"
+        super().__init__(
+            f"{where}{count} {noun}\n" + "\n".join(f"  {p}" for p in self.problems)
+        )
+
+
+class TrainingError(MftscreenError, RuntimeError):
+    """The training process failed.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do.
+    log_path : Path, optional
+        The log of the training process.
+    """
+
+    def __init__(self, message: str, log_path: Path | None = None) -> None:
+        super().__init__(
+            f"{message} (log: {log_path})" if log_path is not None else message
+        )
+        self.log_path = log_path

@@ -1,0 +1,225 @@
+"""Structures at the edge of mftscreen: conversion, checks, identity.
+
+Everything inside works on :class:`ase.Atoms`; pymatgen objects are converted here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.geometry import complete_cell
+from numpy.typing import NDArray
+
+from mftscreen.errors import (
+    InvalidGeometryError,
+    StructureError,
+    UnknownElementError,
+)
+
+__all__ = ["check_structure", "find_neighbors", "structure_hash", "to_atoms"]
+
+MIN_DISTANCE = 0.3
+"""Atoms closer than this (Å) are taken for a broken file, not for a structure."""
+
+MIN_CELL_HEIGHT = 0.5
+"""A periodic cell flatter than this (Å) in a periodic direction has no volume."""
+
+
+def to_atoms(structure: Any) -> Atoms:
+    """Return `structure` as :class:`ase.Atoms`.
+
+    Parameters
+    ----------
+    structure : Atoms or pymatgen Structure or Molecule
+        Anything else is refused. An :class:`ase.Atoms` is returned as it is.
+
+    Returns
+    -------
+    Atoms
+
+    Raises
+    ------
+    StructureError
+        If the object is of another type, or a pymatgen site is disordered.
+    """
+    if isinstance(structure, Atoms):
+        return structure
+    if type(structure).__module__.startswith("pymatgen."):
+        from pymatgen.io.ase import AseAtomsAdaptor
+
+        if not structure.is_ordered:
+            msg = (
+                f"{structure.composition.formula} has disordered or partially "
+                "occupied sites; order it first, e.g. with pymatgen's "
+                "OrderDisorderedStructureTransformation"
+            )
+            raise StructureError(msg)
+        atoms: Atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+        return atoms
+    msg = f"expected ase.Atoms or a pymatgen Structure, got {type(structure).__name__}"
+    raise StructureError(msg)
+
+
+def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
+    """Raise if `atoms` cannot be evaluated by a model of these `elements`.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        The structure; it is not changed.
+    elements : collection of str
+        Chemical symbols that the model knows.
+
+    Raises
+    ------
+    InvalidGeometryError
+        No atoms; a position or cell entry that is not finite; a periodic direction
+        along which the cell has no height; two atoms closer than
+        ``MIN_DISTANCE`` Å.
+    UnknownElementError
+        An element outside `elements`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> check_structure(bulk("Si"), elements={"Si"})
+    >>> check_structure(bulk("Cu"), elements={"Si"})
+    Traceback (most recent call last):
+    ...
+    mftscreen.errors.UnknownElementError: element Cu is unknown to the model; \
+it knows Si
+    """
+    if len(atoms) == 0:
+        msg = "the structure has no atoms"
+        raise InvalidGeometryError(msg)
+    symbols = sorted({chemical_symbols[z] for z in set(atoms.numbers)})
+    unknown = [s for s in symbols if s not in elements]
+    if unknown:
+        noun = "element" if len(unknown) == 1 else "elements"
+        verb = "is" if len(unknown) == 1 else "are"
+        known = ", ".join(sorted(elements))
+        msg = (
+            f"{noun} {', '.join(unknown)} {verb} unknown to the model; it knows {known}"
+        )
+        raise UnknownElementError(msg)
+    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+    if bad.size:
+        msg = (
+            f"the position of atom {bad[0]} ({atoms.symbols[bad[0]]}) is not finite: "
+            f"{atoms.positions[bad[0]].tolist()}"
+        )
+        raise InvalidGeometryError(msg)
+    _check_cell(atoms)
+    _check_distances(atoms)
+
+
+def _check_cell(atoms: Atoms) -> None:
+    cell = np.asarray(atoms.cell)
+    if not np.isfinite(cell).all():
+        msg = f"the cell is not finite: {cell.tolist()}"
+        raise InvalidGeometryError(msg)
+    if not atoms.pbc.any():
+        return
+    periodic = cell[atoms.pbc]
+    if (np.linalg.norm(periodic, axis=1) < MIN_CELL_HEIGHT).any():
+        msg = f"pbc is {atoms.pbc.tolist()} but the cell is {cell.tolist()}"
+        raise InvalidGeometryError(msg)
+    full = complete_cell(np.where(atoms.pbc[:, None], cell, 0.0))
+    normals = np.cross(full[[1, 2, 0]], full[[2, 0, 1]])
+    # height = volume / area of the opposite face, without dividing by zero
+    volume, areas = abs(normals[0] @ full[0]), np.linalg.norm(normals, axis=1)
+    if (volume <= MIN_CELL_HEIGHT * areas)[atoms.pbc].any():
+        msg = (
+            "the periodic cell has (almost) no volume: "
+            f"its vectors are {cell.tolist()} Å"
+        )
+        raise InvalidGeometryError(msg)
+
+
+def _check_distances(atoms: Atoms) -> None:
+    # the search is slow for radii far below the size of the cell, so take a longer one
+    first, second, _, distances = find_neighbors(atoms, 2.0)
+    if distances.min(initial=np.inf) < MIN_DISTANCE:
+        k = int(np.argmin(distances))
+        i, j = sorted((int(first[k]), int(second[k])))
+        msg = (
+            f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are "
+            f"{distances[k]:.3f} Å apart; at least {MIN_DISTANCE} Å is expected"
+        )
+        raise InvalidGeometryError(msg)
+
+
+def find_neighbors(
+    atoms: Atoms, cutoff: float
+) -> tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]
+]:
+    """Return all neighbours of all atoms within a sphere.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Any ``pbc``, also periodic in one or two directions only.
+    cutoff : float
+        In Å.
+
+    Returns
+    -------
+    centers, others : ndarray of shape (n_pairs,)
+        Each pair stands twice, once from either side.
+    shifts : ndarray of shape (n_pairs, 3)
+        Cell vectors to add to the position of `others`.
+    distances : ndarray of shape (n_pairs,)
+        In Å.
+    """
+    from vesin import NeighborList
+
+    # vesin wants a cell of full rank; aperiodic directions are never repeated
+    cell = complete_cell(np.where(atoms.pbc[:, None], atoms.cell, 0.0))
+    centers, others, shifts, distances = NeighborList(
+        cutoff=cutoff, full_list=True, n_threads=1
+    ).compute(points=atoms.positions, box=cell, periodic=atoms.pbc, quantities="ijSd")
+    return (
+        centers.astype(np.int64),
+        others.astype(np.int64),
+        shifts.astype(np.int64),
+        distances,
+    )
+
+
+def structure_hash(atoms: Atoms) -> str:
+    """Return a sha256 of what a model sees: numbers, positions, cell and pbc.
+
+    Numbers are rounded to 1e-6 Å, so that a structure keeps its hash when it is
+    written to a text format and read again.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> structure_hash(bulk("Si")) == structure_hash(bulk("Si"))
+    True
+    >>> structure_hash(bulk("Si")) == structure_hash(bulk("Si", a=5.5))
+    False
+    """
+    digest = hashlib.sha256()
+    digest.update(np.ascontiguousarray(atoms.numbers, dtype="<i4").tobytes())
+    digest.update(np.ascontiguousarray(atoms.pbc, dtype="?").tobytes())
+    for array in (atoms.positions, np.asarray(atoms.cell)):
+        # adding 0.0 turns -0.0 into 0.0, which would hash differently
+        rounded = np.round(np.asarray(array, dtype="<f8"), 6) + 0.0
+        digest.update(np.ascontiguousarray(rounded).tobytes())
+    return digest.hexdigest()
