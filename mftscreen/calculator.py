@@ -1,0 +1,218 @@
+"""ASE calculator: energy, forces, stress and properties from one object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import (
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from mftscreen.errors import StructureError, UnknownPropertyError
+from mftscreen.model.backend import Device
+from mftscreen.model.loading import Model, load_model
+from mftscreen.structures import check_structure
+
+__all__ = ["MFTCalculator"]
+
+ENERGY_PROPERTIES = ("energy", "free_energy", "forces", "stress")
+
+
+class MFTCalculator(Calculator):
+    """Energy, forces, stress and properties of a multi-task fine-tuned model.
+
+    Parameters
+    ----------
+    model : str, Path or Model, optional
+        Name of a registered model, a ``.mft`` file, a stock deepmd-kit ``.pt``
+        checkpoint, or a loaded model. By default the shipped ``mft-mini``.
+    energy_head : str, optional
+        Head for energy, forces and stress, where a checkpoint has several.
+    property_heads : sequence of str, optional
+        Property heads of a ``.pt`` checkpoint to offer; all by default.
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` takes a GPU if there is one.
+
+    Raises
+    ------
+    UnknownModelError, ModelFileError, UnknownHeadError
+        If the model cannot be loaded; see :func:`mftscreen.load_model`.
+
+    Notes
+    -----
+    Energies are in eV, forces in eV/Å, the stress in eV/Å^3 with ASE's sign (positive
+    under tension) and Voigt order xx, yy, zz, yz, xz, xy. ``free_energy`` equals
+    ``energy``. Any combination of ``pbc`` is exact: neighbours are searched only
+    along periodic directions. The stress needs a cell with a volume.
+
+    Only the heads that are asked for are evaluated, all in one descriptor pass.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> atoms = bulk("MgO", "rocksalt", a=4.21)
+    >>> atoms.calc = MFTCalculator()  # doctest: +SKIP
+    >>> atoms.get_potential_energy()  # doctest: +SKIP
+    >>> atoms.calc.get_property("dielectric", atoms)  # doctest: +SKIP
+    """
+
+    # ASE's base class would compare atoms.info with nothing; we read none of it
+    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+
+    def __init__(
+        self,
+        model: str | Path | Model | None = None,
+        *,
+        energy_head: str | None = None,
+        property_heads: Sequence[str] | None = None,
+        device: Device = "auto",
+        **kwargs: Any,
+    ) -> None:
+        if model is None or isinstance(model, str | Path):
+            model = load_model(
+                model,
+                energy_head=energy_head,
+                property_heads=property_heads,
+                device=device,
+            )
+        self.model = model
+        self.implemented_properties = [
+            *(ENERGY_PROPERTIES if model.has_energy else ()),
+            *model.properties,
+        ]
+        super().__init__(**kwargs)
+
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """Return one property; see :meth:`ase.calculators.calculator.Calculator`.
+
+        Raises
+        ------
+        UnknownPropertyError
+            If the model does not predict `name`; the message lists what it does.
+        """
+        if name not in self.implemented_properties:
+            msg = (
+                f"the model does not predict {name!r}; "
+                f"it predicts: {', '.join(self.implemented_properties)}"
+            )
+            raise UnknownPropertyError(msg)
+        return super().get_property(name, atoms, allow_calculation)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] | None = None,
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Evaluate the heads that `properties` need and add them to ``results``.
+
+        Raises
+        ------
+        StructureError
+            If the structure cannot be evaluated; see
+            :func:`mftscreen.structures.check_structure`.
+        PropertyNotImplementedError
+            If the stress of a structure without volume is asked for.
+        """
+        if properties is None:
+            properties = ["energy"] if self.model.has_energy else []
+        super().calculate(atoms, properties, system_changes)
+        current = self._checked_atoms()
+        if "stress" in properties and current.cell.rank < 3:
+            msg = "a structure without a three-dimensional cell has no stress"
+            raise PropertyNotImplementedError(msg)
+        energy = any(name in ENERGY_PROPERTIES for name in properties)
+        (prediction,) = self.model.evaluate(
+            [current],
+            energy=energy,
+            derivatives=energy and any(p in ("forces", "stress") for p in properties),
+            properties=[p for p in properties if p in self.model.properties],
+        )
+        if prediction.energy is not None:
+            self.results["energy"] = prediction.energy
+            self.results["free_energy"] = prediction.energy
+        if prediction.forces is not None:
+            self.results["forces"] = prediction.forces
+        if prediction.virial is not None and current.cell.rank == 3:
+            stress = -prediction.virial / current.get_volume()
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        self.results.update(prediction.properties)
+
+    def get_descriptors(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        """Return the atomic descriptors (the backbone's representation).
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            By default the structure of the last calculation.
+
+        Returns
+        -------
+        ndarray of shape (n_atoms, n_features)
+        """
+        current = self._checked_atoms(atoms)
+        (prediction,) = self.model.evaluate(
+            [current], energy=self.model.has_energy, derivatives=False, descriptors=True
+        )
+        assert prediction.descriptors is not None
+        return prediction.descriptors
+
+    def freeze(self, atoms: Atoms) -> Atoms:
+        """Return a copy whose predictions survive being written to a file.
+
+        ASE's writers drop results that are not its own. Here its own (energy, forces,
+        stress) go to a :class:`SinglePointCalculator`, the properties to
+        ``atoms.info``, which extxyz and traj write; for an ``ase.db`` pass
+        ``key_value_pairs=frozen.info`` to ``db.write``.
+
+        Parameters
+        ----------
+        atoms : Atoms
+            Evaluated where that was not done yet: every property of the model, and
+            energy, forces and stress as far as they are defined.
+
+        Returns
+        -------
+        Atoms
+            With ``info[<property>]`` for every property.
+
+        Examples
+        --------
+        >>> frozen = calc.freeze(atoms)  # doctest: +SKIP
+        >>> frozen.write("result.extxyz")  # doctest: +SKIP
+        """
+        names = [
+            name
+            for name in self.implemented_properties
+            if name != "stress" or atoms.cell.rank == 3
+        ]
+        if self.calculation_required(atoms, names):
+            # one pass for everything, instead of one per property below
+            changes = self.check_state(atoms)
+            if changes:
+                self.reset()
+            self.calculate(atoms, names, changes)
+        frozen = atoms.copy()
+        own = {n: self.results[n] for n in names if n in ENERGY_PROPERTIES}
+        frozen.calc = SinglePointCalculator(frozen, **own)
+        frozen.info.update({n: float(self.results[n]) for n in self.model.properties})
+        return frozen
+
+    def _checked_atoms(self, atoms: Atoms | None = None) -> Atoms:
+        current = self.atoms if atoms is None else atoms
+        if current is None:
+            msg = "no structure was given"
+            raise StructureError(msg)
+        check_structure(current, self.model.type_map)
+        return current

@@ -1,0 +1,1 @@
+"""Models: files, checkpoints, mixed-batch evaluation."""

@@ -1,0 +1,450 @@
+"""deepmd-kit checkpoints as networks that evaluate mixed batches.
+
+The only module of the package that imports deepmd. A checkpoint is opened with
+``weights_only=True``, so that a hostile file cannot run code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from mftscreen.errors import ModelError, ModelFileError, UnknownHeadError
+from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.graph import NeighborGraph, build_graph
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["DeepmdNetwork", "Evaluation", "Head"]
+
+Device = Literal["cpu", "cuda", "auto"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One named output of a checkpoint.
+
+    Attributes
+    ----------
+    name : str
+        deepmd's model key ("branch"); ``Default`` in a single-task checkpoint.
+    kind : {"energy", "property"}
+    variable : str
+        What the fitting net calls its output: ``energy`` or the property's name.
+    intensive : bool
+        False for energies.
+    """
+
+    name: str
+    kind: Literal["energy", "property"]
+    variable: str
+    intensive: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network gives for one structure.
+
+    Attributes
+    ----------
+    energy : float, optional
+        In eV.
+    forces : ndarray of shape (n_atoms, 3), optional
+        In eV/Å.
+    virial : ndarray of shape (3, 3), optional
+        Minus the derivative of the energy with respect to strain, in eV (deepmd's
+        sign; the stress is ``-virial / volume``).
+    heads : dict of str to float
+        Value of each property head asked for.
+    descriptors : ndarray of shape (n_atoms, n_features), optional
+    """
+
+    energy: float | None = None
+    forces: NDArray[np.float64] | None = None
+    virial: NDArray[np.float64] | None = None
+    heads: dict[str, float] = field(default_factory=dict)
+    descriptors: NDArray[np.float64] | None = None
+
+
+class DeepmdNetwork:
+    """A deepmd-kit checkpoint, single- or multi-task.
+
+    Parameters
+    ----------
+    state : mapping
+        The ``model`` entry of a deepmd-kit PyTorch checkpoint.
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` takes the GPU that deepmd-kit sees, if there is one.
+
+    Raises
+    ------
+    ModelFileError
+        If the checkpoint's layout or one of its models is not supported.
+    """
+
+    def __init__(self, state: Mapping[str, Any], device: Device = "auto") -> None:
+        self.device = _choose_device(device)
+        models = _build_models(state, self.device)
+        self.heads = {name: _describe(name, model) for name, model in models.items()}
+        self._models = {name: model.atomic_model for name, model in models.items()}
+        first = next(iter(self._models.values()))
+        self.type_map: tuple[str, ...] = tuple(first.type_map)
+        self.cutoff = float(first.get_rcut())
+        self._index = {symbol: i for i, symbol in enumerate(self.type_map)}
+        self._descriptor_of = _group_by_descriptor(self._models)
+
+    @classmethod
+    def from_checkpoint(
+        cls, source: str | Path | bytes, device: Device = "auto"
+    ) -> DeepmdNetwork:
+        """Open a ``.pt`` file, or its bytes.
+
+        Raises
+        ------
+        ModelFileError
+            If it is missing, truncated, not a deepmd-kit checkpoint, or holds
+            anything but tensors and plain containers.
+        """
+        return cls(read_state(source), device)
+
+    def energy_heads(self) -> list[str]:
+        """Return the names of the heads that predict energies."""
+        return [head.name for head in self.heads.values() if head.kind == "energy"]
+
+    def property_heads(self) -> list[str]:
+        """Return the names of the heads that predict properties."""
+        return [head.name for head in self.heads.values() if head.kind == "property"]
+
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        energy_head: str | None = None,
+        property_heads: Sequence[str] = (),
+        derivatives: bool = True,
+        descriptors: bool = False,
+    ) -> list[Evaluation]:
+        """Evaluate structures of any composition and size together.
+
+        Heads that share a descriptor share one pass through it.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+            Not changed; their ``pbc`` may be set in any of the directions.
+        energy_head : str, optional
+            Head for energy, forces and virial; none by default.
+        property_heads : sequence of str
+            Property heads to evaluate.
+        derivatives : bool
+            Whether forces and virial are wanted with the energy.
+        descriptors : bool
+            Whether to return atomic descriptors (those of the energy head if one is
+            asked for, else of the first property head, else of the first head).
+
+        Returns
+        -------
+        list of Evaluation
+            In the order of `structures`.
+
+        Raises
+        ------
+        UnknownHeadError
+            If a head does not exist or is of the other kind.
+        """
+        self._check_heads(energy_head, property_heads)
+        if not structures:
+            return []
+        asked = [h for h in (energy_head, *property_heads) if h is not None]
+        if not asked:
+            asked = [next(iter(self.heads))]
+        groups: dict[str, list[str]] = {}
+        for head in asked:
+            groups.setdefault(self._descriptor_of[head], []).append(head)
+        results = [Evaluation() for _ in structures]
+        parts: list[dict[str, Any]] = [{"heads": {}} for _ in structures]
+        for number, (owner, heads) in enumerate(groups.items()):
+            self._evaluate_group(
+                structures,
+                self._models[owner],
+                heads,
+                parts,
+                energy_head=energy_head,
+                derivatives=derivatives,
+                descriptors=descriptors and number == 0,
+            )
+        for i, part in enumerate(parts):
+            results[i] = Evaluation(**part)
+        return results
+
+    def _check_heads(
+        self, energy_head: str | None, property_heads: Sequence[str]
+    ) -> None:
+        for name, kind, known in [
+            *([(energy_head, "energy", self.energy_heads())] if energy_head else []),
+            *((name, "property", self.property_heads()) for name in property_heads),
+        ]:
+            if name not in known:
+                msg = (
+                    f"the model has no {kind} head {name!r}; "
+                    f"its {kind} heads are: {', '.join(known) or 'none'}"
+                )
+                raise UnknownHeadError(msg)
+
+    def _evaluate_group(
+        self,
+        structures: Sequence[Atoms],
+        owner: Any,
+        heads: Sequence[str],
+        parts: list[dict[str, Any]],
+        *,
+        energy_head: str | None,
+        derivatives: bool,
+        descriptors: bool,
+    ) -> None:
+        import torch
+
+        descriptor = owner.descriptor
+        budget = _NeighborBudget.of(descriptor)
+        graph = build_graph(
+            structures, self._index, self.cutoff, budget.angle_cutoff, budget.fixed
+        )
+        differentiate = derivatives and energy_head in heads
+        batch = _to_tensors(graph, self.device)
+        batch.coordinates.requires_grad_(differentiate)
+        with torch.set_grad_enabled(differentiate), budget.fit(graph):
+            node, rotation, edge, directions, _ = descriptor(
+                batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
+            )
+            for head in heads:
+                is_energy = head == energy_head
+                with torch.set_grad_enabled(differentiate and is_energy):
+                    values = self._fit(head, batch, node, rotation, edge, directions)
+                if not is_energy:
+                    for part, value in zip(parts, values.tolist(), strict=True):
+                        part["heads"][head] = value
+                    continue
+                for part, value in zip(parts, values.tolist(), strict=True):
+                    part["energy"] = value
+                if differentiate:
+                    _add_derivatives(values, batch, structures, parts)
+        if descriptors:
+            for part, atoms, rows in zip(
+                parts, structures, node.detach().cpu().numpy(), strict=True
+            ):
+                part["descriptors"] = rows[: len(atoms)].astype(np.float64)
+
+    def _fit(
+        self,
+        name: str,
+        batch: _Batch,
+        node: torch.Tensor,
+        rotation: torch.Tensor | None,
+        edge: torch.Tensor | None,
+        directions: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Return one value per structure from a head on top of the descriptor."""
+        model, head = self._models[name], self.heads[name]
+        types = batch.types[:, : batch.neighbors.shape[1]]
+        atomic = model.fitting_net(node, types, gr=rotation, g2=edge, h2=directions)
+        atomic = model.apply_out_stat({head.variable: atomic[head.variable]}, types)
+        contributions = atomic[head.variable][..., 0] * batch.real
+        total: torch.Tensor = contributions.sum(dim=1)
+        return total / batch.real.sum(dim=1) if head.intensive else total
+
+
+@dataclass(frozen=True)
+class _Batch:
+    coordinates: torch.Tensor
+    types: torch.Tensor
+    neighbors: torch.Tensor
+    owners: torch.Tensor
+    real: torch.Tensor
+
+
+def _to_tensors(graph: NeighborGraph, device: torch.device) -> _Batch:
+    import torch
+
+    types = torch.as_tensor(graph.types, device=device)
+    return _Batch(
+        coordinates=torch.as_tensor(graph.coordinates, device=device),
+        # padding takes part in no sum; it only needs some valid type
+        types=types.clamp(min=0),
+        neighbors=torch.as_tensor(graph.neighbors, device=device),
+        owners=torch.as_tensor(graph.owners, device=device),
+        real=(types[:, : graph.n_local] >= 0).to(torch.float64),
+    )
+
+
+def _add_derivatives(
+    energies: torch.Tensor,
+    batch: _Batch,
+    structures: Sequence[Atoms],
+    parts: list[dict[str, Any]],
+) -> None:
+    """Add forces, and the virial as the sum over all images of force ⊗ position.
+
+    The energy depends on differences of positions only, so the sum over own atoms
+    and images is the strain derivative whatever the cell is.
+    """
+    import torch
+
+    (gradient,) = torch.autograd.grad(energies.sum(), batch.coordinates)
+    forces = torch.zeros_like(gradient)
+    forces.index_put_(
+        (
+            torch.arange(len(structures), device=gradient.device)[:, None],
+            batch.owners,
+        ),
+        -gradient,
+        accumulate=True,
+    )
+    positions = batch.coordinates.detach()
+    virials = -torch.einsum("fni,fnj->fij", positions, gradient)
+    # the energy is invariant to rotation, so that only rounding is asymmetric
+    virials = (virials + virials.transpose(1, 2)) / 2
+    for i, atoms in enumerate(structures):
+        parts[i]["forces"] = forces[i, : len(atoms)].cpu().numpy()
+        parts[i]["virial"] = virials[i].cpu().numpy()
+
+
+@dataclass(frozen=True)
+class _NeighborBudget:
+    """How many neighbours a descriptor wants to be given.
+
+    DPA3 with ``use_dynamic_sel`` works on the neighbours there are; its ``e_sel`` and
+    ``a_sel`` only size the padding (the ratio to ``sel_reduce_factor`` that enters
+    the numbers is stored in its layers). Any other descriptor gets its full ``sel``.
+    """
+
+    repflows: Any | None
+    fixed: int | None
+    angle_cutoff: float
+
+    @classmethod
+    def of(cls, descriptor: Any) -> _NeighborBudget:
+        repflows = getattr(descriptor, "repflows", None)
+        if (
+            repflows is not None
+            and repflows.use_dynamic_sel
+            and bool((repflows.mean == repflows.mean[:, :1]).all())
+            and bool((repflows.stddev == repflows.stddev[:, :1]).all())
+        ):
+            return cls(repflows, None, float(repflows.a_rcut))
+        return cls(None, int(sum(descriptor.get_sel())), 0.0)
+
+    @contextmanager
+    def fit(self, graph: NeighborGraph) -> Iterator[None]:
+        """Size the descriptor's padding for one batch."""
+        if self.repflows is None:
+            yield
+            return
+        repflows = self.repflows
+        before = repflows.mean, repflows.stddev, repflows.a_sel
+        n_neighbors = graph.neighbors.shape[2]
+        repflows.mean = before[0][:, :1].expand(-1, n_neighbors, -1)
+        repflows.stddev = before[1][:, :1].expand(-1, n_neighbors, -1)
+        repflows.a_sel = graph.n_angle_neighbors
+        try:
+            yield
+        finally:
+            repflows.mean, repflows.stddev, repflows.a_sel = before
+
+
+def _choose_device(device: Device) -> torch.device:
+    import torch
+    from deepmd.pt.utils.env import DEVICE
+
+    if device == "auto":
+        return torch.device(DEVICE)
+    if device == "cuda" and not torch.cuda.is_available():
+        msg = "device 'cuda' was asked for, but torch sees no GPU; use 'cpu' or 'auto'"
+        raise ModelError(msg)
+    return torch.device(device)
+
+
+def _build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return deepmd models by head name, with the checkpoint's weights."""
+    import copy
+
+    import torch
+    from deepmd.pt.model.model import get_model
+
+    models = {}
+    # deepmd initialises weights before they are loaded; the caller's generators
+    # must not notice
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        for name, head_params in model_parameters(state).items():
+            prefix = f"model.{name}."
+            weights = {
+                key.removeprefix(prefix): value
+                for key, value in state.items()
+                if key.startswith(prefix)
+            }
+            try:
+                model = get_model(copy.deepcopy(head_params))
+                model.load_state_dict(weights)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
+                raise ModelFileError(msg) from error
+            models[name] = model.to(device).eval().requires_grad_(requires_grad=False)
+    np.random.set_state(numpy_state)  # noqa: NPY002
+    if not models:
+        msg = "the checkpoint holds no model"
+        raise ModelFileError(msg)
+    return models
+
+
+def _describe(name: str, model: Any) -> Head:
+    atomic = model.atomic_model
+    if not (hasattr(atomic, "descriptor") and hasattr(atomic, "fitting_net")):
+        msg = f"head {name!r} is a {type(model).__name__}, which is not supported"
+        raise ModelFileError(msg)
+    unsupported = {
+        "descriptors without mixed types": not atomic.descriptor.mixed_types(),
+        "excluded atom types": atomic.atom_excl is not None,
+        "excluded type pairs": atomic.pair_excl is not None,
+        "frame parameters": atomic.get_dim_fparam() > 0,
+        "atomic parameters": atomic.get_dim_aparam() > 0,
+        "charge and spin embeddings": atomic.has_chg_spin_ebd(),
+    }
+    reasons = [reason for reason, present in unsupported.items() if present]
+    if reasons:
+        msg = f"head {name!r} uses {', '.join(reasons)}, which is not supported"
+        raise ModelFileError(msg)
+    fitting = atomic.fitting_net
+    variable = str(fitting.var_name)
+    if variable == "energy":
+        return Head(name, "energy", variable, intensive=False)
+    if hasattr(fitting, "get_intensive") and fitting.dim_out == 1:
+        return Head(name, "property", variable, bool(fitting.get_intensive()))
+    msg = f"head {name!r} predicts {variable!r}; only energies and scalar properties do"
+    raise ModelFileError(msg)
+
+
+def _group_by_descriptor(models: Mapping[str, Any]) -> dict[str, str]:
+    """Return, for every head, the first head with an identical descriptor."""
+    import torch
+
+    owners: dict[str, str] = {}
+    for name, model in models.items():
+        mine = model.descriptor.state_dict()
+        for owner in dict.fromkeys(owners.values()):
+            other = models[owner].descriptor.state_dict()
+            if mine.keys() == other.keys() and all(
+                torch.equal(mine[key], other[key]) for key in mine
+            ):
+                owners[name] = owner
+                break
+        else:
+            owners[name] = name
+    return owners

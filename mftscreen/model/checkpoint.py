@@ -1,0 +1,119 @@
+"""Surgery on deepmd-kit checkpoints; needs torch, but not deepmd-kit."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mftscreen.errors import ModelFileError
+
+__all__ = [
+    "model_parameters",
+    "read_state",
+    "resize_neighbor_budget",
+    "save_state",
+]
+
+BUFFERS = (".descriptor.repflows.mean", ".descriptor.repflows.stddev")
+
+
+def read_state(source: str | Path | bytes) -> dict[str, Any]:
+    """Return the model state of a deepmd-kit PyTorch checkpoint.
+
+    Parameters
+    ----------
+    source : str, Path or bytes
+        A ``.pt`` file or its contents. Opened with ``weights_only=True``, so that a
+        hostile file cannot run code.
+
+    Returns
+    -------
+    dict
+        Tensors by name, and ``_extra_state`` with the model's parameters.
+
+    Raises
+    ------
+    ModelFileError
+        If it is missing, truncated, not such a checkpoint, or holds anything but
+        tensors and plain containers.
+    """
+    import torch
+
+    name = "the checkpoint" if isinstance(source, bytes) else str(source)
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        state = torch.load(stream, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        msg = f"{name}: no such file"
+        raise ModelFileError(msg) from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        msg = f"{name} is not a deepmd-kit PyTorch checkpoint: {reason}"
+        raise ModelFileError(msg) from e
+    if isinstance(state, dict) and "model" in state:
+        state = state["model"]
+    try:
+        parameters = state["_extra_state"]["model_params"]
+    except (KeyError, TypeError, IndexError):
+        parameters = None
+    if not isinstance(parameters, dict):
+        msg = f"{name} holds no deepmd-kit model (no _extra_state.model_params)"
+        raise ModelFileError(msg)
+    return dict(state)
+
+
+def save_state(state: Mapping[str, Any]) -> bytes:
+    """Return a checkpoint with a model state and no optimizer state."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save({"model": dict(state)}, buffer)
+    return buffer.getvalue()
+
+
+def model_parameters(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return deepmd's model parameters by head name (``Default`` if single-task)."""
+    parameters: dict[str, Any] = state["_extra_state"]["model_params"]
+    by_head: dict[str, dict[str, Any]] = parameters.get(
+        "model_dict", {"Default": parameters}
+    )
+    return by_head
+
+
+def resize_neighbor_budget(
+    state: Mapping[str, Any], descriptor: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a state whose padding is that of `descriptor`; the model is the same.
+
+    Parameters
+    ----------
+    state : mapping
+        Of a model with a DPA3 descriptor whose statistics do not depend on the
+        neighbour's number (true for ``use_dynamic_sel``).
+    descriptor : mapping
+        deepmd's descriptor parameters, with ``repflow``.
+
+    Returns
+    -------
+    dict
+        A new state; the old one is not changed.
+    """
+    import copy
+
+    n_neighbors = int(descriptor["repflow"]["e_sel"])
+    resized: dict[str, Any] = {}
+    for key, value in state.items():
+        if key.endswith(BUFFERS):
+            resized[key] = value[:, :1].repeat(1, n_neighbors, 1)
+        elif key == "_extra_state":
+            resized[key] = copy.deepcopy(value)
+        else:
+            resized[key] = value
+    budget = ("e_sel", "a_sel", "sel_reduce_factor")
+    for parameters in model_parameters(resized).values():
+        repflow = parameters["descriptor"]["repflow"]
+        repflow.update({name: descriptor["repflow"][name] for name in budget})
+    return resized

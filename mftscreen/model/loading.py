@@ -1,0 +1,268 @@
+"""A model as the rest of mftscreen sees it: a network, its card, its reference set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ase import Atoms
+
+from mftscreen.errors import ModelFileError, UnknownHeadError, UnknownPropertyError
+from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
+from mftscreen.model.bundle import Arrays, ModelCard, PropertyHead, read_bundle
+from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
+from mftscreen.properties import PropertySpec
+
+__all__ = ["LoadedModel", "Model", "Prediction", "load_model"]
+
+
+@dataclass(frozen=True)
+class Prediction(Evaluation):
+    """An :class:`Evaluation` whose property values have the properties' names.
+
+    Attributes
+    ----------
+    properties : dict of str to float
+        In the unit of each :class:`~mftscreen.properties.PropertySpec`.
+    """
+
+    properties: dict[str, float] = field(default_factory=dict)
+
+
+class Model(Protocol):
+    """What the calculator and the predictor need of a model.
+
+    Attributes
+    ----------
+    type_map : tuple of str
+        Chemical symbols the model has parameters for.
+    properties : mapping of str to PropertySpec
+    has_energy : bool
+    sha256 : str
+        Of the model file.
+    """
+
+    @property
+    def type_map(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def properties(self) -> Mapping[str, PropertySpec]: ...  # noqa: D102
+    @property
+    def has_energy(self) -> bool: ...  # noqa: D102
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        energy: bool = False,
+        derivatives: bool = True,
+        properties: Sequence[str] = (),
+        descriptors: bool = False,
+    ) -> list[Prediction]:
+        """Evaluate structures together; see :class:`LoadedModel`."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model file in memory.
+
+    Attributes
+    ----------
+    card : ModelCard
+    network : DeepmdNetwork
+    sha256 : str
+    reference : mapping of str to ndarray
+        Arrays of the OFM reference set; empty if the model has none.
+    """
+
+    card: ModelCard
+    network: DeepmdNetwork
+    sha256: str
+    reference: Arrays
+
+    @property
+    def type_map(self) -> tuple[str, ...]:
+        """Chemical symbols the model has parameters for."""
+        return self.network.type_map
+
+    @property
+    def properties(self) -> dict[str, PropertySpec]:
+        """Properties that the model predicts, by name."""
+        return {name: head.spec for name, head in self.card.properties.items()}
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the model predicts energy, forces and stress."""
+        return self.card.energy_head is not None
+
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        energy: bool = False,
+        derivatives: bool = True,
+        properties: Sequence[str] = (),
+        descriptors: bool = False,
+    ) -> list[Prediction]:
+        """Evaluate structures together, in one descriptor pass.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+            Already checked (:func:`mftscreen.structures.check_structure`).
+        energy : bool
+            Whether the energy is wanted.
+        derivatives : bool
+            Whether forces and virial are wanted with it.
+        properties : sequence of str
+            Names of properties.
+        descriptors : bool
+            Whether atomic descriptors are wanted.
+
+        Returns
+        -------
+        list of Prediction
+
+        Raises
+        ------
+        UnknownPropertyError
+            If the model does not predict a property, or has no energy head.
+        """
+        unknown = [name for name in properties if name not in self.card.properties]
+        if unknown or (energy and not self.has_energy):
+            known = [*(["energy"] if self.has_energy else []), *self.card.properties]
+            msg = (
+                f"model {self.card.name} does not predict "
+                f"{', '.join(unknown) or 'energies'}; it predicts: {', '.join(known)}"
+            )
+            raise UnknownPropertyError(msg)
+        heads = {name: self.card.properties[name].head for name in properties}
+        evaluations = self.network.evaluate(
+            structures,
+            energy_head=self.card.energy_head if energy else None,
+            property_heads=list(dict.fromkeys(heads.values())),
+            derivatives=derivatives,
+            descriptors=descriptors,
+        )
+        return [
+            Prediction(
+                **vars(evaluation),
+                properties={n: evaluation.heads[head] for n, head in heads.items()},
+            )
+            for evaluation in evaluations
+        ]
+
+
+def load_model(
+    source: str | Path | None = None,
+    *,
+    energy_head: str | None = None,
+    property_heads: Sequence[str] | None = None,
+    device: Device = "auto",
+) -> LoadedModel:
+    """Load a model by name or path.
+
+    Parameters
+    ----------
+    source : str or Path, optional
+        Name of a registered model, path of a ``.mft`` file, or path of a stock
+        deepmd-kit ``.pt`` checkpoint. By default the shipped ``mft-mini``.
+    energy_head : str, optional
+        For a ``.pt`` file: the head for energy, forces and stress. May be left out if
+        there is only one. For a ``.mft`` file it replaces the one on the card.
+    property_heads : sequence of str, optional
+        For a ``.pt`` file: the property heads to offer; all by default.
+    device : {"auto", "cpu", "cuda"}
+
+    Returns
+    -------
+    LoadedModel
+
+    Raises
+    ------
+    UnknownModelError, ModelFileError
+        See :func:`mftscreen.model.registry.resolve_model` and
+        :func:`mftscreen.model.bundle.read_bundle`.
+    UnknownHeadError
+        If a head does not exist, or an energy head has to be chosen.
+    """
+    path, expected = resolve_model(DEFAULT_MODEL if source is None else source)
+    if path.suffix == ".pt":
+        content = path.read_bytes()
+        network = DeepmdNetwork.from_checkpoint(content, device)
+        card = _card_of_checkpoint(path, network, energy_head, property_heads)
+        return LoadedModel(card, network, hashlib.sha256(content).hexdigest(), {})
+    bundle = read_bundle(path)
+    if expected is not None and bundle.sha256 != expected:
+        msg = (
+            f"{path} has sha256 {bundle.sha256}, expected {expected}; "
+            "the installation is damaged, reinstall mftscreen"
+        )
+        raise ModelFileError(msg)
+    network = DeepmdNetwork.from_checkpoint(bundle.checkpoint, device)
+    card = bundle.card
+    if energy_head is not None:
+        card = card.model_copy(update={"energy_head": energy_head})
+    _check_card(path, card, network)
+    return LoadedModel(card, network, bundle.sha256, bundle.reference)
+
+
+def _check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
+    """Raise if the card names heads that the checkpoint does not have."""
+    named = {head.head: "property" for head in card.properties.values()}
+    if card.energy_head is not None:
+        named[card.energy_head] = "energy"
+    for head, kind in named.items():
+        found = network.heads.get(head)
+        if found is None or found.kind != kind:
+            heads = ", ".join(f"{h.name} ({h.kind})" for h in network.heads.values())
+            msg = f"{path}: no {kind} head {head!r} in the checkpoint; it has {heads}"
+            raise UnknownHeadError(msg)
+
+
+def _card_of_checkpoint(
+    path: Path,
+    network: DeepmdNetwork,
+    energy_head: str | None,
+    property_heads: Sequence[str] | None,
+) -> ModelCard:
+    energies = network.energy_heads()
+    if energy_head is None and len(energies) > 1:
+        msg = (
+            f"{path} has several energy heads ({', '.join(energies)}); "
+            "choose one with energy_head="
+        )
+        raise UnknownHeadError(msg)
+    if energy_head is None and energies:
+        energy_head = energies[0]
+    chosen = network.property_heads() if property_heads is None else property_heads
+    properties = {}
+    for name in chosen:
+        head = network.heads.get(name)
+        if head is None or head.kind != "property":
+            known = ", ".join(network.property_heads()) or "none"
+            msg = f"{path} has no property head {name!r}; its property heads: {known}"
+            raise UnknownHeadError(msg)
+        properties[head.variable] = PropertyHead(
+            spec=PropertySpec(
+                name=head.variable, label=head.variable, intensive=head.intensive
+            ),
+            head=name,
+            elements=list(network.type_map),
+            n_train=0,
+            train_range=(float("-inf"), float("inf")),
+            training_set="unknown (a bare checkpoint has no card)",
+            training_hash="",
+        )
+    card = ModelCard(
+        name=path.stem,
+        strategy="unknown",
+        energy_head=energy_head,
+        properties=properties,
+    )
+    _check_card(path, card, network)
+    return card

@@ -1,0 +1,77 @@
+"""Names of models and the files behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from mftscreen.errors import ModelFileError, UnknownModelError
+
+__all__ = ["DEFAULT_MODEL", "RegisteredModel", "registered_models", "resolve_model"]
+
+DEFAULT_MODEL = "mft-mini"
+
+_SHA256 = {"mft-mini": "0" * 64}
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A model that comes with the package.
+
+    Attributes
+    ----------
+    name : str
+    path : Path
+    sha256 : str
+        What the file must hash to; checked when it is loaded.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+
+
+def registered_models() -> dict[str, RegisteredModel]:
+    """Return the models that come with the package, by name."""
+    folder = Path(str(files("mftscreen"))) / "models"
+    return {
+        name: RegisteredModel(name, folder / f"{name}.mft", sha256)
+        for name, sha256 in _SHA256.items()
+    }
+
+
+def resolve_model(source: str | Path) -> tuple[Path, str | None]:
+    """Return the file of a model and, for a registered one, the sha256 it must have.
+
+    Parameters
+    ----------
+    source : str or Path
+        The name of a registered model, or the path of a ``.mft`` or ``.pt`` file.
+
+    Returns
+    -------
+    path : Path
+    sha256 : str or None
+
+    Raises
+    ------
+    UnknownModelError
+        If it is neither a known name nor a path that looks like a model file.
+    ModelFileError
+        If it is a path and nothing is there.
+    """
+    known = registered_models()
+    if isinstance(source, str) and source in known:
+        return known[source].path, known[source].sha256
+    path = Path(source)
+    if path.is_file():
+        return path, None
+    if path.suffix in (".mft", ".pt"):
+        msg = f"{path}: no such file"
+        raise ModelFileError(msg)
+    msg = (
+        f"no model named {str(source)!r}; known names: {', '.join(sorted(known))}. "
+        "A file is given by its path and ends in .mft or .pt"
+    )
+    raise UnknownModelError(msg)
