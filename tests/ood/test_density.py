@@ -1,0 +1,155 @@
+"""The nearest-neighbour detector: scikit-learn's contract, calibration, storage."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from scipy.spatial.distance import cdist
+from sklearn.utils.estimator_checks import check_estimator
+
+from mftscreen.errors import ModelFileError
+from mftscreen.ood import OFMDensityDetector, orbital_field_matrix
+from mftscreen.ood.orbitals import ORBITALS, table_hash
+
+
+def sparse_vectors(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.random((n, 60)) * (rng.random((n, 60)) < 0.3)
+
+
+# A reference vector is at distance 0 from itself, so its p-value is 1 by definition;
+# these two checks want some rows of the training data to be flagged.
+FLAGS_TRAINING_DATA = dict.fromkeys(
+    ("check_outliers_train", "check_outliers_fit_predict"),
+    "with one neighbour a reference vector is never far from the reference set",
+)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learn_contract() -> None:
+    check_estimator(OFMDensityDetector(n_neighbors=3))
+    check_estimator(OFMDensityDetector(), expected_failed_checks=FLAGS_TRAINING_DATA)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_distances_equal_brute_force(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mftscreen.ood.nearest._BLOCK", 500)  # several blocks
+    reference, query = sparse_vectors(80), sparse_vectors(30, seed=1)
+    detector = OFMDensityDetector(n_neighbors=k).fit(reference)
+    expected = np.sort(cdist(query, reference), axis=1)[:, :k].mean(axis=1)
+    assert np.allclose(-detector.score_samples(query), expected, atol=1e-13)
+    own = np.sort(cdist(reference, reference), axis=1)[:, 1 : k + 1].mean(axis=1)
+    assert np.allclose(detector.loo_distances_, np.sort(own), atol=1e-13)
+    single = np.array([detector.score_samples(row[None])[0] for row in query])
+    assert np.array_equal(single, detector.score_samples(query))
+
+
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_calibration(k: int, alpha: float) -> None:
+    rng = np.random.default_rng(5)
+    detector = OFMDensityDetector(n_neighbors=k, alpha=alpha)
+    detector.fit(rng.normal(size=(2000, 6)))
+    flagged = np.mean(detector.predict(rng.normal(size=(4000, 6))) == -1)
+    assert flagged == pytest.approx(alpha, abs=0.3 * alpha + 0.003)
+    far = rng.normal(size=(200, 6)) + 8.0
+    assert (detector.predict(far) == -1).all()
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("n", [5, 19, 20, 99, 100])
+def test_predict_agrees_with_p_value(alpha: float, n: int) -> None:
+    # a grid has many equal distances
+    reference = np.random.default_rng(n).integers(0, 6, size=(n, 2)).astype(float)
+    query = np.random.default_rng(1).integers(-2, 9, size=(200, 2)).astype(float)
+    detector = OFMDensityDetector(alpha=alpha).fit(reference)
+    p_values = detector.p_value(query)
+    counted = [
+        (1 + np.sum(detector.loo_distances_ >= d)) / (n + 1)
+        for d in -detector.score_samples(query)
+    ]
+    assert np.allclose(p_values, counted, atol=1e-15)
+    assert np.array_equal(detector.predict(query) == -1, p_values <= alpha + 1e-12)
+
+
+def test_duplicates_are_at_distance_zero() -> None:
+    rows = sparse_vectors(20) * 1e3
+    detector = OFMDensityDetector().fit(np.concatenate([rows, rows]))
+    assert np.array_equal(detector.loo_distances_, np.zeros(40))
+    assert np.array_equal(detector.p_value(rows), np.ones(20))
+    assert detector.predict(rows + 0.1).tolist() == [-1] * 20
+
+
+def test_unseen_columns_count_and_are_named() -> None:
+    reference = np.stack(
+        [orbital_field_matrix(bulk("Si", a=a)) for a in np.linspace(5.2, 5.6, 25)]
+    )
+    detector = OFMDensityDetector().fit(reference)
+    changed = reference[3].copy()
+    column = ORBITALS.index("d10") * 32 + ORBITALS.index("p4")
+    assert reference[:, column].max() == 0.0
+    changed[column] = 0.7
+    assert detector.score_samples([changed])[0] == pytest.approx(-0.7)
+    why = detector.explain(changed, n_nearest=2)
+    assert why.unseen == ("d10 – p4",)
+    assert why.indices[0] == 3
+    assert why.distances[0] == pytest.approx(0.7)
+    assert why.p_value == detector.p_value([changed])[0] == pytest.approx(1 / 26)
+    assert detector.explain(reference[0]).unseen == ()
+
+
+def test_round_trip_without_pickle() -> None:
+    detector = OFMDensityDetector(n_neighbors=2, alpha=0.1, table="paper")
+    detector.fit(sparse_vectors(50))
+    stream = io.BytesIO()
+    np.savez(stream, **detector.to_arrays())
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as arrays:
+        loaded = OFMDensityDetector.from_arrays(arrays)
+    query = sparse_vectors(20, seed=2)
+    assert loaded.get_params() == detector.get_params()
+    assert loaded.offset_ == detector.offset_
+    assert np.array_equal(loaded.p_value(query), detector.p_value(query))
+    with pytest.raises(ValueError, match="61 features"):
+        loaded.predict(np.zeros((1, 61)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("loo_distances", None, "lacks loo_distances"),
+        ("table_hash", np.array("0123456789abcdef"), "element table 0123456789abcdef"),
+        ("loo_distances", np.zeros(3), "leave-one-out"),
+        ("loo_distances", np.full(50, np.nan), "not finite"),
+        ("shape", np.array([50, 10]), "damaged"),
+        ("indptr", np.zeros(4, dtype=int), "damaged"),
+        ("n_neighbors", np.array(0), "n_neighbors"),
+        ("alpha", np.array(2.0), "alpha"),
+    ],
+)
+def test_damaged_arrays(key: str, value: np.ndarray | None, message: str) -> None:
+    arrays = OFMDensityDetector().fit(sparse_vectors(50)).to_arrays()
+    assert str(arrays["table_hash"]) == table_hash("current")
+    if value is None:
+        del arrays[key]
+    else:
+        arrays[key] = value
+    with pytest.raises(ModelFileError, match=message):
+        OFMDensityDetector.from_arrays(arrays)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_neighbors": 0}, "n_neighbors"),
+        ({"n_neighbors": 10}, "at least 11 vectors"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"table": "old"}, "table must be"),
+    ],
+)
+def test_parameters_are_checked(parameters: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OFMDensityDetector(**parameters).fit(sparse_vectors(10))
