@@ -1,0 +1,76 @@
+"""The ``mftscreen`` command; one module per subcommand, loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+__all__ = ["main"]
+
+EXIT_ERROR, EXIT_FAILED_ROWS = 1, 3
+
+# name -> (module, one-line help): --help must not import torch
+_COMMANDS = {
+    "rank": "Rank the candidates of a database by a predicted property.",
+    "predict": "Predict properties of structure files.",
+    "finetune": "Fine-tune a model on your own labels (scratch, ft, lp, mft).",
+    "models": "List the shipped models, or show a model's card.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only to run or describe it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"mftscreen.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from mftscreen.errors import MftscreenError
+
+        try:
+            return super().invoke(ctx)
+        except MftscreenError as error:
+            if ctx.params.get("traceback"):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(EXIT_ERROR)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mftscreen")
+@click.option("--traceback", is_flag=True, help="Show where an error comes from.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what is being done to stderr.")
+def main(traceback: bool, verbose: bool) -> None:
+    r"""Screen materials with multi-task fine-tuned atomistic models.
+
+    Results go to standard output, everything else to standard error.
+
+    Exit codes: 0 all done, 1 error, 2 wrong usage, 3 done, but some rows failed.
+
+    \b
+    Example:
+      mftscreen rank candidates.db --property dielectric
+    """
+    import logging
+
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    else:
+        # deepmd-kit advises on thread numbers at every import
+        logging.getLogger("deepmd").setLevel(logging.ERROR)

@@ -1,0 +1,108 @@
+"""``mftscreen predict``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.options import device_option, model_option
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from mftscreen.errors import MftscreenError
+    from mftscreen.model.backend import Device
+
+__all__ = ["command"]
+
+
+@click.command("predict")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
+@click.option(
+    "-p",
+    "--property",
+    "names",
+    multiple=True,
+    help="Property to predict; may be repeated.  [default: all of the model]",
+)
+@click.option("--energy", is_flag=True, help="Also the energy, in eV.")
+@model_option
+@device_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    names: tuple[str, ...],
+    energy: bool,
+    model: str | None,
+    device: Device,
+) -> None:
+    r"""Predict properties of structure FILEs; CSV on standard output.
+
+    Any format that ASE reads (CIF, POSCAR, extxyz, ...); every structure of a file
+    with several gets a row. Exit code 3 if some could not be evaluated.
+
+    \b
+    Example:
+      mftscreen predict POSCAR relaxed.cif -p dielectric
+    """
+    from mftscreen.predictor import Predictor
+    from mftscreen.screen.pipeline import reduced_formula
+
+    predictor = Predictor(
+        model, properties=list(names) or None, energy=energy, device=device
+    )
+    labels: list[str] = []
+
+    def structures() -> Iterator[Atoms | MftscreenError]:
+        for path in files:
+            for number, structure in enumerate(_read(path)):
+                labels.append(f"{path}#{number}" if number else str(path))
+                yield structure
+
+    values = [*predictor.properties, *(["energy"] if energy else [])]
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["file", "formula", *values, "status", "reason"])
+    failed = False
+    for row in predictor(structures()):
+        failed |= not row.ok
+        found = {**row.properties, "energy": row.energy}
+        table.writerow(
+            [
+                labels[row.index],
+                reduced_formula(row.atoms),
+                *(found.get(name) for name in values),
+                row.status,
+                row.reason,
+            ]
+        )
+    if failed:
+        ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _read(path: Path) -> Iterator[Atoms | MftscreenError]:
+    """Yield the structures of a file, or the error that says why there are none."""
+    from ase.io import iread
+
+    from mftscreen.errors import DataError
+    from mftscreen.readers import iter_extxyz
+
+    name = path.name.removesuffix(".gz").removesuffix(".xz")
+    try:
+        if name.endswith((".extxyz", ".xyz")):
+            yield from iter_extxyz(path)
+        else:
+            yield from iread(path)
+    except DataError as error:
+        yield error
+    except Exception as error:  # noqa: BLE001  # ASE's readers raise anything
+        reason = str(error) or type(error).__name__
+        yield DataError(f"cannot be read: {reason}", path=path)

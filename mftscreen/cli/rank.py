@@ -1,0 +1,186 @@
+"""``mftscreen rank``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.options import (
+    device_option,
+    model_option,
+    output_option,
+    quiet_option,
+)
+
+if TYPE_CHECKING:
+    from mftscreen.model.backend import Device
+    from mftscreen.screen.ranking import Goal, OODPolicy
+    from mftscreen.screen.store import Ranked
+
+__all__ = ["command"]
+
+
+def _goal(
+    ctx: click.Context, maximize: bool, minimize: bool, target: float | None
+) -> Goal:
+    from mftscreen.screen.ranking import Goal
+
+    if maximize + minimize + (target is not None) > 1:
+        msg = "choose one of --maximize, --minimize and --target"
+        raise click.UsageError(msg, ctx)
+    if target is not None:
+        return Goal("target", target)
+    return Goal("minimize" if minimize else "maximize")
+
+
+@click.command("rank")
+@click.argument("database", type=click.Path(path_type=Path))
+@click.argument("query", required=False)
+@click.option("-p", "--property", "name", default=None, help="Property to rank by.")
+@model_option
+@click.option(
+    "-L",
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Rows of the table to print; files always get all rows.",
+)
+@click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
+@click.option("--minimize", is_flag=True, help="Smallest values first.")
+@click.option("--target", type=float, help="Values closest to this one first.")
+@click.option(
+    "--ood",
+    "policy",
+    type=click.Choice(["label", "demote", "exclude"]),
+    default="label",
+    show_default=True,
+    help="What being out of distribution does to a rank.",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Flag candidates with an OOD p-value up to this.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["auto", "table", "csv"]),
+    default="auto",
+    help="On standard output: a table for people or CSV of all rows.  "
+    "[default: table on a terminal, else CSV]",
+)
+@output_option
+@device_option
+@quiet_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    database: Path,
+    query: str | None,
+    name: str | None,
+    model: str | None,
+    limit: int,
+    maximize: bool,
+    minimize: bool,
+    target: float | None,
+    policy: OODPolicy,
+    alpha: float,
+    style: str,
+    output: Path | None,
+    device: Device,
+    quiet: bool,
+) -> None:
+    r"""Rank the candidates of DATABASE by a predicted property.
+
+    DATABASE is an ase.db, which QUERY (ASE's own query string) may restrict, or an
+    extended XYZ file, also compressed (.gz, .xz). Every candidate gets a row: one that
+    cannot be evaluated has a status and a reason instead of a value.
+
+    The OOD p-value compares a candidate's orbital field matrix with those of the
+    model's training set. A small one means: unlike anything the model has learned
+    from, do not trust the value. A large one is no guarantee.
+
+    \b
+    Example:
+      mftscreen rank candidates.db --property dielectric
+      mftscreen rank candidates.db 'O>1,natoms<20' -p dielectric --ood demote -o top.csv
+    """
+    goal = _goal(ctx, maximize, minimize, target)
+    ranked, name = _screen(
+        database, query, model, name, goal, policy, alpha, device, quiet
+    )
+    from mftscreen.screen.store import format_table, write_csv, write_results
+
+    if output is not None:
+        write_results(output, ranked, name)
+    if style == "table" or (style == "auto" and sys.stdout.isatty()):
+        click.echo(format_table(ranked, name, limit), nl=False)
+    elif style == "csv" or output is None:
+        write_csv(sys.stdout, ranked, name)
+    failed = Counter(row.status for _, row in ranked if row.status != "ok")
+    flagged = sum(bool(row.ood) for _, row in ranked)
+    click.echo(
+        f"{len(ranked)} candidates: {len(ranked) - failed.total()} predicted "
+        f"({flagged} of them out of distribution), {failed.total()} failed"
+        + "".join(f", {status}: {n}" for status, n in failed.items()),
+        err=True,
+    )
+    if failed:
+        ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _screen(
+    database: Path,
+    query: str | None,
+    source: str | None,
+    name: str | None,
+    goal: Goal,
+    policy: OODPolicy,
+    alpha: float,
+    device: Device,
+    quiet: bool,
+) -> tuple[Ranked, str]:
+    from tqdm import tqdm
+
+    from mftscreen.model.loading import load_model
+    from mftscreen.ood.reference import open_reference
+    from mftscreen.predictor import Predictor
+    from mftscreen.screen.candidates import iter_candidates
+    from mftscreen.screen.pipeline import ScreenRow, screen
+    from mftscreen.screen.ranking import rank_rows
+
+    model = load_model(source, device=device)
+    name = _property(model.card.properties, name, model.card.name)
+    known = frozenset(model.card.properties[name].elements)
+    rows: Iterator[ScreenRow] = screen(
+        iter_candidates(database, query),
+        Predictor(model, properties=[name]),
+        name,
+        open_reference(model.reference, alpha),
+        known,
+    )
+    bar = tqdm(rows, unit="structure", disable=True if quiet else None, file=sys.stderr)
+    return rank_rows(bar, goal, policy), name
+
+
+def _property(known: object, name: str | None, model: str) -> str:
+    """Return the property to rank by; may be left out if there is only one."""
+    from mftscreen.errors import UnknownPropertyError
+
+    names = list(known)  # type: ignore[call-overload]
+    if name is None and len(names) == 1:
+        return str(names[0])
+    if name in names:
+        return str(name)
+    what = f"does not predict {name!r}" if name else "predicts several properties"
+    msg = f"model {model} {what}; choose --property from: {', '.join(names)}"
+    raise UnknownPropertyError(msg)

@@ -1,0 +1,1 @@
+"""Training: configurations and labelled data in, model files out."""

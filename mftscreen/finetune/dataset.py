@@ -1,0 +1,166 @@
+"""Labelled structures, and the deepmd/npy mixed-type data that deepmd-kit trains on.
+
+Reading is in :mod:`mftscreen.finetune.sources`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+
+from mftscreen.errors import DataError
+
+__all__ = ["LabelledStructure", "force_field_labels", "write_deepmd_npy"]
+
+ENERGY_LABELS = ("energy", "force", "virial")
+
+
+@dataclass(frozen=True)
+class LabelledStructure:
+    """A structure with what is known about it.
+
+    Attributes
+    ----------
+    id : str
+        Where it comes from; error messages name it.
+    atoms : Atoms
+    labels : mapping of str to ndarray
+        deepmd label name to value: ``energy`` (eV), ``force`` (n_atoms, 3) in eV/Å,
+        ``virial`` (3, 3) in eV, or the name of a property.
+    """
+
+    id: str
+    atoms: Atoms
+    labels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
+    r"""Return the force-field labels stored in an :class:`ase.Atoms`.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        With a calculator that holds ``energy``, ``forces`` and perhaps ``stress``
+        (what :func:`ase.io.read` attaches).
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``energy`` (), ``force`` (n_atoms, 3) and, for a periodic structure with a
+        stress, ``virial`` (3, 3) :math:`= -V\\sigma` in eV.
+
+    Raises
+    ------
+    DataError
+        If energy or forces are missing or not finite.
+    """
+    results = atoms.calc.results if atoms.calc is not None else {}
+    missing = [name for name in ("energy", "forces") if name not in results]
+    if missing:
+        msg = f"a force-field frame needs energy and forces; missing {missing}"
+        raise DataError(msg)
+    labels = {
+        "energy": np.asarray(float(results["energy"])),
+        "force": np.asarray(results["forces"], dtype=float),
+    }
+    if "stress" in results and atoms.pbc.all():
+        stress = voigt_6_to_full_3x3_stress(np.asarray(results["stress"], dtype=float))
+        labels["virial"] = -atoms.get_volume() * stress
+    for name, value in labels.items():
+        if not np.isfinite(value).all():
+            msg = f"the {name} label is not finite"
+            raise DataError(msg)
+    return labels
+
+
+def write_deepmd_npy(
+    structures: Iterable[LabelledStructure],
+    directory: Path,
+    type_map: Sequence[str],
+    label_names: Sequence[str],
+) -> list[Path]:
+    """Write deepmd/npy mixed-type systems, one per number of atoms.
+
+    Parameters
+    ----------
+    structures : iterable of LabelledStructure
+        Each with every label of `label_names`.
+    directory : Path
+        Replaced if it exists.
+    type_map : sequence of str
+        Chemical symbols; the position is the deepmd type.
+    label_names : sequence of str
+        Labels to write.
+
+    Returns
+    -------
+    list of Path
+        The systems, ordered by number of atoms. Aperiodic structures are kept in
+        systems of their own, marked ``nopbc``.
+
+    Raises
+    ------
+    DataError
+        If a label is missing, an element is not in `type_map`, or nothing was given.
+    """
+    index = {symbol: number for number, symbol in enumerate(type_map)}
+    groups: dict[tuple[int, bool], list[LabelledStructure]] = defaultdict(list)
+    for item in structures:
+        missing = [name for name in label_names if name not in item.labels]
+        if missing:
+            msg = f"{item.id} has no label {', '.join(missing)}"
+            raise DataError(msg)
+        unknown = sorted(set(item.atoms.symbols) - index.keys())
+        if unknown:
+            msg = f"{item.id} holds {', '.join(unknown)}, not in the type map"
+            raise DataError(msg)
+        groups[len(item.atoms), bool(item.atoms.pbc.any())].append(item)
+    if not groups:
+        msg = "no structures to write"
+        raise DataError(msg, path=directory)
+    if directory.exists():
+        shutil.rmtree(directory)
+    return [
+        _write_system(
+            directory, n_atoms, periodic, groups[n_atoms, periodic], index, label_names
+        )
+        for n_atoms, periodic in sorted(groups)
+    ]
+
+
+def _write_system(
+    directory: Path,
+    n_atoms: int,
+    periodic: bool,
+    items: Sequence[LabelledStructure],
+    index: Mapping[str, int],
+    label_names: Sequence[str],
+) -> Path:
+    system = directory / f"{n_atoms}{'' if periodic else '_nopbc'}"
+    block = system / "set.000"
+    block.mkdir(parents=True)
+    (system / "type_map.raw").write_text("\n".join(index) + "\n")
+    (system / "type.raw").write_text("0\n" * n_atoms)
+    if not periodic:
+        (system / "nopbc").touch()
+    types = [[index[s] for s in item.atoms.symbols] for item in items]
+    np.save(block / "real_atom_types.npy", np.asarray(types, dtype=np.int64))
+    coords = np.stack([item.atoms.positions.ravel() for item in items])
+    np.save(block / "coord.npy", coords)
+    boxes = [
+        np.asarray(item.atoms.cell).ravel() if periodic else np.eye(3).ravel() * 100.0
+        for item in items
+    ]
+    np.save(block / "box.npy", np.stack(boxes))
+    for name in label_names:
+        values = np.stack([np.ravel(item.labels[name]) for item in items])
+        np.save(block / f"{name}.npy", values.astype(np.float64))
+    return system

@@ -1,0 +1,121 @@
+"""Errors of a checkpoint on labelled structures, by our own batched evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from ase import Atoms
+
+from mftscreen.finetune.dataset import LabelledStructure
+from mftscreen.metrics import regression_metrics
+
+if TYPE_CHECKING:
+    from mftscreen.model.backend import Evaluation
+
+__all__ = ["evaluate_force_field", "evaluate_property"]
+
+BATCH_ATOMS = 192
+
+
+class _Network(Protocol):
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        energy_head: str | None = None,
+        property_heads: Sequence[str] = (),
+        derivatives: bool = True,
+        descriptors: bool = False,
+    ) -> list[Evaluation]: ...
+
+
+def _batches(
+    structures: Sequence[LabelledStructure],
+) -> list[list[LabelledStructure]]:
+    """Return batches of structures of similar size."""
+    batches: list[list[LabelledStructure]] = [[]]
+    for item in sorted(structures, key=lambda s: len(s.atoms)):
+        if batches[-1] and (len(batches[-1]) + 1) * len(item.atoms) > BATCH_ATOMS:
+            batches.append([])
+        batches[-1].append(item)
+    return batches
+
+
+def evaluate_property(
+    network: _Network,
+    head: str,
+    label: str,
+    structures: Sequence[LabelledStructure],
+) -> dict[str, float]:
+    """Return the errors of a property head.
+
+    Parameters
+    ----------
+    network : DeepmdNetwork
+    head : str
+    label : str
+        Name of the label in `structures`.
+    structures : sequence of LabelledStructure
+        At least one.
+
+    Returns
+    -------
+    dict of str to float
+        See :func:`mftscreen.metrics.regression_metrics`.
+    """
+    predicted, target = [], []
+    for batch in _batches(structures):
+        results = network.evaluate([s.atoms for s in batch], property_heads=[head])
+        predicted += [result.heads[head] for result in results]
+        target += [float(s.labels[label]) for s in batch]
+    return regression_metrics(predicted, target)
+
+
+def evaluate_force_field(
+    network: _Network, head: str, structures: Sequence[LabelledStructure]
+) -> dict[str, float]:
+    """Return the errors of a force-field head.
+
+    Parameters
+    ----------
+    network : DeepmdNetwork
+    head : str
+    structures : sequence of LabelledStructure
+        With ``energy`` and ``force`` labels.
+
+    Returns
+    -------
+    dict of str to float
+        ``n``; ``energy_mae`` in eV/atom; ``force_mae`` per component in eV/Å;
+        ``force_slope``, the least-squares slope through the origin of predicted over
+        labelled force components (1 without softening); ``force_mae_zero``, the MAE
+        of predicting no forces; ``stress_mae`` in eV/Å^3 where there are labels.
+    """
+    energies, stresses = [], []
+    predicted, target = [], []
+    for batch in _batches(structures):
+        results = network.evaluate([s.atoms for s in batch], energy_head=head)
+        for item, result in zip(batch, results, strict=True):
+            assert result.energy is not None
+            assert result.forces is not None
+            assert result.virial is not None
+            error = result.energy - float(item.labels["energy"])
+            energies.append(abs(error) / len(item.atoms))
+            predicted.append(result.forces.ravel())
+            target.append(item.labels["force"].ravel())
+            if "virial" in item.labels:
+                difference = result.virial - item.labels["virial"].reshape(3, 3)
+                stresses.append(np.abs(difference).mean() / item.atoms.get_volume())
+    p, t = np.concatenate(predicted), np.concatenate(target)
+    metrics = {
+        "n": float(len(energies)),
+        "energy_mae": float(np.mean(energies)),
+        "force_mae": float(np.abs(p - t).mean()),
+        "force_mae_zero": float(np.abs(t).mean()),
+        "force_slope": float(p @ t / (t @ t)) if t.any() else float("nan"),
+    }
+    if stresses:
+        metrics["stress_mae"] = float(np.mean(stresses))
+    return metrics

@@ -1,0 +1,200 @@
+"""Readers of labelled data: extxyz, ase.db, CSV + structure files, MatBench json.gz."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+
+from mftscreen.errors import DataError
+from mftscreen.finetune.dataset import LabelledStructure, force_field_labels
+from mftscreen.readers import (
+    candidate_id,
+    iter_ase_db,
+    iter_extxyz,
+    pymatgen_dict_to_atoms,
+)
+
+__all__ = ["read_force_field", "read_labelled", "read_matbench"]
+
+
+def read_labelled(path: Path, column: str) -> Iterator[LabelledStructure]:
+    """Yield structures with the property label `column`.
+
+    Parameters
+    ----------
+    path : Path
+        ``.extxyz``/``.xyz`` (also ``.gz``, ``.xz``; the label is in ``info``),
+        ``.db`` (the label is a key-value pair), ``.csv`` (a column ``file`` or
+        ``structure`` names a structure file relative to the CSV, else the ``id``
+        column names ``<id>.cif`` beside it), or a MatBench ``.json.gz``.
+    column : str
+        Name of the label.
+
+    Yields
+    ------
+    LabelledStructure
+
+    Raises
+    ------
+    DataError
+        If the format is unknown, or a row has no finite label or no readable
+        structure; the row is named.
+    """
+    yield from _reader(path)(path, column)
+
+
+def _reader(path: Path) -> Callable[[Path, str], Iterator[LabelledStructure]]:
+    name = path.name
+    for suffix in (".gz", ".xz"):
+        name = name.removesuffix(suffix)
+    if name.endswith((".extxyz", ".xyz")):
+        return _read_extxyz
+    if name.endswith(".db"):
+        return _read_db
+    if name.endswith(".csv"):
+        return _read_csv
+    if name.endswith(".json"):
+        return read_matbench
+    msg = "unknown format; expected .extxyz, .xyz, .db, .csv or a MatBench .json.gz"
+    raise DataError(msg, path=path)
+
+
+def _label(value: object, name: str, row: str, path: Path) -> np.ndarray:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        msg = f"row {row} has no finite label {name!r} (found {value!r})"
+        raise DataError(msg, path=path)
+    return np.asarray(number)
+
+
+def _read_extxyz(path: Path, column: str) -> Iterator[LabelledStructure]:
+    for number, atoms in enumerate(iter_extxyz(path)):
+        if isinstance(atoms, DataError):
+            raise atoms
+        row = candidate_id(atoms, path, number)
+        label = _label(atoms.info.get(column), column, row, path)
+        yield LabelledStructure(row, atoms, {column: label})
+
+
+def _read_db(path: Path, column: str) -> Iterator[LabelledStructure]:
+    for row in iter_ase_db(path):
+        name = str(row.id)
+        label = _label(row.key_value_pairs.get(column), column, name, path)
+        yield LabelledStructure(name, row.toatoms(), {column: label})
+
+
+def _read_csv(path: Path, column: str) -> Iterator[LabelledStructure]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        table = csv.DictReader(stream)
+        header = table.fieldnames or []
+        if column not in header:
+            msg = f"no column {column!r}; the columns are {', '.join(header)}"
+            raise DataError(msg, path=path)
+        for number, row in enumerate(table):
+            name = row.get("id") or f"{path.name}#{number}"
+            label = _label(row[column], column, name, path)
+            filename = row.get("file") or row.get("structure") or f"{name}.cif"
+            atoms = _read_structure(path.parent / filename, name, path)
+            yield LabelledStructure(name, atoms, {column: label})
+
+
+def _read_structure(filename: Path, row: str, path: Path) -> Atoms:
+    try:
+        atoms = read(filename)
+    except Exception as error:  # ASE's readers raise whatever their format raises
+        msg = f"row {row}: the structure file {filename} cannot be read: {error}"
+        raise DataError(msg, path=path) from error
+    assert isinstance(atoms, Atoms)
+    return atoms
+
+
+def read_matbench(path: Path, column: str) -> Iterator[LabelledStructure]:
+    """Yield the rows of a MatBench task file.
+
+    Parameters
+    ----------
+    path : Path
+        ``matbench_*.json.gz`` as matminer downloads it: ``index``, ``columns`` and
+        ``data`` with pymatgen structure dictionaries.
+    column : str
+        The target column.
+
+    Yields
+    ------
+    LabelledStructure
+        Row `i` has the id that MatBench gives it, ``mb-<task>-<i + 1>``.
+
+    Raises
+    ------
+    DataError
+        If the file has another layout, or a target is not finite.
+    """
+    try:
+        opener: Any = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt") as stream:
+            table = json.load(stream)
+        columns = list(table["columns"])
+        structures, targets = columns.index("structure"), columns.index(column)
+    except OSError as error:
+        raise DataError(str(error), path=path) from error
+    except (KeyError, TypeError) as error:
+        msg = "not a MatBench task file (columns, index, data)"
+        raise DataError(msg, path=path) from error
+    except ValueError as error:
+        msg = f"no column {column!r} beside 'structure': {error}"
+        raise DataError(msg, path=path) from error
+    task = path.name.removesuffix(".gz").removesuffix(".json").removeprefix("matbench_")
+    width = len(str(len(table["data"])))
+    for number, row in enumerate(table["data"]):
+        name = f"mb-{task.replace('_', '-')}-{number + 1:0{width}d}"
+        label = _label(row[targets], column, name, path)
+        atoms = pymatgen_dict_to_atoms(row[structures])
+        yield LabelledStructure(name, atoms, {column: label})
+
+
+def read_force_field(path: Path) -> Iterator[LabelledStructure]:
+    """Yield structures with energy, forces and, where given, stress.
+
+    Parameters
+    ----------
+    path : Path
+        ``.extxyz``/``.xyz`` (also compressed) or ``.db`` with ASE's standard results.
+
+    Yields
+    ------
+    LabelledStructure
+        Labels ``energy``, ``force`` and ``virial`` as deepmd-kit has them.
+
+    Raises
+    ------
+    DataError
+        If a frame has no energy or forces; it is named.
+    """
+    if path.suffix == ".db":
+        frames: Iterator[tuple[str, Atoms | DataError]] = (
+            (str(row.id), row.toatoms()) for row in iter_ase_db(path)
+        )
+    else:
+        frames = (
+            (f"{path.name}#{i}", atoms) for i, atoms in enumerate(iter_extxyz(path))
+        )
+    for name, atoms in frames:
+        if isinstance(atoms, DataError):
+            raise atoms
+        try:
+            labels = force_field_labels(atoms)
+        except DataError as error:
+            msg = f"{name}: {error}"
+            raise DataError(msg, path=path) from error
+        yield LabelledStructure(name, atoms, labels)

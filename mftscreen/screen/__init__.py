@@ -1,0 +1,1 @@
+"""Screening: candidates in, ranked rows out."""

@@ -1,0 +1,90 @@
+"""Candidates of a database, streamed: id, structure, source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from mftscreen.errors import DataError, MftscreenError
+from mftscreen.readers import candidate_id, iter_ase_db, iter_extxyz
+
+__all__ = ["Candidate", "iter_candidates"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One structure of a database.
+
+    Attributes
+    ----------
+    id : str
+        The row id of an ase.db; in extxyz the first of the ``info`` keys ``id``,
+        ``name``, ``material_id``, ``mp_id``, else ``file#index``.
+    structure : Atoms or MftscreenError
+        The error if the row could not be read.
+    """
+
+    id: str
+    structure: Atoms | MftscreenError
+
+
+def iter_candidates(
+    path: Path, query: str | None = None, limit: int | None = None
+) -> Iterator[Candidate]:
+    """Yield the candidates of a database.
+
+    Parameters
+    ----------
+    path : Path
+        ``.db`` (ase.db) or ``.extxyz``/``.xyz``, the latter also ``.gz`` or ``.xz``.
+    query : str, optional
+        ASE's query string; only for an ase.db.
+    limit : int, optional
+        Stop after this many.
+
+    Yields
+    ------
+    Candidate
+
+    Raises
+    ------
+    DataError
+        If the format is unknown, the file cannot be read, or a query is given for a
+        format that has none.
+    """
+    name = path.name.removesuffix(".gz").removesuffix(".xz")
+    if name.endswith(".db"):
+        stream = _from_ase_db(path, query)
+    elif name.endswith((".extxyz", ".xyz")):
+        if query is not None:
+            msg = f"a query ({query!r}) needs an ase.db"
+            raise DataError(msg, path=path)
+        stream = _from_extxyz(path)
+    else:
+        msg = "unknown format; expected .db, .extxyz or .xyz (also .gz, .xz)"
+        raise DataError(msg, path=path)
+    for number, candidate in enumerate(stream):
+        if limit is not None and number >= limit:
+            return
+        yield candidate
+
+
+def _from_ase_db(path: Path, query: str | None) -> Iterator[Candidate]:
+    for row in iter_ase_db(path, query):
+        try:
+            structure: Atoms | MftscreenError = row.toatoms()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = f"row {row.id} holds no valid structure: {error}"
+            structure = DataError(reason, path=path)
+        yield Candidate(str(row.id), structure)
+
+
+def _from_extxyz(path: Path) -> Iterator[Candidate]:
+    for number, frame in enumerate(iter_extxyz(path)):
+        if isinstance(frame, Atoms):
+            yield Candidate(candidate_id(frame, path, number), frame)
+        else:
+            yield Candidate(f"{path.name}#{number}", frame)

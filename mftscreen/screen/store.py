@@ -1,0 +1,147 @@
+"""Ranked rows as CSV, JSON lines, ASE databases and tables for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from mftscreen.errors import DataError
+from mftscreen.screen.pipeline import ScreenRow
+
+__all__ = ["columns", "format_table", "write_csv", "write_results"]
+
+Ranked = Sequence[tuple[int | None, ScreenRow]]
+
+
+def columns(name: str) -> list[str]:
+    """Return the columns of a result table for the property `name`."""
+    return [
+        "rank", "id", "formula", name, "unit",
+        "ood_p_value", "ood", "status", "reason", "model",
+    ]  # fmt: skip
+
+
+def _record(rank: int | None, row: ScreenRow, name: str) -> dict[str, Any]:
+    values = (
+        rank, row.id, row.formula, row.value, row.unit,
+        row.ood_p_value, row.ood, row.status, row.reason, row.model,
+    )  # fmt: skip
+    return dict(zip(columns(name), values, strict=True))
+
+
+def write_csv(stream: TextIO, rows: Ranked, name: str) -> None:
+    """Write rows as CSV with a header; what is unknown is left empty.
+
+    Parameters
+    ----------
+    stream : TextIO
+    rows : sequence of (rank, ScreenRow)
+    name : str
+        Name of the property.
+    """
+    table = csv.DictWriter(stream, columns(name), lineterminator="\n")
+    table.writeheader()
+    table.writerows(_record(rank, row, name) for rank, row in rows)
+
+
+def write_results(path: Path, rows: Ranked, name: str) -> None:
+    """Write rows to a file; an existing one is replaced only when all is written.
+
+    Parameters
+    ----------
+    path : Path
+        ``.csv``, ``.jsonl`` or ``.db``. In an ASE database every value is a key-value
+        pair, so that ``ase db FILE -c id,<property>`` shows it.
+    rows : sequence of (rank, ScreenRow)
+    name : str
+        Name of the property.
+
+    Raises
+    ------
+    DataError
+        If the ending is another one or the file cannot be written.
+    """
+    writers = {".csv": _write_csv_file, ".jsonl": _write_jsonl, ".db": _write_db}
+    writer = writers.get(path.suffix)
+    if writer is None:
+        msg = f"unknown output format; expected {', '.join(writers)}"
+        raise DataError(msg, path=path)
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        writer(partial, rows, name)
+        partial.replace(path)
+    except OSError as error:
+        msg = f"cannot be written: {error.strerror or error}"
+        raise DataError(msg, path=path) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_csv_file(path: Path, rows: Ranked, name: str) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        write_csv(stream, rows, name)
+
+
+def _write_jsonl(path: Path, rows: Ranked, name: str) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        for rank, row in rows:
+            stream.write(json.dumps(_record(rank, row, name), ensure_ascii=False))
+            stream.write("\n")
+
+
+def _write_db(path: Path, rows: Ranked, name: str) -> None:
+    from ase import Atoms
+    from ase.db import connect
+
+    with connect(path, append=False) as database:
+        for rank, row in rows:
+            record = _record(rank, row, name)
+            # ase.db reserves "id", cannot hold None and confuses numbers with text
+            record["candidate"] = f"id:{record.pop('id')}"
+            pairs = {key: v for key, v in record.items() if v not in (None, "")}
+            database.write(row.atoms or Atoms(), key_value_pairs=pairs)
+
+
+def format_table(rows: Ranked, name: str, limit: int | None) -> str:
+    """Return the first ranked rows as a table for people.
+
+    Parameters
+    ----------
+    rows : sequence of (rank, ScreenRow)
+    name : str
+        Name of the property.
+    limit : int or None
+        At most this many rows.
+
+    Returns
+    -------
+    str
+        With a line that counts what was ranked, flagged and failed.
+    """
+    shown = [(rank, row) for rank, row in rows if rank is not None][:limit]
+    unit = next((row.unit for _, row in rows if row.unit != "1"), "")
+    header = ["rank", "id", "formula", f"{name} ({unit})" if unit else name]
+    header += ["OOD p", "OOD", "note"]
+    lines = [
+        [
+            str(rank),
+            row.id,
+            row.formula,
+            f"{row.value:.4g}",
+            "" if row.ood_p_value is None else f"{row.ood_p_value:.3f}",
+            "yes" if row.ood else "",
+            row.reason,
+        ]
+        for rank, row in shown
+    ]
+    widths = [max(len(line[k]) for line in [header, *lines]) for k in range(7)]
+    text = io.StringIO()
+    for line in [header, *lines]:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        text.write("  ".join(cells).rstrip() + "\n")
+    return text.getvalue()
