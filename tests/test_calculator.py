@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.calculator import InputError, PropertyNotImplementedError
+from ase.db import connect
+from ase.filters import FrechetCellFilter
+from ase.io import read
+from ase.optimize import FIRE
+
+from mftscreen import MFTCalculator
+from mftscreen.errors import (
+    InvalidGeometryError,
+    UnknownElementError,
+    UnknownHeadError,
+    UnknownPropertyError,
+)
+from mftscreen.testing import FakeModel, check_model
+
+
+@pytest.fixture
+def atoms() -> Atoms:
+    return bulk("MgO", "rocksalt", a=4.3)
+
+
+@pytest.fixture
+def calculator() -> MFTCalculator:
+    return MFTCalculator(FakeModel())
+
+
+def test_fake_model_keeps_the_contract(mixed_structures: list[Atoms]) -> None:
+    check_model(FakeModel(), mixed_structures, rtol=1e-9)
+
+
+def test_untrained_network_keeps_the_contract(
+    tiny_model: Path, mixed_structures: list[Atoms]
+) -> None:
+    check_model(MFTCalculator(tiny_model).model, mixed_structures, rtol=1e-9)
+
+
+def test_broken_model_is_caught(mixed_structures: list[Atoms]) -> None:
+    class WrongSign(FakeModel):
+        def evaluate(self, *args, **kwargs):  # noqa: ANN002, ANN003
+            results = super().evaluate(*args, **kwargs)
+            for result in results:
+                if result.forces is not None:
+                    result.forces[:] *= -1
+            return results
+
+    with pytest.raises(AssertionError, match="forces"):
+        check_model(WrongSign(), mixed_structures)
+
+
+def test_everything_from_one_object(atoms: Atoms, calculator: MFTCalculator) -> None:
+    atoms.calc = calculator
+    assert atoms.get_potential_energy() == calculator.results["free_energy"]
+    assert atoms.get_forces().shape == (2, 3)
+    assert atoms.get_stress().shape == (6,)
+    softness = calculator.get_property("softness", atoms)
+    assert softness == pytest.approx(calculator.get_property("bulkiness", atoms) / 2)
+
+
+def test_only_requested_heads_run_and_results_accumulate(
+    atoms: Atoms, calculator: MFTCalculator
+) -> None:
+    atoms.calc = calculator
+    atoms.get_forces()
+    calculator.get_property("softness", atoms)
+    calculator.get_property("softness", atoms)
+    atoms.get_forces()
+    assert calculator.model.calls == [["energy"], ["softness"]]
+    assert {"energy", "forces", "softness"} <= calculator.results.keys()
+    atoms.positions[0] += 0.1
+    calculator.get_property("softness", atoms)
+    assert "energy" not in calculator.results
+
+
+def test_relaxation_with_cell_filter(atoms: Atoms, calculator: MFTCalculator) -> None:
+    atoms.calc = calculator
+    before = atoms.get_potential_energy()
+    assert FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=0.02, steps=300)
+    assert atoms.get_potential_energy() < before
+    assert np.abs(atoms.get_stress()).max() < 0.02
+
+
+def test_molecule_has_no_stress(calculator: MFTCalculator) -> None:
+    water = molecule("H2O")
+    water.calc = calculator
+    assert np.isfinite(water.get_forces()).all()
+    with pytest.raises(PropertyNotImplementedError, match="cell"):
+        water.get_stress()
+
+
+def test_unknown_property_lists_what_there_is(
+    atoms: Atoms, calculator: MFTCalculator
+) -> None:
+    with pytest.raises(UnknownPropertyError, match="softness, bulkiness") as info:
+        calculator.get_property("dipole", atoms)
+    assert isinstance(info.value, PropertyNotImplementedError)
+
+
+def _with_nan() -> Atoms:
+    atoms = bulk("Si")
+    atoms.positions[1, 2] = np.nan
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("atoms", "error", "text"),
+    [
+        (Atoms(), InvalidGeometryError, "no atoms"),
+        (_with_nan(), InvalidGeometryError, r"atom 1 \(Si\) is not finite"),
+        (Atoms("Si", cell=[3, 3, 0], pbc=True), InvalidGeometryError, "cell"),
+        (Atoms("Cm"), UnknownElementError, "Cm is unknown to the model; it knows"),
+        (
+            Atoms("H2", [[0, 0, 0], [0, 0, 0.1]]),
+            InvalidGeometryError,
+            "0.100 Å apart",
+        ),
+    ],
+)
+def test_bad_structures_get_typed_errors(
+    calculator: MFTCalculator, atoms: Atoms, error: type[Exception], text: str
+) -> None:
+    atoms.calc = calculator
+    with pytest.raises(error, match=text) as info:
+        atoms.get_potential_energy()
+    assert isinstance(info.value, InputError)
+
+
+def test_descriptors(tiny_model: Path, atoms: Atoms) -> None:
+    calculator = MFTCalculator(tiny_model)
+    descriptors = calculator.get_descriptors(atoms)
+    assert descriptors.shape == (2, 8)
+    moved = atoms.copy()
+    moved.translate(0.3)
+    np.testing.assert_allclose(calculator.get_descriptors(moved), descriptors)
+
+
+def test_stock_checkpoint_with_head_names(checkpoint: Path, atoms: Atoms) -> None:
+    with pytest.raises(UnknownHeadError, match="alloys, oxides"):
+        MFTCalculator(checkpoint)
+    calculator = MFTCalculator(
+        checkpoint, energy_head="alloys", property_heads=["gap"], device="cpu"
+    )
+    assert calculator.implemented_properties == [
+        "energy", "free_energy", "forces", "stress", "gap",
+    ]  # fmt: skip
+    assert np.isfinite(calculator.get_property("gap", atoms))
+
+
+@pytest.mark.parametrize("suffix", ["extxyz", "traj", "db"])
+def test_frozen_predictions_survive_files(
+    tmp_path: Path, atoms: Atoms, calculator: MFTCalculator, suffix: str
+) -> None:
+    frozen = calculator.freeze(atoms)
+    assert len(calculator.model.calls) == 1
+    assert atoms.info == {}
+    path = tmp_path / f"frozen.{suffix}"
+    if suffix == "db":
+        with connect(path) as database:
+            database.write(frozen, key_value_pairs=frozen.info)
+        row = connect(path).get(1)
+        found, softness = row.toatoms(), row.softness
+    else:
+        frozen.write(path)
+        found = read(path)
+        softness = found.info["softness"]
+    assert softness == pytest.approx(calculator.get_property("softness", atoms))
+    energy = calculator.get_property("energy", atoms)
+    assert found.get_potential_energy() == pytest.approx(energy)
+    np.testing.assert_allclose(found.get_forces(), frozen.get_forces(), atol=1e-7)
+
+
+def test_freeze_evaluates_the_structure_it_is_given(
+    atoms: Atoms, calculator: MFTCalculator
+) -> None:
+    stretched = bulk("MgO", "rocksalt", a=4.6)
+    first, second = calculator.freeze(atoms), calculator.freeze(stretched)
+    assert first.info["softness"] != second.info["softness"]
+    assert calculator.freeze(molecule("H2O")).calc.results.keys() == {
+        "energy", "free_energy", "forces",
+    }  # fmt: skip
