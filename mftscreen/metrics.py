@@ -42,7 +42,8 @@ def regression_metrics(predicted: ArrayLike, target: ArrayLike) -> dict[str, flo
         msg = "a prediction or a target is not finite"
         raise DataError(msg)
     error = np.abs(p - t)
-    spread = float(((t - t.mean()) ** 2).sum())
+    # the mean of equal numbers can differ from them in the last digit
+    spread = float(((t - t.mean()) ** 2).sum()) if np.ptp(t) else 0.0
     return {
         "n": float(len(t)),
         "mae": float(error.mean()),

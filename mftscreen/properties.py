@@ -6,9 +6,15 @@ import re
 
 from ase.calculators.calculator import all_properties
 from ase.data import chemical_symbols
+from ase.db.core import reserved_keys
 from pydantic import BaseModel, ConfigDict, field_validator
 
 __all__ = ["PropertySpec"]
+
+_COLUMNS = frozenset(
+    ("rank", "candidate", "unit", "ood_p_value", "ood", "status", "reason", "model")
+)
+"""Columns of result tables beside the property's own."""
 
 
 class PropertySpec(BaseModel):
@@ -18,8 +24,8 @@ class PropertySpec(BaseModel):
     ----------
     name : str
         Identifier: the key in ``calc.results``, the CSV column and the key-value pair
-        in ASE databases. Letters, digits and underscores; not one of ASE's own
-        property names and not a chemical symbol.
+        in ASE databases. Letters, digits and underscores; not a name
+        that ASE or a result table uses, and not a chemical symbol.
     label : str
         For people, e.g. ``"refractive index"``.
     unit : str
@@ -47,7 +53,7 @@ class PropertySpec(BaseModel):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             msg = f"{name!r} is not made of letters, digits and underscores"
             raise ValueError(msg)
-        if name in all_properties or name in chemical_symbols:
-            msg = f"{name!r} already means something else in ASE; choose another name"
+        if name in {*all_properties, *chemical_symbols, *reserved_keys, *_COLUMNS}:
+            msg = f"{name!r} already means something else in ASE or in result tables"
             raise ValueError(msg)
         return name

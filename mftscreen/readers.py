@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import zlib
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
     from ase.db.row import AtomsRow
 
 __all__ = [
+    "DAMAGED",
     "candidate_id",
     "iter_ase_db",
     "iter_extxyz",
     "open_text",
     "pymatgen_dict_to_atoms",
 ]
+
+DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What a truncated or damaged file, compressed or not, makes its reader raise."""
 
 
 def open_text(path: Path) -> TextIO:
@@ -91,7 +96,7 @@ def iter_extxyz(path: Path) -> Iterator[Atoms | DataError]:
                 block = [header, *(stream.readline() for _ in range(n_atoms + 1))]
                 yield _parse_frame("".join(block), path, number)
                 number += 1
-        except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+        except (*DAMAGED, UnicodeDecodeError) as error:
             msg = f"cannot be read past frame {number}: {error}"
             raise DataError(msg, path=path) from error
 
@@ -126,14 +131,15 @@ def iter_ase_db(path: Path, query: str | None = None) -> Iterator[AtomsRow]:
     from sqlite3 import Error as SqliteError
 
     from ase.db import connect
+    from ase.io.formats import UnknownFileTypeError
 
-    if not path.exists():  # ase.db would create it
-        msg = "no such file"
+    if not path.exists() or not path.stat().st_size:  # ase.db would create it
+        msg = "is empty" if path.exists() else "no such file"
         raise DataError(msg, path=path)
     try:
         # ase.db reads JSON databases whole and rows of SQLite ones lazily
         yield from connect(path).select(query or None)
-    except (SqliteError, ValueError, AssertionError) as error:
+    except (SqliteError, ValueError, AssertionError, UnknownFileTypeError) as error:
         msg = f"cannot be read as an ASE database with query {query!r}: {error}"
         raise DataError(msg, path=path) from error
 
@@ -174,16 +180,18 @@ def pymatgen_dict_to_atoms(document: Mapping[str, Any]) -> Atoms:
     try:
         lattice, sites = document["lattice"], document["sites"]
         species = [site["species"] for site in sites]
-        if any(len(s) != 1 or s[0].get("occu", 1) != 1 for s in species):
-            msg = "disordered or partially occupied sites; order the structure first"
-            raise StructureError(msg)
-        return Atoms(
+        ordered = all(len(s) == 1 and s[0].get("occu", 1) == 1 for s in species)
+        atoms = Atoms(
             # a site may carry an oxidation state ("Fe3+") or an isotope label
             symbols=[s[0]["element"].rstrip("0123456789+-") for s in species],
             scaled_positions=[site["abc"] for site in sites],
             cell=lattice["matrix"],
             pbc=lattice.get("pbc", True),
         )
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         msg = f"not a pymatgen structure document: {error}"
         raise StructureError(msg) from error
+    if not ordered:
+        msg = "disordered or partially occupied sites; order the structure first"
+        raise StructureError(msg)
+    return atoms

@@ -49,7 +49,8 @@ def to_atoms(structure: Any) -> Atoms:
     """
     if isinstance(structure, Atoms):
         return structure
-    if type(structure).__module__.startswith("pymatgen."):
+    # told by what it has, so that pymatgen is imported only when it is needed
+    if hasattr(structure, "is_ordered") and hasattr(structure, "sites"):
         from pymatgen.io.ase import AseAtomsAdaptor
 
         if not structure.is_ordered:
@@ -97,7 +98,7 @@ it knows Si
     if len(atoms) == 0:
         msg = "the structure has no atoms"
         raise InvalidGeometryError(msg)
-    symbols = sorted({chemical_symbols[z] for z in set(atoms.numbers)})
+    symbols = sorted({_symbol(int(z)) for z in set(atoms.numbers)})
     unknown = [s for s in symbols if s not in elements]
     if unknown:
         noun = "element" if len(unknown) == 1 else "elements"
@@ -116,6 +117,11 @@ it knows Si
         raise InvalidGeometryError(msg)
     _check_cell(atoms)
     _check_distances(atoms)
+
+
+def _symbol(number: int) -> str:
+    known = 0 <= number < len(chemical_symbols)
+    return chemical_symbols[number] if known else f"number {number}"
 
 
 def _check_cell(atoms: Atoms) -> None:

@@ -44,7 +44,7 @@ def test_untrained_network_keeps_the_contract(
 
 def test_broken_model_is_caught(mixed_structures: list[Atoms]) -> None:
     class WrongSign(FakeModel):
-        def evaluate(self, *args, **kwargs):  # noqa: ANN002, ANN003
+        def evaluate(self, *args, **kwargs):
             results = super().evaluate(*args, **kwargs)
             for result in results:
                 if result.forces is not None:

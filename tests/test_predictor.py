@@ -81,7 +81,7 @@ def test_pymatgen_structures() -> None:
 
 
 def test_input_is_streamed() -> None:
-    def endless():  # noqa: ANN202
+    def endless():
         while True:
             yield bulk("Si")
 
@@ -109,7 +109,7 @@ class _SmallMemory(FakeModel):
 
     limit = 20
 
-    def evaluate(self, structures, **options):  # noqa: ANN001, ANN003, ANN201
+    def evaluate(self, structures, **options):
         if sum(map(len, structures)) > self.limit:
             msg = "DefaultCPUAllocator: can't allocate memory: you tried 1 TB"
             raise RuntimeError(msg)
@@ -127,7 +127,7 @@ def test_out_of_memory_halves_batches_and_fails_alone() -> None:
 
 def test_other_errors_are_not_swallowed() -> None:
     class Broken(FakeModel):
-        def evaluate(self, structures, **options):  # noqa: ANN001, ANN003, ANN201
+        def evaluate(self, structures, **options):
             msg = "shape mismatch"
             raise RuntimeError(msg)
 
@@ -137,7 +137,7 @@ def test_other_errors_are_not_swallowed() -> None:
 
 def test_not_finite_prediction_fails_the_row(tiny_model: Path) -> None:
     class Infinite(FakeModel):
-        def evaluate(self, structures, **options):  # noqa: ANN001, ANN003, ANN201
+        def evaluate(self, structures, **options):
             results = super().evaluate(structures, **options)
             results[0].properties["softness"] = float("inf")
             return results

@@ -262,6 +262,8 @@ def load_config(path: Path) -> TuneConfig:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([str(error.strerror)], path=path) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"not UTF-8 text: {error}"], path=path) from error
     except yaml.YAMLError as error:
         raise ConfigError([f"not YAML: {error}"], path=path) from error
     if not isinstance(document, dict):
@@ -296,10 +298,11 @@ def _explain(error: dict[str, Any]) -> str:
 def _fields_at(model: Any, location: list[str]) -> list[str]:
     """Return the keys that are valid at a place in a configuration."""
     for part in location:
+        if getattr(model, "__origin__", None) is dict:
+            model = model.__args__[1]  # the part is a key that users choose
+            continue
         field = getattr(model, "model_fields", {}).get(part)
         model = getattr(field, "annotation", None)
-        if getattr(model, "__origin__", None) is dict:
-            model = model.__args__[1]
     return sorted(getattr(model, "model_fields", {}))
 
 

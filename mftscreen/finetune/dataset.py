@@ -55,7 +55,7 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     -------
     dict of str to ndarray
         ``energy`` (), ``force`` (n_atoms, 3) and, for a periodic structure with a
-        stress, ``virial`` (3, 3) :math:`= -V\\sigma` in eV.
+        stress, ``virial`` (3, 3) :math:`= -V\sigma` in eV.
 
     Raises
     ------
@@ -109,7 +109,8 @@ def write_deepmd_npy(
     Raises
     ------
     DataError
-        If a label is missing, an element is not in `type_map`, or nothing was given.
+        If a label is missing, an element is not in `type_map`, a structure is periodic
+        in some directions only, or nothing was given.
     """
     index = {symbol: number for number, symbol in enumerate(type_map)}
     groups: dict[tuple[int, bool], list[LabelledStructure]] = defaultdict(list)
@@ -117,6 +118,12 @@ def write_deepmd_npy(
         missing = [name for name in label_names if name not in item.labels]
         if missing:
             msg = f"{item.id} has no label {', '.join(missing)}"
+            raise DataError(msg)
+        if item.atoms.pbc.any() and not item.atoms.pbc.all():
+            msg = (
+                f"{item.id} is periodic in some directions only, which deepmd-kit's "
+                "trainer cannot represent; give it a cell with vacuum and full pbc"
+            )
             raise DataError(msg)
         unknown = sorted(set(item.atoms.symbols) - index.keys())
         if unknown:

@@ -112,12 +112,14 @@ def build_deepmd_input(
         return _pretraining_input(config, data, type_map, neighbors)
     if isinstance(config, ScratchConfig):
         descriptor = _new_descriptor(config.descriptor, neighbors, seed)
-        dim_case_embd = 0
     else:
         assert pretrained is not None
         type_map = pretrained.type_map
         descriptor = _fit_budget(pretrained.descriptor, neighbors)
         descriptor["trainable"] = not isinstance(config, LPConfig)
+    # deepmd-kit wants one length of the one-hot for all heads of a multi-task model
+    dim_case_embd = 0
+    if isinstance(config, MFTConfig) and pretrained is not None:
         dim_case_embd = pretrained.dim_case_embd
     head = config.property.name
     model = {

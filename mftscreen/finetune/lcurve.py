@@ -29,7 +29,8 @@ def read_lcurve(path: Path) -> LearningCurve:
         return []
     names: list[str] = []
     rows: LearningCurve = []
-    for line in text.splitlines():
+    # the last line may still be being written
+    for line in text[: text.rfind("\n") + 1].splitlines():
         words = line.split()
         if line.startswith("#"):
             if len(words) > 1 and words[1] == "step":

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.io import read
 
-from mftscreen.errors import DataError
+from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.dataset import LabelledStructure, force_field_labels
 from mftscreen.readers import (
+    DAMAGED,
     candidate_id,
     iter_ase_db,
     iter_extxyz,
+    open_text,
     pymatgen_dict_to_atoms,
 )
 
@@ -52,17 +52,15 @@ def read_labelled(path: Path, column: str) -> Iterator[LabelledStructure]:
 
 
 def _reader(path: Path) -> Callable[[Path, str], Iterator[LabelledStructure]]:
-    name = path.name
-    for suffix in (".gz", ".xz"):
-        name = name.removesuffix(suffix)
+    if path.suffix == ".db":
+        return _read_db
+    if path.suffix == ".csv":
+        return _read_csv
+    if path.name.endswith((".json", ".json.gz")):
+        return read_matbench
+    name = path.name.removesuffix(".gz").removesuffix(".xz")
     if name.endswith((".extxyz", ".xyz")):
         return _read_extxyz
-    if name.endswith(".db"):
-        return _read_db
-    if name.endswith(".csv"):
-        return _read_csv
-    if name.endswith(".json"):
-        return read_matbench
     msg = "unknown format; expected .extxyz, .xyz, .db, .csv or a MatBench .json.gz"
     raise DataError(msg, path=path)
 
@@ -95,7 +93,7 @@ def _read_db(path: Path, column: str) -> Iterator[LabelledStructure]:
 
 
 def _read_csv(path: Path, column: str) -> Iterator[LabelledStructure]:
-    with path.open(newline="", encoding="utf-8") as stream:
+    with open_text(path) as stream:
         table = csv.DictReader(stream)
         header = table.fieldnames or []
         if column not in header:
@@ -141,13 +139,14 @@ def read_matbench(path: Path, column: str) -> Iterator[LabelledStructure]:
         If the file has another layout, or a target is not finite.
     """
     try:
-        opener: Any = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt") as stream:
+        with open_text(path) as stream:
             table = json.load(stream)
-        columns = list(table["columns"])
+    except (*DAMAGED, ValueError) as error:
+        msg = f"cannot be read as JSON: {error}"
+        raise DataError(msg, path=path) from error
+    try:
+        columns, rows = list(table["columns"]), list(table["data"])
         structures, targets = columns.index("structure"), columns.index(column)
-    except OSError as error:
-        raise DataError(str(error), path=path) from error
     except (KeyError, TypeError) as error:
         msg = "not a MatBench task file (columns, index, data)"
         raise DataError(msg, path=path) from error
@@ -155,11 +154,15 @@ def read_matbench(path: Path, column: str) -> Iterator[LabelledStructure]:
         msg = f"no column {column!r} beside 'structure': {error}"
         raise DataError(msg, path=path) from error
     task = path.name.removesuffix(".gz").removesuffix(".json").removeprefix("matbench_")
-    width = len(str(len(table["data"])))
-    for number, row in enumerate(table["data"]):
+    width = len(str(len(rows)))
+    for number, row in enumerate(rows):
         name = f"mb-{task.replace('_', '-')}-{number + 1:0{width}d}"
         label = _label(row[targets], column, name, path)
-        atoms = pymatgen_dict_to_atoms(row[structures])
+        try:
+            atoms = pymatgen_dict_to_atoms(row[structures])
+        except StructureError as error:
+            msg = f"row {name}: {error}"
+            raise DataError(msg, path=path) from error
         yield LabelledStructure(name, atoms, {column: label})
 
 

@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ FORMAT_VERSION = 1
 CARD, CHECKPOINT = "card.json", "model.pt"
 ARRAYS = ("reference.npz", "calibration.npz")
 MAX_MEMBER_BYTES = 4 * 1024**3
+DAMAGED = (zipfile.BadZipFile, zlib.error)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -164,7 +168,8 @@ def write_bundle(
                 archive.writestr(zipfile.ZipInfo(name), content)
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -191,7 +196,7 @@ def read_bundle(path: Path) -> Bundle:
     except FileNotFoundError:
         msg = f"{path}: no such file"
         raise ModelFileError(msg) from None
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, EOFError, RuntimeError, *DAMAGED) as error:
         msg = f"{path} is not a complete .mft model file: {error}"
         raise ModelFileError(msg) from error
     card = _parse_card(members[CARD], path)
@@ -222,19 +227,25 @@ def _read_members(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
 
 def _parse_card(content: bytes, path: Path) -> ModelCard:
     try:
-        card = ModelCard.model_validate_json(content)
+        document = json.loads(content)
+        # looked at first: a newer card may have keys that this version does not know
+        version = document.get("format_version")
+    except (ValueError, AttributeError) as error:
+        msg = f"{path}: card.json is not valid: no JSON object: {error}"
+        raise ModelFileError(msg) from error
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        msg = (
+            f"{path} has format {version}, this mftscreen reads up to "
+            f"{FORMAT_VERSION}; upgrade with 'pip install -U mftscreen'"
+        )
+        raise ModelFileError(msg)
+    try:
+        return ModelCard.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         msg = f"{path}: card.json is not valid: {where}: {first['msg']}"
         raise ModelFileError(msg) from error
-    if card.format_version > FORMAT_VERSION:
-        msg = (
-            f"{path} has format {card.format_version}, this mftscreen reads up to "
-            f"{FORMAT_VERSION}; upgrade with 'pip install -U mftscreen'"
-        )
-        raise ModelFileError(msg)
-    return card
 
 
 def _parse_arrays(content: bytes | None, name: str, path: Path) -> Arrays:
@@ -243,6 +254,6 @@ def _parse_arrays(content: bytes | None, name: str, path: Path) -> Arrays:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, TypeError, OSError, EOFError, *DAMAGED) as error:
         msg = f"{path}: {name} is damaged: {error}"
         raise ModelFileError(msg) from error

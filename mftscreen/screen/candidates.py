@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from ase import Atoms
@@ -56,7 +57,7 @@ def iter_candidates(
         format that has none.
     """
     name = path.name.removesuffix(".gz").removesuffix(".xz")
-    if name.endswith(".db"):
+    if path.suffix == ".db":
         stream = _from_ase_db(path, query)
     elif name.endswith((".extxyz", ".xyz")):
         if query is not None:
@@ -66,10 +67,7 @@ def iter_candidates(
     else:
         msg = "unknown format; expected .db, .extxyz or .xyz (also .gz, .xz)"
         raise DataError(msg, path=path)
-    for number, candidate in enumerate(stream):
-        if limit is not None and number >= limit:
-            return
-        yield candidate
+    yield from islice(stream, limit)
 
 
 def _from_ase_db(path: Path, query: str | None) -> Iterator[Candidate]:

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mftscreen.errors import StructureError
+from mftscreen.errors import StructureError, UnknownPropertyError
 from mftscreen.predictor import PredictionRow, Predictor
 from mftscreen.screen.candidates import Candidate
 
@@ -90,8 +90,16 @@ def screen(
     Yields
     ------
     ScreenRow
+
+    Raises
+    ------
+    UnknownPropertyError
+        If `predictor` was not built for the property.
     """
     ids, structures = tee(candidates)
+    if name not in predictor.properties:
+        msg = f"the predictor predicts {', '.join(predictor.properties)}, not {name!r}"
+        raise UnknownPropertyError(msg)
     spec = predictor.model.properties[name]
     # a letter first: ase.db takes values that look like numbers for numbers
     model = f"m{predictor.model.sha256[:12]}"

@@ -7,7 +7,9 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from sqlite3 import Error as SqliteError
 from typing import Any, TextIO
 
 from mftscreen.errors import DataError
@@ -75,11 +77,13 @@ def write_results(path: Path, rows: Ranked, name: str) -> None:
     try:
         writer(partial, rows, name)
         partial.replace(path)
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
+    except (OSError, SqliteError) as error:
+        reason = getattr(error, "strerror", None) or error
+        msg = f"cannot be written: {reason}"
         raise DataError(msg, path=path) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _write_csv_file(path: Path, rows: Ranked, name: str) -> None:
@@ -101,8 +105,12 @@ def _write_db(path: Path, rows: Ranked, name: str) -> None:
     with connect(path, append=False) as database:
         for rank, row in rows:
             record = _record(rank, row, name)
-            # ase.db reserves "id", cannot hold None and confuses numbers with text
+            # ase.db has a formula of its own, reserves "id", cannot hold None and takes
+            # text that looks like a number for a number
+            del record["formula"]
             record["candidate"] = f"id:{record.pop('id')}"
+            if record["unit"] == "1":
+                del record["unit"]
             pairs = {key: v for key, v in record.items() if v not in (None, "")}
             database.write(row.atoms or Atoms(), key_value_pairs=pairs)
 
@@ -121,7 +129,6 @@ def format_table(rows: Ranked, name: str, limit: int | None) -> str:
     Returns
     -------
     str
-        With a line that counts what was ranked, flagged and failed.
     """
     shown = [(rank, row) for rank, row in rows if rank is not None][:limit]
     unit = next((row.unit for _, row in rows if row.unit != "1"), "")

@@ -1,0 +1,239 @@
+"""Real, very short trainings with deepmd-kit's own trainer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+
+from mftscreen import MFTCalculator, load_model
+from mftscreen.errors import ConfigError, DataError, ModelError, TrainingError
+from mftscreen.finetune.config import load_config
+from mftscreen.finetune.launch import checkpoints
+from mftscreen.finetune.run import run_training
+from mftscreen.model.bundle import read_bundle
+from mftscreen.model.checkpoint import read_state
+from mftscreen.testing import FakeModel, check_model
+
+pytestmark = pytest.mark.slow
+
+
+def _crystals(n: int) -> list[Atoms]:
+    """Return rattled crystals labelled by the closed-form model."""
+    rng = np.random.default_rng(n)
+    kinds = [
+        bulk("MgO", "rocksalt", a=4.2),
+        bulk("Si", cubic=True),
+        bulk("SiO", "zincblende", a=4.6),
+    ]
+    crystals = []
+    for k in range(n):
+        atoms = kinds[k % 3].copy()
+        atoms.set_cell(atoms.cell * rng.uniform(0.95, 1.1), scale_atoms=True)
+        atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
+        frozen = MFTCalculator(FakeModel()).freeze(atoms)
+        frozen.info["name"] = f"crystal-{k}"
+        crystals.append(frozen)
+    return crystals
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    crystals = _crystals(40)
+    write(folder / "crystals.extxyz", crystals[:30])
+    write(folder / "test.extxyz", crystals[30:])
+    return folder
+
+
+DESCRIPTOR = {
+    "n_layers": 2, "n_dim": 8, "e_dim": 6, "a_dim": 4,
+    "edge_cutoff": 4.0, "angle_cutoff": 3.0,
+}  # fmt: skip
+
+
+def _config(folder: Path, name: str, document: dict) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({"name": name, **document}))
+    return path
+
+
+def _downstream(strategy: str, **extra: object) -> dict:
+    return {
+        "strategy": strategy,
+        "property": {"name": "softness", "label": "softness"},
+        "data": {
+            "train": ["crystals.extxyz"],
+            "test": {"held out": "test.extxyz"},
+            "column": "softness",
+        },
+        "training": {"steps": 12, "save_every": 6, "batch_size": 16},
+        **extra,
+    }
+
+
+@pytest.fixture(scope="module")
+def pretrained(folder: Path) -> Path:
+    config = _config(
+        folder,
+        "pretrained",
+        {
+            "strategy": "pretrain",
+            "branches": {
+                "first": {"data": ["crystals.extxyz"]},
+                "second": {"data": ["test.extxyz"]},
+            },
+            "energy_head": "first",
+            "descriptor": DESCRIPTOR,
+            "training": {"steps": 12, "save_every": 6, "batch_size": 16},
+        },
+    )
+    return run_training(load_config(config), folder / "pretrained", threads=1)
+
+
+def _run(folder: Path, name: str, document: dict) -> Path:
+    config = _config(folder, name, document)
+    return run_training(load_config(config), folder / name, threads=1)
+
+
+def _descriptor(path: Path, head: str) -> dict[str, torch.Tensor]:
+    prefix = f"model.{head}.atomic_model.descriptor."
+    return {
+        key.removeprefix(prefix): value
+        for key, value in read_state(read_bundle(path).checkpoint).items()
+        # the statistics' length is padding, which follows the data
+        if key.startswith(prefix) and not key.endswith((".mean", ".stddev"))
+    }
+
+
+def _equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_pretrained_force_field_works(pretrained: Path) -> None:
+    model = load_model(pretrained)
+    assert model.has_energy
+    assert model.card.force_field["first"]["validation"]["force_mae"] > 0
+    check_model(model, [bulk("MgO", "rocksalt", a=4.3), bulk("Si", cubic=True)])
+
+
+AUXILIARY = {"head": "first", "data": ["crystals.extxyz"], "batch_size": 16}
+
+
+def test_mft_keeps_the_force_field_and_changes_the_descriptor(
+    folder: Path, pretrained: Path
+) -> None:
+    document = _downstream("mft", pretrained=str(pretrained), auxiliary=AUXILIARY)
+    path = _run(folder, "mft", document)
+    model = load_model(path)
+    assert model.has_energy
+    assert set(model.properties) == {"softness"}
+    head = model.card.properties["softness"]
+    assert set(head.metrics) == {"validation", "held out"}
+    assert head.metrics["held out"]["mae"] > 0
+    assert head.elements == ["O", "Mg", "Si"]
+    assert model.reference["shape"][0] == head.n_train
+    assert not _equal(_descriptor(path, "softness"), _descriptor(pretrained, "first"))
+    check_model(model, [bulk("MgO", "rocksalt", a=4.3), bulk("Si", cubic=True)])
+
+
+def test_lp_leaves_the_descriptor_and_ft_changes_it(
+    folder: Path, pretrained: Path
+) -> None:
+    before = _descriptor(pretrained, "first")
+    for strategy, frozen in (("lp", True), ("ft", False)):
+        document = _downstream(strategy, pretrained=str(pretrained))
+        path = _run(folder, strategy, document)
+        assert _equal(_descriptor(path, "Default"), before) == frozen
+        assert not load_model(path).has_energy
+
+
+def test_scratch_needs_nothing_pretrained(folder: Path) -> None:
+    path = _run(folder, "scratch", _downstream("scratch", descriptor=DESCRIPTOR))
+    assert load_model(path).properties["softness"].intensive
+
+
+def test_missing_auxiliary_head_is_named(folder: Path, pretrained: Path) -> None:
+    document = _downstream(
+        "mft", pretrained=str(pretrained), auxiliary={**AUXILIARY, "head": "third"}
+    )
+    with pytest.raises(ModelError, match=r"no head 'third'; its heads: first, second"):
+        _run(folder, "wrong-head", document)
+
+
+def test_bad_label_is_named_before_training(folder: Path) -> None:
+    atoms = bulk("Si")
+    atoms.info = {"name": "bad-row", "softness": float("nan")}
+    write(folder / "bad.extxyz", [bulk("Si"), atoms])
+    document = _downstream("scratch", data={"train": ["bad.extxyz"], "column": "x"})
+    with pytest.raises(DataError, match="no finite label 'x'"):
+        _run(folder, "bad-label", document)
+
+
+def test_trainer_failure_shows_the_log(folder: Path) -> None:
+    document = _downstream("scratch", descriptor={**DESCRIPTOR, "angle_cutoff": 9.0})
+    with pytest.raises(TrainingError, match=r"log: .*train\.log"):
+        _run(folder, "fails", document)
+
+
+def test_killed_run_resumes_to_the_same_model(folder: Path) -> None:
+    document = _downstream("scratch", descriptor=DESCRIPTOR)
+    document["training"] = {"steps": 60, "save_every": 20, "batch_size": 16}
+    config = _config(folder, "killed", document)
+    directory = folder / "killed"
+    command = [sys.executable, "-m", "mftscreen", "finetune", str(config)]
+    command += ["-o", str(directory), "--threads", "1"]
+    process = subprocess.Popen(command, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not checkpoints(directory) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for pid in _descendants(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoints(directory), "no checkpoint in time"
+    with pytest.raises(ConfigError, match="--resume"):
+        run_training(load_config(config), directory)
+    run_training(load_config(config), directory, resume=True, threads=1)
+    document["name"] = "whole"
+    whole = _config(folder, "whole", document)
+    run_training(load_config(whole), folder / "whole", threads=1)
+    assert sorted(checkpoints(directory)) == [20, 40, 60]
+    maes = [
+        read_bundle(folder / run / "model.mft").card.properties["softness"].metrics
+        for run in ("killed", "whole")
+    ]
+    # the batches after the restart are drawn anew
+    assert maes[0]["held out"]["mae"] == pytest.approx(
+        maes[1]["held out"]["mae"], rel=0.5
+    )
+
+
+def test_resume_refuses_another_configuration(folder: Path, pretrained: Path) -> None:
+    document = _downstream("ft", pretrained=str(pretrained))
+    _run(folder, "changed", document)
+    document["training"]["steps"] = 13
+    config = load_config(_config(folder, "changed", document))
+    with pytest.raises(ConfigError, match="differs"):
+        run_training(config, folder / "changed", resume=True)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return a process and all below it, children first."""
+    below = [
+        child
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in map(int, task.read_text().split())
+    ]
+    return [*(p for child in below for p in _descendants(child)), pid]
