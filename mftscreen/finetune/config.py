@@ -110,6 +110,8 @@ class BranchConfig(_Config):
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
     group: str | None = None
     """Key in ``info``: frames with one value stay on one side of the split."""
+    test: dict[str, Path] = Field(default_factory=dict)
+    """Name to file, never trained on; force errors are written to the model's card."""
 
 
 class AuxiliaryConfig(BranchConfig):

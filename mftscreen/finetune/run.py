@@ -382,13 +382,7 @@ def _write_model(
         properties[name] = _property_card(config, task.heads[name], network)
         reference = _reference_set(task.heads[name]["train"])
     force_field = {
-        head: {
-            "training_set": branch.description,
-            "n_train": len(task.heads[head]["train"]),
-            "validation": evaluate_force_field(
-                network, head, task.heads[head]["validation"][:N_VALIDATED]
-            ),
-        }
+        head: _force_field_card(head, branch, task.heads[head], network)
         for head, branch in branches.items()
     }
     card = ModelCard(
@@ -413,6 +407,24 @@ def _write_model(
     path = directory / MODEL
     write_bundle(path, card, checkpoint, reference)
     return path
+
+
+def _force_field_card(
+    head: str, branch: BranchConfig, split: Split, network: DeepmdNetwork
+) -> dict[str, Any]:
+    tests = {}
+    for name, path in branch.test.items():
+        errors = evaluate_force_field(network, head, list(read_force_field(path)))
+        # other calculations have another zero of energy
+        tests[name] = {k: v for k, v in errors.items() if k != "energy_mae"}
+    return {
+        "training_set": branch.description,
+        "n_train": len(split["train"]),
+        "validation": evaluate_force_field(
+            network, head, split["validation"][:N_VALIDATED]
+        ),
+        **tests,
+    }
 
 
 def _property_card(config: Any, split: Split, network: DeepmdNetwork) -> PropertyHead:

@@ -6,23 +6,26 @@ Writes extended XYZ files:
 
 * ``crystals.extxyz``: model labels (7net-l3i5), not DFT;
 * ``dft.extxyz``: PBE/+U labels of several published sets;
-* ``dielectric_{train,test}.extxyz``: MatBench dielectric, official fold 0.
+* ``dielectric_{train,test}.extxyz``: MatBench dielectric, official fold 0;
+* ``mlearn.extxyz``: PBE forces of Ni, Cu, Mo, Ge, Si and Li, never trained on.
 
 Frames with a force above 30 eV/Å or a stress above 0.6 eV/Å^3 are dropped, and every
 force-field frame whose reduced formula occurs in fold 0's test rows, so that no test
-composition is ever seen. mlearn is not read here at all: it stays a held-out check.
+composition is ever seen.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from mftscreen.finetune.sources import read_matbench
@@ -55,6 +58,25 @@ def usable(path: Path, forbidden: set[str]) -> Iterator[Atoms]:
             yield atoms
 
 
+def mlearn(path: Path) -> Iterator[Atoms]:
+    """Yield the frames of mlearn (Zuo et al., doi:10.1021/acs.jpca.9b08723)."""
+    with zipfile.ZipFile(path) as archive:
+        frames = json.loads(archive.read("mlearn.json"))
+    for frame in frames:
+        crystal = frame["atoms"]
+        atoms = Atoms(
+            crystal["elements"],
+            scaled_positions=crystal["coords"],
+            cell=crystal["lattice_mat"],
+            pbc=True,
+            info={"id": frame["jid"]},
+        )
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=frame["energy"], forces=frame["forces"]
+        )
+        yield atoms
+
+
 @click.command()
 @click.option("--to", "folder", type=click.Path(path_type=Path), default="data")
 def main(folder: Path) -> None:
@@ -81,6 +103,9 @@ def main(folder: Path) -> None:
         frames = [atoms for path in paths for atoms in usable(path, forbidden)]
         write(folder / f"{name}.extxyz", frames, format="extxyz")
         click.echo(f"{name}: {len(frames)}")
+    frames = list(mlearn(data / "dft_ef/mlearn.json.zip"))
+    write(folder / "mlearn.extxyz", frames, format="extxyz")
+    click.echo(f"mlearn: {len(frames)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from ase.build import bulk
+from ase.io import write
+from click.testing import CliRunner
+
+from mftscreen.cli import main
+
+
+def test_files_of_any_format(tmp_path: Path, tiny_model: Path) -> None:
+    crystal = bulk("MgO", "rocksalt", a=4.2)
+    write(tmp_path / "POSCAR", crystal)
+    write(tmp_path / "two.extxyz", [crystal, bulk("GaAs", "zincblende", a=5.6)])
+    (tmp_path / "broken.cif").write_text("data_nothing\n")
+    files = [str(tmp_path / f) for f in ("POSCAR", "two.extxyz", "broken.cif", "no")]
+    result = CliRunner().invoke(
+        main, ["predict", *files, "-m", str(tiny_model), "--energy"]
+    )
+    assert result.exit_code == 3
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [Path(row["file"]).name for row in rows] == [
+        "POSCAR", "two.extxyz", "two.extxyz#1", "broken.cif", "no",
+    ]  # fmt: skip
+    assert [row["status"] for row in rows] == ["ok"] * 3 + ["unreadable"] * 2
+    assert abs(float(rows[0]["gap"]) - float(rows[1]["gap"])) < 1e-6
+    assert float(rows[0]["energy"])
+    assert rows[3]["gap"] == ""
+
+
+def test_models_list_and_show(tiny_model: Path) -> None:
+    shown = CliRunner().invoke(main, ["models", "show", str(tiny_model)])
+    assert json.loads(shown.stdout)["name"] == "tiny"
+    listed = CliRunner().invoke(main, ["models", "list"])
+    assert listed.exit_code == 0
+    assert "mft-mini\tenergy, forces, stress, dielectric" in listed.stdout

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.db import connect
+from ase.io import write
+from click.testing import CliRunner, Result
+
+from mftscreen.cli import main
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rank") / "candidates.db"
+    broken = bulk("Si")
+    broken.positions[1] = broken.positions[0] + 0.01
+    with connect(path) as db:
+        for k in range(4):
+            db.write(bulk("MgO", "rocksalt", a=4.1 + 0.1 * k), group="oxide")
+        db.write(bulk("GaAs", "zincblende", a=5.65), group="pnictide")
+        db.write(broken, group="broken")
+        db.write(Atoms("Pb"), group="element")
+    return path
+
+
+def _rank(tiny_model: Path, *arguments: str) -> Result:
+    options = ["-m", str(tiny_model), "-q"]
+    return CliRunner().invoke(main, ["rank", *arguments, *options])
+
+
+def _rows(result: Result) -> list[dict[str, str]]:
+    return list(csv.DictReader(result.stdout.splitlines()))
+
+
+def test_every_candidate_has_a_row_and_values_are_in_order(
+    database: Path, tiny_model: Path
+) -> None:
+    result = _rank(tiny_model, str(database))
+    assert result.exit_code == 3
+    rows = _rows(result)
+    assert list(rows[0]) == [
+        "rank", "id", "formula", "gap", "unit", "ood_p_value", "ood", "status",
+        "reason", "model",
+    ]  # fmt: skip
+    assert sorted(row["id"] for row in rows) == [str(k) for k in range(1, 8)]
+    values = [float(row["gap"]) for row in rows if row["status"] == "ok"]
+    assert values == sorted(values, reverse=True)
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5", "", ""]
+    assert {row["status"] for row in rows[5:]} == {
+        "invalid_geometry", "unknown_element",
+    }  # fmt: skip
+    assert "7 candidates: 5 predicted" in result.stderr
+    assert {len(row["model"]) for row in rows} == {13}
+
+
+def test_query_goal_and_limit(database: Path, tiny_model: Path) -> None:
+    result = _rank(
+        tiny_model, str(database), "group=oxide", "--minimize", "--format", "table",
+        "-L", "2",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 3
+    assert "band gap" not in result.stdout
+    assert "gap (eV)" in result.stdout
+
+
+def test_target_orders_by_distance(database: Path, tiny_model: Path) -> None:
+    rows = _rows(_rank(tiny_model, str(database), "group=oxide"))
+    wanted = rows[2]
+    found = _rows(
+        _rank(tiny_model, str(database), "group=oxide", "--target", wanted["gap"])
+    )
+    assert found[0]["id"] == wanted["id"]
+
+
+def test_unseen_elements_are_flagged_demoted_and_excluded(
+    database: Path, tiny_model: Path
+) -> None:
+    rows = {row["id"]: row for row in _rows(_rank(tiny_model, str(database)))}
+    assert rows["5"]["ood"] == "True"
+    assert "not in the training set: As, Ga" in rows["5"]["reason"]
+    demoted = _rows(_rank(tiny_model, str(database), "--ood", "demote"))
+    assert demoted[4]["id"] == "5"
+    assert demoted[4]["rank"] == "5"
+    excluded = _rows(_rank(tiny_model, str(database), "--ood", "exclude"))
+    assert excluded[4]["id"] == "5"
+    assert excluded[4]["rank"] == ""
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "db"])
+def test_output_files_hold_every_row(
+    database: Path, tiny_model: Path, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"out.{suffix}"
+    result = _rank(tiny_model, str(database), "-o", str(path))
+    assert result.exit_code == 3
+    if suffix == "csv":
+        assert len(path.read_text().splitlines()) == 8
+    elif suffix == "jsonl":
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert len(rows) == 7
+        assert rows[-1]["gap"] is None
+    else:
+        assert connect(path).count() == 7
+        assert connect(path).count("status=ok") == 5
+        assert connect(path).count("ood=False") + connect(path).count("ood=True") == 5
+
+
+def test_extxyz_ids(tmp_path: Path, tiny_model: Path) -> None:
+    named = bulk("MgO", "rocksalt", a=4.2)
+    named.info["material_id"] = "mp-1265"
+    path = tmp_path / "c.extxyz"
+    write(path, [named, bulk("MgO", "rocksalt", a=4.3)])
+    rows = _rows(_rank(tiny_model, str(path)))
+    assert {row["id"] for row in rows} == {"mp-1265", "c.extxyz#1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "code"),
+    [
+        (["missing.db"], "missing.db: no such file", 1),
+        (["candidates.txt"], "unknown format", 1),
+        (["c.db", "-m", "mft-max"], "no model named 'mft-max'", 1),
+        (["c.db", "--maximize", "--target", "2"], "choose one of", 2),
+        (["c.db", "--alpha", "2"], "--alpha", 2),
+    ],
+)
+def test_errors_are_short_and_have_exit_codes(
+    arguments: list[str], text: str, code: int
+) -> None:
+    result = CliRunner().invoke(main, ["rank", *arguments])
+    assert result.exit_code == code
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_unknown_property_lists_what_there_is(database: Path, tiny_model: Path) -> None:
+    result = _rank(tiny_model, str(database), "-p", "colour")
+    assert result.exit_code == 1
+    assert "choose --property from: gap" in result.stderr
