@@ -97,10 +97,13 @@ def _read(path: Path) -> Iterator[Atoms | MftscreenError]:
 
     name = path.name.removesuffix(".gz").removesuffix(".xz")
     try:
-        if name.endswith((".extxyz", ".xyz")):
-            yield from iter_extxyz(path)
-        else:
-            yield from iread(path)
+        extxyz = name.endswith((".extxyz", ".xyz"))
+        found = 0
+        for structure in iter_extxyz(path) if extxyz else iread(path):
+            found += 1
+            yield structure
+        if not found:
+            yield DataError("holds no structure", path=path)
     except DataError as error:
         yield error
     except Exception as error:  # noqa: BLE001  # ASE's readers raise anything

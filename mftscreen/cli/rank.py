@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+TABLE_ROWS = 20
+
 
 def _goal(
     ctx: click.Context, maximize: bool, minimize: bool, target: float | None
@@ -48,9 +50,8 @@ def _goal(
     "-L",
     "--limit",
     type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Rows of the table to print; files always get all rows.",
+    default=None,
+    help="Print this many rows; files get all.  [default: 20 in a table, all in CSV]",
 )
 @click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
 @click.option("--minimize", is_flag=True, help="Smallest values first.")
@@ -75,7 +76,7 @@ def _goal(
     "style",
     type=click.Choice(["auto", "table", "csv"]),
     default="auto",
-    help="On standard output: a table for people or CSV of all rows.  "
+    help="On standard output: a table for people or CSV.  "
     "[default: table on a terminal, else CSV]",
 )
 @output_option
@@ -88,7 +89,7 @@ def command(
     query: str | None,
     name: str | None,
     model: str | None,
-    limit: int,
+    limit: int | None,
     maximize: bool,
     minimize: bool,
     target: float | None,
@@ -123,9 +124,9 @@ def command(
     if output is not None:
         write_results(output, ranked, name)
     if style == "table" or (style == "auto" and sys.stdout.isatty()):
-        click.echo(format_table(ranked, name, limit), nl=False)
+        click.echo(format_table(ranked, name, limit or TABLE_ROWS), nl=False)
     elif style == "csv" or output is None:
-        write_csv(sys.stdout, ranked, name)
+        write_csv(sys.stdout, ranked[:limit], name)
     failed = Counter(row.status for _, row in ranked if row.status != "ok")
     flagged = sum(bool(row.ood) for _, row in ranked)
     click.echo(

@@ -233,7 +233,7 @@ def _split(
     if len(groups) < 2:
         msg = f"{len(groups)} distinct structures cannot be split; two are needed"
         raise DataError(msg)
-    n_validation = min(max(1, round(fraction * len(groups))), len(groups) - 1)
+    n_validation = max(1, int(fraction * len(groups)))
     rng = np.random.default_rng(seed)
     held_out = set(rng.choice(groups, size=n_validation, replace=False).tolist())
     split: Split = {"train": [], "validation": []}

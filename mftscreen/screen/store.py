@@ -115,7 +115,7 @@ def _write_db(path: Path, rows: Ranked, name: str) -> None:
             database.write(row.atoms or Atoms(), key_value_pairs=pairs)
 
 
-def format_table(rows: Ranked, name: str, limit: int | None) -> str:
+def format_table(rows: Ranked, name: str, limit: int) -> str:
     """Return the first ranked rows as a table for people.
 
     Parameters
@@ -123,7 +123,7 @@ def format_table(rows: Ranked, name: str, limit: int | None) -> str:
     rows : sequence of (rank, ScreenRow)
     name : str
         Name of the property.
-    limit : int or None
+    limit : int
         At most this many rows.
 
     Returns

@@ -9,7 +9,8 @@ Writes extended XYZ files:
 * ``dielectric_{train,test}.extxyz``: MatBench dielectric, official fold 0;
 * ``mlearn.extxyz``: PBE forces of Ni, Cu, Mo, Ge, Si and Li, never trained on.
 
-Frames with a force above 30 eV/Å or a stress above 0.6 eV/Å^3 are dropped, and every
+Frames with a force above 30 eV/Å or a stress above 0.6 eV/Å^3 are dropped, those (ten)
+so dense that they alone would double the padding of every batch, and every
 force-field frame whose reduced formula occurs in fold 0's test rows, so that no test
 composition is ever seen.
 """
@@ -30,16 +31,27 @@ from ase.io import write
 
 from mftscreen.finetune.sources import read_matbench
 from mftscreen.readers import iter_extxyz
+from mftscreen.structures import find_neighbors
 
 MAX_FORCE = 30.0
 MAX_STRESS = 0.6
 MAX_ATOMS = 64
+MAX_NEIGHBORS = {5.0: 110, 3.5: 36}  # within so many Å
 FOLD = 0
 
 
 def composition(atoms: Atoms) -> str:
     """Return the reduced formula, with elements in alphabetical order."""
     return atoms.symbols.formula.reduce()[0].format("hill")
+
+
+def is_crowded(atoms: Atoms) -> bool:
+    """Return whether an atom has more neighbours than padding is provided for."""
+    centers, _, _, distances = find_neighbors(atoms, max(MAX_NEIGHBORS))
+    return any(
+        np.bincount(centers[distances < cutoff], minlength=1).max() > most
+        for cutoff, most in MAX_NEIGHBORS.items()
+    )
 
 
 def usable(path: Path, forbidden: set[str]) -> Iterator[Atoms]:
@@ -53,6 +65,7 @@ def usable(path: Path, forbidden: set[str]) -> Iterator[Atoms]:
             force <= MAX_FORCE
             and stress <= MAX_STRESS
             and len(atoms) <= MAX_ATOMS
+            and not is_crowded(atoms)
             and composition(atoms) not in forbidden
         ):
             yield atoms
