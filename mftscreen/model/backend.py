@@ -378,7 +378,7 @@ def _build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, A
     import torch
     from deepmd.pt.model.model import get_model
 
-    from mftscreen.model.activation import replace_silut
+    from mftscreen.model.acceleration import accelerate
 
     models = {}
     # deepmd initialises weights before they are loaded; the caller's generators
@@ -398,7 +398,7 @@ def _build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, A
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
                 raise ModelFileError(msg) from error
-            replace_silut(model)
+            accelerate(model)
             models[name] = model.to(device).eval().requires_grad_(requires_grad=False)
     np.random.set_state(numpy_state)  # noqa: NPY002
     if not models:
