@@ -46,6 +46,8 @@ class MFTCalculator(Calculator):
     ------
     UnknownModelError, ModelFileError, UnknownHeadError
         If the model cannot be loaded; see :func:`mftscreen.load_model`.
+    ValueError
+        If heads are given for a model that is loaded already.
 
     Notes
     -----
@@ -65,7 +67,6 @@ class MFTCalculator(Calculator):
     >>> atoms.calc.get_property("dielectric", atoms)  # doctest: +SKIP
     """
 
-    # ASE's base class would compare atoms.info with nothing; we read none of it
     ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
 
     def __init__(
@@ -84,6 +85,9 @@ class MFTCalculator(Calculator):
                 property_heads=property_heads,
                 device=device,
             )
+        elif energy_head is not None or property_heads is not None:
+            msg = "heads are chosen when a model is loaded, with load_model"
+            raise ValueError(msg)
         self.model = model
         self.implemented_properties = [
             *(ENERGY_PROPERTIES if model.has_energy else ()),
@@ -128,6 +132,8 @@ class MFTCalculator(Calculator):
         if properties is None:
             properties = ["energy"] if self.model.has_energy else []
         super().calculate(atoms, properties, system_changes)
+        if system_changes:
+            self.results: dict[str, Any] = {}
         current = self._checked_atoms()
         if "stress" in properties and current.cell.rank < 3:
             msg = "a structure without a three-dimensional cell has no stress"
@@ -173,8 +179,8 @@ class MFTCalculator(Calculator):
 
         ASE's writers drop results that are not its own. Here its own (energy, forces,
         stress) go to a :class:`SinglePointCalculator`, the properties to
-        ``atoms.info``, which extxyz and traj write; for an ``ase.db`` pass
-        ``key_value_pairs=frozen.info`` to ``db.write``.
+        ``atoms.info``, which extxyz and traj write; for an ``ase.db`` pass them as
+        ``key_value_pairs`` to ``db.write``.
 
         Parameters
         ----------

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mftscreen.errors import MftscreenError, StructureError
+from mftscreen.errors import MftscreenError, StructureError, UnknownPropertyError
 from mftscreen.model.backend import Device
 from mftscreen.model.loading import Model, Prediction, load_model
 from mftscreen.structures import check_structure, to_atoms
@@ -85,7 +85,9 @@ class Predictor:
     Raises
     ------
     UnknownPropertyError
-        When the first batch is evaluated, if the model does not predict something.
+        If the model does not predict one of `properties`.
+    ValueError
+        If `batch_size` is neither ``auto`` nor positive.
 
     Examples
     --------
@@ -104,10 +106,20 @@ class Predictor:
         batch_size: int | Literal["auto"] = "auto",
         device: Device = "auto",
     ) -> None:
+        if batch_size != "auto" and batch_size < 1:
+            msg = f"batch_size is 'auto' or at least 1, got {batch_size}"
+            raise ValueError(msg)
         if model is None or isinstance(model, str | Path):
             model = load_model(model, device=device)
         self.model = model
         self.properties = list(model.properties if properties is None else properties)
+        unknown = [name for name in self.properties if name not in model.properties]
+        if unknown:
+            msg = (
+                f"the model does not predict {', '.join(unknown)}; "
+                f"it predicts: {', '.join(model.properties)}"
+            )
+            raise UnknownPropertyError(msg)
         self.energy = energy or forces
         self.forces = forces
         self.batch_size = batch_size

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -82,18 +85,20 @@ def iter_extxyz(path: Path) -> Iterator[Atoms | DataError]:
     number = 0
     with open_text(path) as stream:
         try:
-            while header := stream.readline():
+            for header in stream:
                 if not header.strip():
                     continue
-                try:
-                    n_atoms = int(header)
-                except ValueError:
+                if not header.strip().isdecimal():
                     msg = (
                         f"frame {number} should begin with its number of atoms, "
                         f"found {header.strip()[:40]!r}; nothing after it can be read"
                     )
-                    raise DataError(msg, path=path) from None
-                block = [header, *(stream.readline() for _ in range(n_atoms + 1))]
+                    raise DataError(msg, path=path)
+                block = [header, *islice(stream, int(header) + 1)]
+                if len(block) < int(header) + 2:
+                    msg = f"frame {number} is cut short: the file ends within it"
+                    yield DataError(msg, path=path)
+                    return
                 yield _parse_frame("".join(block), path, number)
                 number += 1
         except (*DAMAGED, UnicodeDecodeError) as error:
@@ -109,39 +114,69 @@ def _parse_frame(text: str, path: Path, number: int) -> Atoms | DataError:
         return DataError(f"frame {number} is not valid extxyz: {reason}", path=path)
 
 
-def iter_ase_db(path: Path, query: str | None = None) -> Iterator[AtomsRow]:
+def iter_ase_db(
+    path: Path, query: str | None = None
+) -> Iterator[tuple[int, AtomsRow | DataError]]:
     """Yield the rows of an ASE database that match a query, in id order.
 
     Parameters
     ----------
     path : Path
-        An ``ase.db`` file (SQLite, JSON).
+        An ``ase.db`` file (SQLite).
     query : str, optional
         ASE's own query string, e.g. ``"natoms<20,O"``.
 
     Yields
     ------
-    AtomsRow
+    id : int
+    row : AtomsRow or DataError
+        A row that cannot be decoded is yielded as the error that says why, so that
+        the others can still be used.
 
     Raises
     ------
     DataError
         If the file is missing, is not an ASE database, or the query is malformed.
     """
-    from sqlite3 import Error as SqliteError
-
     from ase.db import connect
-    from ase.io.formats import UnknownFileTypeError
 
-    if not path.exists() or not path.stat().st_size:  # ase.db would create it
-        msg = "is empty" if path.exists() else "no such file"
+    _check_ase_db(path)
+    database = connect(path, type="db")
+    try:
+        ids = [row.id for row in database.select(query or None, columns=["id"])]
+    except (sqlite3.Error, ValueError, AssertionError, KeyError) as error:
+        msg = f"query {query!r} cannot be answered: {error}"
+        raise DataError(msg, path=path) from error
+    for number in ids:
+        try:
+            yield number, database.get(id=number)
+        except (
+            sqlite3.Error,
+            ValueError,
+            TypeError,
+            KeyError,
+            AssertionError,
+        ) as error:
+            msg = f"row {number} cannot be decoded: {error}"
+            yield number, DataError(msg, path=path)
+
+
+def _check_ase_db(path: Path) -> None:
+    """Raise unless `path` is an ASE database; ase.db would make it one."""
+    if not path.is_file():
+        msg = "no such file"
         raise DataError(msg, path=path)
     try:
-        # ase.db reads JSON databases whole and rows of SQLite ones lazily
-        yield from connect(path).select(query or None)
-    except (SqliteError, ValueError, AssertionError, UnknownFileTypeError) as error:
-        msg = f"cannot be read as an ASE database with query {query!r}: {error}"
+        with closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as c:
+            tables = c.execute("select name from sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        msg = f"cannot be read as an ASE database: {error}"
         raise DataError(msg, path=path) from error
+    if ("systems",) not in tables:
+        msg = "is not an ASE database: it has no table 'systems'"
+        raise DataError(msg, path=path)
 
 
 def candidate_id(atoms: Atoms, path: Path, number: int) -> str:

@@ -21,10 +21,19 @@ from mftscreen.errors import (
     UnknownElementError,
 )
 
-__all__ = ["check_structure", "find_neighbors", "structure_hash", "to_atoms"]
+__all__ = [
+    "check_structure",
+    "find_neighbors",
+    "reduced_formula",
+    "structure_hash",
+    "to_atoms",
+]
 
 MIN_DISTANCE = 0.3
 """Atoms closer than this (Å) are taken for a broken file, not for a structure."""
+
+MAX_COORDINATE = 1e4
+"""Positions and cell vectors beyond this (Å) are taken for a broken file."""
 
 MIN_CELL_HEIGHT = 0.5
 """A periodic cell flatter than this (Å) in a periodic direction has no volume."""
@@ -60,7 +69,11 @@ def to_atoms(structure: Any) -> Atoms:
                 "OrderDisorderedStructureTransformation"
             )
             raise StructureError(msg)
-        atoms: Atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+        try:
+            atoms: Atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
+        except (KeyError, ValueError, AttributeError) as error:  # dummy species
+            msg = f"{structure.composition.formula} cannot be used: {error}"
+            raise StructureError(msg) from error
         return atoms
     msg = f"expected ase.Atoms or a pymatgen Structure, got {type(structure).__name__}"
     raise StructureError(msg)
@@ -79,7 +92,8 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
     Raises
     ------
     InvalidGeometryError
-        No atoms; a position or cell entry that is not finite; a periodic direction
+        No atoms; a position or cell entry that is not finite or beyond
+        ``MAX_COORDINATE``; a periodic direction
         along which the cell has no height; two atoms closer than
         ``MIN_DISTANCE`` Å.
     UnknownElementError
@@ -116,6 +130,13 @@ it knows Si
         )
         raise InvalidGeometryError(msg)
     _check_cell(atoms)
+    largest = max(np.abs(atoms.positions).max(), np.abs(atoms.cell).max())
+    if largest > MAX_COORDINATE:
+        msg = (
+            f"a coordinate of {largest:.3g} Å; positions and cell vectors of up to "
+            f"{MAX_COORDINATE:.0f} Å are expected"
+        )
+        raise InvalidGeometryError(msg)
     _check_distances(atoms)
 
 
@@ -196,6 +217,32 @@ def find_neighbors(
         shifts.astype(np.int64),
         distances,
     )
+
+
+def reduced_formula(atoms: Atoms | None) -> str:
+    """Return the reduced formula, elements in order of electronegativity.
+
+    Parameters
+    ----------
+    atoms : Atoms or None
+
+    Returns
+    -------
+    str
+        Empty if there are no atoms or one is of no known element.
+
+    Examples
+    --------
+    >>> reduced_formula(Atoms("O4Si2"))
+    'SiO2'
+    """
+    if atoms is None or not len(atoms):
+        return ""
+    if not ((atoms.numbers > 0) & (atoms.numbers < len(chemical_symbols))).all():
+        return ""
+    from pymatgen.core import Composition
+
+    return str(Composition(atoms.symbols.formula.count()).reduced_formula)
 
 
 def structure_hash(atoms: Atoms) -> str:

@@ -185,3 +185,18 @@ def test_freeze_evaluates_the_structure_it_is_given(
     assert calculator.freeze(molecule("H2O")).calc.results.keys() == {
         "energy", "free_energy", "forces",
     }  # fmt: skip
+
+
+def test_direct_calculation_forgets_the_other_structure(
+    atoms: Atoms, calculator: MFTCalculator
+) -> None:
+    other = bulk("MgO", "rocksalt", a=4.6)
+    calculator.get_property("softness", atoms)
+    calculator.calculate(other, ["energy"])
+    expected = MFTCalculator(FakeModel()).get_property("softness", other)
+    assert calculator.get_property("softness", other) == expected
+
+
+def test_heads_of_a_loaded_model_cannot_be_chosen() -> None:
+    with pytest.raises(ValueError, match="load_model"):
+        MFTCalculator(FakeModel(), energy_head="oxides")

@@ -101,7 +101,13 @@ def test_only_what_is_asked_for() -> None:
 
 def test_unknown_property_is_an_error_not_a_row() -> None:
     with pytest.raises(UnknownPropertyError):
-        list(Predictor(FakeModel(), properties=["gap"])([bulk("Si")]))
+        Predictor(FakeModel(), properties=["gap"])
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batches_of_nothing_are_refused(batch_size: int) -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        Predictor(FakeModel(), batch_size=batch_size)
 
 
 class _SmallMemory(FakeModel):

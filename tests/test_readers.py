@@ -156,7 +156,7 @@ def database(tmp_path: Path) -> Path:
 def test_ase_db_rows_match_the_query(
     database: Path, query: str | None, ids: list[int]
 ) -> None:
-    assert [row.id for row in iter_ase_db(database, query)] == ids
+    assert [number for number, _ in iter_ase_db(database, query)] == ids
 
 
 @pytest.mark.parametrize("query", ["gap>>2", "natoms<"])
@@ -225,3 +225,42 @@ def test_other_documents_are_refused() -> None:
     for document in ({}, {"lattice": None, "sites": [{}]}, [], flat, unknown):
         with pytest.raises(StructureError, match="not a pymatgen structure"):
             pymatgen_dict_to_atoms(document)
+
+
+def test_other_sqlite_files_are_refused_and_left_alone(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table things (x int)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="no table 'systems'"):
+        list(iter_ase_db(path))
+    assert path.read_bytes() == before
+
+
+def test_damaged_row_of_a_database_is_an_item(tmp_path: Path) -> None:
+    import sqlite3
+
+    from ase.build import bulk
+    from ase.db import connect
+
+    path = tmp_path / "three.db"
+    with connect(path) as database:
+        for symbol in ("Si", "Ge", "C"):
+            database.write(bulk(symbol, "diamond", a=5.0))
+    with sqlite3.connect(path) as connection:
+        connection.execute("update systems set positions = x'00' where id = 2")
+    connection.close()
+    rows = dict(iter_ase_db(path))
+    assert list(rows) == [1, 2, 3]
+    assert isinstance(rows[2], DataError)
+    assert rows[3].toatoms().symbols[0] == "C"
+
+
+@pytest.mark.parametrize("text", ["2\n", "1\ncomment\nH 0 0 0\n2\ncomment\nH 0 0 0\n"])
+def test_file_that_ends_too_early(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "cut.extxyz"
+    path.write_text(text)
+    assert isinstance(list(iter_extxyz(path))[-1], DataError)

@@ -14,7 +14,12 @@ from mftscreen.errors import (
     StructureError,
     UnknownElementError,
 )
-from mftscreen.structures import check_structure, structure_hash, to_atoms
+from mftscreen.structures import (
+    check_structure,
+    reduced_formula,
+    structure_hash,
+    to_atoms,
+)
 
 ELEMENTS = ("H", "O", "Mg", "Si")
 
@@ -203,3 +208,24 @@ def test_hash_depends_on_what_a_model_sees(rattled: Atoms, what: str) -> None:
 
 def test_hash_of_minus_zero_is_that_of_zero() -> None:
     assert structure_hash(hydrogen([(-0.0, -1e-12, 0.0)])) == structure_hash(hydrogen())
+
+
+@pytest.mark.parametrize("pbc", [False, True, (True, True, False)])
+@pytest.mark.parametrize("far", [2e4, 1e6, 1e300])
+def test_absurd_coordinates_are_refused(pbc: object, far: float) -> None:
+    atoms = Atoms("H2", [[0, 0, 0], [1.2, 0.9, far]], cell=[5, 5, 5], pbc=pbc)
+    with pytest.raises(InvalidGeometryError, match="coordinate"):
+        check_structure(atoms, {"H"})
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [("O4Si2", "SiO2"), ("CSi", "SiC"), ("SrTiO3", "SrTiO3"), ("As2", "As")],
+)
+def test_formula_in_the_usual_order(formula: str, expected: str) -> None:
+    assert reduced_formula(Atoms(formula)) == expected
+
+
+def test_formula_of_nothing_and_of_unknown_elements() -> None:
+    assert reduced_formula(None) == reduced_formula(Atoms()) == ""
+    assert reduced_formula(Atoms(numbers=[130])) == reduced_formula(Atoms("X")) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import click
@@ -46,6 +47,9 @@ def command(
     from mftscreen.finetune.config import load_config
     from mftscreen.finetune.run import run_training
 
+    # a scheduler's or terminal's signal must end the trainer, too
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.default_int_handler)
     settings = load_config(config)
     directory = output or config.parent / config.stem
     try:

@@ -55,7 +55,7 @@ def command(
       mftscreen predict POSCAR relaxed.cif -p dielectric
     """
     from mftscreen.predictor import Predictor
-    from mftscreen.screen.pipeline import reduced_formula
+    from mftscreen.structures import reduced_formula
 
     predictor = Predictor(
         model, properties=list(names) or None, energy=energy, device=device

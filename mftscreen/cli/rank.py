@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,18 +116,26 @@ def command(
       mftscreen rank candidates.db --property dielectric
       mftscreen rank candidates.db 'O>1,natoms<20' -p dielectric --ood demote -o top.csv
     """
-    goal = _goal(ctx, maximize, minimize, target)
-    ranked, name = _screen(
-        database, query, model, name, goal, policy, alpha, device, quiet
+    from mftscreen.screen.store import (
+        check_output,
+        format_table,
+        write_csv,
+        write_results,
     )
-    from mftscreen.screen.store import format_table, write_csv, write_results
 
+    goal = _goal(ctx, maximize, minimize, target)
     if output is not None:
-        write_results(output, ranked, name)
+        check_output(output)
+    keep = output is not None and output.suffix == ".db"
+    ranked, name = _screen(
+        database, query, model, name, goal, policy, alpha, device, quiet, keep
+    )
     if style == "table" or (style == "auto" and sys.stdout.isatty()):
         click.echo(format_table(ranked, name, limit or TABLE_ROWS), nl=False)
     elif style == "csv" or output is None:
         write_csv(sys.stdout, ranked[:limit], name)
+    if output is not None:
+        write_results(output, ranked, name)
     failed = Counter(row.status for _, row in ranked if row.status != "ok")
     flagged = sum(bool(row.ood) for _, row in ranked)
     click.echo(
@@ -149,6 +158,7 @@ def _screen(
     alpha: float,
     device: Device,
     quiet: bool,
+    keep_structures: bool,
 ) -> tuple[Ranked, str]:
     from tqdm import tqdm
 
@@ -169,6 +179,9 @@ def _screen(
         open_reference(model.reference, alpha),
         known,
     )
+    if not keep_structures:
+        # a row is small, a structure is not
+        rows = (replace(row, atoms=None) for row in rows)
     bar = tqdm(rows, unit="structure", disable=True if quiet else None, file=sys.stderr)
     return rank_rows(bar, goal, policy), name
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -86,6 +87,17 @@ class PropertyLoss(_Config):
     """The paper: mse for QM9, smooth_mae for MatBench (Table 8)."""
 
 
+def _check_test_names(tests: dict[str, Path]) -> dict[str, Path]:
+    taken = {"train", "validation", "training_set", "n_train"} & tests.keys()
+    if taken:
+        msg = f"a test set cannot be called {', '.join(sorted(taken))}"
+        raise ValueError(msg)
+    return tests
+
+
+Tests = Annotated[dict[str, Path], AfterValidator(_check_test_names)]
+
+
 class DataConfig(_Config):
     """Labelled structures of the downstream task."""
 
@@ -93,7 +105,7 @@ class DataConfig(_Config):
     """extxyz, ase.db, CSV or MatBench json.gz; relative to the configuration file."""
     validation: list[Path] | None = None
     """If not given, `validation_fraction` of the training rows is set aside."""
-    test: dict[str, Path] = Field(default_factory=dict)
+    test: Tests = Field(default_factory=dict)
     """Name to file; errors are written to the model's card."""
     column: str
     """Name of the label in the files."""
@@ -110,7 +122,7 @@ class BranchConfig(_Config):
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
     group: str | None = None
     """Key in ``info``: frames with one value stay on one side of the split."""
-    test: dict[str, Path] = Field(default_factory=dict)
+    test: Tests = Field(default_factory=dict)
     """Name to file, never trained on; force errors are written to the model's card."""
 
 
@@ -275,7 +287,7 @@ def load_config(path: Path) -> TuneConfig:
     except ValidationError as error:
         problems = [_explain(dict(e)) for e in error.errors()]
         raise ConfigError(problems, path=path) from error
-    resolved: TuneConfig = _resolve_paths(config, path.parent)
+    resolved: TuneConfig = _resolve_paths(config, path.parent.resolve())
     return resolved
 
 

@@ -21,6 +21,8 @@ from mftscreen.errors import DataError
 __all__ = ["LabelledStructure", "force_field_labels", "write_deepmd_npy"]
 
 ENERGY_LABELS = ("energy", "force", "virial")
+OPTIONAL_LABELS = ("virial",)
+"""Labels that a system may lack; deepmd-kit then leaves their loss out."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def write_deepmd_npy(
     Parameters
     ----------
     structures : iterable of LabelledStructure
-        Each with every label of `label_names`.
+        Each with every label of `label_names`; the virial may be missing.
     directory : Path
         Replaced if it exists.
     type_map : sequence of str
@@ -104,7 +106,7 @@ def write_deepmd_npy(
     -------
     list of Path
         The systems, ordered by number of atoms. Aperiodic structures are kept in
-        systems of their own, marked ``nopbc``.
+        systems of their own, marked ``nopbc``, and so are those without a virial.
 
     Raises
     ------
@@ -113,9 +115,11 @@ def write_deepmd_npy(
         in some directions only, or nothing was given.
     """
     index = {symbol: number for number, symbol in enumerate(type_map)}
-    groups: dict[tuple[int, bool], list[LabelledStructure]] = defaultdict(list)
+    groups: dict[tuple[int, bool, bool], list[LabelledStructure]] = defaultdict(list)
     for item in structures:
-        missing = [name for name in label_names if name not in item.labels]
+        missing = [
+            name for name in label_names if name not in {*item.labels, *OPTIONAL_LABELS}
+        ]
         if missing:
             msg = f"{item.id} has no label {', '.join(missing)}"
             raise DataError(msg)
@@ -129,29 +133,33 @@ def write_deepmd_npy(
         if unknown:
             msg = f"{item.id} holds {', '.join(unknown)}, not in the type map"
             raise DataError(msg)
-        groups[len(item.atoms), bool(item.atoms.pbc.any())].append(item)
+        complete = all(name in item.labels for name in label_names)
+        groups[len(item.atoms), bool(item.atoms.pbc.any()), complete].append(item)
     if not groups:
         msg = "no structures to write"
         raise DataError(msg, path=directory)
     if directory.exists():
         shutil.rmtree(directory)
-    return [
-        _write_system(
-            directory, n_atoms, periodic, groups[n_atoms, periodic], index, label_names
-        )
-        for n_atoms, periodic in sorted(groups)
-    ]
+    systems = []
+    for key in sorted(groups):
+        n_atoms, periodic, complete = key
+        name = f"{n_atoms}{'' if periodic else '_nopbc'}{'' if complete else '_part'}"
+        labels = [
+            label for label in label_names if complete or label not in OPTIONAL_LABELS
+        ]
+        _write_system(directory / name, n_atoms, periodic, groups[key], index, labels)
+        systems.append(directory / name)
+    return systems
 
 
 def _write_system(
-    directory: Path,
+    system: Path,
     n_atoms: int,
     periodic: bool,
     items: Sequence[LabelledStructure],
     index: Mapping[str, int],
     label_names: Sequence[str],
-) -> Path:
-    system = directory / f"{n_atoms}{'' if periodic else '_nopbc'}"
+) -> None:
     block = system / "set.000"
     block.mkdir(parents=True)
     (system / "type_map.raw").write_text("\n".join(index) + "\n")
@@ -170,4 +178,3 @@ def _write_system(
     for name in label_names:
         values = np.stack([np.ravel(item.labels[name]) for item in items])
         np.save(block / f"{name}.npy", values.astype(np.float64))
-    return system

@@ -7,6 +7,7 @@ arXiv:2601.08486.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def build_deepmd_input(
             config.property, config.distinguish_types, dim_case_embd, seed
         )
     }
-    loss = _property_loss(config.property, config.loss.kind)
+    loss = _property_loss(config.loss.kind)
     training = config.training
     if isinstance(config, MFTConfig):
         assert pretrained is not None
@@ -282,15 +283,12 @@ def _fit_budget(
     edge, angle = int(repflow["e_sel"]), int(repflow["a_sel"])
     factor = max(neighbors[0] / edge, neighbors[1] / angle)
     reduced = float(repflow["sel_reduce_factor"])
-    # whole numbers for both and the exact ratio: deepmd's sel must be integers
-    scale = next(
-        k / edge
-        for k in range(max(1, round(factor * edge)), 10 * edge + 1)
-        if k * angle % edge == 0 and k / edge >= factor
-    )
-    repflow["e_sel"] = round(edge * scale)
-    repflow["a_sel"] = round(angle * scale)
-    repflow["sel_reduce_factor"] = reduced * scale
+    # the smallest whole numbers that are large enough and in the exact ratio
+    divisor = math.gcd(edge, angle)
+    steps = max(1, math.ceil(factor * divisor))
+    repflow["e_sel"] = edge // divisor * steps
+    repflow["a_sel"] = angle // divisor * steps
+    repflow["sel_reduce_factor"] = reduced * steps / divisor
     return resized
 
 
@@ -312,7 +310,7 @@ def _property_fitting(
     }
 
 
-def _property_loss(spec: PropertySpec, kind: str) -> dict[str, Any]:
+def _property_loss(kind: str) -> dict[str, Any]:
     return {
         "type": "property",
         "loss_func": kind,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mftscreen.errors import TrainingError
 from mftscreen.finetune.lcurve import has_diverged, read_lcurve
 
 __all__ = ["checkpoints", "train"]
 
-INPUT, LOG, LCURVE = "input.json", "train.log", "lcurve.out"
+INPUT, LOG, LCURVE, LOCK = "input.json", "train.log", "lcurve.out", ".lock"
 POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
 
@@ -71,13 +73,14 @@ def train(
     Raises
     ------
     TrainingError
-        If the process fails, the loss diverges, or it stops short of `steps`. The
-        message has the last lines of the log; checkpoints are left as they are.
+        If another trainer runs in the directory, the process fails, the loss diverges,
+        or it stops short of `steps`. The message has the last lines of the log;
+        checkpoints are left as they are.
     KeyboardInterrupt
         After the trainer has been stopped; the run can be resumed.
     """
     done = checkpoints(directory)
-    while done and max(done) < steps and not _is_readable(done[max(done)]):
+    while done and not _is_readable(done[max(done)]):
         # killed while it was written: go back to the one before
         done.pop(max(done)).unlink()
     if done and max(done) >= steps:
@@ -91,7 +94,7 @@ def train(
         command += ["--finetune", pretrained]
         command += ["--model-branch", "RANDOM"] if random_head else []
     log = directory / LOG
-    with log.open("ab") as stream:
+    with _lock(directory) as lock, log.open("ab") as stream:
         process = subprocess.Popen(
             command,
             cwd=directory,
@@ -100,18 +103,32 @@ def train(
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # inherited, so that a trainer that outlives this process keeps it
+            pass_fds=(lock.fileno(),),
         )
-    try:
-        _watch(process, directory, steps, max(done, default=0), progress)
-    except BaseException:
-        _stop(process)
-        raise
+        try:
+            _watch(process, directory, steps, max(done, default=0), progress)
+        except BaseException:
+            _stop(process)
+            raise
     if process.returncode != 0:
         msg = f"training stopped with exit code {process.returncode}: {_tail(log)}"
         raise TrainingError(msg, log)
     if max(checkpoints(directory), default=0) < steps:
         msg = f"training ended before step {steps}: {_tail(log)}"
         raise TrainingError(msg, log)
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[IO[bytes]]:
+    """Hold the directory's lock; raise if a trainer has it."""
+    with (directory / LOCK).open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            msg = f"a training still runs in {directory}; wait for it or end it"
+            raise TrainingError(msg, directory / LOG) from None
+        yield stream
 
 
 def _watch(

@@ -86,8 +86,10 @@ def _read_extxyz(path: Path, column: str) -> Iterator[LabelledStructure]:
 
 
 def _read_db(path: Path, column: str) -> Iterator[LabelledStructure]:
-    for row in iter_ase_db(path):
-        name = str(row.id)
+    for number, row in iter_ase_db(path):
+        if isinstance(row, DataError):
+            raise row
+        name = str(number)
         label = _label(row.key_value_pairs.get(column), column, name, path)
         yield LabelledStructure(name, row.toatoms(), {column: label})
 
@@ -186,7 +188,8 @@ def read_force_field(path: Path) -> Iterator[LabelledStructure]:
     """
     if path.suffix == ".db":
         frames: Iterator[tuple[str, Atoms | DataError]] = (
-            (str(row.id), row.toatoms()) for row in iter_ase_db(path)
+            (str(number), row if isinstance(row, DataError) else row.toatoms())
+            for number, row in iter_ase_db(path)
         )
     else:
         frames = (

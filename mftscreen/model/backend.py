@@ -97,7 +97,10 @@ class DeepmdNetwork:
         self._models = {name: model.atomic_model for name, model in models.items()}
         first = next(iter(self._models.values()))
         self.type_map: tuple[str, ...] = tuple(first.type_map)
-        self.cutoff = float(first.get_rcut())
+        if any(model.type_map != first.type_map for model in self._models.values()):
+            msg = "the heads of the checkpoint have different type maps"
+            raise ModelFileError(msg)
+        self.cutoff = max(float(model.get_rcut()) for model in self._models.values())
         self._index = {symbol: i for i, symbol in enumerate(self.type_map)}
         self._descriptor_of = _group_by_descriptor(self._models)
 
@@ -169,7 +172,6 @@ class DeepmdNetwork:
         groups: dict[str, list[str]] = {}
         for head in asked:
             groups.setdefault(self._descriptor_of[head], []).append(head)
-        results = [Evaluation() for _ in structures]
         parts: list[dict[str, Any]] = [{"heads": {}} for _ in structures]
         for number, (owner, heads) in enumerate(groups.items()):
             self._evaluate_group(
@@ -181,9 +183,7 @@ class DeepmdNetwork:
                 derivatives=derivatives,
                 descriptors=descriptors and number == 0,
             )
-        for i, part in enumerate(parts):
-            results[i] = Evaluation(**part)
-        return results
+        return [Evaluation(**part) for part in parts]
 
     def _check_heads(
         self, energy_head: str | None, property_heads: Sequence[str]
@@ -215,7 +215,11 @@ class DeepmdNetwork:
         descriptor = owner.descriptor
         budget = _NeighborBudget.of(descriptor)
         graph = build_graph(
-            structures, self._index, self.cutoff, budget.angle_cutoff, budget.fixed
+            structures,
+            self._index,
+            float(owner.get_rcut()),
+            budget.angle_cutoff,
+            budget.fixed,
         )
         differentiate = derivatives and energy_head in heads
         batch = _to_tensors(graph, self.device)
@@ -375,16 +379,12 @@ def _build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, A
     """Return deepmd models by head name, with the checkpoint's weights."""
     import copy
 
-    import torch
     from deepmd.pt.model.model import get_model
 
     from mftscreen.model.acceleration import accelerate
 
     models = {}
-    # deepmd initialises weights before they are loaded; the caller's generators
-    # must not notice
-    numpy_state = np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
+    with _generators_kept():
         for name, head_params in model_parameters(state).items():
             prefix = f"model.{name}."
             weights = {
@@ -400,11 +400,23 @@ def _build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, A
                 raise ModelFileError(msg) from error
             accelerate(model)
             models[name] = model.to(device).eval().requires_grad_(requires_grad=False)
-    np.random.set_state(numpy_state)  # noqa: NPY002
     if not models:
         msg = "the checkpoint holds no model"
         raise ModelFileError(msg)
     return models
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Restore the process's random generators, which deepmd's initialisation uses."""
+    import torch
+
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def _describe(name: str, model: Any) -> Head:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ase import Atoms
+from pydantic import ValidationError
 
 from mftscreen.errors import ModelFileError, UnknownHeadError, UnknownPropertyError
 from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
@@ -240,17 +241,29 @@ def _card_of_checkpoint(
     if energy_head is None and energies:
         energy_head = energies[0]
     chosen = network.property_heads() if property_heads is None else property_heads
-    properties = {}
+    properties: dict[str, PropertyHead] = {}
     for name in chosen:
         head = network.heads.get(name)
         if head is None or head.kind != "property":
             known = ", ".join(network.property_heads()) or "none"
             msg = f"{path} has no property head {name!r}; its property heads: {known}"
             raise UnknownHeadError(msg)
-        properties[head.variable] = PropertyHead(
-            spec=PropertySpec(
+        if head.variable in properties:
+            first = properties[head.variable].head
+            msg = (
+                f"{path}: heads {first!r} and {name!r} both predict "
+                f"{head.variable!r}; choose one with property_heads="
+            )
+            raise UnknownHeadError(msg)
+        try:
+            spec = PropertySpec(
                 name=head.variable, label=head.variable, intensive=head.intensive
-            ),
+            )
+        except ValidationError as error:
+            msg = f"{path}: head {name!r}: {error.errors()[0]['msg']}"
+            raise ModelFileError(msg) from error
+        properties[head.variable] = PropertyHead(
+            spec=spec,
             head=name,
             elements=list(network.type_map),
             n_train=0,

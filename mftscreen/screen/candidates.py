@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from ase import Atoms
@@ -32,9 +31,7 @@ class Candidate:
     structure: Atoms | MftscreenError
 
 
-def iter_candidates(
-    path: Path, query: str | None = None, limit: int | None = None
-) -> Iterator[Candidate]:
+def iter_candidates(path: Path, query: str | None = None) -> Iterator[Candidate]:
     """Yield the candidates of a database.
 
     Parameters
@@ -43,8 +40,6 @@ def iter_candidates(
         ``.db`` (ase.db) or ``.extxyz``/``.xyz``, the latter also ``.gz`` or ``.xz``.
     query : str, optional
         ASE's query string; only for an ase.db.
-    limit : int, optional
-        Stop after this many.
 
     Yields
     ------
@@ -67,17 +62,18 @@ def iter_candidates(
     else:
         msg = "unknown format; expected .db, .extxyz or .xyz (also .gz, .xz)"
         raise DataError(msg, path=path)
-    yield from islice(stream, limit)
+    yield from stream
 
 
 def _from_ase_db(path: Path, query: str | None) -> Iterator[Candidate]:
-    for row in iter_ase_db(path, query):
+    for number, row in iter_ase_db(path, query):
+        structure: Atoms | MftscreenError
         try:
-            structure: Atoms | MftscreenError = row.toatoms()
+            structure = row if isinstance(row, DataError) else row.toatoms()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = f"row {row.id} holds no valid structure: {error}"
+            reason = f"row {number} holds no valid structure: {error}"
             structure = DataError(reason, path=path)
-        yield Candidate(str(row.id), structure)
+        yield Candidate(str(number), structure)
 
 
 def _from_extxyz(path: Path) -> Iterator[Candidate]:

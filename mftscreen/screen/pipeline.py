@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from mftscreen.errors import StructureError, UnknownPropertyError
 from mftscreen.predictor import PredictionRow, Predictor
 from mftscreen.screen.candidates import Candidate
+from mftscreen.structures import reduced_formula
 
-__all__ = ["Detector", "ScreenRow", "reduced_formula", "screen"]
+__all__ = ["Detector", "ScreenRow", "screen"]
 
 
 class Detector(Protocol):
@@ -143,16 +144,3 @@ def _judge(
         return None, True, "; ".join(reasons)
     p_value = float(detector.p_value(vector[None])[0])
     return p_value, bool(unseen) or p_value <= detector.alpha, "; ".join(reasons)
-
-
-def reduced_formula(atoms: Atoms | None) -> str:
-    """Return the reduced formula in the order of electronegativity, as usual.
-
-    Examples
-    --------
-    >>> reduced_formula(Atoms("OMgOMg"))
-    'MgO'
-    """
-    if atoms is None or not len(atoms):
-        return ""
-    return str(atoms.symbols.formula.reduce()[0].format("metal"))

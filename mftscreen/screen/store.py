@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from mftscreen.errors import DataError
 from mftscreen.screen.pipeline import ScreenRow
 
-__all__ = ["columns", "format_table", "write_csv", "write_results"]
+__all__ = ["check_output", "columns", "format_table", "write_csv", "write_results"]
 
 Ranked = Sequence[tuple[int | None, ScreenRow]]
 
@@ -68,11 +68,8 @@ def write_results(path: Path, rows: Ranked, name: str) -> None:
     DataError
         If the ending is another one or the file cannot be written.
     """
-    writers = {".csv": _write_csv_file, ".jsonl": _write_jsonl, ".db": _write_db}
-    writer = writers.get(path.suffix)
-    if writer is None:
-        msg = f"unknown output format; expected {', '.join(writers)}"
-        raise DataError(msg, path=path)
+    check_output(path)
+    writer = _WRITERS[path.suffix]
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         writer(partial, rows, name)
@@ -84,6 +81,22 @@ def write_results(path: Path, rows: Ranked, name: str) -> None:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Raise if nothing could be written to `path`; worth knowing before a long run.
+
+    Raises
+    ------
+    DataError
+        If the ending is not one of .csv, .jsonl and .db or there is no such folder.
+    """
+    if path.suffix not in _WRITERS:
+        msg = f"unknown output format; expected {', '.join(_WRITERS)}"
+        raise DataError(msg, path=path)
+    if not path.parent.is_dir():
+        msg = f"cannot be written: {path.parent} is not a folder"
+        raise DataError(msg, path=path)
 
 
 def _write_csv_file(path: Path, rows: Ranked, name: str) -> None:
@@ -113,6 +126,9 @@ def _write_db(path: Path, rows: Ranked, name: str) -> None:
                 del record["unit"]
             pairs = {key: v for key, v in record.items() if v not in (None, "")}
             database.write(row.atoms or Atoms(), key_value_pairs=pairs)
+
+
+_WRITERS = {".csv": _write_csv_file, ".jsonl": _write_jsonl, ".db": _write_db}
 
 
 def format_table(rows: Ranked, name: str, limit: int) -> str:

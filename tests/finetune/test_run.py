@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -188,7 +189,7 @@ def test_trainer_failure_shows_the_log(folder: Path) -> None:
         _run(folder, "fails", document)
 
 
-def test_killed_run_resumes_to_the_same_model(folder: Path) -> None:
+def test_killed_run_resumes_from_its_checkpoint(folder: Path) -> None:
     document = _downstream("scratch", descriptor=DESCRIPTOR)
     document["training"] = {"steps": 60, "save_every": 20, "batch_size": 16}
     config = _config(folder, "killed", document)
@@ -206,18 +207,36 @@ def test_killed_run_resumes_to_the_same_model(folder: Path) -> None:
     with pytest.raises(ConfigError, match="--resume"):
         run_training(load_config(config), directory)
     run_training(load_config(config), directory, resume=True, threads=1)
-    document["name"] = "whole"
-    whole = _config(folder, "whole", document)
-    run_training(load_config(whole), folder / "whole", threads=1)
     assert sorted(checkpoints(directory)) == [20, 40, 60]
-    maes = [
-        read_bundle(folder / run / "model.mft").card.properties["softness"].metrics
-        for run in ("killed", "whole")
-    ]
-    # the batches after the restart are drawn anew
-    assert maes[0]["held out"]["mae"] == pytest.approx(
-        maes[1]["held out"]["mae"], rel=0.5
-    )
+    log = (directory / "train.log").read_text()
+    assert log.count("Start to train") == 2
+    # the second time deepmd-kit went on from a checkpoint and did not begin again
+    assert re.search(r"model\.ckpt-[24]0\.pt", log.split("Start to train")[1])
+    metrics = read_bundle(directory / "model.mft").card.properties["softness"].metrics
+    assert metrics["held out"]["mae"] < metrics["held out"]["mae_of_training_mean"] * 3
+
+
+def test_torn_checkpoint_is_dropped(folder: Path) -> None:
+    document = _downstream("scratch", descriptor=DESCRIPTOR)
+    _run(folder, "torn", document)
+    last = folder / "torn" / "model.ckpt-12.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    (folder / "torn" / "validation.json").unlink()
+    config = load_config(folder / "torn.yaml")
+    run_training(config, folder / "torn", resume=True, threads=1)
+    assert read_state(last)
+
+
+def test_changed_data_are_noticed(folder: Path) -> None:
+    document = _downstream("scratch", descriptor=DESCRIPTOR)
+    document["data"]["train"] = ["copy.extxyz"]
+    (folder / "copy.extxyz").write_text((folder / "crystals.extxyz").read_text())
+    _run(folder, "copied", document)
+    (folder / "copy.extxyz").write_text((folder / "test.extxyz").read_text())
+    with pytest.raises(ConfigError, match="data have changed"):
+        run_training(
+            load_config(folder / "copied.yaml"), folder / "copied", resume=True
+        )
 
 
 def test_resume_refuses_another_configuration(folder: Path, pretrained: Path) -> None:

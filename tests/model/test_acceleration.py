@@ -6,7 +6,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from mftscreen.model.acceleration import SparseSiLUT
+from mftscreen.model.acceleration import SparseSiLUT, _angle_update, _edge_update
 from mftscreen.model.backend import DeepmdNetwork
 
 
@@ -47,3 +47,12 @@ def test_every_activation_and_layer_is_replaced(
             )  # fmt: skip
     network.evaluate(mixed_structures, energy_head="oxides")
     assert used
+    layers = network._models["gap"].descriptor.repflows.layers
+    for layer in layers:
+        # the methods that deepmd-kit itself calls, under their names of today
+        for name, ours in (
+            ("optim_angle_update_dynamic", _angle_update),
+            ("optim_edge_update_dynamic", _edge_update),
+        ):
+            assert hasattr(type(layer), name)
+            assert getattr(layer, name).__func__ is ours

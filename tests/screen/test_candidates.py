@@ -38,10 +38,10 @@ def extxyz(tmp_path: Path) -> Path:
     return path
 
 
-def formulas(path: Path, query: str | None = None, limit: int | None = None) -> list:
+def formulas(path: Path, query: str | None = None) -> list:
     return [
         str(candidate.structure.symbols)
-        for candidate in iter_candidates(path, query, limit)
+        for candidate in iter_candidates(path, query)
         if isinstance(candidate.structure, Atoms)
     ]
 
@@ -54,7 +54,7 @@ def test_database_rows_have_their_row_id(database: Path) -> None:
 
 def test_query_selects_rows_and_keeps_their_ids(database: Path) -> None:
     assert [c.id for c in iter_candidates(database, "Ga")] == ["3"]
-    assert formulas(database, "natoms=2,source=made_up", limit=2) == ["Si2", "MgO"]
+    assert formulas(database, "natoms=2,source=made_up") == ["Si2", "MgO", "GaAs"]
 
 
 def test_row_without_a_valid_structure_is_kept_as_an_error(database: Path) -> None:
@@ -96,16 +96,8 @@ def test_broken_frame_is_kept_as_an_error(extxyz: Path) -> None:
     assert candidates[6].id == "crystals.extxyz#6"
 
 
-@pytest.mark.parametrize("limit", [0, 1, 2, 3, 9])
-@pytest.mark.parametrize("source", ["database", "extxyz"])
-def test_limit(request: pytest.FixtureRequest, source: str, limit: int) -> None:
-    path = request.getfixturevalue(source)
-    assert formulas(path, limit=limit) == ["Si2", "MgO", "GaAs"][:limit]
-
-
-def test_nothing_is_read_beyond_the_limit(extxyz: Path) -> None:
+def test_nothing_is_read_beyond_a_line_that_is_no_header(extxyz: Path) -> None:
     extxyz.write_text(extxyz.read_text() + "no number of atoms\n")
-    assert len(list(iter_candidates(extxyz, limit=3))) == 3
     with pytest.raises(DataError, match="frame 3"):
         list(iter_candidates(extxyz))
 
