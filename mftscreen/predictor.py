@@ -22,7 +22,7 @@ __all__ = ["PredictionRow", "Predictor"]
 CHUNK = 512
 """Structures read ahead; within a chunk those of similar size share a batch."""
 
-ATOMS_PER_BATCH = 192
+ATOMS_PER_BATCH = 320
 """Padded atoms in an ``auto`` batch. Larger batches gain nothing on a CPU
 (benchmarks/prediction.py) and cost memory."""
 

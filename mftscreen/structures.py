@@ -6,6 +6,7 @@ Everything inside works on :class:`ase.Atoms`; pymatgen objects are converted he
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -242,7 +243,10 @@ def reduced_formula(atoms: Atoms | None) -> str:
         return ""
     from pymatgen.core import Composition
 
-    return str(Composition(atoms.symbols.formula.count()).reduced_formula)
+    with warnings.catch_warnings():
+        # noble gases have no electronegativity, which is no news to anyone here
+        warnings.filterwarnings("ignore", "No Pauling electronegativity")
+        return str(Composition(atoms.symbols.formula.count()).reduced_formula)
 
 
 def structure_hash(atoms: Atoms) -> str:

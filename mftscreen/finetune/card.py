@@ -146,7 +146,8 @@ def _property_card(config: Any, split: Split, network: DeepmdNetwork) -> Propert
         elements=sorted(symbols, key=lambda symbol: atomic_numbers[symbol]),
         n_train=len(labels),
         train_range=(float(labels.min()), float(labels.max())),
-        training_set=", ".join(path.name for path in config.data.train),
+        training_set=config.data.description
+        or ", ".join(path.name for path in config.data.train),
         training_hash=data_hash(split["train"]),
         metrics=metrics,
     )

@@ -109,6 +109,8 @@ class DataConfig(_Config):
     """Name to file; errors are written to the model's card."""
     column: str
     """Name of the label in the files."""
+    description: str = ""
+    """What the labels are; copied to the model's card."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 
 

@@ -5,7 +5,8 @@ deepmd-kit gathers every term of a linear layer (Eqs. of the RepFlow update) to 
 length of the angle list and adds them there; here terms that depend on an edge alone
 are added at the length of the edge list first, and the matrix product adds into its
 input. Its SiLUT evaluates both branches of Eq. 18 of arXiv:2601.08486 for every number,
-although few cross the threshold.
+although few cross the threshold. And it updates edges and angles in the last layer,
+which nothing reads: energies and properties are functions of the atoms' features.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from types import MethodType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -37,13 +39,21 @@ class SparseSiLUT(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the activation of `x`, element by element."""
         result: torch.Tensor = functional.silu(x)
-        (above,) = (x.reshape(-1) >= self.threshold).nonzero(as_tuple=True)
+        above = _find_at_least(x.detach().reshape(-1), self.threshold)
         if above.numel():
             large = x.reshape(-1)[above]
             result.view(-1)[above] = (
                 torch.tanh(self.slope * (large - self.threshold)) + self.offset
             )
         return result
+
+
+def _find_at_least(x: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Return the indices of the elements of `x` (n,) that are at least `threshold`."""
+    if x.device.type == "cpu":
+        # NumPy is several times as fast as torch.nonzero on a CPU
+        return torch.from_numpy(np.flatnonzero(x.numpy() >= threshold))
+    return (x >= threshold).nonzero(as_tuple=True)[0]
 
 
 def _angle_update(
@@ -93,13 +103,35 @@ def _edge_update(
     return result.add_(at_others.index_select(0, n_ext2e_index))
 
 
+def _no_edge_update(
+    self: Any,
+    node_ebd: torch.Tensor,
+    node_ebd_ext: torch.Tensor,
+    edge_ebd: torch.Tensor,
+    *_: Any,
+) -> torch.Tensor:
+    """Replace ``RepFlowLayer._compute_edge_self_update`` of the last layer."""
+    return edge_ebd
+
+
+def _update_nodes_only(
+    self: Any, update_list: list[torch.Tensor], update_name: str = "node"
+) -> torch.Tensor:
+    """Replace ``RepFlowLayer.list_update`` of the last layer."""
+    if update_name != "node":
+        return update_list[0]
+    updated: torch.Tensor = type(self).list_update(self, update_list, update_name)
+    return updated
+
+
 def accelerate(model: Any) -> None:
     """Replace the slow parts of a deepmd-kit DPA3 model; others are left as they are.
 
     Parameters
     ----------
     model : torch.nn.Module
-        For evaluation: its results stay the same up to rounding.
+        For evaluation: its atomic features stay the same up to rounding; the edge
+        and rotation-equivariant features that it also returns do not.
     """
     for module in model.modules():
         silut = getattr(module, "silut", None)
@@ -109,3 +141,9 @@ def accelerate(model: Any) -> None:
         if type(module).__name__ == "RepFlowLayer":
             module.optim_angle_update_dynamic = MethodType(_angle_update, module)
             module.optim_edge_update_dynamic = MethodType(_edge_update, module)
+        if type(module).__name__ == "DescrptBlockRepflows":
+            last = module.layers[-1]
+            if not last.sequential_update:  # else atoms are updated after the angles
+                last.update_angle = False
+                last._compute_edge_self_update = MethodType(_no_edge_update, last)
+                last.list_update = MethodType(_update_nodes_only, last)

@@ -225,13 +225,13 @@ class DeepmdNetwork:
         batch = _to_tensors(graph, self.device)
         batch.coordinates.requires_grad_(differentiate)
         with torch.set_grad_enabled(differentiate), budget.fit(graph):
-            node, rotation, edge, directions, _ = descriptor(
+            node, *_ = descriptor(
                 batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
             )
             for head in heads:
                 is_energy = head == energy_head
                 with torch.set_grad_enabled(differentiate and is_energy):
-                    values = self._fit(head, batch, node, rotation, edge, directions)
+                    values = self._fit(head, batch, node)
                 if not is_energy:
                     for part, value in zip(parts, values.tolist(), strict=True):
                         part["heads"][head] = value
@@ -246,19 +246,11 @@ class DeepmdNetwork:
             ):
                 part["descriptors"] = rows[: len(atoms)].astype(np.float64)
 
-    def _fit(
-        self,
-        name: str,
-        batch: _Batch,
-        node: torch.Tensor,
-        rotation: torch.Tensor | None,
-        edge: torch.Tensor | None,
-        directions: torch.Tensor | None,
-    ) -> torch.Tensor:
+    def _fit(self, name: str, batch: _Batch, node: torch.Tensor) -> torch.Tensor:
         """Return one value per structure from a head on top of the descriptor."""
         model, head = self._models[name], self.heads[name]
         types = batch.types[:, : batch.neighbors.shape[1]]
-        atomic = model.fitting_net(node, types, gr=rotation, g2=edge, h2=directions)
+        atomic = model.fitting_net(node, types)
         atomic = model.apply_out_stat({head.variable: atomic[head.variable]}, types)
         contributions = atomic[head.variable][..., 0] * batch.real
         total: torch.Tensor = contributions.sum(dim=1)

