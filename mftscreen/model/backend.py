@@ -224,7 +224,8 @@ class DeepmdNetwork:
         differentiate = derivatives and energy_head in heads
         batch = _to_tensors(graph, self.device)
         batch.coordinates.requires_grad_(differentiate)
-        with torch.set_grad_enabled(differentiate), budget.fit(graph):
+        tracking = torch.enable_grad() if differentiate else torch.inference_mode()
+        with tracking, budget.fit(graph):
             node, *_ = descriptor(
                 batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
             )
