@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from ase import Atoms
 
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.metrics import regression_metrics
-
-if TYPE_CHECKING:
-    from mftscreen.model.backend import Evaluation
+from mftscreen.model.backend import DeepmdNetwork
 
 __all__ = ["evaluate_force_field", "evaluate_property"]
 
 BATCH_ATOMS = 192
-
-
-class _Network(Protocol):
-    def evaluate(
-        self,
-        structures: Sequence[Atoms],
-        *,
-        energy_head: str | None = None,
-        property_heads: Sequence[str] = (),
-        derivatives: bool = True,
-        descriptors: bool = False,
-    ) -> list[Evaluation]: ...
 
 
 def _batches(
@@ -44,7 +28,7 @@ def _batches(
 
 
 def evaluate_property(
-    network: _Network,
+    network: DeepmdNetwork,
     head: str,
     label: str,
     structures: Sequence[LabelledStructure],
@@ -74,7 +58,7 @@ def evaluate_property(
 
 
 def evaluate_force_field(
-    network: _Network, head: str, structures: Sequence[LabelledStructure]
+    network: DeepmdNetwork, head: str, structures: Sequence[LabelledStructure]
 ) -> dict[str, float]:
     """Return the errors of a force-field head.
 

@@ -17,8 +17,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import ModelError, ModelFileError, UnknownHeadError
+from mftscreen.model.batch import Batch, NeighborBudget, add_derivatives, to_tensors
 from mftscreen.model.checkpoint import model_parameters, read_state
-from mftscreen.model.graph import NeighborGraph, build_graph
+from mftscreen.model.graph import build_graph
 
 if TYPE_CHECKING:
     import torch
@@ -213,7 +214,7 @@ class DeepmdNetwork:
         import torch
 
         descriptor = owner.descriptor
-        budget = _NeighborBudget.of(descriptor)
+        budget = NeighborBudget.of(descriptor)
         graph = build_graph(
             structures,
             self._index,
@@ -222,7 +223,7 @@ class DeepmdNetwork:
             budget.fixed,
         )
         differentiate = derivatives and energy_head in heads
-        batch = _to_tensors(graph, self.device)
+        batch = to_tensors(graph, self.device)
         batch.coordinates.requires_grad_(differentiate)
         tracking = torch.enable_grad() if differentiate else torch.inference_mode()
         with tracking, budget.fit(graph):
@@ -240,14 +241,14 @@ class DeepmdNetwork:
                 for part, value in zip(parts, values.tolist(), strict=True):
                     part["energy"] = value
                 if differentiate:
-                    _add_derivatives(values, batch, structures, parts)
+                    add_derivatives(values, batch, structures, parts)
         if descriptors:
             for part, atoms, rows in zip(
                 parts, structures, node.detach().cpu().numpy(), strict=True
             ):
                 part["descriptors"] = rows[: len(atoms)].astype(np.float64)
 
-    def _fit(self, name: str, batch: _Batch, node: torch.Tensor) -> torch.Tensor:
+    def _fit(self, name: str, batch: Batch, node: torch.Tensor) -> torch.Tensor:
         """Return one value per structure from a head on top of the descriptor."""
         model, head = self._models[name], self.heads[name]
         types = batch.types[:, : batch.neighbors.shape[1]]
@@ -256,104 +257,6 @@ class DeepmdNetwork:
         contributions = atomic[head.variable][..., 0] * batch.real
         total: torch.Tensor = contributions.sum(dim=1)
         return total / batch.real.sum(dim=1) if head.intensive else total
-
-
-@dataclass(frozen=True)
-class _Batch:
-    coordinates: torch.Tensor
-    types: torch.Tensor
-    neighbors: torch.Tensor
-    owners: torch.Tensor
-    real: torch.Tensor
-
-
-def _to_tensors(graph: NeighborGraph, device: torch.device) -> _Batch:
-    import torch
-
-    types = torch.as_tensor(graph.types, device=device)
-    return _Batch(
-        coordinates=torch.as_tensor(graph.coordinates, device=device),
-        # padding takes part in no sum; it only needs some valid type
-        types=types.clamp(min=0),
-        neighbors=torch.as_tensor(graph.neighbors, device=device),
-        owners=torch.as_tensor(graph.owners, device=device),
-        real=(types[:, : graph.n_local] >= 0).to(torch.float64),
-    )
-
-
-def _add_derivatives(
-    energies: torch.Tensor,
-    batch: _Batch,
-    structures: Sequence[Atoms],
-    parts: list[dict[str, Any]],
-) -> None:
-    """Add forces, and the virial as the sum over all images of force ⊗ position.
-
-    The energy depends on differences of positions only, so the sum over own atoms
-    and images is the strain derivative whatever the cell is.
-    """
-    import torch
-
-    (gradient,) = torch.autograd.grad(energies.sum(), batch.coordinates)
-    forces = torch.zeros_like(gradient)
-    forces.index_put_(
-        (
-            torch.arange(len(structures), device=gradient.device)[:, None],
-            batch.owners,
-        ),
-        -gradient,
-        accumulate=True,
-    )
-    positions = batch.coordinates.detach()
-    virials = -torch.einsum("fni,fnj->fij", positions, gradient)
-    # the energy is invariant to rotation, so that only rounding is asymmetric
-    virials = (virials + virials.transpose(1, 2)) / 2
-    for i, atoms in enumerate(structures):
-        parts[i]["forces"] = forces[i, : len(atoms)].cpu().numpy()
-        parts[i]["virial"] = virials[i].cpu().numpy()
-
-
-@dataclass(frozen=True)
-class _NeighborBudget:
-    """How many neighbours a descriptor wants to be given.
-
-    DPA3 with ``use_dynamic_sel`` works on the neighbours there are; its ``e_sel`` and
-    ``a_sel`` only size the padding (the ratio to ``sel_reduce_factor`` that enters
-    the numbers is stored in its layers). Any other descriptor gets its full ``sel``.
-    """
-
-    repflows: Any | None
-    fixed: int | None
-    angle_cutoff: float
-
-    @classmethod
-    def of(cls, descriptor: Any) -> _NeighborBudget:
-        repflows = getattr(descriptor, "repflows", None)
-        if (
-            repflows is not None
-            and repflows.use_dynamic_sel
-            and bool((repflows.mean == repflows.mean[:, :1]).all())
-            and bool((repflows.stddev == repflows.stddev[:, :1]).all())
-        ):
-            return cls(repflows, None, float(repflows.a_rcut))
-        return cls(None, int(sum(descriptor.get_sel())), 0.0)
-
-    @contextmanager
-    def fit(self, graph: NeighborGraph) -> Iterator[None]:
-        """Size the descriptor's padding for one batch."""
-        if self.repflows is None:
-            yield
-            return
-        repflows = self.repflows
-        before = repflows.mean, repflows.stddev, repflows.a_sel
-        n_neighbors = graph.neighbors.shape[2]
-        repflows.mean = before[0][:, :1].expand(-1, n_neighbors, -1)
-        repflows.stddev = before[1][:, :1].expand(-1, n_neighbors, -1)
-        repflows.a_sel = graph.n_angle_neighbors
-        try:
-            yield
-        finally:
-            repflows.mean, repflows.stddev, repflows.a_sel = before
 
 
 def _choose_device(device: Device) -> torch.device:

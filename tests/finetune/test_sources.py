@@ -144,7 +144,7 @@ def test_broken_extxyz_frame_stops_the_reading(tmp_path: Path) -> None:
     write_extxyz(tmp_path / "gaps.extxyz", GAPS)
     text = (tmp_path / "gaps.extxyz").read_text()
     (tmp_path / "gaps.extxyz").write_text(f"{text}1\n\nSi 0 0 zero\n")
-    with pytest.raises(DataError, match="frame 3 is not valid"):
+    with pytest.raises(DataError, match="frame 3 is cut short"):
         list(read_labelled(tmp_path / "gaps.extxyz", "gap"))
 
 
@@ -286,5 +286,5 @@ def test_broken_force_field_frame_is_named(tmp_path: Path) -> None:
     write_frames(tmp_path / "ff.xyz", force_field_frames())
     with (tmp_path / "ff.xyz").open("a") as stream:
         stream.write("2\n\nSi 0 0 0\n")
-    with pytest.raises(DataError, match="frame 3 is not valid"):
+    with pytest.raises(DataError, match="frame 3 is cut short"):
         list(read_force_field(tmp_path / "ff.xyz"))

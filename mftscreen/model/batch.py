@@ -1,0 +1,128 @@
+"""Mixed batches on the way into a descriptor and out of it: tensors, derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+
+from mftscreen.model.graph import NeighborGraph
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Batch", "NeighborBudget", "add_derivatives", "to_tensors"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A graph as tensors.
+
+    Attributes
+    ----------
+    coordinates : Tensor of shape (n_frames, n_slots, 3)
+    types, owners : Tensor of shape (n_frames, n_slots)
+    neighbors : Tensor of shape (n_frames, n_local, n_neighbors)
+    real : Tensor of shape (n_frames, n_local)
+        1 for atoms, 0 for padding.
+    """
+
+    coordinates: torch.Tensor
+    types: torch.Tensor
+    neighbors: torch.Tensor
+    owners: torch.Tensor
+    real: torch.Tensor
+
+
+def to_tensors(graph: NeighborGraph, device: torch.device) -> Batch:
+    """Return a graph on a device."""
+    import torch
+
+    types = torch.as_tensor(graph.types, device=device)
+    return Batch(
+        coordinates=torch.as_tensor(graph.coordinates, device=device),
+        # padding takes part in no sum; it only needs some valid type
+        types=types.clamp(min=0),
+        neighbors=torch.as_tensor(graph.neighbors, device=device),
+        owners=torch.as_tensor(graph.owners, device=device),
+        real=(types[:, : graph.n_local] >= 0).to(torch.float64),
+    )
+
+
+def add_derivatives(
+    energies: torch.Tensor,
+    batch: Batch,
+    structures: Sequence[Atoms],
+    parts: list[dict[str, Any]],
+) -> None:
+    """Add forces, and the virial as the sum over all images of force ⊗ position.
+
+    The energy depends on differences of positions only, so the sum over own atoms
+    and images is the strain derivative whatever the cell is.
+    """
+    import torch
+
+    (gradient,) = torch.autograd.grad(energies.sum(), batch.coordinates)
+    forces = torch.zeros_like(gradient)
+    forces.index_put_(
+        (
+            torch.arange(len(structures), device=gradient.device)[:, None],
+            batch.owners,
+        ),
+        -gradient,
+        accumulate=True,
+    )
+    positions = batch.coordinates.detach()
+    virials = -torch.einsum("fni,fnj->fij", positions, gradient)
+    # the energy is invariant to rotation, so that only rounding is asymmetric
+    virials = (virials + virials.transpose(1, 2)) / 2
+    for i, atoms in enumerate(structures):
+        parts[i]["forces"] = forces[i, : len(atoms)].cpu().numpy()
+        parts[i]["virial"] = virials[i].cpu().numpy()
+
+
+@dataclass(frozen=True)
+class NeighborBudget:
+    """How many neighbours a descriptor wants to be given.
+
+    DPA3 with ``use_dynamic_sel`` works on the neighbours there are; its ``e_sel`` and
+    ``a_sel`` only size the padding (the ratio to ``sel_reduce_factor`` that enters
+    the numbers is stored in its layers). Any other descriptor gets its full ``sel``.
+    """
+
+    repflows: Any | None
+    fixed: int | None
+    angle_cutoff: float
+
+    @classmethod
+    def of(cls, descriptor: Any) -> NeighborBudget:
+        """Return the budget of a deepmd-kit descriptor."""
+        repflows = getattr(descriptor, "repflows", None)
+        if (
+            repflows is not None
+            and repflows.use_dynamic_sel
+            and bool((repflows.mean == repflows.mean[:, :1]).all())
+            and bool((repflows.stddev == repflows.stddev[:, :1]).all())
+        ):
+            return cls(repflows, None, float(repflows.a_rcut))
+        return cls(None, int(sum(descriptor.get_sel())), 0.0)
+
+    @contextmanager
+    def fit(self, graph: NeighborGraph) -> Iterator[None]:
+        """Size the descriptor's padding for one batch."""
+        if self.repflows is None:
+            yield
+            return
+        repflows = self.repflows
+        before = repflows.mean, repflows.stddev, repflows.a_sel
+        n_neighbors = graph.neighbors.shape[2]
+        repflows.mean = before[0][:, :1].expand(-1, n_neighbors, -1)
+        repflows.stddev = before[1][:, :1].expand(-1, n_neighbors, -1)
+        repflows.a_sel = graph.n_angle_neighbors
+        try:
+            yield
+        finally:
+            repflows.mean, repflows.stddev, repflows.a_sel = before
