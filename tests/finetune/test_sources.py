@@ -144,7 +144,7 @@ def test_broken_extxyz_frame_stops_the_reading(tmp_path: Path) -> None:
     write_extxyz(tmp_path / "gaps.extxyz", GAPS)
     text = (tmp_path / "gaps.extxyz").read_text()
     (tmp_path / "gaps.extxyz").write_text(f"{text}1\n\nSi 0 0 zero\n")
-    with pytest.raises(DataError, match="frame 3 is cut short"):
+    with pytest.raises(DataError, match="frame 3 is not valid"):
         list(read_labelled(tmp_path / "gaps.extxyz", "gap"))
 
 
