@@ -23,8 +23,7 @@ CHUNK = 512
 """Structures read ahead; within a chunk those of similar size share a batch."""
 
 ATOMS_PER_BATCH = 320
-"""Padded atoms in an ``auto`` batch. Larger batches gain nothing on a CPU
-(benchmarks/prediction.py) and cost memory."""
+"""Padded atoms in an ``auto`` batch: enough to spread the cost of a call."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,15 +186,15 @@ def _screen(
     return rank_rows(bar, goal, policy), name
 
 
-def _property(known: object, name: str | None, model: str) -> str:
+def _property(known: Iterable[str], name: str | None, model: str) -> str:
     """Return the property to rank by; may be left out if there is only one."""
     from mftscreen.errors import UnknownPropertyError
 
-    names = list(known)  # type: ignore[call-overload]
+    names = list(known)
     if name is None and len(names) == 1:
-        return str(names[0])
-    if name in names:
-        return str(name)
+        return names[0]
+    if name is not None and name in names:
+        return name
     what = f"does not predict {name!r}" if name else "predicts several properties"
     msg = f"model {model} {what}; choose --property from: {', '.join(names)}"
     raise UnknownPropertyError(msg)

@@ -1,7 +1,7 @@
 """The same DPA3 numbers with fewer passes over memory.
 
 A small descriptor is bound by memory traffic over angles and edges, not by arithmetic.
-deepmd-kit gathers every term of a linear layer (Eqs. of the RepFlow update) to the
+deepmd-kit gathers every term of a linear layer to the
 length of the angle list and adds them there; here terms that depend on an edge alone
 are added at the length of the edge list first, and the matrix product adds into its
 input. Its SiLUT evaluates both branches of Eq. 18 of arXiv:2601.08486 for every number,
