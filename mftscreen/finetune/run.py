@@ -148,6 +148,7 @@ def _replace(path: Path, text: str) -> None:
 
 def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     """Write data, pretrained checkpoint and, last, the training input."""
+    pretrained, cutoffs = _starting_point(config, task)
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / CONFIG, _as_yaml(config))
     _replace(directory / DATA_HASH, task.data_hash)
@@ -166,28 +167,6 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
                 for part in ("train", "validation")
             )
         )
-    pretrained = None
-    cutoffs: tuple[float, float]
-    if task.state is not None:
-        parameters = model_parameters(task.state)
-        first = next(iter(parameters.values()))
-        pretrained = Pretrained(
-            type_map=task.type_map,
-            descriptor=first["descriptor"],
-            fitting={name: p["fitting_net"] for name, p in parameters.items()},
-        )
-        if isinstance(config, MFTConfig) and config.auxiliary.head not in parameters:
-            msg = (
-                f"the pretrained model has no head {config.auxiliary.head!r}; "
-                f"its heads: {', '.join(parameters)}"
-            )
-            raise ModelError(msg)
-        repflow = first["descriptor"].get("repflow", {})
-        cutoffs = (repflow.get("e_rcut", 6.0), repflow.get("a_rcut", 4.0))
-    else:
-        assert isinstance(config, ScratchConfig | PretrainConfig)
-        size = config.descriptor
-        cutoffs = (size.edge_cutoff, size.angle_cutoff)
     neighbors = _most_neighbors(task, cutoffs)
     document = build_deepmd_input(config, data, task.type_map, neighbors, pretrained)
     if task.state is not None:
@@ -199,6 +178,28 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
         (directory / PRETRAINED).write_bytes(save_state(state))
     # the presence of this file says that everything else is there
     _replace(directory / INPUT, json.dumps(document, indent=1))
+
+
+def _starting_point(
+    config: TuneConfig, task: Task
+) -> tuple[Pretrained | None, tuple[float, float]]:
+    """Return what is pretrained, if anything, and the edge and angle cutoffs (Å)."""
+    if task.state is None:
+        assert isinstance(config, ScratchConfig | PretrainConfig)
+        size = config.descriptor
+        return None, (size.edge_cutoff, size.angle_cutoff)
+    parameters = model_parameters(task.state)
+    if isinstance(config, MFTConfig) and config.auxiliary.head not in parameters:
+        msg = (
+            f"the pretrained model has no head {config.auxiliary.head!r}; "
+            f"its heads: {', '.join(parameters)}"
+        )
+        raise ModelError(msg)
+    descriptor = next(iter(parameters.values()))["descriptor"]
+    fitting = {name: p["fitting_net"] for name, p in parameters.items()}
+    repflow = descriptor.get("repflow", {})
+    cutoffs = (repflow.get("e_rcut", 6.0), repflow.get("a_rcut", 4.0))
+    return Pretrained(task.type_map, descriptor, fitting), cutoffs
 
 
 def _label_names(head: str, config: TuneConfig) -> Sequence[str]:
