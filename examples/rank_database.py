@@ -23,8 +23,11 @@ rows = screen(
     iter_candidates(database),
     Predictor(model, properties=["dielectric"]),
     "dielectric",
-    open_reference(model.reference, alpha=0.05),
-    frozenset(model.card.properties["dielectric"].elements),
+    open_reference(
+        model.reference,
+        alpha=0.05,
+        elements=model.card.properties["dielectric"].elements,
+    ),
 )
 ranked = rank_rows(rows, Goal("maximize"), policy="demote")
 

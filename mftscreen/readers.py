@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import lzma
 import sqlite3
 import zlib
@@ -26,6 +27,7 @@ __all__ = [
     "candidate_id",
     "iter_ase_db",
     "iter_extxyz",
+    "iter_matbench",
     "open_text",
     "pymatgen_dict_to_atoms",
 ]
@@ -177,6 +179,54 @@ def _check_ase_db(path: Path) -> None:
     if ("systems",) not in tables:
         msg = "is not an ASE database: it has no table 'systems'"
         raise DataError(msg, path=path)
+
+
+def iter_matbench(
+    path: Path,
+) -> Iterator[tuple[str, Atoms | StructureError, dict[str, Any]]]:
+    """Yield the rows of a MatBench task file; the file is read as a whole.
+
+    Parameters
+    ----------
+    path : Path
+        ``matbench_*.json.gz`` as matminer downloads it: ``index``, ``columns`` and
+        ``data`` with pymatgen structure dictionaries.
+
+    Yields
+    ------
+    id : str
+        What MatBench calls row `i`: ``mb-<task>-<i + 1>``.
+    structure : Atoms or StructureError
+        The error if there are no atoms to be made of it.
+    values : dict of str to object
+        The other columns.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or has another layout.
+    """
+    try:
+        with open_text(path) as stream:
+            table = json.load(stream)
+    except (*DAMAGED, ValueError) as error:
+        msg = f"cannot be read as JSON: {error}"
+        raise DataError(msg, path=path) from error
+    try:
+        rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+        documents = [row.pop("structure") for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        msg = "not a MatBench task file (columns with structure, index, data)"
+        raise DataError(msg, path=path) from error
+    task = path.name.removesuffix(".gz").removesuffix(".json").removeprefix("matbench_")
+    width = len(str(len(rows)))
+    for number, (document, values) in enumerate(zip(documents, rows, strict=True), 1):
+        structure: Atoms | StructureError
+        try:
+            structure = pymatgen_dict_to_atoms(document)
+        except StructureError as error:
+            structure = error
+        yield f"mb-{task.replace('_', '-')}-{number:0{width}d}", structure, values
 
 
 def candidate_id(atoms: Atoms, path: Path, number: int) -> str:

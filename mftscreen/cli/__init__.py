@@ -16,7 +16,9 @@ EXIT_ERROR, EXIT_FAILED_ROWS = 1, 3
 _COMMANDS = {
     "rank": "Rank the candidates of a database by a predicted property.",
     "predict": "Predict properties of structure files.",
+    "ood": "Find what is out of distribution, without a model.",
     "finetune": "Fine-tune a model on your own labels (scratch, ft, lp, mft).",
+    "split": "Split labelled data into in- and out-of-distribution folds.",
     "models": "List the shipped models, or show a model's card.",
 }
 
@@ -57,7 +59,7 @@ class _LazyGroup(click.Group):
 @click.option("--traceback", is_flag=True, help="Show where an error comes from.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is being done to stderr.")
 def main(traceback: bool, verbose: bool) -> None:
-    r"""Screen materials with multi-task fine-tuned atomistic models.
+    """Screen materials with multi-task fine-tuned atomistic models.
 
     Results go to standard output, everything else to standard error.
 

@@ -32,7 +32,7 @@ __all__ = ["command"]
 def command(
     config: Path, output: Path | None, resume: bool, threads: int | None, quiet: bool
 ) -> None:
-    r"""Train the model that CONFIG (YAML) describes and write it as model.mft.
+    """Train the model that CONFIG (YAML) describes and write it as model.mft.
 
     The strategy is one of scratch, ft, lp and mft (arXiv:2601.08486), or pretrain for
     a force field. Training runs in deepmd-kit's own trainer; the checkpoint with the

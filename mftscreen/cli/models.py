@@ -9,7 +9,7 @@ __all__ = ["command"]
 
 @click.group("models")
 def command() -> None:
-    r"""List the shipped models, or show a model's card.
+    """List the shipped models, or show a model's card.
 
     \b
     Example:
@@ -20,7 +20,7 @@ def command() -> None:
 
 @command.command("list")
 def list_models() -> None:
-    r"""List the models that come with the package.
+    """List the models that come with the package.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def list_models() -> None:
 @command.command("show")
 @click.argument("model")
 def show_model(model: str) -> None:
-    r"""Show the card of MODEL (a name or a .mft file) as JSON.
+    """Show the card of MODEL (a name or a .mft file) as JSON.
 
     \b
     Example:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-__all__ = ["device_option", "model_option", "output_option", "quiet_option"]
+__all__ = [
+    "alpha_option",
+    "device_option",
+    "jobs_option",
+    "model_option",
+    "output_option",
+    "policy_option",
+    "quiet_option",
+]
 
 model_option = click.option(
     "-m",
@@ -28,4 +36,28 @@ output_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
     help="Write all rows to FILE.csv, FILE.jsonl or FILE.db.",
+)
+policy_option = click.option(
+    "--ood",
+    "policy",
+    type=click.Choice(["label", "demote", "exclude"]),
+    default="label",
+    show_default=True,
+    help="Candidates that are out of distribution: only label them, also put them "
+    "last, or leave them out.",
+)
+alpha_option = click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Flag candidates with an OOD p-value up to this.",
+)
+jobs_option = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=-1),
+    default=1,
+    show_default=True,
+    help="Number of processes; -1 for all cores.",
 )

@@ -45,7 +45,7 @@ def command(
     model: str | None,
     device: Device,
 ) -> None:
-    r"""Predict properties of structure FILEs; CSV on standard output.
+    """Predict properties of structure FILEs; CSV on standard output.
 
     Any format that ASE reads (CIF, POSCAR, extxyz, ...); every structure of a file
     with several gets a row. Exit code 3 if some could not be evaluated.

@@ -13,9 +13,11 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.options import (
+    alpha_option,
     device_option,
     model_option,
     output_option,
+    policy_option,
     quiet_option,
 )
 
@@ -57,21 +59,8 @@ def _goal(
 @click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
 @click.option("--minimize", is_flag=True, help="Smallest values first.")
 @click.option("--target", type=float, help="Values closest to this one first.")
-@click.option(
-    "--ood",
-    "policy",
-    type=click.Choice(["label", "demote", "exclude"]),
-    default="label",
-    show_default=True,
-    help="What being out of distribution does to a rank.",
-)
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="Flag candidates with an OOD p-value up to this.",
-)
+@policy_option
+@alpha_option
 @click.option(
     "--format",
     "style",
@@ -101,7 +90,7 @@ def command(
     device: Device,
     quiet: bool,
 ) -> None:
-    r"""Rank the candidates of DATABASE by a predicted property.
+    """Rank the candidates of DATABASE by a predicted property.
 
     DATABASE is an ase.db, which QUERY (ASE's own query string) may restrict, or an
     extended XYZ file, also compressed (.gz, .xz). Every candidate gets a row: one that
@@ -118,7 +107,9 @@ def command(
     """
     from mftscreen.screen.store import (
         check_output,
+        columns,
         format_table,
+        result_records,
         write_csv,
         write_results,
     )
@@ -133,7 +124,7 @@ def command(
     if style == "table" or (style == "auto" and sys.stdout.isatty()):
         click.echo(format_table(ranked, name, limit or TABLE_ROWS), nl=False)
     elif style == "csv" or output is None:
-        write_csv(sys.stdout, ranked[:limit], name)
+        write_csv(sys.stdout, columns(name), result_records(ranked[:limit], name))
     if output is not None:
         write_results(output, ranked, name)
     failed = Counter(row.status for _, row in ranked if row.status != "ok")
@@ -171,13 +162,12 @@ def _screen(
 
     model = load_model(source, device=device)
     name = _property(model.card.properties, name, model.card.name)
-    known = frozenset(model.card.properties[name].elements)
+    elements = model.card.properties[name].elements
     rows: Iterator[ScreenRow] = screen(
         iter_candidates(database, query),
         Predictor(model, properties=[name]),
         name,
-        open_reference(model.reference, alpha),
-        known,
+        open_reference(model.reference, alpha, elements),
     )
     if not keep_structures:
         # a row is small, a structure is not

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from ase.io import read
 from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.dataset import LabelledStructure, force_field_labels
 from mftscreen.readers import (
-    DAMAGED,
     candidate_id,
     iter_ase_db,
     iter_extxyz,
+    iter_matbench,
     open_text,
-    pymatgen_dict_to_atoms,
 )
 
 __all__ = ["read_force_field", "read_labelled", "read_matbench"]
@@ -125,8 +123,7 @@ def read_matbench(path: Path, column: str) -> Iterator[LabelledStructure]:
     Parameters
     ----------
     path : Path
-        ``matbench_*.json.gz`` as matminer downloads it: ``index``, ``columns`` and
-        ``data`` with pymatgen structure dictionaries.
+        See :func:`mftscreen.readers.iter_matbench`.
     column : str
         The target column.
 
@@ -140,31 +137,16 @@ def read_matbench(path: Path, column: str) -> Iterator[LabelledStructure]:
     DataError
         If the file has another layout, or a target is not finite.
     """
-    try:
-        with open_text(path) as stream:
-            table = json.load(stream)
-    except (*DAMAGED, ValueError) as error:
-        msg = f"cannot be read as JSON: {error}"
-        raise DataError(msg, path=path) from error
-    try:
-        columns, rows = list(table["columns"]), list(table["data"])
-        structures, targets = columns.index("structure"), columns.index(column)
-    except (KeyError, TypeError) as error:
-        msg = "not a MatBench task file (columns, index, data)"
-        raise DataError(msg, path=path) from error
-    except ValueError as error:
-        msg = f"no column {column!r} beside 'structure': {error}"
-        raise DataError(msg, path=path) from error
-    task = path.name.removesuffix(".gz").removesuffix(".json").removeprefix("matbench_")
-    width = len(str(len(rows)))
-    for number, row in enumerate(rows):
-        name = f"mb-{task.replace('_', '-')}-{number + 1:0{width}d}"
-        label = _label(row[targets], column, name, path)
-        try:
-            atoms = pymatgen_dict_to_atoms(row[structures])
-        except StructureError as error:
-            msg = f"row {name}: {error}"
-            raise DataError(msg, path=path) from error
+    for name, atoms, values in iter_matbench(path):
+        if column not in values:
+            msg = (
+                f"no column {column!r} beside 'structure'; there is {', '.join(values)}"
+            )
+            raise DataError(msg, path=path)
+        label = _label(values[column], column, name, path)
+        if isinstance(atoms, StructureError):
+            msg = f"row {name}: {atoms}"
+            raise DataError(msg, path=path) from atoms
         yield LabelledStructure(name, atoms, {column: label})
 
 

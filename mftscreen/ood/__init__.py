@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mftscreen.ood.density import OFMDensityDetector
-    from mftscreen.ood.ofm import orbital_field_matrix
+    from mftscreen.ood.ofm import OFMFeaturizer, orbital_field_matrix
 
-__all__ = ["OFMDensityDetector", "orbital_field_matrix"]
+__all__ = ["OFMDensityDetector", "OFMFeaturizer", "orbital_field_matrix"]
 
 _MODULES = {
     "OFMDensityDetector": "mftscreen.ood.density",
+    "OFMFeaturizer": "mftscreen.ood.ofm",
     "orbital_field_matrix": "mftscreen.ood.ofm",
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 
 import numpy as np
 from ase import Atoms
@@ -16,11 +15,14 @@ from mftscreen.errors import (
     UnknownElementError,
 )
 from mftscreen.ood.orbitals import MAX_Z
-from mftscreen.structures import MIN_CELL_HEIGHT, MIN_DISTANCE
+from mftscreen.structures import MAX_COORDINATE, MIN_CELL_HEIGHT, MIN_DISTANCE
 
 __all__ = ["Crystal", "build_crystal", "voronoi_weights"]
 
 _OPEN_BOX = 1e4  # Å, half the edge of a cube far outside any closed cell
+
+_LONGEST_SEARCH = 1000.0
+"""Å; the number of neighbours, hence time and memory, grows with the vacuum squared."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def build_crystal(atoms: Atoms) -> Crystal:
     Raises
     ------
     InvalidGeometryError
-        No atoms; a position or cell entry that is not finite; a cell without volume.
+        No atoms; a position or cell entry that is not finite or beyond
+        ``MAX_COORDINATE``; a cell without volume.
     PeriodicityError
         If it is not periodic in all three directions.
     UnknownElementError
@@ -67,23 +70,10 @@ def build_crystal(atoms: Atoms) -> Crystal:
         )
         raise PeriodicityError(msg)
     numbers, species = np.unique(atoms.numbers, return_inverse=True)
-    unknown = [chemical_symbols[z] for z in numbers if not 1 <= z <= MAX_Z]
-    if unknown:
-        msg = (
-            f"no valence orbitals are known for {', '.join(unknown)}; the orbital "
-            "field matrix covers H to Pu"
-        )
-        raise UnknownElementError(msg)
+    _check_elements(numbers)
     cell = np.array(atoms.cell, dtype=np.float64)
-    finite = np.isfinite(atoms.positions).all(axis=1)
-    if not finite.all():
-        bad = int(np.argmin(finite))
-        msg = (
-            f"the position of atom {bad} ({atoms.symbols[bad]}) is not finite: "
-            f"{atoms.positions[bad].tolist()}"
-        )
-        raise InvalidGeometryError(msg)
-    _check_cell(cell)
+    _check_coordinates(atoms, cell)
+    _check_volume(cell)
     cell = reduce_cell(cell)
     # numba compiles once for each memory layout; a transpose would be another
     scaled = np.ascontiguousarray(np.linalg.solve(cell.T, atoms.positions.T).T)
@@ -93,10 +83,42 @@ def build_crystal(atoms: Atoms) -> Crystal:
     )
 
 
-def _check_cell(cell: NDArray[np.float64]) -> None:
+def _check_elements(numbers: NDArray[np.int64]) -> None:
+    unknown = [
+        chemical_symbols[z] if 0 <= z < len(chemical_symbols) else f"number {z}"
+        for z in numbers
+        if not 1 <= z <= MAX_Z
+    ]
+    if unknown:
+        msg = (
+            f"no valence orbitals are known for {', '.join(unknown)}; the orbital "
+            "field matrix covers H to Pu"
+        )
+        raise UnknownElementError(msg)
+
+
+def _check_coordinates(atoms: Atoms, cell: NDArray[np.float64]) -> None:
+    finite = np.isfinite(atoms.positions).all(axis=1)
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        msg = (
+            f"the position of atom {bad} ({atoms.symbols[bad]}) is not finite: "
+            f"{atoms.positions[bad].tolist()}"
+        )
+        raise InvalidGeometryError(msg)
     if not np.isfinite(cell).all():
         msg = f"the cell is not finite: {cell.tolist()}"
         raise InvalidGeometryError(msg)
+    largest = max(np.abs(atoms.positions).max(), np.abs(cell).max())
+    if largest > MAX_COORDINATE:
+        msg = (
+            f"a coordinate of {largest:.3g} Å; positions and cell vectors of up to "
+            f"{MAX_COORDINATE:.0f} Å are expected"
+        )
+        raise InvalidGeometryError(msg)
+
+
+def _check_volume(cell: NDArray[np.float64]) -> None:
     volume, areas = _volume_and_areas(cell)
     if not (volume > 0.0 and (volume >= MIN_CELL_HEIGHT * areas).all()):
         msg = (
@@ -118,7 +140,7 @@ def voronoi_weights(
     crystal: Crystal,
     sites: NDArray[np.int64],
     *,
-    cutoff: float = inf,
+    cutoff: float | None = None,
     image_cell: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the neighbours' weights and the sizes of the Voronoi cells of some sites.
@@ -143,13 +165,12 @@ def voronoi_weights(
     Raises
     ------
     InvalidGeometryError
-        Two atoms closer than 0.3 Å.
+        Two atoms closer than 0.3 Å, or a vacuum of about 1000 Å.
     """
     from mftscreen.ood.voronoi import OVERFLOW, OVERLAP, tessellate
 
-    if np.isfinite(cutoff):
-        half_box = _OPEN_BOX
-    else:
+    half_box = _OPEN_BOX
+    if cutoff is None:
         # no point is further than this from the nearest point of the lattice, hence no
         # vertex from its atom
         half_box = 1.01 * 0.5 * float(np.linalg.norm(crystal.cell, axis=1).sum())
@@ -165,7 +186,7 @@ def voronoi_weights(
             crystal.species,
             sites,
             first_cutoff,
-            cutoff,
+            _LONGEST_SEARCH if cutoff is None else cutoff,
             half_box,
             MIN_DISTANCE,
             np.empty((0, 3)) if image_cell is None else image_cell,
@@ -180,6 +201,12 @@ def voronoi_weights(
         msg = (
             f"atoms {i} ({symbols[i]}) and {j} ({symbols[j]}) are {overlap[2]:.3f} Å "
             f"apart; at least {MIN_DISTANCE} Å is expected"
+        )
+        raise InvalidGeometryError(msg)
+    if cutoff is None and 2.0 * radii.max() > _LONGEST_SEARCH:
+        msg = (
+            f"an empty sphere of {radii.max():.0f} Å radius; reduce the vacuum, "
+            f"{0.5 * _LONGEST_SEARCH:.0f} Å is the limit"
         )
         raise InvalidGeometryError(msg)
     return weights, radii

@@ -66,7 +66,9 @@ def orbit_representatives(
     return sites.astype(np.int64), counts / len(atoms)
 
 
-def matminer_weights(crystal: Crystal, sites: NDArray[np.int64]) -> NDArray[np.float64]:
+def matminer_weights(
+    crystal: Crystal, sites: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the neighbours' weights in matminer's truncated cells.
 
     Parameters
@@ -76,8 +78,10 @@ def matminer_weights(crystal: Crystal, sites: NDArray[np.int64]) -> NDArray[np.f
 
     Returns
     -------
-    ndarray of shape (n_sites, n_species)
+    weights : ndarray of shape (n_sites, n_species)
         In 1/Å, see :func:`mftscreen.ood.voronoi.tessellate`.
+    radii : ndarray of shape (n_sites,)
+        Largest distance (Å) from a site to a vertex of its true cell.
 
     Raises
     ------
@@ -111,4 +115,4 @@ def matminer_weights(crystal: Crystal, sites: NDArray[np.int64]) -> NDArray[np.f
             "by matminer's definition; use mode 'exact'"
         )
         raise InvalidGeometryError(msg)
-    return weights
+    return weights, radii

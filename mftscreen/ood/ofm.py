@@ -21,14 +21,21 @@ doi:10.1080/14686996.2017.1378060
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Future
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
+from ase import Atoms
+from joblib import effective_n_jobs
+from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 
-from mftscreen.errors import StructureError
-from mftscreen.ood.cells import build_crystal, voronoi_weights
+from mftscreen.errors import MftscreenError, StructureError
+from mftscreen.ood.cells import Crystal, build_crystal, voronoi_weights
 from mftscreen.ood.matminer_mode import matminer_weights, orbit_representatives
 from mftscreen.ood.orbitals import Table, element_table
 from mftscreen.structures import to_atoms
@@ -37,8 +44,8 @@ __all__ = [
     "LOW_DIMENSIONAL_RADIUS",
     "N_FEATURES",
     "Mode",
-    "max_voronoi_radius",
-    "orbital_field_matrices",
+    "OFMFeaturizer",
+    "OFMRow",
     "orbital_field_matrix",
 ]
 
@@ -51,6 +58,17 @@ LOW_DIMENSIONAL_RADIUS = 6.5
 
 ANGSTROM_IN_BOHR = 1.00001495e-10 / 5.29177210544e-11
 """matminer's conversion, which uses the Angstrom star of CODATA 2022."""
+
+_CHUNK = 32
+"""Structures in one message to a worker process: tens of milliseconds of work."""
+
+_CHUNKS_AHEAD = 8
+"""Messages per worker process that are read ahead."""
+
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
+"""Environment of the worker processes, whose matrices are small."""
 
 
 def orbital_field_matrix(
@@ -88,8 +106,8 @@ def orbital_field_matrix(
     StructureError
         If `atoms` is of another type or has disordered sites.
     InvalidGeometryError
-        No atoms; a position or cell entry that is not finite; a cell without volume;
-        two atoms closer than 0.3 Å.
+        No atoms; a position or cell entry that is not finite or beyond 10^4 Å; a cell
+        without volume; two atoms closer than 0.3 Å; a vacuum of about 1000 Å.
     PeriodicityError
         If the structure is not periodic in all three directions.
     UnknownElementError
@@ -101,7 +119,7 @@ def orbital_field_matrix(
     -----
     "exact" does not depend on the choice of the cell, the order of the atoms or the
     orientation. In a layer or a molecule in a box it depends on the vacuum, as any
-    Voronoi cell does: see :func:`max_voronoi_radius`.
+    Voronoi cell does: see :attr:`OFMRow.low_dimensional`.
 
     References
     ----------
@@ -118,93 +136,207 @@ def orbital_field_matrix(
     >>> sorted(pair_label(k) for k in vector.nonzero()[0])[:3]
     ['p5 – s1', 's1 – p5', 's1 – s2']
     """
+    _check_options(table, mode)
+    crystal = build_crystal(to_atoms(atoms))
+    if not per_site:
+        return _matrix_and_radius(crystal, table, mode)[0]
+    sites = np.arange(len(crystal.species))
+    neighbours, centres, _ = _site_vectors(crystal, sites, table, mode)
+    matrices = neighbours[:, :, None] * centres[:, None, :]
+    return matrices.reshape(len(sites), N_FEATURES)
+
+
+def _check_options(table: Table, mode: Mode) -> None:
+    element_table(table)  # refuses an unknown one
     if mode not in get_args(Mode):
         msg = f"mode must be 'exact' or 'matminer', got {mode!r}"
         raise ValueError(msg)
-    vectors = element_table(table)
-    crystal = build_crystal(to_atoms(atoms))
-    sites = np.arange(len(crystal.species))
-    shares = np.full(len(sites), 1.0 / len(sites))
+
+
+def _matrix_and_radius(
+    crystal: Crystal, table: Table, mode: Mode
+) -> tuple[NDArray[np.float64], float]:
+    """Return the flattened matrix and the largest radius (Å) of a Voronoi cell."""
+    n_atoms = len(crystal.species)
     if mode == "matminer":
-        if not per_site:
-            sites, shares = orbit_representatives(crystal)
-        weights = matminer_weights(crystal, sites)
+        sites, shares = orbit_representatives(crystal)
     else:
-        weights, _ = voronoi_weights(crystal, sites)
-    weights = weights / ANGSTROM_IN_BOHR
-    neighbours = weights @ vectors[crystal.numbers]
-    centres = vectors[crystal.numbers[crystal.species[sites]]]
-    if per_site:
-        matrices = neighbours[:, :, None] * centres[:, None, :]
-        return matrices.reshape(len(sites), N_FEATURES)
+        sites, shares = np.arange(n_atoms), np.full(n_atoms, 1.0 / n_atoms)
+    neighbours, centres, radii = _site_vectors(crystal, sites, table, mode)
     matrix: NDArray[np.float64] = (neighbours * shares[:, None]).T @ centres
-    return matrix.reshape(N_FEATURES)
+    return matrix.reshape(N_FEATURES), float(radii.max())
 
 
-def orbital_field_matrices(
-    structures: Iterable[Any], *, table: Table = "current", mode: Mode = "exact"
-) -> list[NDArray[np.float64] | StructureError]:
-    """Return the orbital field matrix of each structure, or why there is none.
-
-    Parameters
-    ----------
-    structures : iterable of Atoms or pymatgen Structure
-    table : {"current", "paper"}, default "current"
-    mode : {"exact", "matminer"}, default "exact"
-        Both as in :func:`orbital_field_matrix`.
+def _site_vectors(
+    crystal: Crystal, sites: NDArray[np.int64], table: Table, mode: Mode
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return what the matrices of some sites are the outer products of, and radii.
 
     Returns
     -------
-    list of ndarray of shape (1024,) or StructureError
-        In the order of `structures`.
+    neighbours : ndarray of shape (n_sites, 32)
+        Weighted sum (1/Bohr) of the orbital vectors behind the faces of a cell.
+    centres : ndarray of shape (n_sites, 32)
+    radii : ndarray of shape (n_sites,)
+        Largest distance (Å) from a site to a vertex of its true Voronoi cell.
+    """
+    vectors = element_table(table)
+    find_weights = matminer_weights if mode == "matminer" else voronoi_weights
+    weights, radii = find_weights(crystal, sites)
+    neighbours = weights / ANGSTROM_IN_BOHR @ vectors[crystal.numbers]
+    return neighbours, vectors[crystal.numbers[crystal.species[sites]]], radii
+
+
+@dataclass(frozen=True)
+class OFMRow:
+    """The orbital field matrix of one structure, or why there is none.
+
+    Attributes
+    ----------
+    vector : ndarray of shape (1024,) or None
+        As :func:`orbital_field_matrix` returns it.
+    max_radius : float or None
+        Largest distance (Å) from an atom to a vertex of its Voronoi cell: the radius
+        of the largest empty sphere.
+    error : MftscreenError or None
+    """
+
+    vector: NDArray[np.float64] | None = None
+    max_radius: float | None = None
+    error: MftscreenError | None = None
+
+    @property
+    def low_dimensional(self) -> bool | None:
+        """Whether there is vacuum: a cell of more than ``LOW_DIMENSIONAL_RADIUS``.
+
+        The thickness of the vacuum then shapes the matrix, and matminer's values
+        differ from the true ones. None if there is no matrix.
+        """
+        if self.max_radius is None:
+            return None
+        return self.max_radius > LOW_DIMENSIONAL_RADIUS
+
+    @property
+    def status(self) -> str:
+        """``ok`` or the kind of failure."""
+        if self.error is None:
+            return "ok"
+        if isinstance(self.error, StructureError):
+            return self.error.status
+        return "unreadable"
+
+
+class OFMFeaturizer:
+    """Orbital field matrices of a stream of structures.
+
+    Parameters
+    ----------
+    table : {"current", "paper"}, default "current"
+    mode : {"exact", "matminer"}, default "exact"
+        Both as in :func:`orbital_field_matrix`.
+    n_jobs : int, default 1
+        Number of processes, as joblib counts them: 1 works in this process, -1 in as
+        many as there are cores.
 
     Raises
     ------
     ValueError
-        If `table` or `mode` is unknown.
+        If `table` or `mode` is unknown, or `n_jobs` is 0.
 
     Examples
     --------
     >>> from ase import Atoms
     >>> from ase.build import bulk
-    >>> good, bad = orbital_field_matrices([bulk("Si"), Atoms("Si")])
-    >>> good.shape, bad.status
-    ((1024,), 'unsupported_pbc')
+    >>> featurize = OFMFeaturizer()
+    >>> for row in featurize([bulk("Cu"), Atoms("Cu")]):
+    ...     print(row.status, row.low_dimensional)
+    ok False
+    unsupported_pbc None
     """
-    results: list[NDArray[np.float64] | StructureError] = []
-    for atoms in structures:
-        try:
-            results.append(orbital_field_matrix(atoms, table=table, mode=mode))
-        except StructureError as error:
-            results.append(error)
-    return results
+
+    def __init__(
+        self, *, table: Table = "current", mode: Mode = "exact", n_jobs: int = 1
+    ) -> None:
+        _check_options(table, mode)
+        if n_jobs == 0:
+            msg = "n_jobs is a number of processes, or -1 for all cores; got 0"
+            raise ValueError(msg)
+        self.table: Table = table
+        self.mode: Mode = mode
+        self.n_jobs = n_jobs
+
+    def __call__(self, structures: Iterable[Any]) -> Iterator[OFMRow]:
+        """Yield one row per structure, in order.
+
+        Parameters
+        ----------
+        structures : iterable of Atoms, pymatgen Structure or MftscreenError
+            Read as the rows are taken; with several processes, some 300 structures
+            for each are read ahead. An error in place of a structure (what a reader
+            yields for one it could not parse) becomes a row with that error.
+
+        Yields
+        ------
+        OFMRow
+
+        Raises
+        ------
+        MftscreenError
+            If a worker process dies.
+        """
+        n_workers = effective_n_jobs(self.n_jobs)
+        if n_workers == 1:
+            return (_featurize(each, self.table, self.mode) for each in structures)
+        return self._in_processes(structures, n_workers)
+
+    def _in_processes(
+        self, structures: Iterable[Any], n_workers: int
+    ) -> Iterator[OFMRow]:
+        # not joblib.Parallel: it reads its input to the end, in another thread, however
+        # slowly the rows are taken
+        pending: deque[Future[list[OFMRow]]] = deque()
+        slim = map(_slim, structures)
+        with ProcessPoolExecutor(n_workers, env=_ONE_THREAD) as workers:
+            try:
+                while chunk := list(islice(slim, _CHUNK)):
+                    pending.append(
+                        workers.submit(_featurize_chunk, chunk, self.table, self.mode)
+                    )
+                    if len(pending) > _CHUNKS_AHEAD * n_workers:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
+            except BrokenExecutor as error:
+                msg = (
+                    "a worker process died while it computed orbital field matrices, "
+                    "perhaps for lack of memory; use fewer processes (n_jobs)"
+                )
+                raise MftscreenError(msg) from error
+            finally:
+                for future in pending:
+                    future.cancel()
 
 
-def max_voronoi_radius(atoms: Any) -> float:
-    """Return the largest distance from an atom to a vertex of its Voronoi cell.
+def _slim(structure: Any) -> Any:
+    """Return what a worker needs of a structure: no calculator, no other arrays."""
+    if isinstance(structure, MftscreenError):
+        return structure
+    try:
+        atoms = to_atoms(structure)
+    except StructureError as error:
+        return error
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
-    Parameters
-    ----------
-    atoms : Atoms or pymatgen Structure
 
-    Returns
-    -------
-    float
-        In Å: the radius of the largest empty sphere. Above ``LOW_DIMENSIONAL_RADIUS``
-        (6.5 Å) the structure holds vacuum, its orbital field matrix depends on the
-        thickness of the vacuum, and matminer's values differ from the true ones.
+def _featurize_chunk(structures: list[Any], table: Table, mode: Mode) -> list[OFMRow]:
+    return [_featurize(structure, table, mode) for structure in structures]
 
-    Raises
-    ------
-    StructureError
-        As :func:`orbital_field_matrix`.
 
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> round(max_voronoi_radius(bulk("Cu", "sc", a=2.0)), 6)  # half the diagonal
-    1.732051
-    """
-    crystal = build_crystal(to_atoms(atoms))
-    _, radii = voronoi_weights(crystal, np.arange(len(crystal.species)))
-    return float(radii.max())
+def _featurize(structure: Any, table: Table, mode: Mode) -> OFMRow:
+    if isinstance(structure, MftscreenError):
+        return OFMRow(error=structure)
+    try:
+        crystal = build_crystal(to_atoms(structure))
+        return OFMRow(*_matrix_and_radius(crystal, table, mode))
+    except StructureError as error:
+        return OFMRow(error=error)

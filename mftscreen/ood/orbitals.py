@@ -9,14 +9,23 @@ element table: pymatgen changed the order of its subshells in 2024, and the vect
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
-__all__ = ["MAX_Z", "ORBITALS", "Table", "element_table", "pair_label", "table_hash"]
+__all__ = [
+    "MAX_Z",
+    "ORBITALS",
+    "Table",
+    "element_table",
+    "name_pair",
+    "pair_label",
+    "table_hash",
+]
 
 Table = Literal["current", "paper"]
 
@@ -195,3 +204,45 @@ def pair_label(column: int) -> str:
     """
     neighbour, centre = divmod(column, len(ORBITALS))
     return f"{ORBITALS[neighbour]} – {ORBITALS[centre]}"
+
+
+def name_pair(column: int, numbers: Iterable[int], table: Table = "current") -> str:
+    """Return the name of a matrix component with the elements that it comes from.
+
+    Parameters
+    ----------
+    column : int
+        0 to 1023.
+    numbers : iterable of int
+        Atomic numbers of the structure.
+    table : {"current", "paper"}, default "current"
+        The element table of the matrix.
+
+    Returns
+    -------
+    str
+        Orbital of the neighbour, then orbital of the centre, each with all elements of
+        the structure that have it: the matrix does not tell them apart.
+
+    Raises
+    ------
+    ValueError
+        If no element of the structure has one of the two orbitals.
+
+    Examples
+    --------
+    >>> name_pair(17 * 32 + 5, [29, 8, 8])
+    'Cu d10 – O p4'
+    >>> name_pair(17 * 32 + 5, [29, 52])
+    'Cu/Te d10 – Te p4'
+    """
+    vectors = element_table(table)
+    names = []
+    for orbital in divmod(column, len(ORBITALS)):
+        having = [z for z in sorted(set(numbers)) if vectors[z, orbital]]
+        if not having:
+            msg = f"no element of the structure has the orbital {ORBITALS[orbital]}"
+            raise ValueError(msg)
+        symbols = "/".join(chemical_symbols[z] for z in having)
+        names.append(f"{symbols} {ORBITALS[orbital]}")
+    return " – ".join(names)

@@ -1,25 +1,131 @@
-"""The OFM reference set of a model: its property's training structures."""
+"""Reference sets: the structures that others are compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from mftscreen.errors import DataError
+from mftscreen.errors import DataError, MftscreenError, ModelFileError
 from mftscreen.ood.density import OFMDensityDetector
-from mftscreen.ood.ofm import orbital_field_matrices
+from mftscreen.ood.ofm import N_FEATURES, OFMFeaturizer
+from mftscreen.structures import reduced_formula
 
-__all__ = ["build_reference", "open_reference"]
+__all__ = [
+    "Reference",
+    "build_reference",
+    "fit_reference",
+    "open_reference",
+    "read_reference",
+    "write_reference",
+]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A set of structures that others are compared with.
+
+    Attributes
+    ----------
+    detector : OFMDensityDetector or None
+        Fitted to their orbital field matrices; None if there are none, as for a
+        training set of molecules.
+    ids : tuple of str
+        One per vector of the detector.
+    formulas : tuple of str
+        Reduced formulas, in the same order; empty if they were not stored.
+    elements : frozenset of str or None
+        Chemical symbols that occur; None if that is not known.
+    """
+
+    detector: OFMDensityDetector | None = None
+    ids: tuple[str, ...] = ()
+    formulas: tuple[str, ...] = ()
+    elements: frozenset[str] | None = None
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything but `elements` as arrays; see :func:`open_reference`."""
+        if self.detector is None:
+            return {}
+        arrays = {**self.detector.to_arrays(), "ids": np.array(self.ids)}
+        if self.formulas:
+            arrays["formulas"] = np.array(self.formulas)
+        return arrays
+
+    def unseen_elements(self, atoms: Atoms) -> tuple[str, ...]:
+        """Return the elements of `atoms` that do not occur, if it is known which do."""
+        if self.elements is None:
+            return ()
+        return tuple(sorted(set(atoms.symbols) - self.elements))
+
+
+def fit_reference(
+    named: Iterable[tuple[str, Atoms | MftscreenError]],
+    detector: OFMDensityDetector | None = None,
+    *,
+    n_jobs: int = 1,
+) -> tuple[Reference, list[tuple[str, MftscreenError]]]:
+    """Make a reference set of structures.
+
+    Parameters
+    ----------
+    named : iterable of (str, Atoms or MftscreenError)
+        Id and structure, or why it could not be read.
+    detector : OFMDensityDetector, optional
+        To be fitted; by default a new one with its default settings.
+    n_jobs : int, default 1
+        Number of processes for the orbital field matrices; -1 for all cores.
+
+    Returns
+    -------
+    reference : Reference
+        Without a detector if fewer than two structures have an orbital field matrix.
+    failures : list of (str, MftscreenError)
+        The ids of the others (molecules, elements beyond Pu) and why they have none.
+    """
+    detector = OFMDensityDetector() if detector is None else detector
+    named, again = tee(named)
+    featurize = OFMFeaturizer(table=detector.table, n_jobs=n_jobs)
+    rows = featurize(structure for _, structure in again)
+    ids, formulas = [], []
+    columns: list[NDArray[np.int64]] = []
+    values: list[NDArray[np.float64]] = []
+    failures: list[tuple[str, MftscreenError]] = []
+    for (name, structure), row in zip(named, rows, strict=True):
+        if row.vector is None:
+            assert row.error is not None
+            failures.append((name, row.error))
+            continue
+        assert isinstance(structure, Atoms)
+        ids.append(name)
+        formulas.append(reduced_formula(structure))
+        columns.append(row.vector.nonzero()[0])
+        values.append(row.vector[columns[-1]])
+    if len(ids) < 2:
+        return Reference(ids=tuple(ids)), failures
+    starts = np.cumsum([0, *map(len, columns)])
+    parts = (np.concatenate(values), np.concatenate(columns), starts)
+    detector.fit(csr_array(parts, shape=(len(ids), N_FEATURES)))
+    elements = _elements(formulas)
+    return Reference(detector, tuple(ids), tuple(formulas), elements), failures
 
 
 def build_reference(
     structures: Sequence[Atoms], ids: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    """Return a fitted detector as arrays for a model file.
+    """Return the reference set of a model as arrays for its file.
 
     Parameters
     ----------
@@ -32,8 +138,8 @@ def build_reference(
     Returns
     -------
     dict of str to ndarray
-        See :meth:`OFMDensityDetector.to_arrays`, and ``ids``. Empty if fewer than two
-        structures have an orbital field matrix: for molecules there is no density.
+        See :meth:`Reference.to_arrays`. Empty if fewer than two structures have an
+        orbital field matrix: for molecules there is no density.
 
     Raises
     ------
@@ -43,35 +149,122 @@ def build_reference(
     if len(structures) != len(ids):
         msg = f"{len(ids)} ids for {len(structures)} structures"
         raise DataError(msg)
-    pairs = zip(ids, orbital_field_matrices(structures), strict=True)
-    usable = [(name, m) for name, m in pairs if isinstance(m, np.ndarray)]
-    if len(usable) < 2:
-        return {}
-    detector = OFMDensityDetector().fit(np.stack([matrix for _, matrix in usable]))
-    return {**detector.to_arrays(), "ids": np.array([name for name, _ in usable])}
+    return fit_reference(zip(ids, structures, strict=True))[0].to_arrays()
 
 
 def open_reference(
-    arrays: Mapping[str, NDArray[Any]], alpha: float
-) -> OFMDensityDetector | None:
-    """Return the detector of a model file; None if the model has no reference set.
+    arrays: Mapping[str, NDArray[Any]],
+    alpha: float,
+    elements: Collection[str] | None = None,
+) -> Reference:
+    """Return the reference set of a model.
 
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        What :func:`build_reference` returned.
+        What :func:`build_reference` returned; may be empty.
+    alpha : float
+        Significance level to flag at, whatever was stored.
+    elements : collection of str, optional
+        Elements of the training set; by default those of the stored formulas.
+
+    Returns
+    -------
+    Reference
+
+    Raises
+    ------
+    ModelFileError
+        If the arrays are damaged or were made with an unknown element table.
+    """
+    known = None if elements is None else frozenset(elements)
+    if not arrays:
+        return Reference(elements=known)
+    detector = OFMDensityDetector.from_arrays({**arrays, "alpha": np.array(alpha)})
+    n = detector.reference_.shape[0]
+    ids = _strings(arrays, "ids", n)
+    formulas = _strings(arrays, "formulas", n) if "formulas" in arrays else ()
+    if known is None and formulas:
+        known = _elements(formulas)
+    return Reference(detector, ids, formulas, known)
+
+
+def _strings(arrays: Mapping[str, NDArray[Any]], key: str, n: int) -> tuple[str, ...]:
+    found = np.asarray(arrays.get(key, ()))
+    if found.shape != (n,) or found.dtype.kind != "U":
+        msg = (
+            f"the OFM reference set is damaged: {n} vectors, but {key} has the shape "
+            f"{found.shape} and the type {found.dtype}"
+        )
+        raise ModelFileError(msg)
+    return tuple(found.tolist())
+
+
+def _elements(formulas: Iterable[str]) -> frozenset[str]:
+    return frozenset(re.findall("[A-Z][a-z]?", " ".join(formulas)))
+
+
+def read_reference(path: Path, alpha: float) -> Reference:
+    """Read a reference set that :func:`write_reference` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.npz`` file.
     alpha : float
         Significance level to flag at, whatever was stored.
 
     Returns
     -------
-    OFMDensityDetector or None
+    Reference
 
     Raises
     ------
     ModelFileError
-        If the arrays are damaged.
+        If the file is missing, is no reference set, or is damaged.
     """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or error}"
+        raise ModelFileError(msg) from error
+    except (EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        msg = f"{path} is not a complete OFM reference set (.npz): {error}"
+        raise ModelFileError(msg) from error
     if not arrays:
-        return None
-    return OFMDensityDetector.from_arrays({**arrays, "alpha": np.array(alpha)})
+        msg = f"{path} is empty"
+        raise ModelFileError(msg)
+    try:
+        return open_reference(arrays, alpha)
+    except ModelFileError as error:
+        msg = f"{path}: {error}"
+        raise ModelFileError(msg) from error
+
+
+def write_reference(path: Path, reference: Reference) -> None:
+    """Write a reference set; an existing file is replaced only when all is written.
+
+    Parameters
+    ----------
+    path : Path
+        Should end in ``.npz``.
+    reference : Reference
+        With a detector.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as stream:
+            np.savez_compressed(stream, allow_pickle=False, **reference.to_arrays())
+        partial.replace(path)
+    except OSError as error:
+        msg = f"cannot be written: {error.strerror or error}"
+        raise DataError(msg, path=path) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

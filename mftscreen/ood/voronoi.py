@@ -340,7 +340,8 @@ def tessellate(
     first_cutoff : float
         Radius (Å) of the first search; it should hold the neighbours of most atoms.
     max_cutoff : float
-        Neighbours further away (Å) are ignored; ``inf`` for the true cell.
+        Neighbours further away (Å) are ignored. The cell is the true one where twice
+        its radius is less.
     half_box : float
         Half the edge (Å) of the cube that the clipping begins with. Faces that still
         touch it are open and dropped.

@@ -9,7 +9,7 @@ from pathlib import Path
 from ase import Atoms
 
 from mftscreen.errors import DataError, MftscreenError
-from mftscreen.readers import candidate_id, iter_ase_db, iter_extxyz
+from mftscreen.readers import candidate_id, iter_ase_db, iter_extxyz, iter_matbench
 
 __all__ = ["Candidate", "iter_candidates"]
 
@@ -22,13 +22,19 @@ class Candidate:
     ----------
     id : str
         The row id of an ase.db; in extxyz the first of the ``info`` keys ``id``,
-        ``name``, ``material_id``, ``mp_id``, else ``file#index``.
+        ``name``, ``material_id``, ``mp_id``, else ``file#index``; in a MatBench file
+        ``mb-<task>-<number>``.
     structure : Atoms or MftscreenError
         The error if the row could not be read.
     """
 
     id: str
     structure: Atoms | MftscreenError
+
+    @property
+    def atoms(self) -> Atoms | None:
+        """The structure; None if the row could not be read."""
+        return self.structure if isinstance(self.structure, Atoms) else None
 
 
 def iter_candidates(path: Path, query: str | None = None) -> Iterator[Candidate]:
@@ -37,7 +43,8 @@ def iter_candidates(path: Path, query: str | None = None) -> Iterator[Candidate]
     Parameters
     ----------
     path : Path
-        ``.db`` (ase.db) or ``.extxyz``/``.xyz``, the latter also ``.gz`` or ``.xz``.
+        ``.db`` (ase.db), ``.extxyz``/``.xyz`` (also ``.gz``, ``.xz``) or a MatBench
+        ``.json.gz``, which is read as a whole.
     query : str, optional
         ASE's query string; only for an ase.db.
 
@@ -51,18 +58,24 @@ def iter_candidates(path: Path, query: str | None = None) -> Iterator[Candidate]
         If the format is unknown, the file cannot be read, or a query is given for a
         format that has none.
     """
-    name = path.name.removesuffix(".gz").removesuffix(".xz")
+    plain = path.name.removesuffix(".gz").removesuffix(".xz")
     if path.suffix == ".db":
-        stream = _from_ase_db(path, query)
-    elif name.endswith((".extxyz", ".xyz")):
-        if query is not None:
-            msg = f"a query ({query!r}) needs an ase.db"
-            raise DataError(msg, path=path)
-        stream = _from_extxyz(path)
-    else:
-        msg = "unknown format; expected .db, .extxyz or .xyz (also .gz, .xz)"
+        yield from _from_ase_db(path, query)
+        return
+    if query is not None:
+        msg = f"a query ({query!r}) needs an ase.db"
         raise DataError(msg, path=path)
-    yield from stream
+    if plain.endswith((".extxyz", ".xyz")):
+        yield from _from_extxyz(path)
+    elif path.name.endswith((".json", ".json.gz")):
+        for name, structure, _ in iter_matbench(path):
+            yield Candidate(name, structure)
+    else:
+        msg = (
+            "unknown format; expected .db, .extxyz or .xyz (also .gz, .xz), "
+            "or a MatBench .json.gz"
+        )
+        raise DataError(msg, path=path)
 
 
 def _from_ase_db(path: Path, query: str | None) -> Iterator[Candidate]:

@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import tee
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
-from mftscreen.errors import StructureError, UnknownPropertyError
-from mftscreen.predictor import PredictionRow, Predictor
+from mftscreen.errors import UnknownPropertyError
+from mftscreen.predictor import Predictor
 from mftscreen.screen.candidates import Candidate
 from mftscreen.structures import reduced_formula
 
-__all__ = ["Detector", "ScreenRow", "screen"]
+if TYPE_CHECKING:
+    from mftscreen.ood.reference import Reference
 
-
-class Detector(Protocol):
-    """What screening needs of an out-of-distribution detector."""
-
-    alpha: float
-
-    def p_value(self, X: Any) -> NDArray[np.float64]: ...  # noqa: D102
+__all__ = ["ScreenRow", "screen"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +37,14 @@ class ScreenRow:
         training set as the candidate does. None where no OFM exists.
     ood : bool or None
         Whether the candidate counts as out of distribution.
+    low_dimensional : bool or None
+        Whether the candidate holds vacuum, so that its p-value depends on the thickness
+        of the vacuum.
     status : str
         ``ok`` or the kind of failure.
     reason : str
-        Why it failed, or what makes it out of distribution.
+        Why it failed, or what makes it out of distribution: new elements, new orbital
+        pairs.
     model : str
         ``m`` and the first 12 characters of the model file's sha256.
     atoms : Atoms or None
@@ -59,6 +56,7 @@ class ScreenRow:
     unit: str
     ood_p_value: float | None
     ood: bool | None
+    low_dimensional: bool | None
     status: str
     reason: str
     model: str
@@ -69,8 +67,7 @@ def screen(
     candidates: Iterable[Candidate],
     predictor: Predictor,
     name: str,
-    detector: Detector | None,
-    known_elements: frozenset[str],
+    reference: Reference,
 ) -> Iterator[ScreenRow]:
     """Yield one row per candidate, in order; nothing is lost.
 
@@ -81,12 +78,9 @@ def screen(
         That predicts the property `name`.
     name : str
         Name of the property.
-    detector : Detector or None
-        Without one there are no p-values.
-    known_elements : frozenset of str
-        Elements of the property's training set. The OFM cannot tell elements of one
-        column of the periodic table apart, so a candidate with another element is
-        out of distribution whatever its p-value.
+    reference : Reference
+        The property's training set. Without orbital field matrices in it there are no
+        p-values.
 
     Yields
     ------
@@ -97,6 +91,8 @@ def screen(
     UnknownPropertyError
         If `predictor` was not built for the property.
     """
+    from mftscreen.ood.judgement import Judgement, judge
+
     ids, structures = tee(candidates)
     if name not in predictor.properties:
         msg = f"the predictor predicts {', '.join(predictor.properties)}, not {name!r}"
@@ -104,43 +100,22 @@ def screen(
     spec = predictor.model.properties[name]
     # a letter first: ase.db takes values that look like numbers for numbers
     model = f"m{predictor.model.sha256[:12]}"
-    rows = predictor(candidate.structure for candidate in structures)
+    rows, again = tee(predictor(candidate.structure for candidate in structures))
+    judgements = judge(
+        (row.atoms for row in again if row.ok and row.atoms is not None), reference
+    )
     for candidate, row in zip(ids, rows, strict=True):
-        p_value, ood, reason = None, None, row.reason
-        if row.ok:
-            p_value, ood, reason = _judge(row, detector, known_elements)
+        found = next(judgements) if row.ok else Judgement()
         yield ScreenRow(
             id=candidate.id,
             formula=reduced_formula(row.atoms),
             value=row.properties[name] if row.ok else None,
             unit=spec.unit,
-            ood_p_value=p_value,
-            ood=ood,
+            ood_p_value=found.p_value,
+            ood=found.ood,
+            low_dimensional=found.low_dimensional,
             status=row.status,
-            reason=reason,
+            reason=found.reason if row.ok else row.reason,
             model=model,
             atoms=row.atoms,
         )
-
-
-def _judge(
-    row: PredictionRow, detector: Detector | None, known_elements: frozenset[str]
-) -> tuple[float | None, bool | None, str]:
-    """Return p-value, flag and reason of a candidate that has a prediction."""
-    from mftscreen.ood import orbital_field_matrix
-
-    assert row.atoms is not None
-    unseen = sorted(set(row.atoms.symbols) - known_elements)
-    reasons = []
-    if unseen:
-        reasons.append(f"not in the training set: {', '.join(unseen)}")
-    if detector is None:
-        return None, True if unseen else None, "; ".join(reasons)
-    try:
-        vector = orbital_field_matrix(row.atoms)
-    except StructureError as error:
-        reasons.append(f"no OFM: {error}")
-        # without a density nothing says that it is like the training set
-        return None, True, "; ".join(reasons)
-    p_value = float(detector.p_value(vector[None])[0])
-    return p_value, bool(unseen) or p_value <= detector.alpha, "; ".join(reasons)

@@ -6,62 +6,83 @@ import csv
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Error as SqliteError
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from mftscreen.errors import DataError
 from mftscreen.screen.pipeline import ScreenRow
 
-__all__ = ["check_output", "columns", "format_table", "write_csv", "write_results"]
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = [
+    "check_output",
+    "columns",
+    "format_table",
+    "result_records",
+    "write_csv",
+    "write_records",
+    "write_results",
+]
 
 Ranked = Sequence[tuple[int | None, ScreenRow]]
+Record = tuple[dict[str, Any], "Atoms | None"]
+"""Column to value, the same columns throughout a table; and the structure."""
 
 
 def columns(name: str) -> list[str]:
     """Return the columns of a result table for the property `name`."""
     return [
         "rank", "id", "formula", name, "unit",
-        "ood_p_value", "ood", "status", "reason", "model",
+        "ood_p_value", "ood", "low_dimensional", "status", "reason", "model",
     ]  # fmt: skip
 
 
-def _record(rank: int | None, row: ScreenRow, name: str) -> dict[str, Any]:
-    values = (
-        rank, row.id, row.formula, row.value, row.unit,
-        row.ood_p_value, row.ood, row.status, row.reason, row.model,
-    )  # fmt: skip
-    return dict(zip(columns(name), values, strict=True))
-
-
-def write_csv(stream: TextIO, rows: Ranked, name: str) -> None:
-    """Write rows as CSV with a header; what is unknown is left empty.
-
-    Parameters
-    ----------
-    stream : TextIO
-    rows : sequence of (rank, ScreenRow)
-    name : str
-        Name of the property.
-    """
-    table = csv.DictWriter(stream, columns(name), lineterminator="\n")
-    table.writeheader()
-    table.writerows(_record(rank, row, name) for rank, row in rows)
+def result_records(rows: Ranked, name: str) -> Iterator[Record]:
+    """Yield the records of ranked rows for the property `name`."""
+    for rank, row in rows:
+        values = (
+            rank, row.id, row.formula, row.value, row.unit,
+            row.ood_p_value, row.ood, row.low_dimensional, row.status, row.reason,
+            row.model,
+        )  # fmt: skip
+        yield dict(zip(columns(name), values, strict=True)), row.atoms
 
 
 def write_results(path: Path, rows: Ranked, name: str) -> None:
-    """Write rows to a file; an existing one is replaced only when all is written.
+    """Write ranked rows to a file, as :func:`write_records` does.
+
+    Parameters
+    ----------
+    path : Path
+        ``.csv``, ``.jsonl`` or ``.db``.
+    rows : sequence of (rank, ScreenRow)
+    name : str
+        Name of the property.
+
+    Raises
+    ------
+    DataError
+        If the ending is another one or the file cannot be written.
+    """
+    write_records(path, columns(name), result_records(rows, name))
+
+
+def write_records(path: Path, header: Sequence[str], records: Iterable[Record]) -> None:
+    """Write a table to a file; an existing one is replaced only when all is written.
 
     Parameters
     ----------
     path : Path
         ``.csv``, ``.jsonl`` or ``.db``. In an ASE database every value is a key-value
-        pair, so that ``ase db FILE -c id,<property>`` shows it.
-    rows : sequence of (rank, ScreenRow)
-    name : str
-        Name of the property.
+        pair, so that ``ase db FILE -c candidate,ood`` shows it.
+    header : sequence of str
+        The columns, ``id`` and ``formula`` among them.
+    records : iterable of (dict, Atoms or None)
+        Column to value, and the structure, which only an ASE database keeps.
 
     Raises
     ------
@@ -72,7 +93,7 @@ def write_results(path: Path, rows: Ranked, name: str) -> None:
     writer = _WRITERS[path.suffix]
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        writer(partial, rows, name)
+        writer(partial, header, records)
         partial.replace(path)
     except (OSError, SqliteError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -99,36 +120,58 @@ def check_output(path: Path) -> None:
         raise DataError(msg, path=path)
 
 
-def _write_csv_file(path: Path, rows: Ranked, name: str) -> None:
+def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) -> None:
+    """Write a table as CSV; what is unknown is left empty.
+
+    Parameters
+    ----------
+    stream : TextIO
+    header : sequence of str
+    records : iterable of (dict, Atoms or None)
+        As for :func:`write_records`.
+    """
+    table = csv.DictWriter(stream, header, lineterminator="\n")
+    table.writeheader()
+    table.writerows(values for values, _ in records)
+
+
+def _write_csv_file(
+    path: Path, header: Sequence[str], records: Iterable[Record]
+) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        write_csv(stream, rows, name)
+        write_csv(stream, header, records)
 
 
-def _write_jsonl(path: Path, rows: Ranked, name: str) -> None:
+def _write_jsonl(path: Path, header: Sequence[str], records: Iterable[Record]) -> None:
     with path.open("w", encoding="utf-8") as stream:
-        for rank, row in rows:
-            stream.write(json.dumps(_record(rank, row, name), ensure_ascii=False))
+        for values, _ in records:
+            stream.write(json.dumps(values, ensure_ascii=False))
             stream.write("\n")
 
 
-def _write_db(path: Path, rows: Ranked, name: str) -> None:
+def _write_db(path: Path, header: Sequence[str], records: Iterable[Record]) -> None:
     from ase import Atoms
     from ase.db import connect
 
     with connect(path, append=False) as database:
-        for rank, row in rows:
-            record = _record(rank, row, name)
+        for values, atoms in records:
             # ase.db has a formula of its own, reserves "id", cannot hold None and takes
             # text that looks like a number for a number
-            del record["formula"]
-            record["candidate"] = f"id:{record.pop('id')}"
-            if record["unit"] == "1":
-                del record["unit"]
-            pairs = {key: v for key, v in record.items() if v not in (None, "")}
-            database.write(row.atoms or Atoms(), key_value_pairs=pairs)
+            pairs = {key: v for key, v in values.items() if v not in (None, "")}
+            pairs.pop("formula", None)
+            pairs["candidate"] = f"id:{pairs.pop('id')}"
+            if "nearest" in pairs:
+                pairs["nearest"] = f"id:{pairs['nearest']}"
+            if pairs.get("unit") == "1":
+                del pairs["unit"]
+            database.write(atoms or Atoms(), key_value_pairs=pairs)
 
 
-_WRITERS = {".csv": _write_csv_file, ".jsonl": _write_jsonl, ".db": _write_db}
+_WRITERS: dict[str, Callable[[Path, Sequence[str], Iterable[Record]], None]] = {
+    ".csv": _write_csv_file,
+    ".jsonl": _write_jsonl,
+    ".db": _write_db,
+}
 
 
 def format_table(rows: Ranked, name: str, limit: int) -> str:

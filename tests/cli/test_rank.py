@@ -44,8 +44,8 @@ def test_every_candidate_has_a_row_and_values_are_in_order(
     assert result.exit_code == 3
     rows = _rows(result)
     assert list(rows[0]) == [
-        "rank", "id", "formula", "gap", "unit", "ood_p_value", "ood", "status",
-        "reason", "model",
+        "rank", "id", "formula", "gap", "unit", "ood_p_value", "ood",
+        "low_dimensional", "status", "reason", "model",
     ]  # fmt: skip
     assert sorted(row["id"] for row in rows) == [str(k) for k in range(1, 8)]
     values = [float(row["gap"]) for row in rows if row["status"] == "ok"]
@@ -83,7 +83,7 @@ def test_unseen_elements_are_flagged_demoted_and_excluded(
 ) -> None:
     rows = {row["id"]: row for row in _rows(_rank(tiny_model, str(database)))}
     assert rows["5"]["ood"] == "True"
-    assert "not in the training set: As, Ga" in rows["5"]["reason"]
+    assert "elements never seen: As, Ga" in rows["5"]["reason"]
     demoted = _rows(_rank(tiny_model, str(database), "--ood", "demote"))
     assert demoted[4]["id"] == "5"
     assert demoted[4]["rank"] == "5"

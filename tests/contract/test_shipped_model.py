@@ -70,7 +70,7 @@ def test_relaxation_recovers_a_lattice_constant() -> None:
 def test_reference_set_flags_what_it_has_never_seen(model: LoadedModel) -> None:
     from mftscreen import orbital_field_matrix
 
-    detector = open_reference(model.reference, alpha=0.05)
+    detector = open_reference(model.reference, alpha=0.05).detector
     assert detector is not None
     crystals = [bulk("MgO", "rocksalt", a=4.21), Atoms("PuU", pbc=True)]
     crystals[1].set_cell([3.0, 3.0, 4.0])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ase.build import bulk
 from ase.db import connect
 from ase.io import write
 
-from mftscreen.errors import DataError
+from mftscreen.errors import DataError, StructureError
 from mftscreen.screen.candidates import iter_candidates
 
 CRYSTALS = [
@@ -105,6 +106,30 @@ def test_nothing_is_read_beyond_a_line_that_is_no_header(extxyz: Path) -> None:
 def test_query_needs_a_database(extxyz: Path) -> None:
     with pytest.raises(DataError, match=r"a query \('Si'\) needs an ase.db"):
         list(iter_candidates(extxyz, "Si"))
+
+
+def test_matbench_file_without_its_labels(tmp_path: Path) -> None:
+    sites = [{"species": [{"element": "Cu", "occu": 1}], "abc": [0, 0, 0]}]
+    lattice = {"matrix": [[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]]}
+    half = [{"species": [{"element": "Cu", "occu": 0.5}], "abc": [0, 0, 0]}]
+    table = {
+        "index": [0, 1],
+        "columns": ["structure", "n"],
+        "data": [
+            [{"lattice": lattice, "sites": sites}, None],
+            [{"lattice": lattice, "sites": half}, 1.5],
+        ],
+    }
+    path = tmp_path / "matbench_log_gvrh.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(table).encode()))
+    good, disordered = iter_candidates(path)
+    assert (good.id, disordered.id) == ("mb-log-gvrh-1", "mb-log-gvrh-2")
+    assert good.atoms is good.structure
+    assert str(good.atoms.symbols) == "Cu"
+    assert isinstance(disordered.structure, StructureError)
+    assert disordered.atoms is None
+    with pytest.raises(DataError, match="a query"):
+        list(iter_candidates(path, "Cu"))
 
 
 @pytest.mark.parametrize("name", ["POSCAR", "a.cif", "a.csv", "db", "a.gz", "a.db.gz"])

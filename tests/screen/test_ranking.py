@@ -14,6 +14,7 @@ def row(name: str, value: float | None, ood: bool | None = False) -> ScreenRow:
         unit="1",
         ood_p_value=None,
         ood=ood,
+        low_dimensional=None,
         status="ok" if value is not None else "invalid_geometry",
         reason="",
         model="m0",

@@ -15,23 +15,33 @@ from ase.db import connect
 
 from mftscreen.errors import DataError
 from mftscreen.screen.pipeline import ScreenRow
-from mftscreen.screen.store import format_table, write_csv, write_results
+from mftscreen.screen.store import (
+    columns,
+    format_table,
+    result_records,
+    write_csv,
+    write_records,
+    write_results,
+)
 
 MGO = bulk("MgO", "rocksalt", a=4.2)
 ENDINGS = ["csv", "jsonl", "db"]
 
 BEST = ScreenRow(
     id="mp-1265", formula="MgO", value=5.25, unit="eV", ood_p_value=0.5, ood=False,
-    status="ok", reason="", model="mdeadbeef0123", atoms=MGO,
+    low_dimensional=False, status="ok", reason="", model="mdeadbeef0123", atoms=MGO,
 )  # fmt: skip
 FLAGGED = replace(
     BEST, id="12", formula="Si", value=0.0, ood_p_value=0.0, ood=True,
-    reason='not in the training set: "Si", 5 Å', atoms=bulk("Si"),
+    low_dimensional=True, reason='elements never seen: "Si", 5 Å', atoms=bulk("Si"),
 )  # fmt: skip
-NO_DETECTOR = replace(BEST, id="True", value=-1.5, ood_p_value=None, ood=None)
+NO_DETECTOR = replace(
+    BEST, id="True", value=-1.5, ood_p_value=None, ood=None, low_dimensional=None
+)
 UNREADABLE = replace(
     BEST, id="x.xyz#3", formula="", value=None, ood_p_value=None, ood=None,
-    status="unreadable", reason="frame 3 is not valid extxyz", atoms=None,
+    low_dimensional=None, status="unreadable", reason="frame 3 is not valid extxyz",
+    atoms=None,
 )  # fmt: skip
 NOT_FINITE = replace(
     UNREADABLE, id="nan", formula="H", status="invalid_geometry",
@@ -47,13 +57,13 @@ def test_csv_columns_and_values(tmp_path: Path) -> None:
     write_results(tmp_path / "top.csv", RANKED, "gap")
     lines = (tmp_path / "top.csv").read_text(encoding="utf-8").splitlines()
     assert lines == [
-        "rank,id,formula,gap,unit,ood_p_value,ood,status,reason,model",
-        "1,mp-1265,MgO,5.25,eV,0.5,False,ok,,mdeadbeef0123",
-        '2,12,Si,0.0,eV,0.0,True,ok,"not in the training set: ""Si"", 5 Å",'
+        "rank,id,formula,gap,unit,ood_p_value,ood,low_dimensional,status,reason,model",
+        "1,mp-1265,MgO,5.25,eV,0.5,False,False,ok,,mdeadbeef0123",
+        '2,12,Si,0.0,eV,0.0,True,True,ok,"elements never seen: ""Si"", 5 Å",'
         "mdeadbeef0123",
-        "3,True,MgO,-1.5,eV,,,ok,,mdeadbeef0123",
-        ",x.xyz#3,,,eV,,,unreadable,frame 3 is not valid extxyz,mdeadbeef0123",
-        ",nan,H,,eV,,,invalid_geometry,the position of atom 0 (H) is not finite,"
+        "3,True,MgO,-1.5,eV,,,,ok,,mdeadbeef0123",
+        ",x.xyz#3,,,eV,,,,unreadable,frame 3 is not valid extxyz,mdeadbeef0123",
+        ",nan,H,,eV,,,,invalid_geometry,the position of atom 0 (H) is not finite,"
         "mdeadbeef0123",
     ]
 
@@ -61,7 +71,8 @@ def test_csv_columns_and_values(tmp_path: Path) -> None:
 def test_csv_values_are_read_back_exactly() -> None:
     stream = io.StringIO()
     value = 0.1 + 0.2
-    write_csv(stream, [(1, replace(BEST, value=value, reason="two\nlines"))], "gap")
+    rows = [(1, replace(BEST, value=value, reason="two\nlines"))]
+    write_csv(stream, columns("gap"), result_records(rows, "gap"))
     (record,) = csv.DictReader(io.StringIO(stream.getvalue()))
     assert float(record["gap"]) == value
     assert record["reason"] == "two\nlines"
@@ -73,8 +84,8 @@ def test_jsonl_has_one_complete_record_per_line(tmp_path: Path) -> None:
     records = [json.loads(line) for line in text.splitlines()]
     assert records[0] == {
         "rank": 1, "id": "mp-1265", "formula": "MgO", "gap": 5.25, "unit": "eV",
-        "ood_p_value": 0.5, "ood": False, "status": "ok", "reason": "",
-        "model": "mdeadbeef0123",
+        "ood_p_value": 0.5, "ood": False, "low_dimensional": False, "status": "ok",
+        "reason": "", "model": "mdeadbeef0123",
     }  # fmt: skip
     assert "5 Å" in text
     assert [record["rank"] for record in records] == [1, 2, 3, None, None]
@@ -124,6 +135,23 @@ def test_db_can_be_queried(tmp_path: Path) -> None:
     assert [row["rank"] for row in database.select("gap>-2,status=ok")] == [1, 2, 3]
     assert [row["rank"] for row in database.select("ood=True")] == [2]
     assert [row.gap for row in database.select("rank=1")] == [5.25]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_table_with_other_columns(tmp_path: Path, ending: str) -> None:
+    values = {"id": "7", "formula": "MgO", "distance": 0.5, "nearest": "12"}
+    path = tmp_path / f"scores.{ending}"
+    write_records(path, list(values), [(values, MGO)])
+    if ending == "csv":
+        assert path.read_text() == "id,formula,distance,nearest\n7,MgO,0.5,12\n"
+    elif ending == "jsonl":
+        assert json.loads(path.read_text()) == values
+    else:
+        (row,) = read_db(path)
+        assert row.key_value_pairs == {
+            "candidate": "id:7", "distance": 0.5, "nearest": "id:12",
+        }  # fmt: skip
+        assert row.toatoms() == MGO
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -1,0 +1,247 @@
+"""``mftscreen ood``: reference sets and distances to them, without a model."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.ood_map import map_command
+from mftscreen.cli.options import (
+    alpha_option,
+    jobs_option,
+    model_option,
+    output_option,
+    policy_option,
+    quiet_option,
+)
+from mftscreen.cli.reference_sets import (
+    TABLE_HELP,
+    TABLES,
+    fit_with_progress,
+    judge_with_progress,
+    open_chosen,
+    reference_option,
+)
+
+if TYPE_CHECKING:
+    from mftscreen.ood.judgement import Judgement
+    from mftscreen.ood.orbitals import Table
+    from mftscreen.screen.candidates import Candidate
+    from mftscreen.screen.ranking import OODPolicy
+    from mftscreen.screen.store import Record
+
+__all__ = ["command"]
+
+COLUMNS = [
+    "id", "formula", "ood_p_value", "ood", "distance", "nearest", "unseen_pairs",
+    "low_dimensional", "status", "reason",
+]  # fmt: skip
+
+
+@click.group("ood")
+def command() -> None:
+    """Find what is out of distribution, without a model.
+
+    Structures are compared by their orbital field matrices (OFM). A p-value is the
+    share of a reference set that lies at least as far from the rest of it as the
+    structure does. A small one means: unlike anything in the reference set. A large
+    one is no proof of the contrary.
+
+    Structures come from an ase.db, an extended XYZ file (also .gz, .xz) or a MatBench
+    .json.gz; no label is needed.
+
+    \b
+    Example:
+      mftscreen ood fit training.extxyz -o reference.npz
+      mftscreen ood score candidates.db --reference reference.npz -o scores.csv
+      mftscreen ood explain candidates.db --id 17 --reference reference.npz
+      mftscreen ood map reference.npz --candidates candidates.db -o map.html
+    """
+
+
+command.add_command(map_command)
+
+
+@command.command("fit")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File to write, FILE.npz.",
+)
+@click.option(
+    "--table", type=TABLES, default="current", show_default=True, help=TABLE_HELP
+)
+@jobs_option
+@quiet_option
+@click.pass_context
+def fit_command(
+    ctx: click.Context, data: Path, output: Path, table: Table, jobs: int, quiet: bool
+) -> None:
+    """Make a reference set of the structures in DATA.
+
+    Structures without an OFM (not periodic, an element beyond Pu, unreadable) are
+    listed and left out; the exit code is then 3.
+
+    \b
+    Example:
+      mftscreen ood fit matbench_dielectric.json.gz -o reference.npz -j 2
+    """
+    from mftscreen.errors import DataError
+    from mftscreen.ood.density import OFMDensityDetector
+    from mftscreen.ood.reference import write_reference
+
+    if output.suffix != ".npz" or not output.parent.is_dir():
+        msg = "a reference set is written to a .npz file in a folder that exists"
+        raise DataError(msg, path=output)
+    reference, n_failed = fit_with_progress(
+        data, OFMDensityDetector(table=table), jobs, quiet
+    )
+    write_reference(output, reference)
+    n = len(reference.ids)
+    click.echo(
+        f"{n + n_failed} structures: {n} in {output}, {n_failed} without an orbital "
+        "field matrix",
+        err=True,
+    )
+    if n_failed:
+        ctx.exit(EXIT_FAILED_ROWS)
+
+
+@command.command("score")
+@click.argument("database", type=click.Path(path_type=Path))
+@reference_option
+@model_option
+@policy_option
+@alpha_option
+@output_option
+@jobs_option
+@quiet_option
+@click.pass_context
+def score_command(
+    ctx: click.Context,
+    database: Path,
+    source: Path | None,
+    model: str | None,
+    policy: OODPolicy,
+    alpha: float,
+    output: Path | None,
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Score the structures of DATABASE against a reference set.
+
+    Each gets a row with its p-value, a flag, the nearest reference structure with its
+    distance (1/Bohr), and the orbital pairs that meet nowhere in the reference set.
+    Rows keep their order; '--ood demote' moves flagged ones to the end, '--ood exclude'
+    drops them.
+
+    \b
+    Example:
+      mftscreen ood score candidates.db --reference reference.npz -o scores.csv
+      mftscreen ood score candidates.db --model mft-mini --ood exclude --alpha 0.01
+    """
+    from mftscreen.screen.store import check_output, write_csv, write_records
+
+    if output is not None:
+        check_output(output)
+    reference = open_chosen(ctx, source, model, alpha)
+    keep = output is not None and output.suffix == ".db"
+    records: list[Record] = []
+    failed: Counter[str] = Counter()
+    for candidate, found in judge_with_progress(database, reference, jobs, quiet):
+        structure = candidate.atoms if keep else None
+        records.append((_values(candidate, found), structure))
+        failed.update([found.status] if found.status != "ok" else [])
+    n, n_flagged = len(records), sum(bool(values["ood"]) for values, _ in records)
+    if policy == "exclude":
+        records = [record for record in records if not record[0]["ood"]]
+    elif policy == "demote":
+        # failed ones have no flag and go last, as everywhere
+        records.sort(key=lambda r: 2 if r[0]["status"] != "ok" else int(r[0]["ood"]))
+    if output is None:
+        write_csv(sys.stdout, COLUMNS, records)
+    else:
+        write_records(output, COLUMNS, records)
+    dropped = " (left out)" if policy == "exclude" else ""
+    click.echo(
+        f"{n} structures: {n_flagged} out of distribution{dropped}, "
+        f"{failed.total()} failed" + "".join(f", {k}: {v}" for k, v in failed.items()),
+        err=True,
+    )
+    if failed:
+        ctx.exit(EXIT_FAILED_ROWS)
+
+
+@command.command("explain")
+@click.argument("database", type=click.Path(path_type=Path))
+@click.option("--id", "name", required=True, help="Id of the structure.")
+@reference_option
+@model_option
+@alpha_option
+@click.pass_context
+def explain_command(
+    ctx: click.Context,
+    database: Path,
+    name: str,
+    source: Path | None,
+    model: str | None,
+    alpha: float,
+) -> None:
+    """Say why a structure of DATABASE is like a reference set, or unlike it.
+
+    The id is that of 'ood score' and 'rank': the row of an ase.db, a name in the file,
+    or FILE#NUMBER.
+
+    \b
+    Example:
+      mftscreen ood explain candidates.db --id 17 --reference reference.npz
+    """
+    from mftscreen.errors import DataError, MftscreenError
+    from mftscreen.ood.judgement import describe, judge
+    from mftscreen.screen.candidates import iter_candidates
+    from mftscreen.structures import reduced_formula
+
+    reference = open_chosen(ctx, source, model, alpha)
+    last = ""
+    for candidate in iter_candidates(database):
+        if candidate.id == name:
+            break
+        last = candidate.id
+    else:
+        msg = f"no structure has the id {name!r}; the last one has {last!r}"
+        raise DataError(msg, path=database)
+    if isinstance(candidate.structure, MftscreenError):
+        raise candidate.structure
+    (found,) = judge([candidate.structure], reference)
+    click.echo(f"{'id':<14}{candidate.id}")
+    atoms = f"{len(candidate.structure)} atoms in the cell"
+    click.echo(f"{'formula':<14}{reduced_formula(candidate.structure)}, {atoms}")
+    click.echo(describe(found, reference), nl=False)
+    if found.status != "ok":
+        ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _values(candidate: Candidate, found: Judgement) -> dict[str, Any]:
+    from mftscreen.structures import reduced_formula
+
+    values = (
+        candidate.id,
+        reduced_formula(candidate.atoms),
+        found.p_value,
+        found.ood if found.status == "ok" else None,
+        found.distances[0] if found.distances else None,
+        found.nearest[0] if found.nearest else "",
+        ", ".join(found.unseen_pairs),
+        found.low_dimensional,
+        found.status,
+        found.reason,
+    )
+    return dict(zip(COLUMNS, values, strict=True))

@@ -1,0 +1,145 @@
+"""``mftscreen ood map``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.options import alpha_option, jobs_option, quiet_option
+from mftscreen.cli.reference_sets import (
+    TABLE_HELP,
+    TABLES,
+    fit_with_progress,
+    judge_with_progress,
+)
+
+if TYPE_CHECKING:
+    from mftscreen.ood.map import Method
+    from mftscreen.ood.orbitals import Table
+    from mftscreen.ood.reference import Reference
+
+__all__ = ["map_command"]
+
+
+@click.command("map")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--candidates",
+    type=click.Path(path_type=Path),
+    help="Structures to show on the map.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="FILE.html, to explore with the mouse, or FILE.png.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["tsne", "pca"]),
+    default="tsne",
+    show_default=True,
+    help="t-SNE shows neighbourhoods; PCA, which is quick, the largest differences.",
+)
+@click.option(
+    "--perplexity",
+    type=click.FloatRange(min=1, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Of t-SNE.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of t-SNE.")
+@alpha_option
+@click.option(
+    "--table", type=TABLES, help=f"{TABLE_HELP}  [default: that of DATA, else current]"
+)
+@jobs_option
+@quiet_option
+@click.pass_context
+def map_command(
+    ctx: click.Context,
+    data: Path,
+    candidates: Path | None,
+    output: Path,
+    method: Method,
+    perplexity: float,
+    seed: int,
+    alpha: float,
+    table: Table | None,
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Draw a map of a reference set, and of candidates in it.
+
+    DATA is a reference set (.npz) or structures to make one of. Candidates are coloured
+    by p-value on grey reference structures; without candidates the reference structures
+    are coloured by their p-value among the others. Flagged ones have a black outline.
+
+    Do not read distances off the map: p-values come from the full matrices.
+
+    \b
+    Example:
+      mftscreen ood map reference.npz --candidates candidates.db -o map.html
+      mftscreen ood map matbench_dielectric.json.gz --method pca -o map.png
+    """
+    from mftscreen.ood.map import MapPoint, embed, reference_points
+    from mftscreen.ood.map_drawing import check_map_output, write_map
+    from mftscreen.structures import reduced_formula
+
+    check_map_output(output)
+    reference, n_failed = _open_or_fit(data, table, alpha, jobs, quiet)
+    detector = reference.detector
+    assert detector is not None
+    known, new, vectors = reference_points(reference), [], []
+    if candidates is not None:
+        for each, found in judge_with_progress(candidates, reference, jobs, quiet):
+            if found.vector is None or found.p_value is None:
+                click.echo(f"{each.id}: {found.reason}", err=True)
+                n_failed += 1
+                continue
+            vectors.append(found.vector)
+            formula = reduced_formula(each.atoms)
+            new.append(MapPoint(each.id, formula, found.p_value, bool(found.ood)))
+    if method == "tsne" and not quiet:
+        click.echo(f"t-SNE of {len(known) + len(new)} structures ...", err=True)
+    embedding = embed(
+        detector.reference_,
+        vectors,
+        method=method,
+        perplexity=perplexity,
+        seed=seed,
+    )
+    sets = f"reference: {data.name} ({len(known)})"
+    if candidates is not None:
+        sets += f", candidates: {candidates.name} ({len(new)})"
+    title = (
+        f"{sets}\n{embedding.description}\n"
+        f"orbital field matrices, element table '{detector.table}', alpha {alpha:g}"
+    )
+    write_map(output, title, embedding, known, new)
+    click.echo(f"{output}: {len(known) + len(new)} points, {n_failed} failed", err=True)
+    if n_failed:
+        ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _open_or_fit(
+    data: Path, table: Table | None, alpha: float, jobs: int, quiet: bool
+) -> tuple[Reference, int]:
+    from mftscreen.errors import DataError
+    from mftscreen.ood.density import OFMDensityDetector
+    from mftscreen.ood.reference import read_reference
+
+    if data.suffix != ".npz":
+        detector = OFMDensityDetector(alpha=alpha, table=table or "current")
+        return fit_with_progress(data, detector, jobs, quiet)
+    reference = read_reference(data, alpha)
+    assert reference.detector is not None
+    made_with = reference.detector.table
+    if table not in (None, made_with):
+        msg = f"was made with --table {made_with}; it cannot be shown with {table}"
+        raise DataError(msg, path=data)
+    return reference, 0

@@ -1,0 +1,110 @@
+"""What the ``mftscreen ood`` commands share: reference sets and progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import tee
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from mftscreen.ood.density import OFMDensityDetector
+    from mftscreen.ood.judgement import Judgement
+    from mftscreen.ood.reference import Reference
+    from mftscreen.screen.candidates import Candidate
+
+__all__ = [
+    "TABLE_HELP",
+    "TABLES",
+    "fit_with_progress",
+    "judge_with_progress",
+    "open_chosen",
+    "reference_option",
+]
+
+T = TypeVar("T")
+
+reference_option = click.option(
+    "-r",
+    "--reference",
+    "source",
+    type=click.Path(path_type=Path),
+    help="What 'mftscreen ood fit' wrote.  [default: the training set of --model]",
+)
+TABLE_HELP = (
+    "Which electrons count as valence: as in today's matminer (current) or in that of "
+    "the published out-of-distribution splits (paper)."
+)
+TABLES = click.Choice(["current", "paper"])
+
+
+def _progress(items: Iterable[T], quiet: bool) -> Iterator[T]:
+    from tqdm import tqdm
+
+    disable = True if quiet else None
+    yield from tqdm(items, unit="structure", disable=disable, file=sys.stderr)
+
+
+def fit_with_progress(
+    data: Path, detector: OFMDensityDetector, jobs: int, quiet: bool
+) -> tuple[Reference, int]:
+    """Return a reference set and how many structures are not in it; list those."""
+    from mftscreen.errors import DataError
+    from mftscreen.ood.reference import fit_reference
+    from mftscreen.screen.candidates import iter_candidates
+
+    candidates = _progress(iter_candidates(data), quiet)
+    reference, failures = fit_reference(
+        ((candidate.id, candidate.structure) for candidate in candidates),
+        detector,
+        n_jobs=jobs,
+    )
+    for name, error in failures:
+        click.echo(f"{name}: {error}", err=True)
+    if reference.detector is None:
+        msg = (
+            "a reference set needs at least two structures with an orbital field "
+            f"matrix; found {len(reference.ids)}, and {len(failures)} without"
+        )
+        raise DataError(msg, path=data)
+    return reference, len(failures)
+
+
+def open_chosen(
+    ctx: click.Context, source: Path | None, model: str | None, alpha: float
+) -> Reference:
+    """Return a reference set, from its own file or from that of a model."""
+    from mftscreen.errors import ModelFileError
+    from mftscreen.model.bundle import read_bundle
+    from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
+    from mftscreen.ood.reference import open_reference, read_reference
+
+    if source is not None and model is not None:
+        msg = "choose one of --reference and --model"
+        raise click.UsageError(msg, ctx)
+    if source is not None:
+        return read_reference(source, alpha)
+    path, _ = resolve_model(model or DEFAULT_MODEL)
+    bundle = read_bundle(path)
+    elements = {e for head in bundle.card.properties.values() for e in head.elements}
+    reference = open_reference(bundle.reference, alpha, elements)
+    if reference.detector is None:
+        msg = f"{path} has no OFM reference set; make one with 'mftscreen ood fit'"
+        raise ModelFileError(msg)
+    return reference
+
+
+def judge_with_progress(
+    database: Path, reference: Reference, jobs: int, quiet: bool
+) -> Iterator[tuple[Candidate, Judgement]]:
+    """Yield the structures of a database with what is to be said about each."""
+    from mftscreen.ood.judgement import judge
+    from mftscreen.screen.candidates import iter_candidates
+
+    candidates, again = tee(iter_candidates(database))
+    structures = (candidate.structure for candidate in again)
+    found = judge(structures, reference, n_jobs=jobs)
+    yield from _progress(zip(candidates, found, strict=True), quiet)

@@ -1,0 +1,262 @@
+"""``mftscreen split``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from mftscreen.cli.options import jobs_option, quiet_option
+
+if TYPE_CHECKING:
+    from mftscreen.ood.ofm import OFMFeaturizer
+    from mftscreen.ood.splits import FoldReport, OFMVectors, Split, SplitData
+
+__all__ = ["command"]
+
+_TARGET_METHODS = ("random", "kde_tails", "property_tail")
+_OFM_METHODS = (
+    *("loco", "sparse_x_single", "sparse_x_cluster"),
+    *("sparse_y_single", "sparse_y_cluster"),
+)
+_LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "prototype")
+
+
+@click.command("split")
+@click.argument("data", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--column", required=True, help="Name of the target in DATA.")
+@click.option(
+    "--method",
+    required=True,
+    type=click.Choice([*_TARGET_METHODS, *_OFM_METHODS, *_LEAVE_ONE_OUT]),
+    help="How to split.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=None,
+    help="[default: 0; kde_tails: 42; random: 18012019]",
+)
+@click.option("--val-share", type=float, help="Of the rows not tested.  [default: 0.2]")
+@click.option("--folds", "n_folds", type=int, help="random: folds.  [default: 5]")
+@click.option("--clusters", "n_clusters", type=int, help="Clusters.  [default: 50]")
+@click.option("--sparse", "n_sparse", type=int, help="Sparse rows.  [default: 500]")
+@click.option(
+    "--neighbours", "n_neighbours", type=int, help="sparse_*_cluster.  [default: 10]"
+)
+@click.option("--perplexity", type=float, help="sparse_x_*: of t-SNE.  [default: 30]")
+@click.option(
+    "--variant",
+    type=click.Choice(["corrected", "published"]),
+    help="sparse_y_*: rare targets, or the published defect.  [default: corrected]",
+)
+@click.option("--ood-share", type=float, help="*_tail(s): OOD test.  [default: 0.1]")
+@click.option("--id-share", type=float, help="*_tail(s): ID test.  [default: 0.05]")
+@click.option(
+    "--tail",
+    type=click.Choice(["low", "high", "both"]),
+    help="property_tail.  [default: high]",
+)
+@click.option("--min-test", type=int, help="Leave-one-out: rows.  [default: 10]")
+@click.option("--max-share", type=float, help="Leave-one-out: share.  [default: 0.5]")
+@click.option(
+    "--omee",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Take the published folds of a MatBench task from this JSON file.",
+)
+@click.option(
+    "--table",
+    type=click.Choice(["current", "paper"]),
+    default="current",
+    show_default=True,
+    help="Element table of the orbital field matrices; published folds have 'paper'.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["exact", "matminer"]),
+    default="exact",
+    show_default=True,
+    help="Voronoi cells of the matrices; published folds have 'matminer'.",
+)
+@jobs_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the split to FILE.json.  [default: standard output]",
+)
+@click.option(
+    "--report", is_flag=True, help="Print sizes, target ranges and OFM p-values."
+)
+@quiet_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    data: Path,
+    column: str,
+    method: str,
+    omee: Path | None,
+    table: Any,
+    mode: Any,
+    jobs: int,
+    output: Path | None,
+    report: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Split the rows of DATA into train, validation and test folds.
+
+    DATA is extended XYZ, an ase.db, a CSV beside structure files or a MatBench
+    .json.gz. Methods: random (MatBench's folds); loco, sparse_x_* and sparse_y_*
+    (clusters of orbital field matrices and sparse regions, Omee et al. 2024);
+    kde_tails (rare targets, BOOM) and property_tail (extreme ones); leave-one-out on
+    elements, periodictablegroups, chemsys, sgnum (space group) or prototype.
+
+    The file has all ids, the folds as row numbers and a hash of the data. With
+    --report, a table on standard output has the median p-value of each test fold: near
+    0 the test is unlike the training rows, near 0.5 it is like them.
+
+    \b
+    Example:
+      mftscreen split labels.extxyz --column gap --method loco -o split.json --report
+      mftscreen split matbench_dielectric.json.gz --column n --method loco \\
+          --omee omee_ood_folds.json.xz -o published.json
+    """  # click wants the character, not the two that stand for it
+    from mftscreen.ood.ofm import OFMFeaturizer
+    from mftscreen.ood.splits import compute_vectors
+
+    chosen = {name: value for name, value in options.items() if value is not None}
+    _check_options(ctx, method, chosen, published=omee is not None)
+    if report and output is None:
+        msg = "--report prints a table; use -o for the split"
+        raise click.UsageError(msg, ctx)
+    rows = _read(data, column)
+    featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=jobs)
+    vectors = None
+    if method in _OFM_METHODS and omee is None:
+        vectors = compute_vectors(rows, featurizer, progress=not quiet)
+    split = _split(rows, vectors, method, chosen, omee, data)
+    if output is None:
+        click.echo(split.to_json())
+        return
+    split.write(output)
+    click.echo(f"{len(split.folds)} folds of {len(rows)} rows: {output}", err=True)
+    if report:
+        _report(split, rows, vectors, featurizer, quiet)
+
+
+def _check_options(
+    ctx: click.Context, method: str, chosen: dict[str, Any], published: bool
+) -> None:
+    if published:
+        if method not in _OFM_METHODS:
+            msg = f"--omee has folds of {', '.join(_OFM_METHODS)}"
+            raise click.UsageError(msg, ctx)
+        allowed: set[str] = set()
+    else:
+        allowed = set(inspect.signature(_function(method)).parameters)
+    names = {option.name: option.opts[-1] for option in ctx.command.params}
+    if foreign := sorted(names[name] for name in chosen if name not in allowed):
+        what = "published folds have" if published else f"method {method} has"
+        msg = f"{what} no {', '.join(foreign)}"
+        raise click.UsageError(msg, ctx)
+
+
+def _function(method: str) -> Callable[..., Split]:
+    from mftscreen.ood import splits
+
+    if method in _LEAVE_ONE_OUT:
+        return partial(splits.leave_one_out, by=cast("splits.Criterion", method))
+    name = "random_split" if method == "random" else method
+    function: Callable[..., Split] = getattr(splits, name)
+    return function
+
+
+def _read(path: Path, column: str) -> SplitData:
+    from mftscreen.errors import DataError
+    from mftscreen.finetune.sources import read_labelled
+    from mftscreen.ood.splits import SplitData
+
+    rows = list(read_labelled(path, column))
+    try:
+        return SplitData(
+            [row.id for row in rows],
+            [row.atoms for row in rows],
+            [float(row.labels[column]) for row in rows],
+        )
+    except DataError as error:
+        raise DataError(str(error), path=path) from error
+
+
+def _split(
+    rows: SplitData,
+    vectors: OFMVectors | None,
+    method: str,
+    chosen: dict[str, Any],
+    omee: Path | None,
+    data: Path,
+) -> Split:
+    from mftscreen.ood.splits import read_omee
+
+    if omee is not None:
+        task = data.name.removesuffix(".gz").removesuffix(".json")
+        return read_omee(omee, task, method, rows)
+    function = _function(method)
+    if method in _OFM_METHODS:
+        return function(rows, vectors, **chosen)
+    return function(rows, **chosen)
+
+
+def _report(
+    split: Split,
+    rows: SplitData,
+    vectors: OFMVectors | None,
+    featurizer: OFMFeaturizer,
+    quiet: bool,
+) -> None:
+    from tqdm import tqdm
+
+    from mftscreen.errors import DataError
+    from mftscreen.ood.splits import compute_vectors, report_folds
+
+    if vectors is None:
+        try:
+            vectors = compute_vectors(rows, featurizer, progress=not quiet)
+        except DataError as error:  # molecules can be split, too
+            click.echo(f"No p-values: {error}", err=True)
+    folds = tqdm(
+        report_folds(split, rows, vectors),
+        total=len(split.folds),
+        unit="fold",
+        disable=True if quiet else None,
+        file=sys.stderr,
+    )
+    click.echo(_format(folds), nl=False)
+
+
+def _format(folds: Iterable[FoldReport]) -> str:
+    header = [
+        *("fold", "train", "val", "test", "ID test"),
+        *("target min", "target max", "median OFM p"),
+    ]
+    lines = [header]
+    lines += [
+        [
+            fold.name,
+            *(str(n) for n in (fold.n_train, fold.n_val, fold.n_test, fold.n_id_test)),
+            *(f"{value:.6g}" for value in fold.test_range),
+            "" if fold.median_p_value is None else f"{fold.median_p_value:.3f}",
+        ]
+        for fold in folds
+    ]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    return "".join(
+        "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) + "\n"
+        for line in lines
+    )
