@@ -97,11 +97,11 @@ def map_command(
     known, new, vectors = reference_points(reference), [], []
     if candidates is not None:
         for each, found in judge_with_progress(candidates, reference, jobs, quiet):
-            if found.vector is None or found.p_value is None:
+            if found.features is None or found.p_value is None:
                 click.echo(f"{each.id}: {found.reason}", err=True)
                 n_failed += 1
                 continue
-            vectors.append(found.vector)
+            vectors.append(found.features)
             formula = reduced_formula(each.atoms)
             new.append(MapPoint(each.id, formula, found.p_value, bool(found.ood)))
     if method == "tsne" and not quiet:

@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_MODEL", "RegisteredModel", "registered_models", "resolve_mod
 DEFAULT_MODEL = "mft-mini"
 
 _SHA256 = {
-    "mft-mini": "f3914ee5830342b608e6dcde6e3ac03dae2b180988c49132b9b19f80c3a0b93c"
+    "mft-mini": "0b633b98d259d77d36a94d52d8f6464a868b2d074a19235fd5afb58f94e94ad2"
 }
 
 

@@ -1,4 +1,4 @@
-"""Distance of orbital field matrices to a reference set, with calibrated p-values."""
+"""How dense a reference set is around a structure, with calibrated p-values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,16 +16,20 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mftscreen.errors import ModelFileError
-from mftscreen.ood.nearest import iter_nearest
-from mftscreen.ood.orbitals import ORBITALS, Table, pair_label, table_hash
+from mftscreen.ood.nearest import InvertedIndex
+from mftscreen.ood.orbitals import Table, table_hash
 
-__all__ = ["Explanation", "OFMDensityDetector"]
+__all__ = ["DensityMethod", "Explanation", "OFMDensityDetector"]
+
+DensityMethod = Literal["knn", "kde"]
 
 FloatArray = NDArray[np.float64]
 
+_BANDWIDTH_NEIGHBOR = 10
+
 _KEYS = (
-    *("data", "indices", "indptr", "shape", "loo_distances"),
-    *("n_neighbors", "alpha", "table_hash"),
+    *("data", "indices", "indptr", "shape", "loo_scores"),
+    *("method", "n_neighbors", "bandwidth", "alpha", "table_hash"),
 )
 
 
@@ -41,15 +45,19 @@ class Explanation:
         Their Euclidean distances.
     p_value : float
         As :meth:`OFMDensityDetector.p_value`.
-    unseen : tuple of str
-        Orbital pairs, neighbour first, that meet nowhere in the reference set, the
-        strongest first: ``"d10 – p4"``.
+    unseen_columns : ndarray of shape (n_unseen,)
+        Features of the vector that no reference vector has, the strongest first. For
+        orbital field matrices these are pairs of orbitals that never meet there, see
+        :func:`mftscreen.ood.orbitals.name_pair`.
+    unseen_values : ndarray of shape (n_unseen,)
+        What the vector holds there. All of it counts as distance.
     """
 
     indices: NDArray[np.int64]
     distances: FloatArray
     p_value: float
-    unseen: tuple[str, ...]
+    unseen_columns: NDArray[np.int64]
+    unseen_values: FloatArray
 
 
 class OFMDensityDetector(OutlierMixin, BaseEstimator):
@@ -57,20 +65,31 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_neighbors : int, default 1
-        The distance is the mean Euclidean distance to this many nearest neighbours.
+    method : {"knn", "kde"}, default "knn"
+        What is taken for the density: the distance to the nearest neighbours, or a sum
+        of Gaussians around all reference vectors. "knn" finds more of what is unlike
+        the reference set (``benchmarks/ood_detector.py`` prints the comparison).
+    n_neighbors : int, default 2
+        For "knn": the mean Euclidean distance to this many nearest neighbours counts.
+    bandwidth : float or None, default None
+        For "kde": standard deviation of the Gaussians. None takes the median distance
+        of a reference vector to its tenth neighbour.
     alpha : float, default 0.05
         ``predict`` flags structures with a p-value of at most `alpha`. Of structures
         drawn like the reference set, about this share is flagged.
     table : {"current", "paper"}, default "current"
         The element table of the vectors, stored with the reference set.
+    n_jobs : int, default 1
+        Threads of the search; -1 for all cores.
 
     Attributes
     ----------
     reference_ : csr_array of shape (n_reference, n_features)
         The vectors of :meth:`fit`.
-    loo_distances_ : ndarray of shape (n_reference,)
-        Distance of each reference vector to the others, ascending.
+    loo_scores_ : ndarray of shape (n_reference,)
+        ``score_samples`` of each reference vector, compared with the others.
+    bandwidth_ : float
+        The bandwidth that is used; NaN for "knn".
     offset_ : float
         ``score_samples`` below this is flagged; ``-inf`` if the reference set is too
         small for a p-value of `alpha`.
@@ -79,18 +98,22 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
     Notes
     -----
     The search is exact, in the full feature space. With :math:`n` reference vectors and
-    their leave-one-out distances :math:`d_i`,
+    their leave-one-out scores :math:`s_i`,
 
-    .. math:: p(d) = \frac{1 + \#\{i: d_i \ge d\}}{n + 1},
+    .. math:: p(s) = \frac{1 + \#\{i: s_i \le s\}}{n + 1},
 
     a conformal p-value [1]_ up to the difference between leaving one out and a separate
-    calibration set. Equal distances count against flagging, so that a reference set
-    with duplicates flags less than `alpha`, never more. A reference vector has distance
-    0 to itself: use `loo_distances_` to look for outliers within the reference set.
+    calibration set. Equal scores count against flagging, so that a reference set with
+    duplicates flags less than `alpha`, never more. A reference vector is its own
+    nearest neighbour: use `loo_p_values` to look for outliers within the reference set.
+
+    Fit it to :attr:`mftscreen.ood.ofm.OFMRow.features`: an orbital field matrix alone
+    hardly shows that a cell is expanded or compressed, since the whole matrix shrinks
+    or grows with the inverse distance; the volume among the features does.
 
     A low p-value is evidence that a structure is unlike the reference set. A high one
     is no proof of the contrary: elements with the same valence orbitals have the same
-    vector, and in an expanded cell the matrix shrinks instead of moving away.
+    vector.
 
     References
     ----------
@@ -109,11 +132,20 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, n_neighbors: int = 1, alpha: float = 0.05, table: Table = "current"
+        self,
+        method: DensityMethod = "knn",
+        n_neighbors: int = 2,
+        bandwidth: float | None = None,
+        alpha: float = 0.05,
+        table: Table = "current",
+        n_jobs: int = 1,
     ) -> None:
+        self.method = method
         self.n_neighbors = n_neighbors
+        self.bandwidth = bandwidth
         self.alpha = alpha
         self.table = table
+        self.n_jobs = n_jobs
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
@@ -121,12 +153,12 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         return tags
 
     def fit(self, X: ArrayLike, y: None = None) -> OFMDensityDetector:
-        """Store the reference set and compute its leave-one-out distances.
+        """Store the reference set and compute its leave-one-out scores.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_reference, n_features)
-            Orbital field matrices, flattened: 1024 features in 1/Bohr.
+            Orbital field matrices, flattened, with or without further features.
         y : None
             Ignored.
 
@@ -143,20 +175,19 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         self._check_parameters()
         self.reference_ = self._validate(X, reset=True, minimum=2)
         n = self.reference_.shape[0]
-        if n <= self.n_neighbors:
+        if self.method == "knn" and n <= self.n_neighbors:
             msg = (
                 f"n_neighbors = {self.n_neighbors} needs a reference set of at least "
                 f"{self.n_neighbors + 1} vectors, got n_samples = {n}"
             )
             raise ValueError(msg)
-        self._set_loo(self._distances(self.reference_, leave_one_out=True))
+        self._index = InvertedIndex(self.reference_)
+        self.bandwidth_ = self._choose_bandwidth()
+        self._set_loo(self._scores(self.reference_, leave_one_out=True))
         return self
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
-        r"""Return minus the distance to the reference set; higher is closer.
-
-        It is in the order of a nearest-neighbour log density, which is
-        :math:`-m \log d` in :math:`m` dimensions, but finite at :math:`d = 0`.
+        r"""Return how dense the reference set is around each vector; higher is closer.
 
         Parameters
         ----------
@@ -165,10 +196,14 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_structures,)
-            In 1/Bohr, at most 0.
+            For "knn", minus the distance: in the order of a nearest-neighbour log
+            density, which is :math:`-m \log d` in :math:`m` dimensions, but finite at
+            :math:`d = 0`. For "kde",
+            :math:`\ln \frac{1}{n} \sum_i e^{-d_i^2 / 2 h^2}` with the bandwidth
+            :math:`h`.
         """
         check_is_fitted(self)
-        return -self._distances(self._validate(X))
+        return self._scores(self._validate(X))
 
     def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return ``score_samples(X) - offset_``; negative where a structure is flagged.
@@ -207,9 +242,23 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         -------
         ndarray of shape (n_structures,)
             From 1 / (n_reference + 1) to 1. Low for a structure unlike the reference
-            set. The reference vectors themselves have distance 0 and p = 1.
+            set. The reference vectors themselves are no test of it, see
+            :meth:`loo_p_values`.
         """
-        return self._rank(-self.score_samples(X))
+        return self._rank(self.score_samples(X))
+
+    def loo_p_values(self) -> FloatArray:
+        """Return the p-value of each reference vector among the others.
+
+        Returns
+        -------
+        ndarray of shape (n_reference,)
+            From 1 / n_reference to 1, in the order of `reference_`.
+        """
+        check_is_fitted(self)
+        n = len(self.loo_scores_)
+        at_most = np.searchsorted(self._sorted, self.loo_scores_, side="right")
+        return np.asarray(at_most / n, dtype=np.float64)
 
     def explain(self, x: ArrayLike, n_nearest: int = 5) -> Explanation:
         """Return the nearest reference vectors and unseen orbital pairs of a vector.
@@ -226,23 +275,17 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         query = self._validate(np.reshape(np.asarray(x), (1, -1)))
-        count = max(min(n_nearest, self.reference_.shape[0]), self.n_neighbors)
-        indices, distances = next(iter_nearest(query, self.reference_, count))
-        seen = np.zeros(query.shape[1], dtype=bool)
-        seen[self.reference_.indices[self.reference_.data != 0.0]] = True
-        vector = np.abs(query.toarray()[0])
-        columns = [k for k in np.argsort(-vector, kind="stable") if vector[k] > 0.0]
-        is_ofm = query.shape[1] == len(ORBITALS) ** 2
-        distance = distances[: self.n_neighbors].mean()
+        count = min(n_nearest, self.reference_.shape[0])
+        indices, distances = self._index.nearest(query, count)
+        new = query.indices[~self._index.seen[query.indices]]
+        vector = query.toarray()[0]
+        new = new[np.argsort(-np.abs(vector[new]), kind="stable")]
         return Explanation(
-            indices=indices,
-            distances=distances,
-            p_value=float(self._rank(np.array([distance]))[0]),
-            unseen=tuple(
-                pair_label(int(k)) if is_ofm else f"feature {k}"
-                for k in columns
-                if not seen[k]
-            ),
+            indices=indices[0],
+            distances=distances[0],
+            p_value=float(self._rank(self._scores(query))[0]),
+            unseen_columns=new.astype(np.int64),
+            unseen_values=vector[new],
         )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -252,7 +295,8 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         -------
         dict of str to ndarray
             ``data``, ``indices``, ``indptr`` and ``shape`` of the reference set,
-            ``loo_distances``, ``n_neighbors``, ``alpha`` and ``table_hash``.
+            ``loo_scores``, ``method``, ``n_neighbors``, ``bandwidth`` (the one that is
+            used), ``alpha`` and ``table_hash``.
         """
         check_is_fitted(self)
         return {
@@ -260,8 +304,10 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
             "indices": self.reference_.indices,
             "indptr": self.reference_.indptr,
             "shape": np.array(self.reference_.shape),
-            "loo_distances": self.loo_distances_,
+            "loo_scores": self.loo_scores_,
+            "method": np.array(self.method),
             "n_neighbors": np.array(self.n_neighbors),
+            "bandwidth": np.array(self.bandwidth_),
             "alpha": np.array(self.alpha),
             "table_hash": np.array(table_hash(self.table)),
         }
@@ -298,17 +344,22 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
             )
             raise ModelFileError(msg)
         try:
+            bandwidth = float(arrays["bandwidth"])
             detector = cls(
-                int(arrays["n_neighbors"]), float(arrays["alpha"]), known[stored]
+                method=str(arrays["method"]),  # type: ignore[arg-type]  # checked below
+                n_neighbors=int(arrays["n_neighbors"]),
+                bandwidth=None if np.isnan(bandwidth) else bandwidth,
+                alpha=float(arrays["alpha"]),
+                table=known[stored],
             )
             detector._check_parameters()
             n, width = (int(size) for size in arrays["shape"])
             parts = tuple(arrays[key] for key in ("data", "indices", "indptr"))
             reference = csr_array(parts, shape=(n, width), dtype=np.float64)
             reference.check_format(full_check=True)
-            loo = np.asarray(arrays["loo_distances"], dtype=np.float64)
+            loo = np.asarray(arrays["loo_scores"], dtype=np.float64)
             if loo.shape != (n,) or n <= detector.n_neighbors:
-                msg = f"{loo.shape} leave-one-out distances for {n} reference vectors"
+                msg = f"{loo.shape} leave-one-out scores for {n} reference vectors"
                 raise ValueError(msg)
             if not (np.isfinite(loo).all() and np.isfinite(reference.data).all()):
                 msg = "a number is not finite"
@@ -318,12 +369,22 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
             raise ModelFileError(msg) from error
         detector.reference_ = reference
         detector.n_features_in_ = width
+        detector.bandwidth_ = bandwidth
+        detector._index = InvertedIndex(reference)
         detector._set_loo(loo)
         return detector
 
     def _check_parameters(self) -> None:
+        if self.method not in get_args(DensityMethod):
+            msg = f"method must be 'knn' or 'kde', got {self.method!r}"
+            raise ValueError(msg)
         if not isinstance(self.n_neighbors, Integral) or self.n_neighbors < 1:
             msg = f"n_neighbors must be an integer >= 1, got {self.n_neighbors!r}"
+            raise ValueError(msg)
+        if self.bandwidth is not None and not (
+            isinstance(self.bandwidth, Real) and 0.0 < self.bandwidth < np.inf
+        ):
+            msg = f"bandwidth must be a number > 0 or None, got {self.bandwidth!r}"
             raise ValueError(msg)
         if not isinstance(self.alpha, Real) or not 0.0 < self.alpha < 1.0:
             msg = f"alpha must be a number between 0 and 1, got {self.alpha!r}"
@@ -343,23 +404,43 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         )
         return csr_array(checked)
 
-    def _set_loo(self, distances: FloatArray) -> None:
-        self.loo_distances_ = np.sort(distances)
-        n = len(distances)
-        # p(d) <= alpha if and only if at most this many distances are >= d; the small
-        # number is for alpha * (n + 1) that is an integer but for rounding
-        allowed = floor(self.alpha * (n + 1) * (1.0 + 1e-12)) - 1
-        self.offset_ = -np.inf if allowed < 0 else -self.loo_distances_[n - 1 - allowed]
-
-    def _rank(self, distances: FloatArray) -> FloatArray:
-        n = len(self.loo_distances_)
-        below = np.searchsorted(self.loo_distances_, distances, side="left")
-        return np.asarray((1.0 + (n - below)) / (n + 1.0), dtype=np.float64)
-
-    def _distances(
-        self, query: csr_array, *, leave_one_out: bool = False
-    ) -> FloatArray:
-        found = iter_nearest(
-            query, self.reference_, self.n_neighbors, leave_one_out=leave_one_out
+    def _choose_bandwidth(self) -> float:
+        if self.method == "knn":
+            return float("nan")
+        if self.bandwidth is not None:
+            return float(self.bandwidth)
+        count = min(_BANDWIDTH_NEIGHBOR, self.reference_.shape[0] - 1)
+        _, distances = self._index.nearest(
+            self.reference_, count, leave_one_out=True, n_jobs=self.n_jobs
         )
-        return np.array([distances.mean() for _, distances in found])
+        bandwidth = float(np.median(distances[:, -1]))
+        if bandwidth == 0.0:
+            msg = (
+                "half of the reference vectors have ten duplicates, so that there is "
+                "no bandwidth to estimate; give one"
+            )
+            raise ValueError(msg)
+        return bandwidth
+
+    def _set_loo(self, scores: FloatArray) -> None:
+        self.loo_scores_ = scores
+        self._sorted = np.sort(scores)
+        # p(s) <= alpha if and only if at most this many scores are <= s; the small
+        # number is for alpha * (n + 1) that is an integer but for rounding
+        allowed = floor(self.alpha * (len(scores) + 1) * (1.0 + 1e-12)) - 1
+        self.offset_ = -np.inf if allowed < 0 else float(self._sorted[allowed])
+
+    def _rank(self, scores: FloatArray) -> FloatArray:
+        at_most = np.searchsorted(self._sorted, scores, side="right")
+        return np.asarray((1.0 + at_most) / (len(self._sorted) + 1.0), dtype=np.float64)
+
+    def _scores(self, query: csr_array, *, leave_one_out: bool = False) -> FloatArray:
+        if self.method == "kde":
+            return self._index.log_density(
+                query, self.bandwidth_, leave_one_out=leave_one_out, n_jobs=self.n_jobs
+            )
+        _, distances = self._index.nearest(
+            query, self.n_neighbors, leave_one_out=leave_one_out, n_jobs=self.n_jobs
+        )
+        scores: FloatArray = -distances.mean(axis=1)
+        return scores

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import MftscreenError
 from mftscreen.ood.ofm import OFMFeaturizer, OFMRow
-from mftscreen.ood.orbitals import ORBITALS, Table, name_pair, pair_label
+from mftscreen.ood.orbitals import ORBITALS, Table, name_pair
 from mftscreen.ood.reference import Reference
 
 __all__ = ["Judgement", "describe", "judge"]
@@ -50,8 +50,8 @@ class Judgement:
         image, the stronger one.
     low_dimensional : bool or None
         As :attr:`mftscreen.ood.ofm.OFMRow.low_dimensional`.
-    vector : ndarray of shape (1024,) or None
-        The OFM.
+    features : ndarray of shape (1025,) or None
+        As :attr:`mftscreen.ood.ofm.OFMRow.features`.
     """
 
     status: str = "ok"
@@ -63,7 +63,9 @@ class Judgement:
     unseen_elements: tuple[str, ...] = ()
     unseen_pairs: tuple[str, ...] = ()
     low_dimensional: bool | None = None
-    vector: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    features: NDArray[np.float64] | None = field(
+        default=None, repr=False, compare=False
+    )
 
 
 def judge(
@@ -184,11 +186,10 @@ def _without_ofm(
 def _with_ofm(atoms: Atoms, row: OFMRow, reference: Reference) -> Judgement:
     detector = reference.detector
     assert detector is not None
-    assert row.vector is not None
-    why = detector.explain(row.vector)
-    columns = [_COLUMNS[label] for label in why.unseen]
+    assert row.features is not None
+    why = detector.explain(row.features)
     elements = reference.unseen_elements(atoms)
-    pairs = _name_pairs(columns, atoms, detector.table)
+    pairs = _name_pairs(why.unseen_columns.tolist(), atoms, detector.table)
     ood = bool(elements) or why.p_value <= detector.alpha
     reasons = [_list("elements never seen", elements, len(elements))]
     if ood:
@@ -204,11 +205,8 @@ def _with_ofm(atoms: Atoms, row: OFMRow, reference: Reference) -> Judgement:
         unseen_elements=elements,
         unseen_pairs=pairs,
         low_dimensional=row.low_dimensional,
-        vector=row.vector,
+        features=row.features,
     )
-
-
-_COLUMNS = {pair_label(k): k for k in range(1024)}
 
 
 def _name_pairs(columns: Iterable[int], atoms: Atoms, table: Table) -> tuple[str, ...]:

@@ -152,18 +152,11 @@ def reference_points(reference: Reference) -> list[MapPoint]:
         In the order of the reference set. Flagged are p-values up to the detector's
         alpha.
     """
-    from mftscreen.ood.nearest import iter_nearest
-
     detector = reference.detector
     assert detector is not None
-    vectors, n = detector.reference_, len(reference.ids)
-    found = iter_nearest(vectors, vectors, detector.n_neighbors, leave_one_out=True)
-    distances = [near.mean() for _, near in found]
-    below = np.searchsorted(detector.loo_distances_, distances, side="left")
-    formulas = reference.formulas or ("",) * n
+    p_values = detector.loo_p_values().tolist()
+    formulas = reference.formulas or ("",) * len(p_values)
     return [
         MapPoint(name, formula, p, p <= detector.alpha)
-        for name, formula, p in zip(
-            reference.ids, formulas, ((n - below) / n).tolist(), strict=True
-        )
+        for name, formula, p in zip(reference.ids, formulas, p_values, strict=True)
     ]

@@ -30,6 +30,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from joblib import effective_n_jobs
 from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ from mftscreen.structures import to_atoms
 __all__ = [
     "LOW_DIMENSIONAL_RADIUS",
     "N_FEATURES",
+    "N_ORBITAL_PAIRS",
     "Mode",
     "OFMFeaturizer",
     "OFMRow",
@@ -51,7 +53,17 @@ __all__ = [
 
 Mode = Literal["exact", "matminer"]
 
-N_FEATURES = 1024
+N_ORBITAL_PAIRS = 1024
+
+N_FEATURES = N_ORBITAL_PAIRS + 1
+"""Of :attr:`OFMRow.features`: the matrix and the volume."""
+
+VOLUME_SCALE = 2.0
+"""1/Bohr; 10 % in every length then weigh 0.6, as much as a change of a neighbour.
+
+Chosen by ``benchmarks/ood_detector.py`` among 0, 1, 2, 4 and 8: larger values find more
+of the strained cells and fewer of the new compositions.
+"""
 
 LOW_DIMENSIONAL_RADIUS = 6.5
 """Å; with a larger Voronoi cell there is vacuum, whose thickness shapes the matrix."""
@@ -143,7 +155,7 @@ def orbital_field_matrix(
     sites = np.arange(len(crystal.species))
     neighbours, centres, _ = _site_vectors(crystal, sites, table, mode)
     matrices = neighbours[:, :, None] * centres[:, None, :]
-    return matrices.reshape(len(sites), N_FEATURES)
+    return matrices.reshape(len(sites), N_ORBITAL_PAIRS)
 
 
 def _check_options(table: Table, mode: Mode) -> None:
@@ -164,7 +176,7 @@ def _matrix_and_radius(
         sites, shares = np.arange(n_atoms), np.full(n_atoms, 1.0 / n_atoms)
     neighbours, centres, radii = _site_vectors(crystal, sites, table, mode)
     matrix: NDArray[np.float64] = (neighbours * shares[:, None]).T @ centres
-    return matrix.reshape(N_FEATURES), float(radii.max())
+    return matrix.reshape(N_ORBITAL_PAIRS), float(radii.max())
 
 
 def _site_vectors(
@@ -189,7 +201,7 @@ def _site_vectors(
 
 @dataclass(frozen=True)
 class OFMRow:
-    """The orbital field matrix of one structure, or why there is none.
+    r"""The orbital field matrix of one structure, or why there is none.
 
     Attributes
     ----------
@@ -198,12 +210,32 @@ class OFMRow:
     max_radius : float or None
         Largest distance (Å) from an atom to a vertex of its Voronoi cell: the radius
         of the largest empty sphere.
+    log_volume : float or None
+        :math:`\ln (V / \sum_i r_i^3)` with the volume of the cell and the covalent
+        radii [1]_ of its atoms: the inverse of a packing density.
     error : MftscreenError or None
+
+    References
+    ----------
+    .. [1] B. Cordero et al., Dalton Trans. 2832 (2008), doi:10.1039/b801115j
     """
 
     vector: NDArray[np.float64] | None = None
     max_radius: float | None = None
+    log_volume: float | None = None
     error: MftscreenError | None = None
+
+    @property
+    def features(self) -> NDArray[np.float64] | None:
+        """The matrix and the scaled volume, of shape (1025,), for a density.
+
+        The matrix of an expanded cell shrinks as a whole, towards the many others that
+        are small; only with its volume does the cell come to lie apart. None if there
+        is no matrix.
+        """
+        if self.vector is None or self.log_volume is None:
+            return None
+        return np.append(self.vector, VOLUME_SCALE * self.log_volume)
 
     @property
     def low_dimensional(self) -> bool | None:
@@ -337,6 +369,9 @@ def _featurize(structure: Any, table: Table, mode: Mode) -> OFMRow:
         return OFMRow(error=structure)
     try:
         crystal = build_crystal(to_atoms(structure))
-        return OFMRow(*_matrix_and_radius(crystal, table, mode))
+        matrix, radius = _matrix_and_radius(crystal, table, mode)
     except StructureError as error:
         return OFMRow(error=error)
+    radii = covalent_radii[crystal.numbers[crystal.species]]
+    volume = abs(np.linalg.det(crystal.cell)) / np.sum(radii**3)
+    return OFMRow(matrix, radius, float(np.log(volume)))

@@ -104,15 +104,16 @@ def fit_reference(
     values: list[NDArray[np.float64]] = []
     failures: list[tuple[str, MftscreenError]] = []
     for (name, structure), row in zip(named, rows, strict=True):
-        if row.vector is None:
+        features = row.features
+        if features is None:
             assert row.error is not None
             failures.append((name, row.error))
             continue
         assert isinstance(structure, Atoms)
         ids.append(name)
         formulas.append(reduced_formula(structure))
-        columns.append(row.vector.nonzero()[0])
-        values.append(row.vector[columns[-1]])
+        columns.append(features.nonzero()[0])
+        values.append(features[columns[-1]])
     if len(ids) < 2:
         return Reference(ids=tuple(ids)), failures
     starts = np.cumsum([0, *map(len, columns)])
@@ -181,7 +182,13 @@ def open_reference(
     if not arrays:
         return Reference(elements=known)
     detector = OFMDensityDetector.from_arrays({**arrays, "alpha": np.array(alpha)})
-    n = detector.reference_.shape[0]
+    n, width = detector.reference_.shape
+    if width != N_FEATURES:
+        msg = (
+            f"the OFM reference set has {width} features, this version has "
+            f"{N_FEATURES}; make it again with 'mftscreen ood fit'"
+        )
+        raise ModelFileError(msg)
     ids = _strings(arrays, "ids", n)
     formulas = _strings(arrays, "formulas", n) if "formulas" in arrays else ()
     if known is None and formulas:

@@ -7,7 +7,9 @@ import io
 import numpy as np
 import pytest
 from ase.build import bulk
+from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
 from sklearn.utils.estimator_checks import check_estimator
 
 from mftscreen.errors import ModelFileError
@@ -20,8 +22,8 @@ def sparse_vectors(n: int, seed: int = 0) -> np.ndarray:
     return rng.random((n, 60)) * (rng.random((n, 60)) < 0.3)
 
 
-# A reference vector is at distance 0 from itself, so its p-value is 1 by definition;
-# these two checks want some rows of the training data to be flagged.
+# A reference vector is its own nearest neighbour, so with one neighbour its p-value is
+# 1 by definition; these two checks want some rows of the training data to be flagged.
 FLAGS_TRAINING_DATA = dict.fromkeys(
     ("check_outliers_train", "check_outliers_fit_predict"),
     "with one neighbour a reference vector is never far from the reference set",
@@ -30,21 +32,78 @@ FLAGS_TRAINING_DATA = dict.fromkeys(
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_contract() -> None:
-    check_estimator(OFMDensityDetector(n_neighbors=3))
-    check_estimator(OFMDensityDetector(), expected_failed_checks=FLAGS_TRAINING_DATA)
+    check_estimator(OFMDensityDetector())
+    check_estimator(OFMDensityDetector(method="kde"))
+    check_estimator(
+        OFMDensityDetector(n_neighbors=1), expected_failed_checks=FLAGS_TRAINING_DATA
+    )
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("k", [1, 3])
-def test_distances_equal_brute_force(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mftscreen.ood.nearest._BLOCK", 500)  # several blocks
+def test_distances_equal_brute_force(
+    k: int, n_jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mftscreen.ood.nearest._BLOCK", 7)  # several blocks
     reference, query = sparse_vectors(80), sparse_vectors(30, seed=1)
-    detector = OFMDensityDetector(n_neighbors=k).fit(reference)
+    detector = OFMDensityDetector(n_neighbors=k, n_jobs=n_jobs).fit(reference)
     expected = np.sort(cdist(query, reference), axis=1)[:, :k].mean(axis=1)
     assert np.allclose(-detector.score_samples(query), expected, atol=1e-13)
     own = np.sort(cdist(reference, reference), axis=1)[:, 1 : k + 1].mean(axis=1)
-    assert np.allclose(detector.loo_distances_, np.sort(own), atol=1e-13)
+    assert np.allclose(-detector.loo_scores_, own, atol=1e-13)
     single = np.array([detector.score_samples(row[None])[0] for row in query])
     assert np.array_equal(single, detector.score_samples(query))
+
+
+@pytest.mark.parametrize("bandwidth", [None, 0.3])
+def test_kde_equals_brute_force(bandwidth: float | None) -> None:
+    reference, query = sparse_vectors(80), sparse_vectors(30, seed=1)
+    query[0] *= 1e3  # so far that every Gaussian underflows
+    detector = OFMDensityDetector(method="kde", bandwidth=bandwidth).fit(reference)
+    between = cdist(reference, reference)
+    if bandwidth is None:
+        bandwidth = np.median(np.sort(between, axis=1)[:, 10])
+    assert detector.bandwidth_ == pytest.approx(bandwidth, rel=1e-12)
+    exponents = -(cdist(query, reference) ** 2) / (2 * bandwidth**2)
+    expected = logsumexp(exponents, axis=1) - np.log(80)
+    assert np.allclose(detector.score_samples(query), expected, rtol=1e-9)
+    np.fill_diagonal(between, np.inf)
+    own = logsumexp(-(between**2) / (2 * bandwidth**2), axis=1) - np.log(79)
+    assert np.allclose(detector.loo_scores_, own, rtol=1e-9)
+
+
+def test_kde_without_a_bandwidth_to_estimate() -> None:
+    with pytest.raises(ValueError, match="ten duplicates"):
+        OFMDensityDetector(method="kde").fit(np.ones((20, 3)))
+
+
+def test_explicit_zeros_and_unsorted_rows_change_nothing() -> None:
+    reference = sparse_vectors(40)
+    messy = csr_array(reference)
+    order = np.concatenate(
+        [
+            np.arange(a, b)[::-1]
+            for a, b in zip(messy.indptr, messy.indptr[1:], strict=False)
+        ]
+    )
+    messy = csr_array(
+        (messy.data[order], messy.indices[order], messy.indptr), shape=messy.shape
+    )
+    query = sparse_vectors(10, seed=3)
+    zeros = csr_array(
+        (query.ravel(), np.tile(np.arange(60), 10), np.arange(0, 601, 60)),
+        shape=query.shape,
+    )
+    expected = OFMDensityDetector().fit(reference).score_samples(query)
+    found = OFMDensityDetector().fit(messy).score_samples(zeros)
+    assert np.array_equal(found, expected)
+    assert zeros.nnz == 600  # the caller's matrix is left as it was
+
+
+def test_loo_p_values_are_in_the_order_of_the_reference() -> None:
+    reference = np.array([[0.0], [1.0], [2.0], [30.0], [3.0]])
+    p_values = OFMDensityDetector(n_neighbors=1).fit(reference).loo_p_values()
+    assert p_values.tolist() == [1.0, 1.0, 1.0, 0.2, 1.0]
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -68,8 +127,8 @@ def test_predict_agrees_with_p_value(alpha: float, n: int) -> None:
     detector = OFMDensityDetector(alpha=alpha).fit(reference)
     p_values = detector.p_value(query)
     counted = [
-        (1 + np.sum(detector.loo_distances_ >= d)) / (n + 1)
-        for d in -detector.score_samples(query)
+        (1 + np.sum(detector.loo_scores_ <= score)) / (n + 1)
+        for score in detector.score_samples(query)
     ]
     assert np.allclose(p_values, counted, atol=1e-15)
     assert np.array_equal(detector.predict(query) == -1, p_values <= alpha + 1e-12)
@@ -77,8 +136,8 @@ def test_predict_agrees_with_p_value(alpha: float, n: int) -> None:
 
 def test_duplicates_are_at_distance_zero() -> None:
     rows = sparse_vectors(20) * 1e3
-    detector = OFMDensityDetector().fit(np.concatenate([rows, rows]))
-    assert np.array_equal(detector.loo_distances_, np.zeros(40))
+    detector = OFMDensityDetector(n_neighbors=1).fit(np.concatenate([rows, rows]))
+    assert np.array_equal(detector.loo_scores_, np.zeros(40))
     assert np.array_equal(detector.p_value(rows), np.ones(20))
     assert detector.predict(rows + 0.1).tolist() == [-1] * 20
 
@@ -87,22 +146,27 @@ def test_unseen_columns_count_and_are_named() -> None:
     reference = np.stack(
         [orbital_field_matrix(bulk("Si", a=a)) for a in np.linspace(5.2, 5.6, 25)]
     )
-    detector = OFMDensityDetector().fit(reference)
+    detector = OFMDensityDetector(n_neighbors=1).fit(reference)
     changed = reference[3].copy()
     column = ORBITALS.index("d10") * 32 + ORBITALS.index("p4")
     assert reference[:, column].max() == 0.0
     changed[column] = 0.7
     assert detector.score_samples([changed])[0] == pytest.approx(-0.7)
     why = detector.explain(changed, n_nearest=2)
-    assert why.unseen == ("d10 – p4",)
+    assert why.unseen_columns.tolist() == [column]
+    assert why.unseen_values.tolist() == [0.7]
     assert why.indices[0] == 3
     assert why.distances[0] == pytest.approx(0.7)
     assert why.p_value == detector.p_value([changed])[0] == pytest.approx(1 / 26)
-    assert detector.explain(reference[0]).unseen == ()
+    assert len(detector.explain(reference[0]).unseen_columns) == 0
 
 
-def test_round_trip_without_pickle() -> None:
-    detector = OFMDensityDetector(n_neighbors=2, alpha=0.1, table="paper")
+@pytest.mark.parametrize(
+    "parameters",
+    [{"n_neighbors": 3}, {"method": "kde", "bandwidth": 0.5}, {"method": "kde"}],
+)
+def test_round_trip_without_pickle(parameters: dict[str, object]) -> None:
+    detector = OFMDensityDetector(alpha=0.1, table="paper", **parameters)
     detector.fit(sparse_vectors(50))
     stream = io.BytesIO()
     np.savez(stream, **detector.to_arrays())
@@ -110,7 +174,8 @@ def test_round_trip_without_pickle() -> None:
     with np.load(stream, allow_pickle=False) as arrays:
         loaded = OFMDensityDetector.from_arrays(arrays)
     query = sparse_vectors(20, seed=2)
-    assert loaded.get_params() == detector.get_params()
+    used = {"bandwidth": detector.bandwidth_} if detector.method == "kde" else {}
+    assert loaded.get_params() == {**detector.get_params(), **used}
     assert loaded.offset_ == detector.offset_
     assert np.array_equal(loaded.p_value(query), detector.p_value(query))
     with pytest.raises(ValueError, match="61 features"):
@@ -120,14 +185,16 @@ def test_round_trip_without_pickle() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("loo_distances", None, "lacks loo_distances"),
+        ("loo_scores", None, "lacks loo_scores"),
         ("table_hash", np.array("0123456789abcdef"), "element table 0123456789abcdef"),
-        ("loo_distances", np.zeros(3), "leave-one-out"),
-        ("loo_distances", np.full(50, np.nan), "not finite"),
+        ("loo_scores", np.zeros(3), "leave-one-out"),
+        ("loo_scores", np.full(50, np.nan), "not finite"),
         ("shape", np.array([50, 10]), "damaged"),
         ("indptr", np.zeros(4, dtype=int), "damaged"),
         ("n_neighbors", np.array(0), "n_neighbors"),
         ("alpha", np.array(2.0), "alpha"),
+        ("method", np.array("svm"), "method"),
+        ("bandwidth", np.array(-1.0), "bandwidth"),
     ],
 )
 def test_damaged_arrays(key: str, value: np.ndarray | None, message: str) -> None:
@@ -147,6 +214,8 @@ def test_damaged_arrays(key: str, value: np.ndarray | None, message: str) -> Non
         ({"n_neighbors": 0}, "n_neighbors"),
         ({"n_neighbors": 10}, "at least 11 vectors"),
         ({"alpha": 0.0}, "alpha"),
+        ({"method": "lof"}, "method"),
+        ({"bandwidth": 0.0}, "bandwidth"),
         ({"table": "old"}, "table must be"),
     ],
 )
