@@ -17,9 +17,11 @@ __all__ = [
     "OFMDensityDetector",
     "Predictor",
     "PropertySpec",
+    "ScreenResult",
     "__version__",
     "load_model",
     "orbital_field_matrix",
+    "rank",
 ]
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from mftscreen.ood import OFMDensityDetector, orbital_field_matrix
     from mftscreen.predictor import Predictor
     from mftscreen.properties import PropertySpec
+    from mftscreen.screen.result import ScreenResult, rank
 
 _HOME = {
     "MFTCalculator": "calculator",
@@ -36,8 +39,10 @@ _HOME = {
     "OFMDensityDetector": "ood",
     "Predictor": "predictor",
     "PropertySpec": "properties",
+    "ScreenResult": "screen.result",
     "load_model": "model.loading",
     "orbital_field_matrix": "ood",
+    "rank": "screen.result",
 }
 
 

@@ -46,17 +46,19 @@ __all__ = [
 
 
 class MftscreenError(Exception):
-    """Root of everything mftscreen raises on purpose."""
-
-
-class StructureError(MftscreenError, InputError):
-    """A structure cannot be evaluated as it is.
+    """Root of everything mftscreen raises on purpose.
 
     Attributes
     ----------
     status : str
         Short name of the fault, written to the ``status`` column of result rows.
     """
+
+    status = "unreadable"
+
+
+class StructureError(MftscreenError, InputError):
+    """A structure cannot be evaluated as it is."""
 
     status = "invalid_structure"
 

@@ -224,8 +224,9 @@ def _row(index: int, atoms: Atoms, prediction: Prediction) -> PredictionRow:
 
 
 def _failed(index: int, atoms: Atoms | None, error: MftscreenError) -> PredictionRow:
-    status = error.status if isinstance(error, StructureError) else "unreadable"
-    return PredictionRow(index=index, atoms=atoms, status=status, reason=str(error))
+    return PredictionRow(
+        index=index, atoms=atoms, status=error.status, reason=str(error)
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

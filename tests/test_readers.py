@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ase.io import write
 from mftscreen.errors import DataError, StructureError
 from mftscreen.readers import (
     candidate_id,
+    count_ase_db,
     iter_ase_db,
     iter_extxyz,
     open_text,
@@ -40,7 +43,12 @@ def formulas(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("suffix", "compress"),
-    [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)],
+    [
+        ("", bytes),
+        (".gz", gzip.compress),
+        (".bz2", bz2.compress),
+        (".xz", lzma.compress),
+    ],
 )
 def test_frames_are_those_that_were_written(
     tmp_path: Path, text: str, suffix: str, compress: Callable[[bytes], bytes]
@@ -90,6 +98,13 @@ def test_line_that_should_count_atoms_but_does_not(tmp_path: Path, text: str) ->
         next(frames)
 
 
+def test_number_of_atoms_beyond_all_files(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "frames.extxyz"
+    path.write_text(f"{text}{'9' * 30}\n{text}")
+    with pytest.raises(DataError, match="frame 3 should begin"):
+        list(iter_extxyz(path))
+
+
 def test_truncated_gz_is_an_error_after_the_frames_it_holds(
     tmp_path: Path, text: str
 ) -> None:
@@ -110,6 +125,24 @@ def test_damaged_gz_is_an_error(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"frames\.extxyz\.gz"):
         list(iter_extxyz(path))
+
+
+def test_zstandard(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "frames.xyz.zst"
+    path.write_bytes(b"")
+    try:
+        from backports import zstd
+    except ModuleNotFoundError:
+        with pytest.raises(DataError, match=r"pip install 'mftscreen\[zstd\]'"):
+            list(iter_extxyz(path))
+        return
+    whole = zstd.compress(text.encode())
+    path.write_bytes(whole)
+    assert formulas(path) == ["Si2", "OH2", "MgO"]
+    for damaged in (whole[: len(whole) // 2], b"\0" * 90):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="cannot be read past frame 0"):
+            list(iter_extxyz(path))
 
 
 def test_damaged_xz_and_binary_files_are_errors(tmp_path: Path) -> None:
@@ -133,6 +166,7 @@ def test_missing_file_and_directory_cannot_be_opened(tmp_path: Path) -> None:
         ({"mp_id": "mp-3", "material_id": "a"}, "a"),
         ({"material_id": "a", "name": "b", "id": 12}, "12"),
         ({"title": "x"}, "some.extxyz#7"),
+        ({"id": None, "name": " ", "entry_id": 0}, "0"),
     ],
 )
 def test_candidate_id(info: dict[str, object], expected: str) -> None:
@@ -159,10 +193,54 @@ def test_ase_db_rows_match_the_query(
     assert [number for number, _ in iter_ase_db(database, query)] == ids
 
 
-@pytest.mark.parametrize("query", ["gap>>2", "natoms<"])
+@pytest.mark.parametrize(
+    "query",
+    ["gap>>2", "natoms<", "=", "gap>", ",,", "a b", "foo(", "age<3", "gap=1=2"],
+)
 def test_malformed_query_is_named(database: Path, query: str) -> None:
-    with pytest.raises(DataError, match=query):
+    with pytest.raises(DataError, match=f"query '{re.escape(query)}' "):
         list(iter_ase_db(database, query))
+
+
+@pytest.mark.parametrize("query", ["gap>2, O", " gap > 2", "1<natoms<3,O", "MgO"])
+def test_query_as_people_write_it(database: Path, query: str) -> None:
+    expected = {" gap > 2": [], "gap>2, O": [2, 3]}.get(query, [3])
+    assert [number for number, _ in iter_ase_db(database, query)] == expected
+
+
+def test_rows_of_several_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mftscreen.readers.ase_db._PAGE", 3)
+    path = tmp_path / "many.db"
+    with connect(path) as rows:
+        for number in range(10):
+            rows.write(bulk("Si"), even=number % 2 == 0, data={"big": "x" * 1000})
+        rows.delete([4])
+    assert [number for number, _ in iter_ase_db(path)] == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert [number for number, _ in iter_ase_db(path, "even=1")] == [1, 3, 5, 7, 9]
+    assert (count_ase_db(path), count_ase_db(path, "even=1")) == (9, 5)
+
+
+def test_lmdb_database(tmp_path: Path) -> None:
+    pytest.importorskip("ase_db_backends", reason="the extra 'db' is not installed")
+    path = tmp_path / "some.aselmdb"
+    with connect(path, type="aselmdb") as rows:
+        for atoms, gap in zip(FRAMES, (1.1, 7.0, 5.0), strict=True):
+            rows.write(atoms, gap=gap)
+    assert [str(row.toatoms().symbols) for _, row in iter_ase_db(path)] == [
+        "Si2",
+        "OH2",
+        "MgO",
+    ]
+    assert [number for number, _ in iter_ase_db(path, "gap>2")] == [2, 3]
+    assert (count_ase_db(path), count_ase_db(path, "gap>2")) == (3, None)
+
+
+def test_server_that_is_not_there_is_named_without_its_password() -> None:
+    url = "postgresql://ase:secret@127.0.0.1:9/pool"
+    with pytest.raises(DataError, match=r"mftscreen\[db\]|opened|answered") as error:
+        list(iter_ase_db(url))
+    assert "secret" not in str(error.value)
+    assert "ase:***@" in str(error.value)
 
 
 def test_missing_database_is_not_created(tmp_path: Path) -> None:
@@ -242,9 +320,6 @@ def test_other_sqlite_files_are_refused_and_left_alone(tmp_path: Path) -> None:
 
 def test_damaged_row_of_a_database_is_an_item(tmp_path: Path) -> None:
     import sqlite3
-
-    from ase.build import bulk
-    from ase.db import connect
 
     path = tmp_path / "three.db"
     with connect(path) as database:

@@ -15,6 +15,8 @@ EXIT_ERROR, EXIT_FAILED_ROWS = 1, 3
 # name -> (module, one-line help): --help must not import torch
 _COMMANDS = {
     "rank": "Rank the candidates of a database by a predicted property.",
+    "results": "Rank again, query or export what a screening has found.",
+    "report": "Make an HTML page of what a screening has found.",
     "predict": "Predict properties of structure files.",
     "ood": "Find what is out of distribution, without a model.",
     "finetune": "Fine-tune a model on your own labels (scratch, ft, lp, mft).",

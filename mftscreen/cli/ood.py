@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from mftscreen.cli.reference_sets import (
     judge_with_progress,
     open_chosen,
     reference_option,
+    warn_if_too_small,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +90,8 @@ def fit_command(
     """Make a reference set of the structures in DATA.
 
     Structures without an OFM (not periodic, an element beyond Pu, unreadable) are
-    listed and left out; the exit code is then 3.
+    listed and left out; the exit code is then 3. Of structures with equal OFM and
+    volume (duplicates, supercells), the first one is kept.
 
     \b
     Example:
@@ -105,12 +108,13 @@ def fit_command(
         data, OFMDensityDetector(table=table), jobs, quiet
     )
     write_reference(output, reference)
-    n = len(reference.ids)
+    n, n_twins = len(reference.ids), reference.n_twins
     click.echo(
-        f"{n + n_failed} structures: {n} in {output}, {n_failed} without an orbital "
-        "field matrix",
+        f"{n + n_twins + n_failed} structures: {n} in {output}, {n_twins} left out as "
+        f"equal to an earlier one, {n_failed} without an orbital field matrix",
         err=True,
     )
+    warn_if_too_small(reference)
     if n_failed:
         ctx.exit(EXIT_FAILED_ROWS)
 
@@ -138,8 +142,9 @@ def score_command(
 ) -> None:
     """Score the structures of DATABASE against a reference set.
 
-    Each gets a row with its p-value, a flag, the nearest reference structure with its
-    distance (1/Bohr), and the orbital pairs that meet nowhere in the reference set.
+    Each gets a row with its p-value, which is that of its mean distance to the two
+    nearest reference structures, a flag, the nearest one and the distance (1/Bohr) to
+    that, and the orbital pairs that meet nowhere in the reference set.
     Rows keep their order; '--ood demote' moves flagged ones to the end, '--ood exclude'
     drops them.
 
@@ -153,30 +158,29 @@ def score_command(
     if output is not None:
         check_output(output)
     reference = open_chosen(ctx, source, model, alpha)
+    warn_if_too_small(reference)
     keep = output is not None and output.suffix == ".db"
-    records: list[Record] = []
-    failed: Counter[str] = Counter()
-    for candidate, found in judge_with_progress(database, reference, jobs, quiet):
-        structure = candidate.atoms if keep else None
-        records.append((_values(candidate, found), structure))
-        failed.update([found.status] if found.status != "ok" else [])
-    n, n_flagged = len(records), sum(bool(values["ood"]) for values, _ in records)
-    if policy == "exclude":
-        records = [record for record in records if not record[0]["ood"]]
-    elif policy == "demote":
+    judged = judge_with_progress(database, reference, jobs, quiet)
+    counts: Counter[str] = Counter()
+    records: Iterable[Record] = _records(judged, policy, counts, keep=keep)
+    if policy == "demote":
         # failed ones have no flag and go last, as everywhere
-        records.sort(key=lambda r: 2 if r[0]["status"] != "ok" else int(r[0]["ood"]))
+        records = sorted(
+            records, key=lambda r: 2 if r[0]["status"] != "ok" else int(r[0]["ood"])
+        )
     if output is None:
         write_csv(sys.stdout, COLUMNS, records)
     else:
         write_records(output, COLUMNS, records)
     dropped = " (left out)" if policy == "exclude" else ""
+    n, n_flagged = counts.total(), counts.pop("flagged", 0)
+    del counts["ok"]
     click.echo(
         f"{n} structures: {n_flagged} out of distribution{dropped}, "
-        f"{failed.total()} failed" + "".join(f", {k}: {v}" for k, v in failed.items()),
+        f"{counts.total()} failed" + "".join(f", {k}: {v}" for k, v in counts.items()),
         err=True,
     )
-    if failed:
+    if counts:
         ctx.exit(EXIT_FAILED_ROWS)
 
 
@@ -227,6 +231,21 @@ def explain_command(
     click.echo(describe(found, reference), nl=False)
     if found.status != "ok":
         ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _records(
+    judged: Iterable[tuple[Candidate, Judgement]],
+    policy: OODPolicy,
+    counts: Counter[str],
+    *,
+    keep: bool,
+) -> Iterator[Record]:
+    """Yield the rows to be written, and count all: flagged, ok or kind of failure."""
+    for candidate, found in judged:
+        flagged = found.status == "ok" and bool(found.ood)
+        counts["flagged" if flagged else found.status] += 1
+        if not (flagged and policy == "exclude"):
+            yield _values(candidate, found), candidate.atoms if keep else None
 
 
 def _values(candidate: Candidate, found: Judgement) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.options import alpha_option, jobs_option, quiet_option
+from mftscreen.cli.options import (
+    SEED,
+    Finite,
+    alpha_option,
+    jobs_option,
+    quiet_option,
+)
 from mftscreen.cli.reference_sets import (
     TABLE_HELP,
     TABLES,
@@ -47,12 +53,12 @@ __all__ = ["map_command"]
 )
 @click.option(
     "--perplexity",
-    type=click.FloatRange(min=1, min_open=True),
+    type=Finite(min=1, min_open=True),
     default=30.0,
     show_default=True,
     help="Of t-SNE.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of t-SNE.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of t-SNE.")
 @alpha_option
 @click.option(
     "--table", type=TABLES, help=f"{TABLE_HELP}  [default: that of DATA, else current]"
@@ -86,6 +92,8 @@ def map_command(
       mftscreen ood map reference.npz --candidates candidates.db -o map.html
       mftscreen ood map matbench_dielectric.json.gz --method pca -o map.png
     """
+    from scipy.sparse import csr_array, vstack
+
     from mftscreen.ood.map import MapPoint, embed, reference_points
     from mftscreen.ood.map_drawing import check_map_output, write_map
     from mftscreen.structures import reduced_formula
@@ -101,14 +109,14 @@ def map_command(
                 click.echo(f"{each.id}: {found.reason}", err=True)
                 n_failed += 1
                 continue
-            vectors.append(found.features)
+            vectors.append(csr_array(found.features[None]))
             formula = reduced_formula(each.atoms)
             new.append(MapPoint(each.id, formula, found.p_value, bool(found.ood)))
     if method == "tsne" and not quiet:
         click.echo(f"t-SNE of {len(known) + len(new)} structures ...", err=True)
     embedding = embed(
         detector.reference_,
-        vectors,
+        vstack(vectors, format="csr") if vectors else (),
         method=method,
         perplexity=perplexity,
         seed=seed,

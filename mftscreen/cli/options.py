@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import click
 
 __all__ = [
+    "SEED",
+    "Finite",
     "alpha_option",
     "device_option",
     "jobs_option",
@@ -15,6 +19,22 @@ __all__ = [
     "policy_option",
     "quiet_option",
 ]
+
+SEED = click.IntRange(0, 2**32 - 1)
+
+
+class Finite(click.FloatRange):
+    """A range of floating-point numbers, without NaN and infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number that a text stands for, as click asks of a type."""
+        number: float = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{number} is not a finite number", param, ctx)
+        return number
+
 
 model_option = click.option(
     "-m",
@@ -35,7 +55,7 @@ output_option = click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
-    help="Write all rows to FILE.csv, FILE.jsonl or FILE.db.",
+    help="Write all rows to FILE.csv, .jsonl, .parquet or .db (ASE).",
 )
 policy_option = click.option(
     "--ood",
@@ -48,15 +68,55 @@ policy_option = click.option(
 )
 alpha_option = click.option(
     "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Finite(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
     help="Flag candidates with an OOD p-value up to this.",
 )
+goal_option = click.option(
+    "-g",
+    "--goal",
+    "goals",
+    multiple=True,
+    help="gap:max, gap=1.2..1.6, 'mass<=90'; quote < and >.  "
+    "[default: all properties, :max]",
+)
+method_option = click.option(
+    "--by",
+    "method",
+    type=click.Choice(["pareto", "desirability"]),
+    default="pareto",
+    show_default=True,
+    help="How several goals make one order.",
+)
+coverage_option = click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Share of true values that the prediction intervals are to hold.",
+)
+diverse_option = click.option(
+    "--diverse",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="List first N candidates unlike each other, out of the best 10 N.",
+)
+
+
+def _not_zero(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    if value == 0:
+        msg = "0 is neither a number of processes nor -1"
+        raise click.BadParameter(msg, ctx, param)
+    return value
+
+
 jobs_option = click.option(
     "-j",
     "--jobs",
     type=click.IntRange(min=-1),
+    callback=_not_zero,
     default=1,
     show_default=True,
     help="Number of processes; -1 for all cores.",

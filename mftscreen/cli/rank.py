@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,11 @@ import click
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.options import (
     alpha_option,
+    coverage_option,
     device_option,
-    model_option,
+    diverse_option,
+    jobs_option,
+    method_option,
     output_option,
     policy_option,
     quiet_option,
@@ -23,32 +25,88 @@ from mftscreen.cli.options import (
 
 if TYPE_CHECKING:
     from mftscreen.model.backend import Device
-    from mftscreen.screen.ranking import Goal, OODPolicy
-    from mftscreen.screen.store import Ranked
+    from mftscreen.screen.goals import Goal
+    from mftscreen.screen.ranking import OODPolicy, RankMethod
+    from mftscreen.screen.relax import CellFilterName, OptimizerName
+    from mftscreen.screen.result import ScreenResult
 
-__all__ = ["command"]
+__all__ = ["command", "show"]
 
 TABLE_ROWS = 20
 
 
-def _goal(
-    ctx: click.Context, maximize: bool, minimize: bool, target: float | None
-) -> Goal:
-    from mftscreen.screen.ranking import Goal
-
-    if maximize + minimize + (target is not None) > 1:
-        msg = "choose one of --maximize, --minimize and --target"
-        raise click.UsageError(msg, ctx)
-    if target is not None:
-        return Goal("target", target)
-    return Goal("minimize" if minimize else "maximize")
-
-
 @click.command("rank")
-@click.argument("database", type=click.Path(path_type=Path))
+@click.argument("database")
 @click.argument("query", required=False)
 @click.option("-p", "--property", "name", default=None, help="Property to rank by.")
-@model_option
+@click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
+@click.option("--minimize", is_flag=True, help="Smallest values first.")
+@click.option("--target", type=float, help="Values closest to this one first.")
+@click.option(
+    "-g",
+    "--goal",
+    "goals",
+    multiple=True,
+    help="Instead of -p, also several: gap:max, gap=1.2..1.6, 'mass<=90', gap:max*2.",
+)
+@method_option
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    help="Name of a shipped model or path of a .mft file; several of one property are "
+    "an ensemble.  [default: mft-mini]",
+)
+@policy_option
+@alpha_option
+@coverage_option
+@diverse_option
+@click.option("--max-elements", type=click.IntRange(min=1), help="Skip others.")
+@click.option(
+    "--exclude-elements", default="", metavar="Cd,Pb,…", help="Skip what holds these."
+)
+@click.option(
+    "--relax",
+    "optimizer",
+    type=click.Choice(["fire", "bfgs", "lbfgs"]),
+    help="Relax each candidate before the prediction, with this optimiser.",
+)
+@click.option(
+    "--cell-filter",
+    type=click.Choice(["frechet", "none"]),
+    default="frechet",
+    show_default=True,
+    help="Relax the cell, too, or not.",
+)
+@click.option(
+    "--fmax",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Relaxed when no force is larger, in eV/Å.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Give up relaxing after this many.",
+)
+@click.option(
+    "--relaxer",
+    metavar="MODULE:FACTORY",
+    help="Relax with this ASE calculator instead of the model.",
+)
+@click.option(
+    "--run",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps what is done, to resume and for 'mftscreen results'.",
+)
+@jobs_option
+@click.option(
+    "--scheduler", metavar="tcp://…", help="Dask scheduler to use instead of processes."
+)
 @click.option(
     "-L",
     "--limit",
@@ -56,11 +114,6 @@ def _goal(
     default=None,
     help="Print this many rows; files get all.  [default: 20 in a table, all in CSV]",
 )
-@click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
-@click.option("--minimize", is_flag=True, help="Smallest values first.")
-@click.option("--target", type=float, help="Values closest to this one first.")
-@policy_option
-@alpha_option
 @click.option(
     "--format",
     "style",
@@ -75,63 +128,128 @@ def _goal(
 @click.pass_context
 def command(
     ctx: click.Context,
-    database: Path,
+    database: str,
     query: str | None,
     name: str | None,
-    model: str | None,
-    limit: int | None,
     maximize: bool,
     minimize: bool,
     target: float | None,
+    goals: tuple[str, ...],
+    method: RankMethod,
+    models: tuple[str, ...],
     policy: OODPolicy,
     alpha: float,
+    coverage: float,
+    diverse: int,
+    max_elements: int | None,
+    exclude_elements: str,
+    optimizer: OptimizerName | None,
+    cell_filter: CellFilterName,
+    fmax: float,
+    steps: int,
+    relaxer: str | None,
+    run: Path | None,
+    jobs: int,
+    scheduler: str | None,
+    limit: int | None,
     style: str,
     output: Path | None,
     device: Device,
     quiet: bool,
 ) -> None:
-    """Rank the candidates of DATABASE by a predicted property.
+    """Rank the candidates of DATABASE by predicted properties.
 
-    DATABASE is an ase.db, which QUERY (ASE's own query string) may restrict, or an
-    extended XYZ file, also compressed (.gz, .xz). Every candidate gets a row: one that
-    cannot be evaluated has a status and a reason instead of a value.
+    DATABASE is an ase.db, which QUERY (ASE's own query string) may restrict, an
+    extended XYZ file, also compressed (.gz, .xz), or a MatBench .json.gz.
+    Every candidate gets a row: one that cannot be evaluated has a status and a reason
+    instead of a value.
 
-    The OOD p-value compares a candidate's orbital field matrix with those of the
-    model's training set. A small one means: unlike anything the model has learned
-    from, do not trust the value. A large one is no guarantee.
+    The OOD p-value compares a candidate with the model's training set. A small one
+    means: unlike anything the model has learned from, do not trust the value. A large
+    one is no guarantee.
+
+    With --run, a screening that was interrupted, even killed, goes on where it was when
+    the same command is given again.
 
     \b
     Example:
       mftscreen rank candidates.db --property dielectric
       mftscreen rank candidates.db 'O>1,natoms<20' -p dielectric --ood demote -o top.csv
+      mftscreen rank pool.extxyz.gz -g 'dielectric=2..2.4' --run runs/pool -j 4
+      mftscreen rank candidates.db -p dielectric --relax fire --fmax 0.02 -o out.db
     """
-    from mftscreen.screen.store import (
-        check_output,
-        columns,
-        format_table,
-        result_records,
-        write_csv,
-        write_results,
-    )
+    from mftscreen.screen.elements import ElementFilter
+    from mftscreen.screen.result import rank
+    from mftscreen.screen.store import check_output
 
-    goal = _goal(ctx, maximize, minimize, target)
+    chosen = _goals(ctx, name, maximize, minimize, target, goals, models)
     if output is not None:
-        check_output(output)
-    keep = output is not None and output.suffix == ".db"
-    ranked, name = _screen(
-        database, query, model, name, goal, policy, alpha, device, quiet, keep
+        check_output(output, database)
+    exclude = frozenset(exclude_elements.replace(",", " ").split())
+    filtering = max_elements is not None or exclude
+    relax = None
+    if optimizer is not None:
+        from mftscreen.screen.relax import RelaxSettings
+
+        relax = RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
+    elif relaxer is not None:
+        msg = "--relaxer needs --relax fire, bfgs or lbfgs"
+        raise click.UsageError(msg, ctx)
+    result = rank(
+        database,
+        query,
+        goals=chosen,
+        models=models or None,
+        method=method,
+        ood=policy,
+        alpha=alpha,
+        coverage=coverage,
+        diverse=diverse,
+        elements=ElementFilter(max_elements, exclude) if filtering else None,
+        relax=relax,
+        run=run,
+        n_jobs=jobs,
+        scheduler=scheduler,
+        device=device,
+        structures=output is not None and output.suffix == ".db",
+        progress=not quiet,
     )
+    show(ctx, result, limit, style, output)
+
+
+def show(
+    ctx: click.Context,
+    result: ScreenResult,
+    limit: int | None,
+    style: str,
+    output: Path | None,
+) -> None:
+    """Print a result, write it to a file if there is one, and count what failed."""
+    from mftscreen.screen.store import format_table, write_csv, write_records
+
     if style == "table" or (style == "auto" and sys.stdout.isatty()):
-        click.echo(format_table(ranked, name, limit or TABLE_ROWS), nl=False)
+        click.echo(format_table(result, limit or TABLE_ROWS), nl=False)
     elif style == "csv" or output is None:
-        write_csv(sys.stdout, columns(name), result_records(ranked[:limit], name))
+        write_csv(
+            sys.stdout,
+            result.columns,
+            ((r, None) for r in islice(result.records(), limit)),
+        )
     if output is not None:
-        write_results(output, ranked, name)
-    failed = Counter(row.status for _, row in ranked if row.status != "ok")
-    flagged = sum(bool(row.ood) for _, row in ranked)
+        structures = (row.atoms for row in result.rows)
+        pairs = zip(result.records(), structures, strict=True)
+        write_records(output, result.columns, pairs)
+    for remark in result.remarks:
+        click.echo(remark, err=True)
+    failed = Counter(row.status for row in result.failures)
+    filtered = failed.pop("filtered", 0)
+    flagged = sum(bool(row.ood) for row in result.rows)
+    predicted = len(result.rows) - failed.total() - filtered
     click.echo(
-        f"{len(ranked)} candidates: {len(ranked) - failed.total()} predicted "
-        f"({flagged} of them out of distribution), {failed.total()} failed"
+        f"{len(result.rows)} candidates: {predicted} "
+        f"predicted ({flagged} of them out of distribution), "
+        + (f"{filtered} filtered out, " if filtered else "")
+        + f"{failed.total()} failed"
         + "".join(f", {status}: {n}" for status, n in failed.items()),
         err=True,
     )
@@ -139,52 +257,45 @@ def command(
         ctx.exit(EXIT_FAILED_ROWS)
 
 
-def _screen(
-    database: Path,
-    query: str | None,
-    source: str | None,
+def _goals(
+    ctx: click.Context,
     name: str | None,
-    goal: Goal,
-    policy: OODPolicy,
-    alpha: float,
-    device: Device,
-    quiet: bool,
-    keep_structures: bool,
-) -> tuple[Ranked, str]:
-    from tqdm import tqdm
+    maximize: bool,
+    minimize: bool,
+    target: float | None,
+    goals: tuple[str, ...],
+    models: tuple[str, ...],
+) -> dict[str, Goal]:
+    from mftscreen.screen.goals import Goal, parse_goals
 
-    from mftscreen.model.loading import load_model
-    from mftscreen.ood.reference import open_reference
-    from mftscreen.predictor import Predictor
-    from mftscreen.screen.candidates import iter_candidates
-    from mftscreen.screen.pipeline import ScreenRow, screen
-    from mftscreen.screen.ranking import rank_rows
-
-    model = load_model(source, device=device)
-    name = _property(model.card.properties, name, model.card.name)
-    elements = model.card.properties[name].elements
-    rows: Iterator[ScreenRow] = screen(
-        iter_candidates(database, query),
-        Predictor(model, properties=[name]),
-        name,
-        open_reference(model.reference, alpha, elements),
-    )
-    if not keep_structures:
-        # a row is small, a structure is not
-        rows = (replace(row, atoms=None) for row in rows)
-    bar = tqdm(rows, unit="structure", disable=True if quiet else None, file=sys.stderr)
-    return rank_rows(bar, goal, policy), name
+    directions = maximize + minimize + (target is not None)
+    if goals and (name or directions):
+        msg = "--goal says it all; leave out --property and the direction"
+        raise click.UsageError(msg, ctx)
+    if directions > 1:
+        msg = "choose one of --maximize, --minimize and --target"
+        raise click.UsageError(msg, ctx)
+    if goals:
+        return parse_goals(goals)
+    name = name or _only_property(models)
+    if target is not None:
+        return {name: Goal("target", target)}
+    return {name: Goal("minimize" if minimize else "maximize")}
 
 
-def _property(known: Iterable[str], name: str | None, model: str) -> str:
-    """Return the property to rank by; may be left out if there is only one."""
+def _only_property(models: tuple[str, ...]) -> str:
+    """Return the property to rank by if there is no choice."""
     from mftscreen.errors import UnknownPropertyError
+    from mftscreen.model.bundle import read_bundle
+    from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
 
-    names = list(known)
-    if name is None and len(names) == 1:
+    path, _ = resolve_model(models[0] if models else DEFAULT_MODEL)
+    card = read_bundle(path).card
+    names = list(card.properties)
+    if len(names) == 1:
         return names[0]
-    if name is not None and name in names:
-        return name
-    what = f"does not predict {name!r}" if name else "predicts several properties"
-    msg = f"model {model} {what}; choose --property from: {', '.join(names)}"
+    msg = (
+        f"model {card.name} predicts several properties; choose --property from: "
+        f"{', '.join(names)}"
+    )
     raise UnknownPropertyError(msg)

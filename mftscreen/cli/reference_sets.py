@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import tee
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +23,7 @@ __all__ = [
     "fit_with_progress",
     "judge_with_progress",
     "open_chosen",
+    "warn_if_too_small",
     "reference_option",
 ]
 
@@ -66,11 +68,25 @@ def fit_with_progress(
         click.echo(f"{name}: {error}", err=True)
     if reference.detector is None:
         msg = (
-            "a reference set needs at least two structures with an orbital field "
-            f"matrix; found {len(reference.ids)}, and {len(failures)} without"
+            f"a reference set needs at least {detector.min_reference} distinct "
+            f"structures with an orbital field matrix; found {len(reference.ids)}, "
+            f"{reference.n_twins} equal to one of them, and {len(failures)} without"
         )
         raise DataError(msg, path=data)
     return reference, len(failures)
+
+
+def warn_if_too_small(reference: Reference) -> None:
+    """Say on standard error that no p-value can reach alpha, if that is so."""
+    detector = reference.detector
+    if detector is None or isfinite(detector.offset_):
+        return
+    n = len(reference.ids)
+    click.echo(
+        f"warning: {n} reference structures are too few for a p-value of "
+        f"{detector.alpha:g} (the smallest is 1/{n + 1}): no p-value flags anything",
+        err=True,
+    )
 
 
 def open_chosen(

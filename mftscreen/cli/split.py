@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from mftscreen.cli.options import jobs_option, quiet_option
+from mftscreen.cli.options import SEED, Finite, jobs_option, quiet_option
 
 if TYPE_CHECKING:
     from mftscreen.ood.ofm import OFMFeaturizer
@@ -38,32 +38,72 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 )
 @click.option(
     "--seed",
-    type=int,
+    type=SEED,
     default=None,
     help="[default: 0; kde_tails: 42; random: 18012019]",
 )
-@click.option("--val-share", type=float, help="Of the rows not tested.  [default: 0.2]")
-@click.option("--folds", "n_folds", type=int, help="random: folds.  [default: 5]")
-@click.option("--clusters", "n_clusters", type=int, help="Clusters.  [default: 50]")
-@click.option("--sparse", "n_sparse", type=int, help="Sparse rows.  [default: 500]")
 @click.option(
-    "--neighbours", "n_neighbours", type=int, help="sparse_*_cluster.  [default: 10]"
+    "--val-share",
+    type=Finite(0, 1, max_open=True),
+    help="Of the rows not tested.  [default: 0.2]",
 )
-@click.option("--perplexity", type=float, help="sparse_x_*: of t-SNE.  [default: 30]")
+@click.option(
+    "--folds",
+    "n_folds",
+    type=click.IntRange(min=2),
+    help="random: folds.  [default: 5]",
+)
+@click.option(
+    "--clusters",
+    "n_clusters",
+    type=click.IntRange(min=2),
+    help="Clusters.  [default: 50]",
+)
+@click.option(
+    "--sparse",
+    "n_sparse",
+    type=click.IntRange(min=1),
+    help="Sparse rows.  [default: 500]",
+)
+@click.option(
+    "--neighbors",
+    "n_neighbors",
+    type=click.IntRange(min=1),
+    help="sparse_*_cluster.  [default: 10]",
+)
+@click.option(
+    "--perplexity",
+    type=Finite(min=1, min_open=True),
+    help="sparse_x_*: of t-SNE.  [default: 30]",
+)
 @click.option(
     "--variant",
     type=click.Choice(["corrected", "published"]),
     help="sparse_y_*: rare targets, or the published defect.  [default: corrected]",
 )
-@click.option("--ood-share", type=float, help="*_tail(s): OOD test.  [default: 0.1]")
-@click.option("--id-share", type=float, help="*_tail(s): ID test.  [default: 0.05]")
+@click.option(
+    "--ood-share",
+    type=Finite(0, 1, min_open=True, max_open=True),
+    help="*_tail(s): OOD test.  [default: 0.1]",
+)
+@click.option(
+    "--id-share",
+    type=Finite(0, 1, max_open=True),
+    help="*_tail(s): ID test.  [default: 0.05]",
+)
 @click.option(
     "--tail",
     type=click.Choice(["low", "high", "both"]),
     help="property_tail.  [default: high]",
 )
-@click.option("--min-test", type=int, help="Leave-one-out: rows.  [default: 10]")
-@click.option("--max-share", type=float, help="Leave-one-out: share.  [default: 0.5]")
+@click.option(
+    "--min-test", type=click.IntRange(min=1), help="Leave-one-out: rows.  [default: 10]"
+)
+@click.option(
+    "--max-share",
+    type=Finite(0, 1, min_open=True),
+    help="Leave-one-out: share.  [default: 0.5]",
+)
 @click.option(
     "--omee",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -136,6 +176,8 @@ def command(
     if report and output is None:
         msg = "--report prints a table; use -o for the split"
         raise click.UsageError(msg, ctx)
+    if output is not None:
+        _check_output(output)
     rows = _read(data, column)
     featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=jobs)
     vectors = None
@@ -176,6 +218,14 @@ def _function(method: str) -> Callable[..., Split]:
     name = "random_split" if method == "random" else method
     function: Callable[..., Split] = getattr(splits, name)
     return function
+
+
+def _check_output(path: Path) -> None:
+    from mftscreen.errors import DataError
+
+    if not path.parent.is_dir():
+        msg = f"{path.parent} is not a folder"
+        raise DataError(msg, path=path)
 
 
 def _read(path: Path, column: str) -> SplitData:
@@ -231,7 +281,7 @@ def _report(
         except DataError as error:  # molecules can be split, too
             click.echo(f"No p-values: {error}", err=True)
     folds = tqdm(
-        report_folds(split, rows, vectors),
+        report_folds(split, rows, vectors, n_jobs=-1),
         total=len(split.folds),
         unit="fold",
         disable=True if quiet else None,

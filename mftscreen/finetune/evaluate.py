@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.metrics import regression_metrics
 from mftscreen.model.backend import DeepmdNetwork
 
-__all__ = ["evaluate_force_field", "evaluate_property"]
+__all__ = ["evaluate_force_field", "evaluate_property", "predict_property"]
 
 BATCH_ATOMS = 192
 
@@ -25,6 +26,30 @@ def _batches(
             batches.append([])
         batches[-1].append(item)
     return batches
+
+
+def predict_property(
+    network: DeepmdNetwork, head: str, structures: Sequence[LabelledStructure]
+) -> NDArray[np.float64]:
+    """Return what a property head predicts.
+
+    Parameters
+    ----------
+    network : DeepmdNetwork
+    head : str
+    structures : sequence of LabelledStructure
+
+    Returns
+    -------
+    ndarray of shape (n_structures,)
+        In the order of `structures`.
+    """
+    predicted: dict[int, float] = {}
+    for batch in _batches(structures):
+        results = network.evaluate([s.atoms for s in batch], property_heads=[head])
+        for item, result in zip(batch, results, strict=True):
+            predicted[id(item)] = result.heads[head]
+    return np.array([predicted[id(item)] for item in structures])
 
 
 def evaluate_property(
@@ -49,12 +74,8 @@ def evaluate_property(
     dict of str to float
         See :func:`mftscreen.metrics.regression_metrics`.
     """
-    predicted, target = [], []
-    for batch in _batches(structures):
-        results = network.evaluate([s.atoms for s in batch], property_heads=[head])
-        predicted += [result.heads[head] for result in results]
-        target += [float(s.labels[label]) for s in batch]
-    return regression_metrics(predicted, target)
+    target = [float(s.labels[label]) for s in structures]
+    return regression_metrics(predict_property(network, head, structures), target)
 
 
 def evaluate_force_field(

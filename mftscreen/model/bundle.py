@@ -61,6 +61,8 @@ class PropertyHead(BaseModel):
         What the labels are and where they come from.
     training_hash : str
         sha256 over the training structures' hashes and labels.
+    n_calibration : int
+        Number of held-out rows with an OOD p-value: what intervals are made from.
     metrics : dict
         Test name to metric name to value, e.g. ``{"fold 0 test": {"mae": 0.3}}``.
     """
@@ -74,6 +76,7 @@ class PropertyHead(BaseModel):
     train_range: tuple[float, float]
     training_set: str
     training_hash: str
+    n_calibration: int = 0
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 

@@ -78,12 +78,15 @@ class LoadedModel:
     sha256 : str
     reference : mapping of str to ndarray
         Arrays of the OFM reference set; empty if the model has none.
+    calibration : mapping of str to ndarray
+        Arrays that prediction intervals are made of; empty if the model has none.
     """
 
     card: ModelCard
     network: DeepmdNetwork
     sha256: str
     reference: Arrays
+    calibration: Arrays
 
     @property
     def type_map(self) -> tuple[str, ...]:
@@ -196,7 +199,7 @@ def load_model(
         content = path.read_bytes()
         network = DeepmdNetwork.from_checkpoint(content, device)
         card = _card_of_checkpoint(path, network, energy_head, property_heads)
-        return LoadedModel(card, network, hashlib.sha256(content).hexdigest(), {})
+        return LoadedModel(card, network, hashlib.sha256(content).hexdigest(), {}, {})
     bundle = read_bundle(path)
     if expected is not None and bundle.sha256 != expected:
         msg = (
@@ -209,7 +212,9 @@ def load_model(
     if energy_head is not None:
         card = card.model_copy(update={"energy_head": energy_head})
     _check_card(path, card, network)
-    return LoadedModel(card, network, bundle.sha256, bundle.reference)
+    return LoadedModel(
+        card, network, bundle.sha256, bundle.reference, bundle.calibration
+    )
 
 
 def _check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:

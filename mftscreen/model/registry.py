@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_MODEL", "RegisteredModel", "registered_models", "resolve_mod
 DEFAULT_MODEL = "mft-mini"
 
 _SHA256 = {
-    "mft-mini": "0b633b98d259d77d36a94d52d8f6464a868b2d074a19235fd5afb58f94e94ad2"
+    "mft-mini": "556274694cd2a6c8a3ad4497435223e01d74063bcd7ffc94d28b05ad25d36919"
 }
 
 

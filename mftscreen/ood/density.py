@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
 from numbers import Integral, Real
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +14,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mftscreen.errors import ModelFileError
-from mftscreen.ood.nearest import InvertedIndex
+from mftscreen.ood.nearest import InvertedIndex, distinct_rows
 from mftscreen.ood.orbitals import Table, table_hash
 
 __all__ = ["DensityMethod", "Explanation", "OFMDensityDetector"]
@@ -26,11 +24,6 @@ DensityMethod = Literal["knn", "kde"]
 FloatArray = NDArray[np.float64]
 
 _BANDWIDTH_NEIGHBOR = 10
-
-_KEYS = (
-    *("data", "indices", "indptr", "shape", "loo_scores"),
-    *("method", "n_neighbors", "bandwidth", "alpha", "table_hash"),
-)
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,9 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
     Attributes
     ----------
     reference_ : csr_array of shape (n_reference, n_features)
-        The vectors of :meth:`fit`.
+        The distinct vectors of :meth:`fit`.
+    support_ : ndarray of shape (n_reference,)
+        Their row numbers there.
     loo_scores_ : ndarray of shape (n_reference,)
         ``score_samples`` of each reference vector, compared with the others.
     bandwidth_ : float
@@ -103,9 +98,11 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
     .. math:: p(s) = \frac{1 + \#\{i: s_i \le s\}}{n + 1},
 
     a conformal p-value [1]_ up to the difference between leaving one out and a separate
-    calibration set. Equal scores count against flagging, so that a reference set with
-    duplicates flags less than `alpha`, never more. A reference vector is its own
-    nearest neighbour: use `loo_p_values` to look for outliers within the reference set.
+    calibration set. Equal scores count against flagging. Vectors that equal an earlier
+    one are left out by :meth:`fit`: a vector with a twin would be at distance zero from
+    the others, where a new structure is not, and far more than `alpha` would be
+    flagged. A reference vector is its own nearest neighbour: use `loo_p_values` to look
+    for outliers within the reference set.
 
     Fit it to :attr:`mftscreen.ood.ofm.OFMRow.features`: an orbital field matrix alone
     hardly shows that a cell is expanded or compressed, since the whole matrix shrinks
@@ -113,7 +110,7 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
 
     A low p-value is evidence that a structure is unlike the reference set. A high one
     is no proof of the contrary: elements with the same valence orbitals have the same
-    vector.
+    orbital field matrix, and differ by their volume only.
 
     References
     ----------
@@ -152,6 +149,11 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    @property
+    def min_reference(self) -> int:
+        """Smallest number of distinct vectors that it can be fitted to."""
+        return self.n_neighbors + 1 if self.method == "knn" else 2
+
     def fit(self, X: ArrayLike, y: None = None) -> OFMDensityDetector:
         """Store the reference set and compute its leave-one-out scores.
 
@@ -169,18 +171,20 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of range, or there are not more reference vectors
-            than `n_neighbors`.
+            If a parameter is out of range, or there are fewer distinct vectors than
+            `min_reference`.
         """
         self._check_parameters()
-        self.reference_ = self._validate(X, reset=True, minimum=2)
-        n = self.reference_.shape[0]
-        if self.method == "knn" and n <= self.n_neighbors:
+        vectors = self._validate(X, reset=True, minimum=2)
+        self.support_ = distinct_rows(vectors)
+        if len(self.support_) < self.min_reference:
             msg = (
-                f"n_neighbors = {self.n_neighbors} needs a reference set of at least "
-                f"{self.n_neighbors + 1} vectors, got n_samples = {n}"
+                f"method {self.method!r} with n_neighbors = {self.n_neighbors} needs a "
+                f"reference set of at least {self.min_reference} distinct vectors, got "
+                f"{len(self.support_)} in n_samples = {vectors.shape[0]}"
             )
             raise ValueError(msg)
+        self.reference_ = vectors[self.support_]
         self._index = InvertedIndex(self.reference_)
         self.bandwidth_ = self._choose_bandwidth()
         self._set_loo(self._scores(self.reference_, leave_one_out=True))
@@ -267,59 +271,80 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         ----------
         x : array-like of shape (n_features,)
         n_nearest : int, default 5
-            Number of reference vectors to name; all of them if there are fewer.
+            Number of reference vectors to name, at least 1; all of them if there are
+            fewer.
 
         Returns
         -------
         Explanation
+
+        Raises
+        ------
+        ValueError
+            If `n_nearest` is less than 1.
         """
-        check_is_fitted(self)
-        query = self._validate(np.reshape(np.asarray(x), (1, -1)))
-        count = min(n_nearest, self.reference_.shape[0])
-        indices, distances = self._index.nearest(query, count)
-        new = query.indices[~self._index.seen[query.indices]]
-        vector = query.toarray()[0]
-        new = new[np.argsort(-np.abs(vector[new]), kind="stable")]
-        return Explanation(
-            indices=indices[0],
-            distances=distances[0],
-            p_value=float(self._rank(self._scores(query))[0]),
-            unseen_columns=new.astype(np.int64),
-            unseen_values=vector[new],
-        )
+        return self.explain_rows(np.reshape(np.asarray(x), (1, -1)), n_nearest)[0]
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the fitted detector as arrays for :func:`numpy.savez`, without pickle.
-
-        Returns
-        -------
-        dict of str to ndarray
-            ``data``, ``indices``, ``indptr`` and ``shape`` of the reference set,
-            ``loo_scores``, ``method``, ``n_neighbors``, ``bandwidth`` (the one that is
-            used), ``alpha`` and ``table_hash``.
-        """
-        check_is_fitted(self)
-        return {
-            "data": self.reference_.data,
-            "indices": self.reference_.indices,
-            "indptr": self.reference_.indptr,
-            "shape": np.array(self.reference_.shape),
-            "loo_scores": self.loo_scores_,
-            "method": np.array(self.method),
-            "n_neighbors": np.array(self.n_neighbors),
-            "bandwidth": np.array(self.bandwidth_),
-            "alpha": np.array(self.alpha),
-            "table_hash": np.array(table_hash(self.table)),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> OFMDensityDetector:
-        """Return the detector that :meth:`to_arrays` was called on.
+    def explain_rows(self, X: ArrayLike, n_nearest: int = 5) -> list[Explanation]:
+        """Return :meth:`explain` of each row, with one search for all.
 
         Parameters
         ----------
-        arrays : mapping of str to ndarray
-            E.g. what :func:`numpy.load` returns.
+        X : array-like or sparse matrix of shape (n_structures, n_features)
+        n_nearest : int, default 5
+            As in :meth:`explain`.
+
+        Returns
+        -------
+        list of Explanation
+
+        Raises
+        ------
+        ValueError
+            If `n_nearest` is less than 1.
+        """
+        check_is_fitted(self)
+        if n_nearest < 1:
+            msg = f"n_nearest must be at least 1, got {n_nearest}"
+            raise ValueError(msg)
+        query = self._validate(X)
+        named = min(n_nearest, self.reference_.shape[0])
+        is_knn = self.method == "knn"
+        count = max(named, self.n_neighbors) if is_knn else named
+        indices, distances = self._index.nearest(query, count, n_jobs=self.n_jobs)
+        scores = self._mean_score(distances) if is_knn else self._scores(query)
+        p_values = self._rank(scores).tolist()
+        return [
+            Explanation(
+                indices[row, :named],
+                distances[row, :named],
+                p_value,
+                *self._find_unseen(query, row),
+            )
+            for row, p_value in enumerate(p_values)
+        ]
+
+    def _find_unseen(
+        self, query: csr_array, row: int
+    ) -> tuple[NDArray[np.int64], FloatArray]:
+        entries = slice(*query.indptr[row : row + 2])
+        columns = query.indices[entries].astype(np.int64)
+        values = query.data[entries]
+        new = np.flatnonzero(~self._index.seen[columns] & (values != 0.0))
+        new = new[np.argsort(-np.abs(values[new]), kind="stable")]
+        return columns[new], values[new]
+
+    def restore(
+        self, reference: csr_array, loo_scores: FloatArray
+    ) -> OFMDensityDetector:
+        """Take over what an earlier :meth:`fit` with the same parameters found.
+
+        Parameters
+        ----------
+        reference : csr_array of shape (n_reference, n_features)
+            As `reference_`.
+        loo_scores : ndarray of shape (n_reference,)
+            As `loo_scores_`.
 
         Returns
         -------
@@ -327,52 +352,30 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
 
         Raises
         ------
-        ModelFileError
-            If an array is missing or does not fit the others, or the vectors were made
-            with an element table that this version does not have.
+        ValueError
+            If a parameter is out of range, the method is "kde" without a bandwidth, or
+            the arrays do not fit each other.
         """
-        missing = [key for key in _KEYS if key not in arrays]
-        if missing:
-            msg = f"the OFM reference set lacks {', '.join(missing)}"
-            raise ModelFileError(msg)
-        known: dict[str, Table] = {table_hash(t): t for t in ("current", "paper")}
-        stored = str(arrays["table_hash"])
-        if stored not in known:
-            msg = (
-                f"the OFM reference set was made with element table {stored}; this "
-                f"version has {', '.join(f'{h} ({t})' for h, t in known.items())}"
-            )
-            raise ModelFileError(msg)
-        try:
-            bandwidth = float(arrays["bandwidth"])
-            detector = cls(
-                method=str(arrays["method"]),  # type: ignore[arg-type]  # checked below
-                n_neighbors=int(arrays["n_neighbors"]),
-                bandwidth=None if np.isnan(bandwidth) else bandwidth,
-                alpha=float(arrays["alpha"]),
-                table=known[stored],
-            )
-            detector._check_parameters()
-            n, width = (int(size) for size in arrays["shape"])
-            parts = tuple(arrays[key] for key in ("data", "indices", "indptr"))
-            reference = csr_array(parts, shape=(n, width), dtype=np.float64)
-            reference.check_format(full_check=True)
-            loo = np.asarray(arrays["loo_scores"], dtype=np.float64)
-            if loo.shape != (n,) or n <= detector.n_neighbors:
-                msg = f"{loo.shape} leave-one-out scores for {n} reference vectors"
-                raise ValueError(msg)
-            if not (np.isfinite(loo).all() and np.isfinite(reference.data).all()):
-                msg = "a number is not finite"
-                raise ValueError(msg)
-        except (TypeError, ValueError) as error:
-            msg = f"the OFM reference set is damaged: {error}"
-            raise ModelFileError(msg) from error
-        detector.reference_ = reference
-        detector.n_features_in_ = width
-        detector.bandwidth_ = bandwidth
-        detector._index = InvertedIndex(reference)
-        detector._set_loo(loo)
-        return detector
+        self._check_parameters()
+        n, width = reference.shape
+        if loo_scores.shape != (n,) or n < self.min_reference:
+            msg = f"{loo_scores.shape} leave-one-out scores for {n} reference vectors"
+            raise ValueError(msg)
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(reference.power(2).sum())
+        if not (finite and np.isfinite(loo_scores).all()):
+            msg = "a number is not finite, or so large that its square is not"
+            raise ValueError(msg)
+        if self.method == "kde" and self.bandwidth is None:
+            msg = "method 'kde' has no bandwidth"
+            raise ValueError(msg)
+        self.reference_ = reference
+        self.support_ = np.arange(n)
+        self.n_features_in_ = width
+        self._index = InvertedIndex(reference)
+        self.bandwidth_ = self._choose_bandwidth()
+        self._set_loo(loo_scores)
+        return self
 
     def _check_parameters(self) -> None:
         if self.method not in get_args(DensityMethod):
@@ -413,14 +416,7 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         _, distances = self._index.nearest(
             self.reference_, count, leave_one_out=True, n_jobs=self.n_jobs
         )
-        bandwidth = float(np.median(distances[:, -1]))
-        if bandwidth == 0.0:
-            msg = (
-                "half of the reference vectors have ten duplicates, so that there is "
-                "no bandwidth to estimate; give one"
-            )
-            raise ValueError(msg)
-        return bandwidth
+        return float(np.median(distances[:, -1]))
 
     def _set_loo(self, scores: FloatArray) -> None:
         self.loo_scores_ = scores
@@ -442,5 +438,8 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         _, distances = self._index.nearest(
             query, self.n_neighbors, leave_one_out=leave_one_out, n_jobs=self.n_jobs
         )
-        scores: FloatArray = -distances.mean(axis=1)
-        return scores
+        return self._mean_score(distances)
+
+    def _mean_score(self, distances: FloatArray) -> FloatArray:
+        nearest = np.ascontiguousarray(distances[:, : self.n_neighbors])
+        return np.asarray(-nearest.mean(axis=1), dtype=np.float64)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import tee
+from itertools import islice, tee
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from mftscreen.errors import MftscreenError
-from mftscreen.ood.ofm import OFMFeaturizer, OFMRow
+from mftscreen.ood.density import Explanation, OFMDensityDetector
+from mftscreen.ood.ofm import N_ORBITAL_PAIRS, OFMFeaturizer, OFMRow
 from mftscreen.ood.orbitals import ORBITALS, Table, name_pair
 from mftscreen.ood.reference import Reference
 
-__all__ = ["Judgement", "describe", "judge"]
+__all__ = ["Judgement", "decide", "describe", "judge"]
 
 NAMED_PAIRS = 3
 """Unseen orbital pairs that a reason lists; a new element alone makes dozens."""
 
+_BLOCK = 256
+"""Structures that are looked up at a time."""
 
 LOW_DIMENSIONAL = "low-dimensional: the OFM depends on the vacuum"
 
@@ -39,8 +43,13 @@ class Judgement:
         reference set as the structure does. None without an OFM.
     ood : bool or None
         Whether it counts as out of distribution; None if nothing can be said.
+    far : str
+        How far it is from the reference set and whether the volume makes it so; what
+        there is to say of a low p-value where nothing is new. Empty without an OFM.
     nearest : tuple of str
         Ids of the nearest reference structures, nearest first.
+    nearest_rows : tuple of int
+        Their places in the reference set; ids may repeat.
     distances : tuple of float
         How far they are, in 1/Bohr.
     unseen_elements : tuple of str
@@ -48,6 +57,8 @@ class Judgement:
         Orbital pairs that meet nowhere in the reference set, the strongest first, as
         :func:`mftscreen.ood.orbitals.name_pair` names them. Of a pair and its mirror
         image, the stronger one.
+    no_ofm : str
+        Why there is no OFM; empty if there is one, or none to compare it with.
     low_dimensional : bool or None
         As :attr:`mftscreen.ood.ofm.OFMRow.low_dimensional`.
     features : ndarray of shape (1025,) or None
@@ -58,10 +69,13 @@ class Judgement:
     reason: str = ""
     p_value: float | None = None
     ood: bool | None = None
+    far: str = ""
     nearest: tuple[str, ...] = ()
+    nearest_rows: tuple[int, ...] = ()
     distances: tuple[float, ...] = ()
     unseen_elements: tuple[str, ...] = ()
     unseen_pairs: tuple[str, ...] = ()
+    no_ofm: str = ""
     low_dimensional: bool | None = None
     features: NDArray[np.float64] | None = field(
         default=None, repr=False, compare=False
@@ -89,8 +103,8 @@ def judge(
     Judgement
         One per structure, in order. A structure is out of distribution if its p-value
         is at most the detector's alpha, if it holds an element that the reference set
-        does not (the OFM cannot tell elements of one column of the periodic table
-        apart), or if it has no OFM: then nothing says that it is like the reference
+        does not (elements of one column of the periodic table often have the same
+        OFM), or if it has no OFM: then nothing says that it is like the reference
         set.
 
     Examples
@@ -111,12 +125,24 @@ def judge(
         return
     structures, again = tee(structures)
     featurize = OFMFeaturizer(table=reference.detector.table, n_jobs=n_jobs)
-    for structure, row in zip(structures, featurize(again), strict=True):
-        if row.vector is None:
+    pairs = zip(structures, featurize(again), strict=True)
+    while block := list(islice(pairs, _BLOCK)):
+        yield from _judge_block(block, reference, reference.detector)
+
+
+def _judge_block(
+    block: Sequence[tuple[Atoms | MftscreenError, OFMRow]],
+    reference: Reference,
+    detector: OFMDensityDetector,
+) -> Iterator[Judgement]:
+    features = [row.features for _, row in block if row.features is not None]
+    found = iter(detector.explain_rows(csr_array(features)) if features else ())
+    for structure, row in block:
+        if row.features is None:
             yield _without_ofm(structure, row, reference)
         else:
             assert isinstance(structure, Atoms)
-            yield _with_ofm(structure, row, reference)
+            yield _with_ofm(structure, row, next(found), reference)
 
 
 def describe(judgement: Judgement, reference: Reference) -> str:
@@ -138,13 +164,20 @@ def describe(judgement: Judgement, reference: Reference) -> str:
     n = len(reference.ids)
     further = round(p_value * (n + 1)) - 1
     new = list(judgement.unseen_elements) or ["none"]
-    formulas = dict(zip(reference.ids, reference.formulas, strict=False))
-    near = zip(judgement.nearest, judgement.distances, strict=True)
+    if detector.method == "knn":
+        distance_of = f"mean distance to the {detector.n_neighbors} nearest"
+    else:
+        distance_of = f"density of Gaussians, {detector.bandwidth_:.3g} / Bohr wide"
+    formulas = reference.formulas or ("",) * n
+    near = zip(
+        *(judgement.nearest_rows, judgement.nearest, judgement.distances), strict=True
+    )
     facts = {
         "p-value": [
             f"{p_value:.3g}",
             f"{further} of {n} reference structures are at least as far "
-            "from their nearest neighbour",
+            "from the rest of the reference set",
+            f"({distance_of})",
         ],
         "verdict": [
             f"{'out of distribution' if judgement.ood else 'not flagged'} "
@@ -153,8 +186,8 @@ def describe(judgement: Judgement, reference: Reference) -> str:
         "new elements": ["unknown"] if reference.elements is None else new,
         "new pairs": judgement.unseen_pairs or ["none"],
         "nearest": [
-            f"{distance:.3f} / Bohr  {name}  {formulas.get(name, '')}".rstrip()
-            for name, distance in near
+            f"{distance:.3f} / Bohr  {name}  {formulas[row]}".rstrip()
+            for row, name, distance in near
         ],
     }
     if judgement.low_dimensional:
@@ -172,41 +205,121 @@ def _without_ofm(
     if isinstance(structure, MftscreenError):
         return Judgement(OFMRow(error=structure).status, str(structure))
     elements = reference.unseen_elements(structure)
-    reasons = [_list("elements never seen", elements, len(elements))]
-    if row.error is not None:
-        reasons.append(f"no OFM: {row.error}")
+    no_ofm = "" if row.error is None else str(row.error)
+    ood, reason = decide(None, elements, no_ofm=no_ofm)
     return Judgement(
         status=row.status,
-        reason="; ".join(filter(None, reasons)),
-        ood=True if elements or row.error is not None else None,
+        reason=reason,
+        ood=ood,
         unseen_elements=elements,
+        no_ofm=no_ofm,
     )
 
 
-def _with_ofm(atoms: Atoms, row: OFMRow, reference: Reference) -> Judgement:
+def _with_ofm(
+    atoms: Atoms, row: OFMRow, why: Explanation, reference: Reference
+) -> Judgement:
     detector = reference.detector
     assert detector is not None
     assert row.features is not None
-    why = detector.explain(row.features)
     elements = reference.unseen_elements(atoms)
-    pairs = _name_pairs(why.unseen_columns.tolist(), atoms, detector.table)
-    ood = bool(elements) or why.p_value <= detector.alpha
-    reasons = [_list("elements never seen", elements, len(elements))]
-    if ood:
-        reasons.append(_list("orbital pairs never seen", pairs, NAMED_PAIRS))
-    if row.low_dimensional:
-        reasons.append(LOW_DIMENSIONAL)
+    pairs = _name_pairs(
+        (k for k in why.unseen_columns.tolist() if k < N_ORBITAL_PAIRS),
+        atoms,
+        detector.table,
+    )
+    far = _say_how_far(row.features, why, reference)
+    ood, reason = decide(
+        why.p_value,
+        elements,
+        pairs,
+        far=far,
+        low_dimensional=row.low_dimensional,
+        alpha=detector.alpha,
+    )
     return Judgement(
-        reason="; ".join(filter(None, reasons)),
+        reason=reason,
         p_value=why.p_value,
         ood=ood,
+        far=far,
         nearest=tuple(reference.ids[k] for k in why.indices),
+        nearest_rows=tuple(why.indices.tolist()),
         distances=tuple(why.distances.tolist()),
         unseen_elements=elements,
         unseen_pairs=pairs,
         low_dimensional=row.low_dimensional,
         features=row.features,
     )
+
+
+def _say_how_far(
+    features: NDArray[np.float64], why: Explanation, reference: Reference
+) -> str:
+    assert reference.detector is not None
+    row, distance = int(why.indices[0]), float(why.distances[0])
+    text = f"far from the reference set: {distance:.3g} / Bohr to {reference.ids[row]}"
+    volume = float(features[-1] - reference.detector.reference_[row, N_ORBITAL_PAIRS])
+    if volume**2 > 0.5 * distance**2:
+        text += ", whose volume per atom is unlike its own"
+    return text
+
+
+def decide(
+    p_value: float | None,
+    unseen_elements: Sequence[str],
+    unseen_pairs: Sequence[str] = (),
+    *,
+    far: str = "",
+    no_ofm: str = "",
+    low_dimensional: bool | None = None,
+    alpha: float = 0.05,
+) -> tuple[bool | None, str]:
+    """Decide whether a structure is out of distribution, and say why.
+
+    Parameters
+    ----------
+    p_value : float or None
+        None without an OFM.
+    unseen_elements, unseen_pairs : sequence of str
+    far : str, default ""
+        :attr:`Judgement.far`, which explains a low p-value where nothing is new.
+    no_ofm : str, default ""
+        Why there is no OFM.
+    low_dimensional : bool or None, optional
+    alpha : float, default 0.05
+
+    Returns
+    -------
+    ood : bool or None
+        None if nothing can be said.
+    reason : str
+
+    Examples
+    --------
+    >>> decide(0.01, [], ["Cu d10 – O p4"])
+    (True, 'orbital pairs never seen: Cu d10 – O p4')
+    >>> decide(0.5, ["W"])
+    (True, 'elements never seen: W')
+    >>> decide(0.01, [], far="2.08 / Bohr from the reference set")
+    (True, '2.08 / Bohr from the reference set')
+    >>> decide(None, [])
+    (None, '')
+    """
+    ood: bool | None = bool(unseen_elements) or bool(no_ofm)
+    if p_value is not None:
+        ood = ood or p_value <= alpha
+    elif not ood:
+        ood = None
+    reasons = [_list("elements never seen", unseen_elements, len(unseen_elements))]
+    if ood:
+        reasons.append(_list("orbital pairs never seen", unseen_pairs, NAMED_PAIRS))
+        if not any(reasons):
+            reasons.append(far)
+    if no_ofm:
+        reasons.append(f"no OFM: {no_ofm}")
+    if low_dimensional:
+        reasons.append(LOW_DIMENSIONAL)
+    return ood, "; ".join(filter(None, reasons))
 
 
 def _name_pairs(columns: Iterable[int], atoms: Atoms, table: Table) -> tuple[str, ...]:

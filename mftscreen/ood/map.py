@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_array, csr_matrix, issparse, vstack
 
 from mftscreen.errors import DataError
+from mftscreen.ood.nearest import distinct_rows
 
 if TYPE_CHECKING:
     from mftscreen.ood.reference import Reference
 
-__all__ = ["Embedding", "MapPoint", "Method", "embed", "reference_points"]
+__all__ = [
+    "Embedding",
+    "MapPoint",
+    "Method",
+    "check_spread",
+    "embed",
+    "reference_points",
+]
 
 Method = Literal["tsne", "pca"]
 
@@ -63,7 +70,7 @@ class MapPoint:
 
 def embed(
     reference: Any,
-    candidates: Sequence[NDArray[np.float64]],
+    candidates: Any = (),
     *,
     method: Method = "tsne",
     perplexity: float = 30.0,
@@ -74,8 +81,8 @@ def embed(
     Parameters
     ----------
     reference : sparse matrix of shape (n_reference, n_features)
-    candidates : sequence of ndarray of shape (n_features,)
-        May be empty.
+    candidates : sparse matrix of shape (n_candidates, n_features), optional
+        Or a sequence of vectors.
     method : {"tsne", "pca"}, default "tsne"
         "tsne" places reference and candidates together, by their first 50 principal
         components; distances between clusters and their sizes mean nothing. "pca"
@@ -94,13 +101,14 @@ def embed(
     Raises
     ------
     DataError
-        If there are fewer than three reference structures.
+        If there are fewer than three reference structures, or all of them (for t-SNE,
+        with the candidates) have equal vectors, or `perplexity` is out of range.
 
     Examples
     --------
     >>> from scipy.sparse import csr_array
     >>> line = csr_array(np.outer([0.0, 1.0, 2.0, 4.0], [3.0, 4.0, 0.0]))
-    >>> points = embed(line, [np.zeros(3)], method="pca")
+    >>> points = embed(line, csr_array(np.zeros((1, 3))), method="pca")
     >>> points.reference[:, 0].round(6)
     array([-8.75, -3.75,  1.25, 11.25])
     >>> bool(abs(points.candidates - points.reference[0]).max() < 1e-12)
@@ -112,12 +120,18 @@ def embed(
     # scikit-learn 1.6 takes sparse matrices here, but not all sparse arrays
     reference = csr_matrix(reference)
     n, width = reference.shape
-    new = csr_matrix(np.reshape(candidates, (len(candidates), width)))
+    if not issparse(candidates):
+        candidates = np.reshape(candidates, (len(candidates), width))
+    new = csr_matrix(candidates)
     together = vstack([reference, new], format="csr")
     n_points = together.shape[0]
     if n < 3:
         msg = f"a map needs at least 3 reference structures, got {n}"
         raise DataError(msg)
+    if not 1.0 < perplexity < np.inf:
+        msg = f"perplexity must be a number above 1, got {perplexity}"
+        raise DataError(msg)
+    check_spread(reference if method == "pca" else together)
     size = min(N_COMPONENTS if method == "tsne" else 2, n_points, width)
     # exact and without random numbers
     pca = PCA(size, svd_solver="covariance_eigh")
@@ -136,6 +150,20 @@ def embed(
         f"t-SNE of {size} principal components, perplexity {perplexity:g}, seed {seed}"
     )
     return Embedding(points[:n], points[n:], description, ("t-SNE 1", "t-SNE 2"))
+
+
+def check_spread(vectors: Any) -> None:
+    """Raise a DataError if all rows of a (sparse) matrix are equal but for rounding.
+
+    Principal components of such rows are noise, on which t-SNE divides by zero.
+    """
+    vectors = csr_array(vectors)
+    if len(distinct_rows(vectors)) < 2:
+        msg = (
+            f"all orbital field matrices are equal ({vectors.shape[0]} structures): "
+            "nothing tells them apart"
+        )
+        raise DataError(msg)
 
 
 def reference_points(reference: Reference) -> list[MapPoint]:

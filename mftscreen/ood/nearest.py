@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from math import sqrt
 from typing import Any, TypeVar, cast
 
@@ -12,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
-__all__ = ["InvertedIndex"]
+__all__ = ["InvertedIndex", "distinct_rows"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -27,6 +28,10 @@ def _compiled(function: _Function) -> _Function:
 
 _BLOCK = 256
 """Queries in one call of a kernel: some ten milliseconds of work."""
+
+_EQUAL = 1e-6
+"""Distance of equal rows, of the median norm: far above rounding errors, which differ
+between a cell and its supercell, and far below what tells structures apart."""
 
 
 class InvertedIndex:
@@ -64,7 +69,7 @@ class InvertedIndex:
         ----------
         query : csr_array of shape (n_query, n_features)
         k : int
-            At most `n_reference`, or one less if leaving one out.
+            From 1 to `n_reference`, or one less if leaving one out.
         leave_one_out : bool, default False
             `query` is the reference set, and a row is not its own neighbour.
         n_jobs : int, default 1
@@ -76,9 +81,18 @@ class InvertedIndex:
             Nearest first, equal distances in the order of the reference.
         distances : ndarray of shape (n_query, k)
             Euclidean distances.
+
+        Raises
+        ------
+        ValueError
+            If `k` is out of range.
         """
+        largest = len(self._squares) - int(leave_one_out)
+        if not 1 <= k <= largest:
+            msg = f"the nearest {k} of {largest} vectors; 1 to {largest} are possible"
+            raise ValueError(msg)
         query = _canonical(query)
-        indices = np.empty((query.shape[0], k), dtype=np.int64)
+        indices = np.full((query.shape[0], k), -1, dtype=np.int64)
         distances = np.empty((query.shape[0], k))
         parts = (query.indptr, query.indices, query.data)
 
@@ -140,6 +154,51 @@ class InvertedIndex:
 
         _in_threads(search, query.shape[0], n_jobs)
         return densities
+
+
+def distinct_rows(matrix: csr_array) -> IntArray:
+    """Return the numbers of the rows that are not equal to an earlier one.
+
+    Parameters
+    ----------
+    matrix : csr_array of shape (n_rows, n_features)
+        Rows up to 1e-6 of the median norm apart are equal.
+
+    Returns
+    -------
+    ndarray of shape (n_distinct,)
+        Ascending.
+
+    Examples
+    --------
+    >>> distinct_rows(csr_array([[1.0, 0.0], [0.0, 1.0], [1.0, 1e-9]]))
+    array([0, 1])
+    """
+    matrix = _canonical(matrix)
+    rows = (matrix.indptr, matrix.indices, matrix.data)
+    norms = np.sqrt(np.asarray(matrix.power(2).sum(axis=1)).ravel())
+    tolerance = _EQUAL * float(np.median(norms))
+    direction = np.random.default_rng(0).normal(size=matrix.shape[1])
+    # equal rows are as close along any line: they share a bin of it, or are in
+    # neighbouring ones
+    width = max(tolerance, np.finfo(np.float64).tiny)
+    bins = np.floor(matrix @ (direction / np.linalg.norm(direction)) / width)
+    starts = rows[0]
+
+    def equal(one: int, other: int) -> bool:
+        distance = _exact_distance(
+            starts[one], starts[one + 1], rows, starts[other], starts[other + 1], rows
+        )
+        return distance <= tolerance
+
+    kept: dict[float, list[int]] = {}
+    for row, place in enumerate(bins.tolist()):
+        near = chain.from_iterable(
+            kept.get(each, ()) for each in {place - 1.0, place, place + 1.0}
+        )
+        if not any(equal(row, other) for other in near):
+            kept.setdefault(place, []).append(row)
+    return np.sort(np.concatenate(list(kept.values()))).astype(np.int64)
 
 
 def _canonical(matrix: csr_array) -> csr_array:

@@ -251,11 +251,7 @@ class OFMRow:
     @property
     def status(self) -> str:
         """``ok`` or the kind of failure."""
-        if self.error is None:
-            return "ok"
-        if isinstance(self.error, StructureError):
-            return self.error.status
-        return "unreadable"
+        return "ok" if self.error is None else self.error.status
 
 
 class OFMFeaturizer:

@@ -20,7 +20,9 @@ from scipy.sparse import csr_array
 
 from mftscreen.errors import DataError, MftscreenError, ModelFileError
 from mftscreen.ood.density import OFMDensityDetector
+from mftscreen.ood.nearest import distinct_rows
 from mftscreen.ood.ofm import N_FEATURES, OFMFeaturizer
+from mftscreen.ood.storage import pack_detector, unpack_detector
 from mftscreen.structures import reduced_formula
 
 __all__ = [
@@ -31,6 +33,11 @@ __all__ = [
     "read_reference",
     "write_reference",
 ]
+
+_DAMAGED = (
+    *(EOFError, ValueError, TypeError, OverflowError, zipfile.BadZipFile, zlib.error),
+    MemoryError,  # of a header that promises more than there is
+)
 
 
 @dataclass(frozen=True)
@@ -48,18 +55,21 @@ class Reference:
         Reduced formulas, in the same order; empty if they were not stored.
     elements : frozenset of str or None
         Chemical symbols that occur; None if that is not known.
+    n_twins : int
+        Structures that :func:`fit_reference` left out, as they equal an earlier one.
     """
 
     detector: OFMDensityDetector | None = None
     ids: tuple[str, ...] = ()
     formulas: tuple[str, ...] = ()
     elements: frozenset[str] | None = None
+    n_twins: int = 0
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything but `elements` as arrays; see :func:`open_reference`."""
         if self.detector is None:
             return {}
-        arrays = {**self.detector.to_arrays(), "ids": np.array(self.ids)}
+        arrays = {**pack_detector(self.detector), "ids": np.array(self.ids)}
         if self.formulas:
             arrays["formulas"] = np.array(self.formulas)
         return arrays
@@ -91,9 +101,13 @@ def fit_reference(
     Returns
     -------
     reference : Reference
-        Without a detector if fewer than two structures have an orbital field matrix.
+        Of the structures with distinct orbital field matrices: one that equals an
+        earlier one (a duplicate, a supercell) is left out, see
+        :class:`mftscreen.ood.OFMDensityDetector`. Without a detector if there are too
+        few.
     failures : list of (str, MftscreenError)
-        The ids of the others (molecules, elements beyond Pu) and why they have none.
+        The ids of those without an orbital field matrix (molecules, elements beyond
+        Pu) and why they have none.
     """
     detector = OFMDensityDetector() if detector is None else detector
     named, again = tee(named)
@@ -114,13 +128,20 @@ def fit_reference(
         formulas.append(reduced_formula(structure))
         columns.append(features.nonzero()[0])
         values.append(features[columns[-1]])
-    if len(ids) < 2:
-        return Reference(ids=tuple(ids)), failures
+    if not ids:
+        return Reference(), failures
     starts = np.cumsum([0, *map(len, columns)])
     parts = (np.concatenate(values), np.concatenate(columns), starts)
-    detector.fit(csr_array(parts, shape=(len(ids), N_FEATURES)))
-    elements = _elements(formulas)
-    return Reference(detector, tuple(ids), tuple(formulas), elements), failures
+    vectors = csr_array(parts, shape=(len(ids), N_FEATURES))
+    kept = distinct_rows(vectors).tolist()
+    names = tuple(ids[row] for row in kept)
+    n_twins = len(ids) - len(kept)
+    if len(kept) < detector.min_reference:
+        return Reference(ids=names, n_twins=n_twins), failures
+    detector.fit(vectors)
+    kept_formulas = tuple(formulas[row] for row in kept)
+    known = _elements(kept_formulas)
+    return Reference(detector, names, kept_formulas, known, n_twins), failures
 
 
 def build_reference(
@@ -139,7 +160,7 @@ def build_reference(
     Returns
     -------
     dict of str to ndarray
-        See :meth:`Reference.to_arrays`. Empty if fewer than two structures have an
+        See :meth:`Reference.to_arrays`. Empty if fewer than three structures have an
         orbital field matrix: for molecules there is no density.
 
     Raises
@@ -181,14 +202,8 @@ def open_reference(
     known = None if elements is None else frozenset(elements)
     if not arrays:
         return Reference(elements=known)
-    detector = OFMDensityDetector.from_arrays({**arrays, "alpha": np.array(alpha)})
-    n, width = detector.reference_.shape
-    if width != N_FEATURES:
-        msg = (
-            f"the OFM reference set has {width} features, this version has "
-            f"{N_FEATURES}; make it again with 'mftscreen ood fit'"
-        )
-        raise ModelFileError(msg)
+    detector = unpack_detector({**arrays, "alpha": np.array(alpha)}, N_FEATURES)
+    n = detector.reference_.shape[0]
     ids = _strings(arrays, "ids", n)
     formulas = _strings(arrays, "formulas", n) if "formulas" in arrays else ()
     if known is None and formulas:
@@ -236,7 +251,7 @@ def read_reference(path: Path, alpha: float) -> Reference:
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror or error}"
         raise ModelFileError(msg) from error
-    except (EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         msg = f"{path} is not a complete OFM reference set (.npz): {error}"
         raise ModelFileError(msg) from error
     if not arrays:

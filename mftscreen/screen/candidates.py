@@ -1,29 +1,55 @@
-"""Candidates of a database, streamed: id, structure, source."""
+"""Candidates of a source, streamed: id and structure.
+
+A source is a file, a folder, a glob pattern, or the URL of a database server or an
+OPTIMADE provider. Every row of it becomes a candidate: one that cannot be read is a
+candidate with an error. What is kept in memory is one row at a time, and the ids.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import glob
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from ase import Atoms
 
+from mftscreen import readers
 from mftscreen.errors import DataError, MftscreenError
-from mftscreen.readers import candidate_id, iter_ase_db, iter_extxyz, iter_matbench
 
-__all__ = ["Candidate", "iter_candidates"]
+__all__ = ["Candidate", "count_candidates", "iter_candidates"]
+
+FORMATS = (
+    ".db, .aselmdb, .extxyz, .xyz, .traj, .json, .jsonl, .csv, a format that ASE reads "
+    "(CIF, POSCAR, ...), all but databases also as .gz, .bz2, .xz or .zst; a folder or "
+    "glob of such files; postgresql://..., mysql://..., optimade://..., or an https "
+    "URL with 'optimade'"
+)
+
+_SERVERS = ("postgresql://", "postgres://", "mysql://", "mariadb://")
+_WEB = ("optimade://", "https://", "http://")
+_DATABASES = (".db", ".aselmdb")
+
+_Rows = Iterator[tuple[str | None, Atoms | MftscreenError]]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One structure of a database.
+    """One structure of a source.
 
     Attributes
     ----------
     id : str
-        The row id of an ase.db; in extxyz the first of the ``info`` keys ``id``,
-        ``name``, ``material_id``, ``mp_id``, else ``file#index``; in a MatBench file
-        ``mb-<task>-<number>``.
+        What the row calls itself: the row id of an ASE database, the key of a JSON
+        mapping, MatBench's ``mb-<task>-<number>``, or the first of ``id``, ``name``,
+        ``material_id``, ``mp_id`` and ``entry_id`` among the ``info`` of a frame, the
+        keys of a document, or the columns of a table. Else ``file#index``, counted
+        from 0; for CIF, POSCAR and the like ``file``, and ``file#index`` only from the
+        second structure on. In a folder or glob ``file`` is the path from there, and
+        the rows of a database are ``file#row``. If an id has occurred before, ``#2``,
+        ``#3``, ... is added.
     structure : Atoms or MftscreenError
         The error if the row could not be read.
     """
@@ -37,61 +63,237 @@ class Candidate:
         return self.structure if isinstance(self.structure, Atoms) else None
 
 
-def iter_candidates(path: Path, query: str | None = None) -> Iterator[Candidate]:
-    """Yield the candidates of a database.
+def iter_candidates(
+    source: str | Path, query: str | None = None
+) -> Iterator[Candidate]:
+    """Yield the candidates of a source, in an order that is always the same.
 
     Parameters
     ----------
-    path : Path
-        ``.db`` (ase.db), ``.extxyz``/``.xyz`` (also ``.gz``, ``.xz``) or a MatBench
-        ``.json.gz``, which is read as a whole.
+    source : str or Path
+        A file: ASE database, extended XYZ, trajectory, JSON or JSON Lines (pymatgen,
+        MatBench, OPTIMADE), CSV table, or any format that ASE reads; its name tells
+        the format. A folder: all files below it, but for CSV tables (they list other
+        files) and hidden ones. A glob pattern such as ``"relaxed/**/*.cif"``. A URL:
+        ``postgresql://…``, ``mysql://…``, or an OPTIMADE provider's.
     query : str, optional
-        ASE's query string; only for an ase.db.
+        ASE's query string for a database, an OPTIMADE filter for a provider.
 
     Yields
     ------
     Candidate
+        A file of a folder that cannot be read is one, too.
 
     Raises
     ------
     DataError
-        If the format is unknown, the file cannot be read, or a query is given for a
-        format that has none.
+        If the source cannot be read or its format is unknown, if a file ends or is
+        damaged where its further rows cannot be told apart, if the query is malformed,
+        or is given for a format that has none.
     """
-    plain = path.name.removesuffix(".gz").removesuffix(".xz")
-    if path.suffix == ".db":
-        yield from _from_ase_db(path, query)
-        return
-    if query is not None:
-        msg = f"a query ({query!r}) needs an ase.db"
-        raise DataError(msg, path=path)
-    if plain.endswith((".extxyz", ".xyz")):
-        yield from _from_extxyz(path)
-    elif path.name.endswith((".json", ".json.gz")):
-        for name, structure, _ in iter_matbench(path):
-            yield Candidate(name, structure)
+    seen: set[str] = set()
+    last: dict[str, int] = {}
+    for name, structure in _rows(source, query):
+        unique = name
+        while unique in seen:
+            last[name] = last.get(name, 1) + 1
+            unique = f"{name}#{last[name]}"
+        seen.add(unique)
+        yield Candidate(unique, structure)
+
+
+def count_candidates(source: str | Path, query: str | None = None) -> int | None:
+    """Return the number of candidates where it is known without reading them.
+
+    Parameters
+    ----------
+    source, query
+        See :func:`iter_candidates`.
+
+    Returns
+    -------
+    int or None
+        The number of matching rows of a database, of frames of a trajectory, or of
+        files of a folder that hold one structure each, as far as their names tell.
+        None if the source had to be read.
+
+    Raises
+    ------
+    DataError
+        If a database, trajectory or folder cannot be read or the query is malformed.
+    """
+    source = _local(source)
+    if isinstance(source, str):
+        return readers.count_ase_db(source, query) if _is_server(source) else None
+    if _is_glob(source) or source.is_dir():
+        number = 0
+        for path, _ in _files(source):
+            if _stream_reader(path) or path.suffix in _DATABASES:
+                return None
+            number += 1
+        return number
+    if source.suffix in _DATABASES:
+        return readers.count_ase_db(source, query)
+    if source.suffix == ".traj":
+        return readers.count_trajectory(source)
+    return None
+
+
+def _rows(
+    source: str | Path, query: str | None
+) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+    """Yield each row with its id, not yet told from others of the same id."""
+    source = _local(source)
+    if isinstance(source, str) and _is_server(source):
+        for number, structure in _database_rows(source, query):
+            yield str(number), structure
+    elif isinstance(source, str):
+        if "optimade" not in source:
+            raise _unknown(source)
+        for number, (name, structure) in enumerate(
+            readers.iter_optimade(source, query)
+        ):
+            yield name or f"optimade#{number}", structure
+    elif source.suffix in _DATABASES and not source.is_dir():
+        for number, structure in _database_rows(source, query):
+            yield str(number), structure
+    elif query is not None:
+        msg = f"a query ({query!r}) needs an ase.db or an OPTIMADE provider"
+        raise DataError(msg, path=source)
+    elif _is_glob(source) or source.is_dir():
+        yield from _folder_rows(source)
     else:
-        msg = (
-            "unknown format; expected .db, .extxyz or .xyz (also .gz, .xz), "
-            "or a MatBench .json.gz"
-        )
-        raise DataError(msg, path=path)
+        yield from _file_rows(source, source.name)
 
 
-def _from_ase_db(path: Path, query: str | None) -> Iterator[Candidate]:
-    for number, row in iter_ase_db(path, query):
+def _folder_rows(source: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+    empty = True
+    for path, label in _files(source):
+        empty = False
+        try:
+            yield from _file_rows(path, label)
+        except DataError as error:
+            yield label, error
+    if empty:
+        msg = "no structure files found"
+        raise DataError(msg, path=source)
+
+
+def _file_rows(path: Path, label: str) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+    if path.suffix in _DATABASES:
+        for number, structure in _database_rows(path, None):
+            yield f"{label}#{number}", structure
+        return
+    reader = _stream_reader(path)
+    if reader is not None:
+        for number, (name, structure) in enumerate(reader(path)):
+            yield name or f"{label}#{number}", structure
+        return
+    if readers.plain_name(path).endswith(_DATABASES):  # compressed
+        raise _unknown(path)
+    try:
+        for number, structure in enumerate(readers.iter_structure_file(path)):
+            name = _info_name(structure)
+            yield name or (f"{label}#{number}" if number else label), structure
+    except readers.UnknownFormatError as error:
+        raise _unknown(path) from error
+
+
+def _stream_reader(path: Path) -> Callable[[Path], _Rows] | None:
+    """Return the reader of a format with rows of its own; None if ASE is to read."""
+    name = readers.plain_name(path).lower()
+    for endings, reader in (
+        ((".extxyz", ".xyz"), _extxyz_rows),
+        ((".traj",), _trajectory_rows),
+        ((".jsonl", ".ndjson"), readers.iter_json_lines),
+        ((".json",), readers.iter_json),
+        ((".csv",), readers.iter_csv),
+    ):
+        if name.endswith(endings):
+            return reader
+    return None
+
+
+def _extxyz_rows(path: Path) -> _Rows:
+    return ((_info_name(frame), frame) for frame in readers.iter_extxyz(path))
+
+
+def _trajectory_rows(path: Path) -> _Rows:
+    return ((_info_name(frame), frame) for frame in readers.iter_trajectory(path))
+
+
+def _info_name(structure: Atoms | MftscreenError) -> str | None:
+    return readers.find_name(structure.info) if isinstance(structure, Atoms) else None
+
+
+def _database_rows(
+    source: str | Path, query: str | None
+) -> Iterator[tuple[int, Atoms | MftscreenError]]:
+    for number, row in readers.iter_ase_db(source, query):
         structure: Atoms | MftscreenError
         try:
             structure = row if isinstance(row, DataError) else row.toatoms()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = f"row {number} holds no valid structure: {error}"
-            structure = DataError(reason, path=path)
-        yield Candidate(str(number), structure)
+            structure = DataError(reason, path=readers.without_password(source))
+        yield number, structure
 
 
-def _from_extxyz(path: Path) -> Iterator[Candidate]:
-    for number, frame in enumerate(iter_extxyz(path)):
-        if isinstance(frame, Atoms):
-            yield Candidate(candidate_id(frame, path, number), frame)
-        else:
-            yield Candidate(f"{path.name}#{number}", frame)
+def _files(source: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files of a folder or glob with their paths from there, sorted."""
+    paths: Iterator[Path]
+    if _is_glob(source):
+        fixed = list(takewhile(lambda part: not glob.has_magic(part), source.parts))
+        base = Path(*fixed)
+        found = base.glob(str(Path(*source.parts[len(fixed) :])))
+        paths = (p for p in sorted(found) if not (_is_hidden(p) or p.is_dir()))
+    else:
+        base = source
+        paths = _walk(source, set())
+    for path in paths:
+        label = path.relative_to(base).as_posix()
+        # a name that is no UTF-8 could not be written to a table
+        yield path, os.fsencode(label).decode(errors="backslashreplace")
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the files below a folder; each folder once, links that loop or not."""
+    try:
+        status = folder.stat()
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        msg = f"cannot be listed: {error.strerror}"
+        raise DataError(msg, path=folder) from error
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in entries:
+        if _is_hidden(entry):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry, seen)
+        elif not readers.plain_name(entry).lower().endswith(".csv"):
+            yield entry
+
+
+def _local(source: str | Path) -> str | Path:
+    """Return a URL as text, anything else as a path."""
+    if isinstance(source, str) and source.startswith((*_SERVERS, *_WEB)):
+        return source
+    return Path(source)
+
+
+def _is_server(source: str) -> bool:
+    return source.startswith(_SERVERS)
+
+
+def _is_glob(path: Path) -> bool:
+    return glob.has_magic(str(path)) and not os.path.lexists(path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _unknown(source: str | Path) -> DataError:
+    return DataError(f"unknown format; expected {FORMATS}", path=source)

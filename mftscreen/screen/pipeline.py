@@ -1,121 +1,104 @@
-"""From candidates to rows: predict, compare with the training set, rank."""
+"""From candidates to outcomes in the journal."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import tee
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ase import Atoms
 
-from mftscreen.errors import UnknownPropertyError
-from mftscreen.predictor import Predictor
+from mftscreen.errors import MftscreenError
 from mftscreen.screen.candidates import Candidate
-from mftscreen.structures import reduced_formula
+from mftscreen.screen.journal import Entry, Journal
+from mftscreen.screen.outcome import Outcome
 
 if TYPE_CHECKING:
-    from mftscreen.ood.reference import Reference
+    from collections.abc import Callable
 
-__all__ = ["ScreenRow", "screen"]
+    from mftscreen.screen.workers import Task, Workers
 
+__all__ = ["screen"]
 
-@dataclass(frozen=True)
-class ScreenRow:
-    """The outcome for one candidate.
-
-    Attributes
-    ----------
-    id : str
-    formula : str
-        Reduced formula; empty if there is no structure.
-    value : float or None
-        The predicted property; None if the candidate failed.
-    unit : str
-    ood_p_value : float or None
-        Share of the training set that lies at least as far from the rest of the
-        training set as the candidate does. None where no OFM exists.
-    ood : bool or None
-        Whether the candidate counts as out of distribution.
-    low_dimensional : bool or None
-        Whether the candidate holds vacuum, so that its p-value depends on the thickness
-        of the vacuum.
-    status : str
-        ``ok`` or the kind of failure.
-    reason : str
-        Why it failed, or what makes it out of distribution: new elements, new orbital
-        pairs.
-    model : str
-        ``m`` and the first 12 characters of the model file's sha256.
-    atoms : Atoms or None
-    """
-
-    id: str
-    formula: str
-    value: float | None
-    unit: str
-    ood_p_value: float | None
-    ood: bool | None
-    low_dimensional: bool | None
-    status: str
-    reason: str
-    model: str
-    atoms: Atoms | None
+CHUNK = 256
+"""Candidates in one transaction: a few seconds of work, lost at most when killed."""
 
 
 def screen(
     candidates: Iterable[Candidate],
-    predictor: Predictor,
-    name: str,
-    reference: Reference,
-) -> Iterator[ScreenRow]:
-    """Yield one row per candidate, in order; nothing is lost.
+    key: Callable[[Atoms], str],
+    workers: Workers,
+    journal: Journal,
+) -> Iterator[tuple[int, int]]:
+    """Evaluate candidates into a journal; every one of them is accounted for once.
 
     Parameters
     ----------
     candidates : iterable of Candidate
-    predictor : Predictor
-        That predicts the property `name`.
-    name : str
-        Name of the property.
-    reference : Reference
-        The property's training set. Without orbital field matrices in it there are no
-        p-values.
+        Read as the work goes on: two chunks for every worker are read ahead.
+    key : callable
+        Gives the name that the outcome of a structure is filed under. Equal structures
+        are evaluated once; outcomes that the journal holds are not computed again.
+    workers : Workers
+    journal : Journal
+        After :meth:`~mftscreen.screen.journal.Journal.begin`; it is marked as complete
+        at the end.
 
     Yields
     ------
-    ScreenRow
+    n_done : int
+        Candidates written since the last time.
+    n_reused : int
+        How many of them needed no evaluation.
 
     Raises
     ------
-    UnknownPropertyError
-        If `predictor` was not built for the property.
+    DataError
+        If the journal cannot be written or the source cannot be read.
     """
-    from mftscreen.ood.judgement import Judgement, judge
+    stream = iter(candidates)
+    pending: deque[tuple[list[Entry], list[str], Task]] = deque()
+    underway: set[str] = set()
+    while chunk := list(islice(stream, CHUNK)):
+        entries, structures = _enter(chunk, key)
+        for known in (journal.known(structures), underway):
+            structures = {k: v for k, v in structures.items() if k not in known}
+        underway |= structures.keys()
+        task = workers.submit(list(structures.values()))
+        pending.append((entries, list(structures), task))
+        if len(pending) > 2 * workers.n_workers:
+            yield _settle(pending.popleft(), workers, journal, underway)
+    while pending:
+        yield _settle(pending.popleft(), workers, journal, underway)
+    journal.finish()
 
-    ids, structures = tee(candidates)
-    if name not in predictor.properties:
-        msg = f"the predictor predicts {', '.join(predictor.properties)}, not {name!r}"
-        raise UnknownPropertyError(msg)
-    spec = predictor.model.properties[name]
-    # a letter first: ase.db takes values that look like numbers for numbers
-    model = f"m{predictor.model.sha256[:12]}"
-    rows, again = tee(predictor(candidate.structure for candidate in structures))
-    judgements = judge(
-        (row.atoms for row in again if row.ok and row.atoms is not None), reference
-    )
-    for candidate, row in zip(ids, rows, strict=True):
-        found = next(judgements) if row.ok else Judgement()
-        yield ScreenRow(
-            id=candidate.id,
-            formula=reduced_formula(row.atoms),
-            value=row.properties[name] if row.ok else None,
-            unit=spec.unit,
-            ood_p_value=found.p_value,
-            ood=found.ood,
-            low_dimensional=found.low_dimensional,
-            status=row.status,
-            reason=found.reason if row.ok else row.reason,
-            model=model,
-            atoms=row.atoms,
-        )
+
+def _enter(
+    chunk: list[Candidate], key: Callable[[Atoms], str]
+) -> tuple[list[Entry], dict[str, Atoms]]:
+    """Return the entries of candidates, and their structures by key."""
+    entries, structures = [], {}
+    for candidate in chunk:
+        structure = candidate.structure
+        if isinstance(structure, MftscreenError):
+            outcome = Outcome(structure.status, str(structure))
+            entries.append(Entry(candidate.id, None, outcome))
+        else:
+            name = key(structure)
+            structures[name] = structure
+            entries.append(Entry(candidate.id, name))
+    return entries, structures
+
+
+def _settle(
+    waiting: tuple[list[Entry], list[str], Task],
+    workers: Workers,
+    journal: Journal,
+    underway: set[str],
+) -> tuple[int, int]:
+    entries, keys, task = waiting
+    outcomes = dict(zip(keys, workers.results(task), strict=True))
+    journal.write(entries, outcomes)
+    underway.difference_update(keys)
+    return len(entries), len(entries) - len(keys)

@@ -6,69 +6,29 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from sqlite3 import Error as SqliteError
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mftscreen.errors import DataError
-from mftscreen.screen.pipeline import ScreenRow
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from mftscreen.screen.result import ScreenResult
+    from mftscreen.screen.rows import ScreenRow
+
 __all__ = [
     "check_output",
-    "columns",
     "format_table",
-    "result_records",
     "write_csv",
     "write_records",
-    "write_results",
 ]
 
-Ranked = Sequence[tuple[int | None, ScreenRow]]
 Record = tuple[dict[str, Any], "Atoms | None"]
 """Column to value, the same columns throughout a table; and the structure."""
-
-
-def columns(name: str) -> list[str]:
-    """Return the columns of a result table for the property `name`."""
-    return [
-        "rank", "id", "formula", name, "unit",
-        "ood_p_value", "ood", "low_dimensional", "status", "reason", "model",
-    ]  # fmt: skip
-
-
-def result_records(rows: Ranked, name: str) -> Iterator[Record]:
-    """Yield the records of ranked rows for the property `name`."""
-    for rank, row in rows:
-        values = (
-            rank, row.id, row.formula, row.value, row.unit,
-            row.ood_p_value, row.ood, row.low_dimensional, row.status, row.reason,
-            row.model,
-        )  # fmt: skip
-        yield dict(zip(columns(name), values, strict=True)), row.atoms
-
-
-def write_results(path: Path, rows: Ranked, name: str) -> None:
-    """Write ranked rows to a file, as :func:`write_records` does.
-
-    Parameters
-    ----------
-    path : Path
-        ``.csv``, ``.jsonl`` or ``.db``.
-    rows : sequence of (rank, ScreenRow)
-    name : str
-        Name of the property.
-
-    Raises
-    ------
-    DataError
-        If the ending is another one or the file cannot be written.
-    """
-    write_records(path, columns(name), result_records(rows, name))
 
 
 def write_records(path: Path, header: Sequence[str], records: Iterable[Record]) -> None:
@@ -77,8 +37,9 @@ def write_records(path: Path, header: Sequence[str], records: Iterable[Record]) 
     Parameters
     ----------
     path : Path
-        ``.csv``, ``.jsonl`` or ``.db``. In an ASE database every value is a key-value
-        pair, so that ``ase db FILE -c candidate,ood`` shows it.
+        ``.csv``, ``.jsonl``, ``.parquet`` or ``.db``. In an ASE
+        database every value is a key-value pair, so that ``ase db FILE -c
+        candidate,ood`` shows it.
     header : sequence of str
         The columns, ``id`` and ``formula`` among them.
     records : iterable of (dict, Atoms or None)
@@ -104,13 +65,20 @@ def write_records(path: Path, header: Sequence[str], records: Iterable[Record]) 
             partial.unlink(missing_ok=True)
 
 
-def check_output(path: Path) -> None:
-    """Raise if nothing could be written to `path`; worth knowing before a long run.
+def check_output(path: Path, *inputs: str | Path | None) -> None:
+    """Raise if nothing should be written to `path`; worth knowing before a long run.
+
+    Parameters
+    ----------
+    path : Path
+    *inputs : str, Path or None
+        What is read; must not be overwritten.
 
     Raises
     ------
     DataError
-        If the ending is not one of .csv, .jsonl and .db or there is no such folder.
+        If the ending is not one of those that can be written, there is no such folder,
+        or the file is one of the inputs.
     """
     if path.suffix not in _WRITERS:
         msg = f"unknown output format; expected {', '.join(_WRITERS)}"
@@ -118,6 +86,12 @@ def check_output(path: Path) -> None:
     if not path.parent.is_dir():
         msg = f"cannot be written: {path.parent} is not a folder"
         raise DataError(msg, path=path)
+    for source in inputs:
+        if source is None or not path.exists() or not Path(source).exists():
+            continue
+        if path.samefile(source):
+            msg = "is read by this command; choose another output"
+            raise DataError(msg, path=path)
 
 
 def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) -> None:
@@ -162,26 +136,38 @@ def _write_db(path: Path, header: Sequence[str], records: Iterable[Record]) -> N
             pairs["candidate"] = f"id:{pairs.pop('id')}"
             if "nearest" in pairs:
                 pairs["nearest"] = f"id:{pairs['nearest']}"
-            if pairs.get("unit") == "1":
-                del pairs["unit"]
+            if "duplicate_of" in pairs:
+                pairs["duplicate_of"] = f"id:{pairs['duplicate_of']}"
             database.write(atoms or Atoms(), key_value_pairs=pairs)
+
+
+def _write_parquet(
+    path: Path, header: Sequence[str], records: Iterable[Record]
+) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame.from_records([v for v, _ in records], columns=list(header))
+    try:
+        table.to_parquet(path, index=False)
+    except ImportError as error:
+        msg = "parquet needs pyarrow: pip install pyarrow"
+        raise DataError(msg) from error
 
 
 _WRITERS: dict[str, Callable[[Path, Sequence[str], Iterable[Record]], None]] = {
     ".csv": _write_csv_file,
     ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
     ".db": _write_db,
 }
 
 
-def format_table(rows: Ranked, name: str, limit: int) -> str:
+def format_table(result: ScreenResult, limit: int) -> str:
     """Return the first ranked rows as a table for people.
 
     Parameters
     ----------
-    rows : sequence of (rank, ScreenRow)
-    name : str
-        Name of the property.
+    result : ScreenResult
     limit : int
         At most this many rows.
 
@@ -189,25 +175,29 @@ def format_table(rows: Ranked, name: str, limit: int) -> str:
     -------
     str
     """
-    shown = [(rank, row) for rank, row in rows if rank is not None][:limit]
-    unit = next((row.unit for _, row in rows if row.unit != "1"), "")
-    header = ["rank", "id", "formula", f"{name} ({unit})" if unit else name]
-    header += ["OOD p", "OOD", "note"]
-    lines = [
-        [
-            str(rank),
-            row.id,
-            row.formula,
-            f"{row.value:.4g}",
-            "" if row.ood_p_value is None else f"{row.ood_p_value:.3f}",
-            "yes" if row.ood else "",
-            row.reason,
-        ]
-        for rank, row in shown
-    ]
-    widths = [max(len(line[k]) for line in [header, *lines]) for k in range(7)]
+    names = list(result.options.goals)
+    titles = [f"{n} ({u})" if (u := result.units[n]) != "1" else n for n in names]
+    lines = [["rank", "id", "formula", *titles, "OOD p", "OOD", "note"]]
+    ranks = [rank for rank in result.ranks if rank is not None]
+    for rank, row in zip(ranks, result.top(limit), strict=False):
+        values = [_with_spread(row, name) for name in names]
+        p_value = "" if row.ood_p_value is None else f"{row.ood_p_value:.3f}"
+        flag = "yes" if row.ood else ""
+        lines.append(
+            [str(rank), row.id, row.formula, *values, p_value, flag, row.reason]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = io.StringIO()
-    for line in [header, *lines]:
+    for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         text.write("  ".join(cells).rstrip() + "\n")
     return text.getvalue()
+
+
+def _with_spread(row: ScreenRow, name: str) -> str:
+    """Return a value, with its interval or, without one, the ensemble's spread."""
+    text = f"{row.values[name]:.4g}"
+    if name in row.intervals:
+        low, high = row.intervals[name]
+        return f"{text} [{low:.3g}, {high:.3g}]"
+    return f"{text} ± {row.spreads[name]:.2g}" if name in row.spreads else text

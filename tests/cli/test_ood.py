@@ -76,6 +76,7 @@ def test_fit_writes_a_reference_set(folder: Path) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_fit_lists_what_it_leaves_out(tmp_path: Path, jobs: int) -> None:
     frames = [bulk("Cu"), molecule("H2O"), bulk("Ag"), bulk("Am", "fcc", a=4.9)]
+    frames.append(bulk("Au"))
     write(tmp_path / "data.extxyz", frames)
     path = tmp_path / "reference.npz"
     options = ["--table", "paper", "-j", jobs]
@@ -83,11 +84,31 @@ def test_fit_lists_what_it_leaves_out(tmp_path: Path, jobs: int) -> None:
     assert result.exit_code == 3
     assert "data.extxyz#1: " in result.stderr
     assert "Am" in result.stderr
-    assert f"4 structures: 2 in {path}, 2 without" in result.stderr
+    assert f"5 structures: 3 in {path}, 0 left out as equal" in result.stderr
     reference = read_reference(path, 0.05)
-    assert reference.ids == ("data.extxyz#0", "data.extxyz#2")
+    assert reference.ids == ("data.extxyz#0", "data.extxyz#2", "data.extxyz#4")
     assert reference.detector is not None
     assert reference.detector.table == "paper"
+
+
+def test_fit_leaves_out_twins(tmp_path: Path) -> None:
+    metals = [bulk("Cu"), bulk("Ag"), bulk("Au"), bulk("Cu").repeat(2)]
+    write(tmp_path / "data.extxyz", metals)
+    path = tmp_path / "reference.npz"
+    result = ood("fit", tmp_path / "data.extxyz", "-o", path)
+    assert result.exit_code == 0
+    assert "4 structures: 3 in" in result.stderr
+    assert "1 left out as equal to an earlier one, 0 without" in result.stderr
+    warning = "3 reference structures are too few for a p-value of 0.05"
+    assert warning in result.stderr
+    scored = ood("score", tmp_path / "data.extxyz", "-r", path)
+    assert warning in scored.stderr
+    assert (
+        "too few"
+        not in ood(
+            "score", tmp_path / "data.extxyz", "-r", path, "--alpha", "0.3"
+        ).stderr
+    )
 
 
 def test_score_has_a_row_for_each_structure_in_order(folder: Path) -> None:
@@ -196,12 +217,22 @@ def test_map_states_what_it_shows(folder: Path, tmp_path: Path) -> None:
     [
         (["fit", "salts.extxyz", "-o", "a.csv"], "a.csv: a reference set is", 1),
         (["fit", "missing.db", "-o", "a.npz"], "missing.db: no such file", 1),
-        (["fit", "water.extxyz", "-o", "a.npz"], "at least two structures", 1),
+        (["fit", "water.extxyz", "-o", "a.npz"], "at least 3 distinct structures", 1),
+        (
+            ["fit", "two.extxyz", "-o", "a.npz"],
+            "found 2, 0 equal to one of them, and 0 without",
+            1,
+        ),
         (["score", "candidates.db", "-r", "salts.extxyz"], "not a complete OFM", 1),
         (["score", "candidates.db", "-r", "no.npz"], "no.npz cannot be read", 1),
         (["score", "candidates.db", "-r", "a", "-m", "b"], "choose one of", 2),
         (["score", "candidates.db", "-m", "bare.mft"], "mftscreen ood fit", 1),
         (["score", "candidates.db", "-o", "a.txt"], "unknown output format", 1),
+        (["score", "candidates.db", "-j", "0"], "-1", 2),
+        (["score", "candidates.db", "--alpha", "nan"], "not a finite number", 2),
+        (["map", "reference.npz", "-o", "a.png", "--seed", "-1"], "--seed", 2),
+        (["map", "reference.npz", "-o", "a.png", "--perplexity", "nan"], "finite", 2),
+        (["map", "same.extxyz", "-o", "a.png"], "at least 3 distinct", 1),
         (["map", "reference.npz", "-o", "a.pdf"], "expected .html or .png", 1),
         (
             ["map", "reference.npz", "-o", "a.png", "--table", "paper"],
@@ -222,6 +253,8 @@ def test_errors_are_short_and_have_exit_codes(
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
     write("water.extxyz", [molecule("H2O"), Atoms("Cu")])
+    write("same.extxyz", [bulk("Cu")] * 5)
+    write("two.extxyz", [bulk("Cu"), bulk("Ag")])
     write_bundle(Path("bare.mft"), ModelCard(name="bare", strategy="ft"), b"")
     result = ood(*arguments)
     assert result.exit_code == code

@@ -44,7 +44,7 @@ def test_every_candidate_has_a_row_and_values_are_in_order(
     assert result.exit_code == 3
     rows = _rows(result)
     assert list(rows[0]) == [
-        "rank", "id", "formula", "gap", "unit", "ood_p_value", "ood",
+        "rank", "id", "formula", "gap", "gap_unit", "ood_p_value", "ood",
         "low_dimensional", "status", "reason", "model",
     ]  # fmt: skip
     assert sorted(row["id"] for row in rows) == [str(k) for k in range(1, 8)]
@@ -124,7 +124,7 @@ def test_extxyz_ids(tmp_path: Path, tiny_model: Path) -> None:
     ("arguments", "text", "code"),
     [
         (["missing.db"], "missing.db: no such file", 1),
-        (["candidates.txt"], "unknown format", 1),
+        (["candidates.txt"], "candidates.txt: ", 1),
         (["c.db", "-m", "mft-max"], "no model named 'mft-max'", 1),
         (["c.db", "--maximize", "--target", "2"], "choose one of", 2),
         (["c.db", "--alpha", "2"], "--alpha", 2),
@@ -142,4 +142,32 @@ def test_errors_are_short_and_have_exit_codes(
 def test_unknown_property_lists_what_there_is(database: Path, tiny_model: Path) -> None:
     result = _rank(tiny_model, str(database), "-p", "colour")
     assert result.exit_code == 1
-    assert "choose --property from: gap" in result.stderr
+    assert "colour" in result.stderr
+    assert "gap" in result.stderr
+
+
+def test_output_is_refused_before_the_work(
+    database: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    before = database.read_bytes()
+    run = tmp_path / "run"
+    for output, text in (
+        (database, "is read by this command"),
+        (tmp_path / "out.xlsx", "unknown output format"),
+        (tmp_path / "missing" / "out.csv", "is not a folder"),
+    ):
+        result = _rank(tiny_model, str(database), "-o", str(output), "--run", str(run))
+        assert result.exit_code == 1
+        assert text in result.stderr
+    assert not run.exists()
+    assert database.read_bytes() == before
+
+
+def test_filtered_candidates_are_no_failures(database: Path, tiny_model: Path) -> None:
+    result = _rank(
+        tiny_model, str(database), "group!=broken", "--exclude-elements", "Pb,As"
+    )
+    assert result.exit_code == 0
+    statuses = [row["status"] for row in _rows(result)]
+    assert sorted(statuses) == ["filtered"] * 2 + ["ok"] * 4
+    assert "2 filtered out" in result.stderr

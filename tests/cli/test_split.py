@@ -40,8 +40,8 @@ SMALL = {
     "loco": ["--clusters", "5"],
     "sparse_x_single": ["--clusters", "5", "--sparse", "30"],
     "sparse_y_single": ["--clusters", "5", "--sparse", "30", "--variant", "published"],
-    "sparse_x_cluster": ["--clusters", "5", "--sparse", "30", "--neighbours", "4"],
-    "sparse_y_cluster": ["--clusters", "5", "--sparse", "30", "--neighbours", "4"],
+    "sparse_x_cluster": ["--clusters", "5", "--sparse", "30", "--neighbors", "4"],
+    "sparse_y_cluster": ["--clusters", "5", "--sparse", "30", "--neighbors", "4"],
 }
 
 
@@ -132,7 +132,15 @@ def test_molecules_have_no_p_value(tmp_path: Path) -> None:
         (["--method", "loco", "--omee", "f", "--seed", "1"], 2, "have no --seed"),
         (["--method", "loco", "--omee", "no.json"], 1, "no.json: cannot be read"),
         (["--method", "loco", "--clusters", "500"], 1, "500 clusters of 110 rows"),
-        (["--method", "random", "--val-share", "2"], 1, "must be in [0, 1), got 2.0"),
+        (["--method", "random", "-o", "missing/a.json"], 1, "missing is not a folder"),
+        (["--method", "random", "-j", "0"], 2, "0 is neither"),
+        (["--method", "random", "--seed", "-1"], 2, "--seed"),
+        (["--method", "loco", "--clusters", "1"], 2, "--clusters"),
+        (["--method", "sparse_x_single", "--sparse", "0"], 2, "--sparse"),
+        (["--method", "sparse_x_cluster", "--neighbors", "0"], 2, "--neighbors"),
+        (["--method", "sparse_x_single", "--perplexity", "inf"], 2, "not a finite"),
+        (["--method", "kde_tails", "--ood-share", "nan"], 2, "not a finite"),
+        (["--method", "random", "--val-share", "2"], 2, "0<=x<1"),
     ],
 )
 def test_wrong_usage(

@@ -68,13 +68,14 @@ def test_relaxation_recovers_a_lattice_constant() -> None:
 
 
 def test_reference_set_flags_what_it_has_never_seen(model: LoadedModel) -> None:
-    from mftscreen import orbital_field_matrix
+    from mftscreen.ood import OFMFeaturizer
 
     detector = open_reference(model.reference, alpha=0.05).detector
     assert detector is not None
     crystals = [bulk("MgO", "rocksalt", a=4.21), Atoms("PuU", pbc=True)]
     crystals[1].set_cell([3.0, 3.0, 4.0])
     crystals[1].positions[1] = [1.5, 1.5, 2.0]
-    inside, outside = detector.p_value([orbital_field_matrix(a) for a in crystals])
+    rows = OFMFeaturizer(table=detector.table)(crystals)
+    inside, outside = detector.p_value([row.features for row in rows])
     assert inside > 0.05
     assert outside <= 0.05

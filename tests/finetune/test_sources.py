@@ -182,6 +182,7 @@ def test_csv_row_without_a_readable_structure_is_named(
 def test_matbench_ids_have_the_width_of_the_number_of_rows(tmp_path: Path) -> None:
     table = matbench_table(GAPS)
     table["data"] *= 4
+    table["index"] = list(range(len(table["data"])))
     path = tmp_path / "matbench_log_gvrh.json"
     path.write_text(json.dumps(table))
     ids = [row.id for row in read_matbench(path, "gap")]

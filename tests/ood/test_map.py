@@ -68,6 +68,26 @@ def test_too_few_points() -> None:
         embed(csr_array(clusters(1)), clusters(5))
 
 
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+@pytest.mark.parametrize("noise", [0.0, 1e-14])
+def test_equal_vectors_make_no_map(method: str, noise: float) -> None:
+    same = np.ones((20, 9)) + noise * np.random.default_rng(0).normal(size=(20, 9))
+    with pytest.raises(DataError, match=r"all orbital field matrices are equal \(20 "):
+        embed(csr_array(same), method=method)
+
+
+@pytest.mark.parametrize("perplexity", [1.0, 0.0, np.nan, np.inf])
+def test_perplexity_is_checked(perplexity: float) -> None:
+    with pytest.raises(DataError, match="perplexity must be a number above 1"):
+        embed(csr_array(clusters()), perplexity=perplexity)
+
+
+def test_sparse_candidates_are_placed_like_dense_ones() -> None:
+    reference, new = csr_array(clusters()), clusters(seed=1)[::7]
+    dense, sparse = (embed(reference, x, method="pca") for x in (new, csr_array(new)))
+    assert np.array_equal(dense.candidates, sparse.candidates)
+
+
 def test_reference_points_have_leave_one_out_p_values() -> None:
     crystals = {f"{k}": bulk("NaCl", "rocksalt", a=5.4 + 0.01 * k) for k in range(24)}
     reference, _ = fit_reference({**crystals, "odd": bulk("W")}.items())

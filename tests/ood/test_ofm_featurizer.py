@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator
 
 from mftscreen.errors import DataError, MftscreenError
 from mftscreen.ood import OFMFeaturizer, orbital_field_matrix
+from mftscreen.ood.ofm import N_FEATURES
 
 
 def layer() -> Atoms:
@@ -61,6 +62,8 @@ def test_failures_are_rows_in_place(n_jobs: int) -> None:
     for row in rows:
         assert (row.vector is None) == (row.status != "ok")
         assert (row.max_radius is None) == (row.status != "ok")
+        assert (row.log_volume is None) == (row.status != "ok")
+        assert (row.features is None) == (row.status != "ok")
         assert (row.low_dimensional is None) == (row.status != "ok")
         assert (row.error is None) == (row.status == "ok")
     assert str(rows[2].error) == "frame 2 is not valid extxyz"
@@ -72,6 +75,35 @@ def test_options_reach_the_matrix() -> None:
     expected = orbital_field_matrix(layer(), table="paper", mode="matminer")
     assert np.array_equal(row.vector, expected)
     assert not np.allclose(expected, orbital_field_matrix(layer(), table="paper"))
+
+
+def test_features_are_the_matrix_and_the_volume() -> None:
+    crystals = [bulk("MgO", "rocksalt", a=4.2), bulk("Cu", a=3.6)]
+    rows = list(OFMFeaturizer()(crystals))
+    # covalent radii (Å) of Cordero et al.: Mg 1.41, O 0.66, Cu 1.32
+    packing = [
+        4.2**3 / 4 / (1.41**3 + 0.66**3),
+        3.6**3 / 4 / 1.32**3,
+    ]
+    for atoms, row, ratio in zip(crystals, rows, packing, strict=True):
+        assert row.log_volume == pytest.approx(np.log(ratio), abs=1e-12)
+        assert row.features.shape == (N_FEATURES,)
+        assert np.array_equal(row.features[:-1], orbital_field_matrix(atoms))
+        assert row.features[-1] == pytest.approx(2.0 * np.log(ratio), abs=1e-12)
+
+
+def test_features_belong_to_the_crystal_and_not_to_its_cell() -> None:
+    atoms = bulk("NaCl", "rocksalt", a=5.6)
+    atoms.rattle(0.1, seed=0)
+    rotated = atoms.copy()
+    rotated.rotate(37.0, (1, 2, 3), rotate_cell=True)
+    left_handed = atoms.copy()
+    left_handed.set_cell(atoms.cell[[1, 0, 2]])
+    assert left_handed.cell.handedness == -1
+    equal = [rotated, atoms * (2, 1, 3), left_handed]
+    expected, *others = (row.features for row in OFMFeaturizer()([atoms, *equal]))
+    for features in others:
+        assert np.allclose(features, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("mode", ["exact", "matminer"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from mftscreen.errors import DataError, ModelFileError
-from mftscreen.ood import OFMDensityDetector, orbital_field_matrix
+from mftscreen.ood import OFMDensityDetector, OFMFeaturizer, orbital_field_matrix
 from mftscreen.ood.orbitals import table_hash
 from mftscreen.ood.reference import (
     Reference,
@@ -22,6 +24,10 @@ from mftscreen.ood.reference import (
     read_reference,
     write_reference,
 )
+from mftscreen.ood.storage import pack_detector
+from mftscreen.readers import iter_matbench
+
+DATA = os.environ.get("MFTSCREEN_DATA")
 
 CRYSTALS: dict[str, Atoms] = {
     "mgo": bulk("MgO", "rocksalt", a=4.2),
@@ -41,10 +47,13 @@ def reference() -> Reference:
 def test_vectors_are_those_of_the_structures(table: str, n_jobs: int) -> None:
     detector = OFMDensityDetector(table=table)
     reference, failures = fit_reference(CRYSTALS.items(), detector, n_jobs=n_jobs)
-    expected = [orbital_field_matrix(a, table=table) for a in CRYSTALS.values()]
+    rows = OFMFeaturizer(table=table)(CRYSTALS.values())
     assert failures == []
     assert reference.detector is detector
-    assert np.array_equal(detector.reference_.toarray(), expected)
+    stored = detector.reference_.toarray()
+    assert np.array_equal(stored, [row.features for row in rows])
+    matrices = [orbital_field_matrix(a, table=table) for a in CRYSTALS.values()]
+    assert np.array_equal(stored[:, :-1], matrices)
     assert reference.ids == tuple(CRYSTALS)
     assert reference.formulas == ("MgO", "Si", "GaAs", "Cu")
     assert reference.elements == {"Mg", "O", "Si", "Ga", "As", "Cu"}
@@ -77,6 +86,56 @@ def test_too_few_structures_make_no_detector() -> None:
     assert open_reference({}, 0.05, ["H"]) == Reference(elements=frozenset({"H"}))
 
 
+@pytest.mark.parametrize(
+    ("detector", "fewest"),
+    [
+        (OFMDensityDetector(), 3),
+        (OFMDensityDetector(n_neighbors=1), 2),
+        (OFMDensityDetector(n_neighbors=3), 4),
+        (OFMDensityDetector(method="kde"), 2),
+    ],
+)
+def test_neighbours_decide_how_many_are_too_few(
+    detector: OFMDensityDetector, fewest: int
+) -> None:
+    named = list(CRYSTALS.items())
+    assert fit_reference(named[:fewest], detector)[0].detector is detector
+    reference, failures = fit_reference(named[: fewest - 1], detector)
+    assert reference.detector is None
+    assert reference.ids == tuple(CRYSTALS)[: fewest - 1]
+    assert failures == []
+
+
+def test_twins_are_left_out() -> None:
+    named = [*CRYSTALS.items()]
+    named += [(f"{name} again", a.repeat((2, 1, 1))) for name, a in CRYSTALS.items()]
+    reference, failures = fit_reference(named)
+    assert failures == []
+    assert reference.ids == tuple(CRYSTALS)
+    assert reference.formulas == ("MgO", "Si", "GaAs", "Cu")
+    assert reference.n_twins == 4
+    copies = [(str(k), bulk("Cu").repeat(k)) for k in (1, 2, 3)]
+    assert fit_reference(copies)[0] == Reference(ids=("1",), n_twins=2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(DATA is None, reason="MFTSCREEN_DATA is not set")
+@pytest.mark.parametrize("repeat", [(1, 1, 1), (2, 1, 1)])
+def test_twins_leave_the_share_of_flagged_rows(repeat: tuple[int, int, int]) -> None:
+    source = Path(DATA or "") / "matbench/matbench_dielectric.json.gz"
+    rows = [(name, atoms) for name, atoms, _ in islice(iter_matbench(source), 900)]
+    known = [rows[k] for k in np.random.default_rng(0).permutation(900)[:600]]
+    new = [atoms for name, atoms in rows if name not in dict(known)]
+    twins = [(f"{name} again", atoms.repeat(repeat)) for name, atoms in known]
+    shares = []
+    for named in (known, known + twins):
+        detector = fit_reference(named)[0].detector
+        assert detector is not None
+        features = [row.features for row in OFMFeaturizer()(new)]
+        shares.append(np.mean(detector.predict(features) == -1))
+    assert shares[0] == shares[1] < 0.1
+
+
 def test_as_many_ids_as_structures() -> None:
     with pytest.raises(DataError, match="1 ids for 2 structures"):
         build_reference([bulk("Cu"), bulk("Si")], ["cu"])
@@ -92,11 +151,11 @@ def test_round_trip_through_a_file(tmp_path: Path, reference: Reference) -> None
     assert loaded.detector is not None
     assert reference.detector is not None
     assert loaded.detector.alpha == 0.3
-    query = [orbital_field_matrix(bulk("Ge"))]
+    query = [row.features for row in OFMFeaturizer()([bulk("Ge")])]
     assert loaded.detector.p_value(query) == reference.detector.p_value(query)
 
 
-def test_arrays_of_older_files_have_no_formulas(reference: Reference) -> None:
+def test_formulas_may_be_missing(reference: Reference) -> None:
     arrays = reference.to_arrays()
     del arrays["formulas"]
     loaded = open_reference(arrays, 0.05)
@@ -106,12 +165,22 @@ def test_arrays_of_older_files_have_no_formulas(reference: Reference) -> None:
     assert known.unseen_elements(bulk("CuO", "rocksalt", a=4.2)) == ("Cu",)
 
 
+def test_matrices_without_a_volume_are_refused() -> None:
+    matrices = [orbital_field_matrix(atoms) for atoms in CRYSTALS.values()]
+    arrays = pack_detector(OFMDensityDetector().fit(matrices))
+    arrays["ids"] = np.array(list(CRYSTALS))
+    message = r"1024 features, this version has 1025; .*'mftscreen ood fit'"
+    with pytest.raises(ModelFileError, match=message):
+        open_reference(arrays, 0.05)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("ids", None, "ids has the shape"),
         ("ids", np.array(["a", "b"]), "ids has the shape"),
         ("ids", np.arange(4), "the type int64"),
+        ("shape", np.array([4, 10**13]), "10000000000000 features"),
         ("formulas", np.array(["Cu"] * 5), "formulas has the shape"),
         ("indices", None, "lacks indices"),
         ("data", np.full(3, np.nan), "damaged"),

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from scipy.stats import gaussian_kde
 
-from mftscreen.errors import DataError
+from mftscreen.errors import DataError, StructureError
 from mftscreen.ood import OFMFeaturizer
 from mftscreen.ood.splits import (
     Fold,
@@ -66,9 +66,9 @@ METHODS: dict[str, Callable[..., Split]] = {
     "random": lambda data, _, **seed: random_split(data, **seed),
     "loco": partial(loco, n_clusters=6),
     "sparse_x_single": partial(sparse_x_single, **SPARSE),
-    "sparse_x_cluster": partial(sparse_x_cluster, n_neighbours=3, **SPARSE),
+    "sparse_x_cluster": partial(sparse_x_cluster, n_neighbors=3, **SPARSE),
     "sparse_y_single": partial(sparse_y_single, **SPARSE),
-    "sparse_y_cluster": partial(sparse_y_cluster, n_neighbours=3, **SPARSE),
+    "sparse_y_cluster": partial(sparse_y_cluster, n_neighbors=3, **SPARSE),
     "kde_tails": lambda data, _, **seed: kde_tails(data, **seed),
     "property_tail": lambda data, _, **seed: property_tail(data, **seed),
     "chemsys": lambda data, _, **seed: leave_one_out(data, "chemsys", **seed),
@@ -130,8 +130,8 @@ def rows_of(split: Split) -> list[int]:
 def test_sparse_y_takes_rare_targets(data: SplitData, vectors: OFMVectors) -> None:
     rare = np.argsort(gaussian_kde(data.values)(data.values))[:20].tolist()
     options = {"n_sparse": 20, "n_clusters": 20, "val_share": 0.0}
-    values = np.random.default_rng(0).normal(size=(110, 5))
-    split = sparse_y_single(data, replace(vectors, values=values), **options)
+    features = np.random.default_rng(0).normal(size=(110, 5))
+    split = sparse_y_single(data, replace(vectors, features=features), **options)
     # as many clusters as rows: the order is that of the density
     assert rows_of(split) == rare
 
@@ -152,7 +152,7 @@ def test_sparse_y_published_defect(data: SplitData, vectors: OFMVectors) -> None
 
 
 def first_rows(vectors: OFMVectors, n: int) -> OFMVectors:
-    return replace(vectors, values=vectors.values[:n])
+    return replace(vectors, features=vectors.features[:n])
 
 
 @pytest.mark.parametrize("kind", ["x", "y"])
@@ -328,8 +328,12 @@ def test_report(data: SplitData, vectors: OFMVectors) -> None:
     assert reports[0].test_range == (min(tested), max(tested))
     assert (reports[0].n_train, reports[0].n_val, reports[0].n_test) == (90, 10, 10)
     by_name = {r.name: r.median_p_value for r in reports}
-    # Cu and Ag share their valence orbitals, no other salt has those of TiN
-    assert by_name["N-Ti"] < 0.05 < by_name["Cu"]
+    # Cu and Ag share their valence orbitals, but not their volumes
+    assert all(p < 0.05 for p in by_name.values())
+    matrices = replace(vectors, features=vectors.values)
+    alike = {r.name: r.median_p_value for r in report_folds(split, data, matrices)}
+    assert alike["N-Ti"] < 0.05 < alike["Cu"]
+    assert list(report_folds(split, data, vectors, n_jobs=2)) == reports
     random = list(report_folds(random_split(data), data, vectors))
     assert all(r.median_p_value > 0.1 for r in random)
     assert next(report_folds(split, data)).median_p_value is None
@@ -421,12 +425,45 @@ def test_too_few_rows(data: SplitData, vectors: OFMVectors) -> None:
         cluster_rows(np.zeros((9, 3)), 3, seed=0)
     with pytest.raises(DataError, match="111 clusters of 110 rows"):
         loco(data, vectors, n_clusters=111)
-    with pytest.raises(DataError, match="perplexity 200 needs"):
+    with pytest.raises(DataError, match="less than the 110 rows, got 200"):
         sparse_x_single(data, vectors, perplexity=200)
     with pytest.raises(DataError, match="3 vectors of 110 rows"):
         loco(data, first_rows(vectors, 3))
     with pytest.raises(DataError, match="1 folds"):
         random_split(data, n_folds=1)
+
+
+def test_what_spglib_and_pymatgen_cannot_take_is_named(data: SplitData) -> None:
+    broken, unknown = bulk("MgO", "rocksalt", a=4.2), bulk("MgO", "rocksalt", a=4.2)
+    broken.positions[1] = np.nan
+    unknown.numbers[1] = 0
+    for name, atoms, by, message in (
+        ("broken", broken, "sgnum", "not finite"),
+        ("broken", broken, "prototype", "not finite"),
+        ("unknown", unknown, "periodictablegroups", "X is in no group"),
+    ):
+        rows = SplitData(["a", name], [data.structures[0], atoms], [1.0, 2.0])
+        with pytest.raises(DataError, match=f"row {name} has no {by} label: .*"):
+            leave_one_out(rows, by, min_test=1)
+        with pytest.raises(StructureError, match=message):
+            label_structure(atoms, by)
+
+
+def test_arguments_out_of_range(data: SplitData, vectors: OFMVectors) -> None:
+    with pytest.raises(DataError, match="n_sparse must be at least 1, got 0"):
+        sparse_y_single(data, vectors, n_sparse=0)
+    with pytest.raises(DataError, match="n_neighbors must be at least 1, got 0"):
+        sparse_y_cluster(data, vectors, n_neighbors=0, n_clusters=5)
+    for share in (np.nan, np.inf, 0.0, 1.0):
+        with pytest.raises(DataError, match="ood_share must be between 0 and 1"):
+            kde_tails(data, ood_share=share)
+
+
+def test_equal_structures_have_no_sparse_region() -> None:
+    same = SplitData([str(k) for k in range(60)], [bulk("Si")] * 60, np.arange(60.0))
+    vectors = compute_vectors(same, OFMFeaturizer())
+    with pytest.raises(DataError, match="all orbital field matrices are equal"):
+        sparse_x_single(same, vectors, n_clusters=2)
 
 
 def test_published_files(data: SplitData, tmp_path: Path) -> None:

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import bz2
+import csv
 import gzip
 import json
+import lzma
+import os
+import re
 import sqlite3
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +19,7 @@ from ase.db import connect
 from ase.io import write
 
 from mftscreen.errors import DataError, StructureError
-from mftscreen.screen.candidates import iter_candidates
+from mftscreen.screen.candidates import count_candidates, iter_candidates
 
 CRYSTALS = [
     bulk("Si"),
@@ -132,15 +139,244 @@ def test_matbench_file_without_its_labels(tmp_path: Path) -> None:
         list(iter_candidates(path, "Cu"))
 
 
-@pytest.mark.parametrize("name", ["POSCAR", "a.cif", "a.csv", "db", "a.gz", "a.db.gz"])
+@pytest.mark.parametrize("name", ["notes", "a.gz", "a.db.gz", "a.txt"])
 def test_unknown_format_lists_the_known_ones(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).touch()
-    with pytest.raises(DataError, match=r"unknown format; expected .db, .extxyz"):
+    text = b"no structure"
+    (tmp_path / name).write_bytes(gzip.compress(text) if ".gz" in name else text)
+    with pytest.raises(DataError, match=r"unknown format; expected .db, .*optimade:"):
         list(iter_candidates(tmp_path / name))
 
 
-@pytest.mark.parametrize("name", ["none.db", "none.extxyz", "none.xyz.gz"])
+@pytest.mark.parametrize("name", ["POSCAR", "a.cif", "a.csv", "a.traj", "a.json.gz"])
+def test_empty_files(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(DataError, match=f"{name}: "):
+        list(iter_candidates(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "name", ["none.db", "none.extxyz", "none.xyz.gz", "none.cif", "none.csv", "*.cif"]
+)
 def test_missing_file(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=name):
+    with pytest.raises(DataError, match=re.escape(name)):
         list(iter_candidates(tmp_path / name))
     assert not list(tmp_path.iterdir())
+
+
+def ids(source: str | Path) -> list[str]:
+    return [
+        candidate.id if candidate.atoms is not None else f"{candidate.id}: error"
+        for candidate in iter_candidates(source)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder as people have them: several formats, damaged files, a loop."""
+    folder = tmp_path / "pool"
+    (folder / "b").mkdir(parents=True)
+    write(folder / "POSCAR", CRYSTALS[0], format="vasp")
+    write(folder / "b" / "Å@3 β.cif", CRYSTALS[1])
+    write(folder / "b" / "two.cif", CRYSTALS[:2])
+    write(folder / "b" / "path.traj", CRYSTALS)
+    (folder / "a.cif").write_text("data_x\n_cell_length_a 4.2\n")
+    (folder / "cut.xyz").write_text("1\n\nH 0 0 0\nnonsense\n")
+    (folder / "readme.txt").write_text("no structure")
+    (folder / ".DS_Store").write_bytes(b"\0")
+    (folder / "id_prop.csv").write_text("id,gap\nx,1\n")
+    (folder / "b" / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "b" / "self.cif").symlink_to("self.cif")
+    (folder / "gone.cif").symlink_to("nowhere")
+    return folder
+
+
+def test_every_file_of_a_folder_is_a_row(folder: Path) -> None:
+    assert ids(folder) == [
+        "POSCAR",
+        "a.cif: error",
+        "b/path.traj#0",
+        "b/path.traj#1",
+        "b/path.traj#2",
+        "b/self.cif: error",
+        "b/two.cif",
+        "b/two.cif#1",
+        "b/Å@3 β.cif",
+        "cut.xyz#0",
+        "cut.xyz: error",
+        "gone.cif: error",
+        "readme.txt: error",
+    ]
+
+
+def test_globs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ["b/self.cif: error", "b/two.cif", "b/two.cif#1", "b/Å@3 β.cif"]
+    both = ["a.cif: error", *found, "gone.cif: error"]
+    assert ids(f"{folder}/**/*.cif") == both
+    monkeypatch.chdir(folder)
+    assert ids("b/*.cif") == [name.removeprefix("b/") for name in found]
+    assert ids(Path("[P]OSCAR")) == ["POSCAR"]
+    write("x[1].cif", CRYSTALS[0])
+    assert ids("x[1].cif") == ["x[1].cif"]
+    with pytest.raises(DataError, match="no structure files found"):
+        ids("*.vasp")
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no structure files found"):
+        ids(tmp_path)
+
+
+def test_database_in_a_folder(database: Path) -> None:
+    assert ids(database.parent) == [f"crystals.db#{k}" for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz"])
+@pytest.mark.parametrize("name", ["x.traj", "x.cif", "POSCAR"])
+def test_compressed_files(tmp_path: Path, name: str, suffix: str) -> None:
+    formats = {"x.traj": "traj", "x.cif": "cif", "POSCAR": "vasp"}
+    compress = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    write(tmp_path / "plain", CRYSTALS[1], format=formats[name])
+    content = compress.get(suffix, bytes)((tmp_path / "plain").read_bytes())
+    path = tmp_path / (name + suffix)
+    path.write_bytes(content)
+    assert formulas(path) == ["MgO"]
+    if suffix:
+        path.write_bytes(content[:-9])
+        with pytest.raises(DataError, match="cannot be decompressed"):
+            ids(path)
+
+
+def cif(symbols: list[str], occupancies: list[float]) -> str:
+    rows = "".join(
+        f"{symbol}{k} {symbol} 0 0 0 {share}\n"
+        for k, (symbol, share) in enumerate(zip(symbols, occupancies, strict=True))
+    )
+    columns = ["label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy"]
+    names = "".join(f"_atom_site_{column}\n" for column in columns)
+    cell = "".join(f"_cell_length_{x} 4.2\n" for x in "abc")
+    angles = "".join(f"_cell_angle_{x} 90\n" for x in ("alpha", "beta", "gamma"))
+    group = "_symmetry_space_group_name_H-M 'P 1'\n"
+    return f"data_x\n{cell}{angles}{group}loop_\n{names}{rows}"
+
+
+@pytest.mark.parametrize(
+    ("symbols", "occupancies", "ordered"),
+    [
+        (["Fe"], [1.0], True),
+        (["Fe"], [0.5], False),
+        (["Fe", "Co"], [0.5, 0.5], False),
+    ],
+)
+def test_disordered_cif_is_a_row_of_its_own_kind(
+    tmp_path: Path, symbols: list[str], occupancies: list[float], ordered: bool
+) -> None:
+    (tmp_path / "x.cif").write_text(cif(symbols, occupancies))
+    (only,) = iter_candidates(tmp_path / "x.cif")
+    assert isinstance(only.structure, Atoms if ordered else StructureError)
+    assert ordered or "disordered or partially occupied" in str(only.structure)
+
+
+def test_rows_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    write(tmp_path / "below" / "a.cif", CRYSTALS[1])
+    document = json.dumps(
+        {
+            "lattice": {"matrix": [[3, 0, 0], [0, 3, 0], [0, 0, 3]]},
+            "sites": [{"species": [{"element": "Po", "occu": 1}], "abc": [0, 0, 0]}],
+        }
+    )
+    long = cif(["Fe"], [1.0]) + "# " + "x" * 200_000 + "\n"
+    with (tmp_path / "t.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["\ufeffid", "gap", "Structure"])
+        rows.writerow(["a", 1, "below/a.cif"])
+        rows.writerow(["text", 1, long])
+        rows.writerow(["json", 1, document])
+        rows.writerow(["mixed", 1, cif(["Fe"], [0.5])])
+        rows.writerow(["gone", 1, "below/none.cif"])
+        rows.writerow(["a", 1])
+        rows.writerow(["", 1, "below/a.cif"])
+        rows.writerow(["bad", 1, "{"])
+    limit = csv.field_size_limit()
+    assert ids(tmp_path / "t.csv") == [
+        "a",
+        "text",
+        "json",
+        "mixed: error",
+        "gone: error",
+        "a#2: error",
+        "t.csv#6",
+        "bad: error",
+    ]
+    assert csv.field_size_limit() == limit
+
+
+def test_table_of_names_and_table_without(tmp_path: Path) -> None:
+    write(tmp_path / "x.cif", CRYSTALS[1])
+    path = tmp_path / "id.csv"
+    path.write_text("id,gap\nx,1\ny,2\n")
+    assert ids(path) == ["x", "y: error"]
+    path.write_text("gap,n\n1,2\n")
+    with pytest.raises(DataError, match=r"no column file, path, .* columns are gap, n"):
+        ids(path)
+
+
+def test_ids_that_occur_again_are_numbered(tmp_path: Path) -> None:
+    names = ["a", "a#2", "a", "a", "a#2"]
+    frames = [Atoms("H", info={"name": name}) for name in names]
+    write(tmp_path / "x.extxyz", frames)
+    assert ids(tmp_path / "x.extxyz") == ["a", "a#2", "a#3", "a#4", "a#2#2"]
+
+
+def test_numbers_of_candidates(folder: Path, database: Path, extxyz: Path) -> None:
+    assert count_candidates(database) == 3
+    assert count_candidates(str(database), "Ga") == 1
+    assert count_candidates(folder / "b" / "path.traj") == 3
+    assert count_candidates(f"{folder}/*.cif") == 2
+    assert count_candidates(folder) is None
+    assert count_candidates(extxyz) is None
+    with pytest.raises(DataError, match="malformed"):
+        count_candidates(database, "natoms<<3")
+
+
+FRAME = "1\nProperties=species:S:1:pos:R:3\nH 0 0 0\n"
+LINE = json.dumps(
+    {
+        "lattice": {"matrix": [[3, 0, 0], [0, 3, 0], [0, 0, 3]]},
+        "sites": [{"species": [{"element": "Po", "occu": 1}], "abc": [0, 0, 0]}],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "item"),
+    [
+        ("pipe.extxyz", "", FRAME),
+        ("pipe.jsonl", "", LINE + "\n"),
+        ("pipe.json", "[" + LINE, "," + LINE),
+    ],
+)
+def test_nothing_is_read_ahead_of_demand(
+    tmp_path: Path, name: str, before: str, item: str
+) -> None:
+    path = tmp_path / name
+    os.mkfifo(path)
+    batch, written = item * (1 + 4096 // len(item)), 0
+
+    def feed() -> None:
+        nonlocal written
+        with suppress(BrokenPipeError), path.open("w") as pipe:
+            pipe.write(before)
+            while written < 50e6:
+                pipe.write(batch)
+                written += len(batch)
+
+    writer = threading.Thread(target=feed, daemon=True)
+    writer.start()
+    found = iter_candidates(path)
+    assert all(next(found).atoms is not None for _ in range(5))
+    found.close()
+    writer.join(timeout=30)
+    assert not writer.is_alive()
+    assert 0 < written < 1e6

@@ -1,45 +1,61 @@
+"""From candidates to the journal: one row each, in order, evaluated once."""
+
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from itertools import cycle
+from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk
 
-from mftscreen.errors import DataError
-from mftscreen.ood.reference import Reference, fit_reference, open_reference
+from mftscreen.errors import DataError, StructureError
+from mftscreen.model.loading import load_model
 from mftscreen.predictor import Predictor
+from mftscreen.screen import pipeline
 from mftscreen.screen.candidates import Candidate
-from mftscreen.screen.pipeline import ScreenRow, reduced_formula, screen
-from mftscreen.testing import FakeModel
+from mftscreen.screen.evaluation import Evaluator, Settings
+from mftscreen.screen.journal import Journal, JournalRow
+from mftscreen.screen.pipeline import screen
+from mftscreen.screen.workers import Workers
 
 MGO = bulk("MgO", "rocksalt", a=4.2)
-SEEN = frozenset({"Mg", "O", "Si", "H"})
 
 
 @pytest.fixture(scope="module")
-def oxides() -> Reference:
-    """Nineteen crystals of MgO, so that the smallest p-value is 0.05."""
-    named = ((f"{k}", bulk("MgO", "rocksalt", a=4.1 + 0.01 * k)) for k in range(19))
-    return replace(fit_reference(named)[0], elements=SEEN)
+def evaluator(tiny_model: Path) -> Evaluator:
+    return Evaluator(Settings((str(tiny_model),), ("gap",)))
 
 
-def flag_at(reference: Reference, alpha: float) -> Reference:
-    return open_reference(reference.to_arrays(), alpha, SEEN)
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "CHUNK", 2)
 
 
-WITHOUT_OFM = Reference(elements=SEEN)
+def oxides(n: int) -> list[Candidate]:
+    crystals = (bulk("MgO", "rocksalt", a=4.1 + 0.01 * k) for k in range(n))
+    return [Candidate(f"oxide-{k}", atoms) for k, atoms in enumerate(crystals)]
 
 
-def screen_one(structure: Atoms, reference: Reference = WITHOUT_OFM) -> ScreenRow:
-    predictor = Predictor(FakeModel(), properties=["softness"])
-    (row,) = screen([Candidate("x", structure)], predictor, "softness", reference)
-    return row
+def run(
+    candidates: Iterable[Candidate], evaluator: Evaluator, journal: Journal
+) -> list[tuple[int, int]]:
+    journal.begin({})
+    with Workers(evaluator.settings) as workers:
+        return list(screen(candidates, evaluator.key, workers, journal))
 
 
-def test_failed_candidates_keep_their_place_and_their_reason() -> None:
+def run_once(candidates: Iterable[Candidate], evaluator: Evaluator) -> list[JournalRow]:
+    with Journal(None) as journal:
+        run(candidates, evaluator, journal)
+        return list(journal.rows(structures=True))
+
+
+def test_failed_candidates_keep_their_place_and_their_reason(
+    evaluator: Evaluator,
+) -> None:
     candidates = [
         Candidate("good", MGO),
         Candidate("broken", DataError("frame 1 is not valid extxyz", path="a.xyz")),
@@ -47,136 +63,145 @@ def test_failed_candidates_keep_their_place_and_their_reason() -> None:
         Candidate("americium", bulk("Am", "fcc", a=4.9)),
         Candidate("big", bulk("Si", cubic=True)),
         Candidate("overlap", Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.1]])),
+        Candidate("nan", Atoms("O", positions=[[np.nan, 0, 0]])),
+        Candidate("flat", Atoms("O", cell=[3, 3, 0], pbc=True)),
         Candidate("last", bulk("Si")),
     ]
-    predictor = Predictor(FakeModel(), properties=["softness"])
-    rows = list(screen(iter(candidates), predictor, "softness", WITHOUT_OFM))
+    rows = run_once(iter(candidates), evaluator)
     assert [row.id for row in rows] == [candidate.id for candidate in candidates]
-    assert [row.status for row in rows] == [
+    assert [row.outcome.status for row in rows] == [
         "ok", "unreadable", "invalid_geometry", "unknown_element", "ok",
-        "invalid_geometry", "ok",
+        "invalid_geometry", "invalid_geometry", "invalid_geometry", "ok",
     ]  # fmt: skip
     for row in rows:
-        assert (row.value is None) == (row.status != "ok")
-        assert bool(row.reason) == (row.status != "ok")
-        if row.status != "ok":
-            assert (row.ood_p_value, row.ood) == (None, None)
-    assert rows[1].reason == "a.xyz: frame 1 is not valid extxyz"
-    assert (rows[1].atoms, rows[1].formula) == (None, "")
-    assert rows[3].formula == "Am"
-    assert "Am" in rows[3].reason
+        ok = row.outcome.status == "ok"
+        assert (set(row.outcome.values) == {"gap"}) == ok
+        assert bool(row.outcome.reason) != ok
+    assert rows[1].outcome.reason == "a.xyz: frame 1 is not valid extxyz"
+    assert (rows[1].atoms, rows[1].outcome.formula) == (None, "")
+    assert rows[3].outcome.formula == "Am"
+    assert "Am" in rows[3].outcome.reason
 
 
-def test_value_and_model_are_those_of_the_predictor() -> None:
-    model = FakeModel()
-    predictor = Predictor(model, properties=["bulkiness"])
-    (row,) = screen(
-        [Candidate("x", MGO)], predictor, "bulkiness", Reference(elements=SEEN)
-    )
-    expected = FakeModel().evaluate([MGO], properties=["bulkiness"])[0]
-    assert row.value == pytest.approx(expected.properties["bulkiness"], rel=1e-12)
-    assert row.unit == "eV"
-    assert row.model == f"m{FakeModel.sha256[:12]}"
-    assert row.atoms is MGO
-    assert model.calls == [["bulkiness"]]
-
-
-def test_in_distribution_row_has_a_p_value_and_no_reason(oxides: Reference) -> None:
-    row = screen_one(bulk("MgO", "rocksalt", a=4.2), oxides)
-    assert (row.ood_p_value, row.ood, row.reason) == (1.0, False, "")
-    assert row.low_dimensional is False
-
-
-@pytest.mark.parametrize(("alpha", "ood"), [(0.04, False), (0.05, True), (0.5, True)])
-def test_small_p_value_is_out_of_distribution(
-    oxides: Reference, alpha: float, ood: bool
+def test_outcome_is_that_of_the_predictor(
+    evaluator: Evaluator, tiny_model: Path
 ) -> None:
-    row = screen_one(bulk("Si"), flag_at(oxides, alpha))
-    assert row.ood_p_value == pytest.approx(0.05)
-    assert row.ood == ood
-    if not ood:
-        assert row.reason == ""
-        return
-    what, names = row.reason.split(": ")
-    assert what == "orbital pairs never seen"
-    assert sorted(names.split(", ")) == ["Si p2 – Si p2", "Si s2 – Si p2"]
+    (row,) = run_once([Candidate("x", MGO)], evaluator)
+    (expected,) = Predictor(load_model(tiny_model), properties=["gap"])([MGO])
+    assert row.outcome.values == {"gap": (expected.properties["gap"],)}
+    assert row.outcome.formula == "MgO"
+    assert row.outcome.p_values == {"gap": 1.0}
+    assert row.outcome.unseen_elements == {"gap": []}
+    assert row.outcome.low_dimensional is False
+    assert row.atoms == MGO
 
 
-def test_at_most_three_orbital_pairs_are_named(oxides: Reference) -> None:
-    row = screen_one(bulk("CuCl", "zincblende", a=5.4), oxides)
-    elements, pairs = row.reason.split("; ")
-    assert elements == "elements never seen: Cl, Cu"
-    assert re.fullmatch(
-        r"orbital pairs never seen: (?:C[^,]+ – C[^,]+, ){2}C.+ – C.+ and \d+ more",
-        pairs,
-    )
+def test_error_keeps_its_own_status(evaluator: Evaluator) -> None:
+    refused = StructureError("excluded elements: Pb")
+    refused.status = "filtered"
+    (row,) = run_once([Candidate("x", refused)], evaluator)
+    assert (row.outcome.status, row.outcome.reason) == (
+        "filtered", "excluded elements: Pb",
+    )  # fmt: skip
 
 
-def test_unseen_element_is_flagged_whatever_its_p_value(oxides: Reference) -> None:
-    # the OFM takes Ca for Mg
-    row = screen_one(bulk("CaO", "rocksalt", a=4.2), oxides)
-    assert (row.status, row.ood, row.ood_p_value) == ("ok", True, 1.0)
-    assert row.reason == "elements never seen: Ca"
-    assert row.value is not None
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("copies", [[0, 1], [0, 4], [1, 2, 6]])
+def test_equal_structures_are_evaluated_once(
+    evaluator: Evaluator, copies: list[int]
+) -> None:
+    candidates = oxides(7)
+    for k in copies[1:]:
+        candidates[k] = Candidate(f"copy-{k}", candidates[copies[0]].structure)
+    with Journal(None) as journal:
+        progress = run(candidates, evaluator, journal)
+        rows = list(journal.rows())
+    assert sum(n_done for n_done, _ in progress) == 7
+    assert sum(n_reused for _, n_reused in progress) == len(copies) - 1
+    assert [row.id for row in rows] == [c.id for c in candidates]
+    first = rows[copies[0]]
+    for k in copies[1:]:
+        assert rows[k].duplicate_of == first.id
+        assert rows[k].outcome == first.outcome
 
 
-def test_all_unseen_elements_are_named() -> None:
-    row = screen_one(MGO, Reference(elements=frozenset({"Si"})))
-    assert row.reason == "elements never seen: Mg, O"
+@pytest.mark.usefixtures("small_chunks")
+def test_second_run_evaluates_only_what_is_new(evaluator: Evaluator) -> None:
+    candidates = oxides(7)
+    longer = [Candidate("new", bulk("Si")), *reversed(candidates)]
+    with Journal(None) as journal:
+        assert sum(n for _, n in run(candidates, evaluator, journal)) == 0
+        before = {row.id: row.outcome for row in journal.rows()}
+        assert sum(n for _, n in run(candidates, evaluator, journal)) == 7
+        assert {row.id: row.outcome for row in journal.rows()} == before
+        assert sum(n for _, n in run(longer, evaluator, journal)) == 7
+        rows = list(journal.rows())
+    assert [row.id for row in rows] == [candidate.id for candidate in longer]
+    assert {row.id: row.outcome for row in rows if row.id != "new"} == before
 
 
-def test_without_a_detector_only_unseen_elements_are_flagged() -> None:
-    known = screen_one(MGO)
-    assert (known.ood_p_value, known.ood, known.reason) == (None, None, "")
-    assert known.low_dimensional is None
-    unseen = screen_one(bulk("Cu"))
-    assert (unseen.ood_p_value, unseen.ood) == (None, True)
+def test_failed_structures_are_not_tried_again(evaluator: Evaluator) -> None:
+    candidates = [Candidate("empty", Atoms()), Candidate("lead", bulk("Pb"))]
+    with Journal(None) as journal:
+        run(candidates, evaluator, journal)
+        assert run(candidates, evaluator, journal) == [(2, 2)]
 
 
-def test_structure_without_an_ofm_is_flagged_with_the_reason(oxides: Reference) -> None:
-    row = screen_one(molecule("H2O"), oxides)
-    assert (row.status, row.ood, row.ood_p_value) == ("ok", True, None)
-    assert row.value is not None
-    assert row.reason.startswith("no OFM: ")
+@pytest.mark.usefixtures("small_chunks")
+def test_candidates_are_streamed_and_each_chunk_is_written(
+    evaluator: Evaluator, tmp_path: Path
+) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Candidate]:
+        nonlocal taken
+        for candidate in cycle(oxides(9)):
+            taken += 1
+            yield candidate
+
+    with (
+        Journal(tmp_path) as journal,
+        Workers(evaluator.settings) as workers,
+        Journal(tmp_path, read_only=True) as reader,
+    ):
+        journal.begin({})
+        progress = screen(endless(), evaluator.key, workers, journal)
+        for step in range(1, 4):
+            next(progress)
+            assert len(list(reader.rows())) == 2 * step
+            assert taken <= 2 * (step + 2)
+        assert not reader.complete
 
 
-def test_two_reasons_are_both_given(oxides: Reference) -> None:
-    row = screen_one(molecule("NH3"), oxides)
-    assert row.reason.startswith("elements never seen: N; no OFM: ")
+@pytest.mark.usefixtures("small_chunks")
+def test_source_that_breaks_leaves_what_was_written(evaluator: Evaluator) -> None:
+    def breaks() -> Iterator[Candidate]:
+        yield from oxides(9)
+        msg = "ends in the middle of a frame"
+        raise DataError(msg)
+
+    with Journal(None) as journal:
+        with pytest.raises(DataError, match="middle of a frame"):
+            run(breaks(), evaluator, journal)
+        written = [row.id for row in journal.rows()]
+        assert written == [c.id for c in oxides(9)][: len(written)]
+        assert written
+        assert not journal.complete
+        run(oxides(9), evaluator, journal)
+        assert journal.complete
+        assert len(list(journal.rows())) == 9
 
 
-def test_vacuum_is_mentioned(oxides: Reference) -> None:
-    slab = bulk("MgO", "rocksalt", a=4.2, cubic=True)
-    slab.center(vacuum=8.0, axis=2)
-    row = screen_one(slab, oxides)
-    assert row.low_dimensional is True
-    assert row.reason.endswith("low-dimensional: the OFM depends on the vacuum")
-
-
-def test_candidates_are_streamed() -> None:
-    endless = (Candidate(f"{k}", atoms) for k, atoms in enumerate(cycle([Atoms("H")])))
-    predictor = Predictor(FakeModel(), properties=["softness"])
-    rows = screen(endless, predictor, "softness", WITHOUT_OFM)
-    assert [next(rows).id for _ in range(3)] == ["0", "1", "2"]
-
-
-def test_candidates_are_not_changed(oxides: Reference) -> None:
+def test_candidates_are_not_changed(evaluator: Evaluator) -> None:
     atoms = MGO.copy()
-    screen_one(atoms, oxides)
+    run_once([Candidate("x", atoms)], evaluator)
     assert atoms == MGO
     assert atoms.info == {}
     assert atoms.calc is None
 
 
-@pytest.mark.parametrize(
-    ("atoms", "formula"),
-    [
-        (Atoms("OMgOMg"), "MgO"),
-        (Atoms("Si8"), "Si"),
-        (Atoms("O3Ti1Sr1"), "SrTiO3"),
-        (Atoms(), ""),
-        (None, ""),
-    ],
-)
-def test_reduced_formula(atoms: Atoms | None, formula: str) -> None:
-    assert reduced_formula(atoms) == formula
+def test_nothing_to_screen_is_complete(evaluator: Evaluator) -> None:
+    with Journal(None) as journal:
+        assert run([], evaluator, journal) == []
+        assert journal.complete
+        assert list(journal.rows()) == []

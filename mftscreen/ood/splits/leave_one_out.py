@@ -10,7 +10,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from ase import Atoms
 
-from mftscreen.errors import DataError, InvalidGeometryError, PeriodicityError
+from mftscreen.errors import (
+    DataError,
+    InvalidGeometryError,
+    PeriodicityError,
+    StructureError,
+    UnknownElementError,
+)
 from mftscreen.ood.splits.data import SplitData
 from mftscreen.ood.splits.split import Split, build_split
 
@@ -71,7 +77,7 @@ def leave_one_out(
     for row, (name, atoms) in enumerate(zip(data.ids, data.structures, strict=True)):
         try:
             labels = label_structure(atoms, by)
-        except (InvalidGeometryError, PeriodicityError) as error:
+        except StructureError as error:
             msg = f"row {name} has no {by} label: {error}"
             raise DataError(msg) from error
         for label in labels:
@@ -131,8 +137,10 @@ def label_structure(atoms: Atoms, by: Criterion) -> list[str]:
         If `by` is unknown.
     PeriodicityError
         If a space group is asked for of what is not periodic in three directions.
+    UnknownElementError
+        If a group of the periodic table is asked for of ASE's placeholder X.
     InvalidGeometryError
-        If spglib finds no space group.
+        If spglib finds no space group, or a position or cell vector is not finite.
 
     Examples
     --------
@@ -155,6 +163,10 @@ def _elements(atoms: Atoms) -> list[str]:
 def _groups(atoms: Atoms) -> list[str]:
     from pymatgen.core import Element
 
+    unknown = set(atoms.symbols) - {element.symbol for element in Element}
+    if unknown:
+        msg = f"{', '.join(sorted(unknown))} is in no group of the periodic table"
+        raise UnknownElementError(msg)
     return sorted({f"group{Element(symbol).group}" for symbol in set(atoms.symbols)})
 
 
@@ -189,6 +201,11 @@ def _symmetry(atoms: Atoms) -> Any:
     if not atoms.pbc.all():
         msg = f"a space group needs full periodicity; pbc is {atoms.pbc.tolist()}"
         raise PeriodicityError(msg)
+    # spglib does not survive them
+    finite = np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()
+    if not finite:
+        msg = "a position or cell vector is not finite"
+        raise InvalidGeometryError(msg)
     cell: Any = (np.asarray(atoms.cell), atoms.get_scaled_positions(), atoms.numbers)
     try:
         with warnings.catch_warnings():

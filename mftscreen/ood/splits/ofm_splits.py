@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
+from mftscreen.ood.map import check_spread
 from mftscreen.ood.splits.data import SplitData
 from mftscreen.ood.splits.split import Split, build_split
 from mftscreen.ood.splits.vectors import OFMVectors, cluster_rows, nearest_materials
@@ -138,7 +139,7 @@ def sparse_x_cluster(
     *,
     n_sparse: int = 500,
     n_clusters: int = 50,
-    n_neighbours: int = 10,
+    n_neighbors: int = 10,
     perplexity: float = 30.0,
     seed: int = 0,
     val_share: float = 0.2,
@@ -149,7 +150,7 @@ def sparse_x_cluster(
     ----------
     data, vectors, n_sparse, n_clusters, perplexity, seed, val_share
         As in :func:`sparse_x_single`.
-    n_neighbours : int, default 10
+    n_neighbors : int, default 10
         Rows added to each fold by :func:`nearest_materials`.
 
     Returns
@@ -163,7 +164,7 @@ def sparse_x_cluster(
     """
     order = _sparse_in_x(data, vectors, n_sparse, perplexity, seed)
     parameters = {
-        "n_sparse": n_sparse, "n_clusters": n_clusters, "n_neighbours": n_neighbours,
+        "n_sparse": n_sparse, "n_clusters": n_clusters, "n_neighbors": n_neighbors,
         "perplexity": perplexity, "val_share": val_share,
     }  # fmt: skip
     return _sparse_split(data, vectors, "sparse_x_cluster", parameters, order, seed)
@@ -232,7 +233,7 @@ def sparse_y_cluster(
     variant: Variant = "corrected",
     n_sparse: int = 500,
     n_clusters: int = 50,
-    n_neighbours: int = 10,
+    n_neighbors: int = 10,
     seed: int = 0,
     val_share: float = 0.2,
 ) -> Split:
@@ -242,7 +243,7 @@ def sparse_y_cluster(
     ----------
     data, vectors, variant, n_sparse, n_clusters, seed, val_share
         As in :func:`sparse_y_single`.
-    n_neighbours : int, default 10
+    n_neighbors : int, default 10
         Rows added to each fold by :func:`nearest_materials`: by structure, not by
         target.
 
@@ -258,7 +259,7 @@ def sparse_y_cluster(
     order = _sparse_in_y(data, variant, n_sparse)
     parameters = {
         "variant": variant, "n_sparse": n_sparse, "n_clusters": n_clusters,
-        "n_neighbours": n_neighbours, "val_share": val_share,
+        "n_neighbors": n_neighbors, "val_share": val_share,
     }  # fmt: skip
     return _sparse_split(data, vectors, "sparse_y_cluster", parameters, order, seed)
 
@@ -280,12 +281,21 @@ def _sparse_in_x(
     from sklearn.manifold import TSNE
 
     _check_vectors(data, vectors)
-    if perplexity >= len(data):
-        msg = f"perplexity {perplexity} needs more rows than that, got {len(data)}"
+    if not 1.0 <= perplexity < len(data):
+        msg = (
+            f"perplexity must be at least 1 and less than the {len(data)} rows, got "
+            f"{perplexity}"
+        )
         raise DataError(msg)
+    check_spread(vectors.values)
     model = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
     places = model.fit_transform(vectors.reduced).T.astype(np.float64)
-    return np.argsort(gaussian_kde(places)(places), kind="stable")[:n_sparse]
+    try:
+        density = gaussian_kde(places)(places)
+    except np.linalg.LinAlgError as error:
+        msg = "the t-SNE map of the rows is a line; it has no sparse regions"
+        raise DataError(msg) from error
+    return np.argsort(density, kind="stable")[:n_sparse]
 
 
 def _sparse_in_y(data: SplitData, variant: Variant, n_sparse: int) -> NDArray[np.int64]:
@@ -305,7 +315,12 @@ def _sparse_in_y(data: SplitData, variant: Variant, n_sparse: int) -> NDArray[np
         places = np.linspace(targets.min(), targets.max(), _GRID)
     else:
         places = targets
-    return np.argsort(gaussian_kde(targets)(places), kind="stable")[:n_sparse]
+    try:
+        density = gaussian_kde(targets)(places)
+    except np.linalg.LinAlgError as error:
+        msg = f"all targets are {targets[0]} but for rounding; none is rare"
+        raise DataError(msg) from error
+    return np.argsort(density, kind="stable")[:n_sparse]
 
 
 def _sparse_split(
@@ -318,11 +333,15 @@ def _sparse_split(
 ) -> Split:
     """Return folds around the first row, in `order`, of each cluster of its rows."""
     _check_vectors(data, vectors)
+    for name in ("n_sparse", "n_neighbors"):
+        if parameters.get(name, 1) < 1:
+            msg = f"{name} must be at least 1, got {parameters[name]}"
+            raise DataError(msg)
     values = vectors.reduced
     labels = cluster_rows(values[order], parameters["n_clusters"], seed)
     centres: dict[int, int] = {}
     for row, label in zip(order, labels, strict=True):
         centres.setdefault(int(label), int(row))
-    near = nearest_materials(values, centres, parameters.get("n_neighbours", 0))
+    near = nearest_materials(values, centres, parameters.get("n_neighbors", 0))
     tests = {str(label): [row, *near[label]] for label, row in centres.items()}
     return build_split(data, method, parameters | _origin(vectors), tests, seed=seed)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from mftscreen.ood.density import OFMDensityDetector
+from mftscreen.ood.nearest import distinct_rows
 from mftscreen.ood.splits.data import SplitData
 from mftscreen.ood.splits.split import Split
 from mftscreen.ood.splits.vectors import OFMVectors
@@ -28,8 +30,8 @@ class FoldReport:
         Smallest and largest target.
     median_p_value : float or None
         Median over the test rows of the OFM p-value against the training rows; 0.5 is
-        what rows like the training rows have. None without vectors, or with a single
-        training row.
+        what rows like the training rows have. None without vectors, or with fewer than
+        three distinct training rows.
     """
 
     name: str
@@ -43,7 +45,11 @@ class FoldReport:
 
 
 def report_folds(
-    split: Split, data: SplitData, vectors: OFMVectors | None = None
+    split: Split,
+    data: SplitData,
+    vectors: OFMVectors | None = None,
+    *,
+    n_jobs: int = 1,
 ) -> Iterator[FoldReport]:
     """Yield a report on each fold.
 
@@ -54,6 +60,8 @@ def report_folds(
         What was split.
     vectors : OFMVectors, optional
         Of all rows of `data`; without them there are no p-values.
+    n_jobs : int, default 1
+        Threads of the search for neighbours; -1 for all cores.
 
     Yields
     ------
@@ -65,15 +73,14 @@ def report_folds(
         If `data` is not what was split.
     """
     split.check_data(data)
+    features = None if vectors is None else csr_array(vectors.features)
     number = {name: row for row, name in enumerate(data.ids)}
     for fold in split.folds:
         train = [number[name] for name in fold.train]
         test = [number[name] for name in fold.test]
         p_value = None
-        if vectors is not None and len(train) > 1:
-            detector = OFMDensityDetector(table=vectors.table)
-            detector.fit(vectors.values[train])
-            p_value = float(np.median(detector.p_value(vectors.values[test])))
+        if features is not None:
+            p_value = _median_p_value(features[train], features[test], n_jobs)
         yield FoldReport(
             fold.name,
             len(train),
@@ -84,6 +91,13 @@ def report_folds(
             _range(data.values[test]),
             p_value,
         )
+
+
+def _median_p_value(known: csr_array, new: csr_array, n_jobs: int) -> float | None:
+    detector = OFMDensityDetector(n_jobs=n_jobs)
+    if len(distinct_rows(known)) < detector.min_reference:
+        return None
+    return float(np.median(detector.fit(known).p_value(new)))
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:

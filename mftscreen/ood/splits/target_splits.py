@@ -180,6 +180,9 @@ def property_tail(
 
 
 def _count(share: float, n_rows: int, name: str) -> int:
+    if not 0.0 < share < 1.0:
+        msg = f"{name} must be between 0 and 1, got {share}"
+        raise DataError(msg)
     count = round(share * n_rows)
     if not 1 <= count < n_rows:
         msg = (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
-from mftscreen.ood.ofm import Mode, OFMFeaturizer
+from mftscreen.ood.ofm import N_ORBITAL_PAIRS, Mode, OFMFeaturizer
 from mftscreen.ood.orbitals import Table
 from mftscreen.ood.splits.data import SplitData
 
@@ -23,20 +23,25 @@ class OFMVectors:
 
     Attributes
     ----------
-    values : ndarray of shape (n_rows, 1024)
-        In 1/Bohr.
+    features : ndarray of shape (n_rows, 1025)
+        As :attr:`mftscreen.ood.ofm.OFMRow.features`.
     table : {"current", "paper"}
     mode : {"exact", "matminer"}
         As in :func:`mftscreen.ood.orbital_field_matrix`.
     """
 
-    values: NDArray[np.float64]
+    features: NDArray[np.float64]
     table: Table
     mode: Mode
 
     @property
+    def values(self) -> NDArray[np.float64]:
+        """The matrices (n_rows, 1024) in 1/Bohr, which published splits cluster."""
+        return self.features[:, :N_ORBITAL_PAIRS]
+
+    @property
     def reduced(self) -> NDArray[np.float64]:
-        """The vectors without the columns that are zero in every row."""
+        """The matrices without the columns that are zero in every row."""
         return self.values[:, self.values.any(axis=0)]
 
 
@@ -74,10 +79,10 @@ def compute_vectors(
     )
     vectors, failed = [], []
     for name, row in zip(data.ids, bar, strict=True):
-        if row.vector is None:
+        if row.features is None:
             failed.append(f"{name} ({row.error})")
         else:
-            vectors.append(row.vector)
+            vectors.append(row.features)
     if failed:
         msg = (
             f"{len(failed)} of {len(data)} rows have no orbital field matrix: "
@@ -132,7 +137,7 @@ def cluster_rows(
 
 
 def nearest_materials(
-    values: NDArray[np.float64], centres: Mapping[int, int], n_neighbours: int
+    values: NDArray[np.float64], centres: Mapping[int, int], n_neighbors: int
 ) -> dict[int, list[int]]:
     """Return the rows nearest to some centres, no row for two centres.
 
@@ -141,12 +146,12 @@ def nearest_materials(
     values : ndarray of shape (n_rows, n_features)
     centres : mapping of int to int
         Label of a cluster to its central row. Clusters choose in ascending label.
-    n_neighbours : int
+    n_neighbors : int
 
     Returns
     -------
     dict of int to list of int
-        The `n_neighbours` rows of smallest Euclidean distance for each label, nearest
+        The `n_neighbors` rows of smallest Euclidean distance for each label, nearest
         first, except the centre itself and what an earlier cluster took. The centre
         of one cluster can be a neighbour of another.
 
@@ -161,10 +166,10 @@ def nearest_materials(
     >>> nearest_materials(np.arange(8.0)[:, None], {0: 2, 1: 3}, 2)
     {0: [1, 3], 1: [2, 4]}
     """
-    if len(centres) * n_neighbours >= len(values):
+    if len(centres) * n_neighbors >= len(values):
         msg = (
-            f"{len(centres)} clusters of {n_neighbours} neighbours each need more than "
-            f"{len(centres) * n_neighbours} rows, got {len(values)}"
+            f"{len(centres)} clusters of {n_neighbors} neighbours each need more than "
+            f"{len(centres) * n_neighbors} rows, got {len(values)}"
         )
         raise DataError(msg)
     taken = np.zeros(len(values), dtype=bool)
@@ -173,7 +178,7 @@ def nearest_materials(
         distances = np.linalg.norm(values - values[centres[label]], axis=1)
         distances[taken] = np.inf
         distances[centres[label]] = np.inf
-        nearest = np.argsort(distances, kind="stable")[:n_neighbours]
+        nearest = np.argsort(distances, kind="stable")[:n_neighbors]
         taken[nearest] = True
         neighbours[label] = [int(row) for row in nearest]
     return neighbours

@@ -1,0 +1,184 @@
+"""A screening from end to end, and two other ways to get the same table.
+
+Usage: python benchmarks/screening.py CANDIDATES.extxyz[.gz] [-n 300] [--all]
+
+In one run, on the same structures, with the same model and threads:
+
+* ours: read, predict, OFM and p-value, write to a journal, with the shares of each;
+* a loop of an ASE calculator and matminer's OFM, one structure after the other;
+* deepmd-kit's ``DeepProperty`` with one batch for each composition (atoms of a batch
+  must be the same there), and our OFM.
+
+With ``--all``, peak memory and speed of ``mftscreen rank`` for 2,000 structures and for
+all of the file, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from ase import Atoms
+from ase.io import write
+from deepmd.infer.deep_property import DeepProperty
+from matminer.featurizers.structure.matrix import OrbitalFieldMatrix
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from mftscreen import MFTCalculator, load_model
+from mftscreen.model.bundle import read_bundle
+from mftscreen.model.registry import resolve_model
+from mftscreen.ood import OFMFeaturizer
+from mftscreen.ood.reference import open_reference
+from mftscreen.predictor import Predictor
+from mftscreen.readers import iter_extxyz
+from mftscreen.screen.candidates import iter_candidates
+from mftscreen.screen.evaluation import Evaluator, Settings
+from mftscreen.screen.journal import Journal
+from mftscreen.screen.pipeline import screen
+from mftscreen.screen.workers import Workers
+
+NAME = "dielectric"
+
+
+@contextmanager
+def timed(times: dict[str, float], what: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    times[what] = time.perf_counter() - start
+
+
+def run_ours(path: Path, folder: Path) -> None:
+    settings = Settings((None,), (NAME,))
+    evaluator = Evaluator(settings)
+    with Journal(folder) as journal, Workers(settings) as workers:
+        journal.begin({})
+        for _ in screen(iter_candidates(path), evaluator.key, workers, journal):
+            pass
+
+
+def run_parts(path: Path, times: dict[str, float]) -> None:
+    """Time the parts of a screening one after the other."""
+    model = load_model()
+    with timed(times, "read"):
+        candidates = list(iter_candidates(path))
+    structures = [candidate.structure for candidate in candidates]
+    with timed(times, "predict"):
+        for _ in Predictor(model, properties=[NAME])(structures):
+            pass
+    reference = open_reference(model.reference, 0.05)
+    with timed(times, "OFM"):
+        features = [row.features for row in OFMFeaturizer()(structures)]
+    assert reference.detector is not None
+    with timed(times, "p-value"):
+        reference.detector.p_value(np.array([f for f in features if f is not None]))
+
+
+def run_calculator(structures: list[Atoms]) -> None:
+    calculator = MFTCalculator()
+    featurizer = OrbitalFieldMatrix(flatten=True)
+    adaptor = AseAtomsAdaptor()
+    for atoms in structures:
+        calculator.get_property(NAME, atoms)
+        featurizer.featurize(adaptor.get_structure(atoms))
+
+
+def run_compositions(structures: list[Atoms], evaluator: DeepProperty) -> None:
+    index = {symbol: k for k, symbol in enumerate(evaluator.get_type_map())}
+    groups: dict[tuple[int, ...], list[Atoms]] = {}
+    for atoms in structures:
+        atoms = atoms[np.argsort(atoms.numbers)]
+        groups.setdefault(tuple(atoms.numbers), []).append(atoms)
+    for group in groups.values():
+        evaluator.eval(
+            np.stack([atoms.positions.ravel() for atoms in group]),
+            np.stack([np.asarray(atoms.cell).ravel() for atoms in group]),
+            [index[symbol] for symbol in group[0].symbols],
+        )
+    for _ in OFMFeaturizer()(structures):
+        pass
+
+
+def compare(path: Path, count: int, rounds: int) -> None:
+    structures = [a for a in islice(iter_extxyz(path), count) if isinstance(a, Atoms)]
+    bundle = read_bundle(resolve_model("mft-mini")[0])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        few, checkpoint = folder / "few.extxyz", folder / "model.pt"
+        write(few, structures, format="extxyz")
+        checkpoint.write_bytes(bundle.checkpoint)
+        head = bundle.card.properties[NAME].head
+        evaluator = DeepProperty(str(checkpoint), head=head)
+        run_compositions(structures[:5], evaluator)  # compiles
+        run_ours(few, folder / "warm")
+        ratios: dict[str, list[float]] = {}
+        for number in range(rounds):
+            times: dict[str, float] = {}
+            with timed(times, "ours"):
+                run_ours(few, folder / f"run {number}")
+            with timed(times, "calculator and matminer"):
+                run_calculator(structures)
+            with timed(times, "one batch per composition"):
+                run_compositions(structures, evaluator)
+            run_parts(few, times)
+            times["journal"] = times["ours"] - sum(
+                times[part] for part in ("read", "predict", "OFM", "p-value")
+            )
+            for what, seconds in times.items():
+                ratios.setdefault(what, []).append(seconds / times["ours"])
+            click.echo(f"ours: {len(structures) / times['ours']:.1f} structures/s")
+    for what, values in ratios.items():
+        click.echo(
+            f"{what:26s} {np.median(values):6.2f} times ours "
+            f"({min(values):.2f}-{max(values):.2f})"
+        )
+
+
+def measure_memory(path: Path, count: int | None) -> None:
+    frames = (a for a in islice(iter_extxyz(path), count) if isinstance(a, Atoms))
+    with tempfile.TemporaryDirectory() as folder:
+        database, result = Path(folder) / "some.extxyz", Path(folder) / "out.csv"
+        write(database, list(frames), format="extxyz")
+        arguments = ["rank", str(database), "-p", NAME, "-o", str(result), "-q"]
+        code = (
+            "import resource, sys\n"
+            "from mftscreen.cli import main\n"
+            f"main({[*arguments, '--format', 'table']!r}, standalone_mode=False)\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        start = time.perf_counter()
+        done: Any = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+        )
+        seconds = time.perf_counter() - start
+        n = sum(1 for _ in result.open()) - 1
+    peak = int(done.stdout.split()[-1]) / 2**20
+    click.echo(
+        f"{n} rows: {n / seconds:.1f} structures/s with start-up, {peak:.2f} GiB"
+    )
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("-n", "count", default=300, show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--all", "whole", is_flag=True, help="Peak memory for the whole file.")
+def main(path: Path, count: int, rounds: int, whole: bool) -> None:
+    """Print the ratios: medians of the rounds, and their ranges."""
+    if whole:
+        for size in (2000, None):
+            measure_memory(path, size)
+    else:
+        compare(path, count, rounds)
+
+
+if __name__ == "__main__":
+    main()

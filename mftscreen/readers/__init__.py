@@ -1,0 +1,44 @@
+"""Streaming readers of structure files; memory does not grow with the file."""
+
+from mftscreen.readers.ase_db import count_ase_db, iter_ase_db, without_password
+from mftscreen.readers.csv_table import iter_csv
+from mftscreen.readers.documents import optimade_dict_to_atoms, pymatgen_dict_to_atoms
+from mftscreen.readers.extxyz import iter_extxyz
+from mftscreen.readers.files import (
+    DAMAGED,
+    candidate_id,
+    find_name,
+    open_text,
+    plain_name,
+)
+from mftscreen.readers.json_files import iter_json, iter_json_lines, iter_matbench
+from mftscreen.readers.optimade import iter_optimade
+from mftscreen.readers.structure_files import (
+    UnknownFormatError,
+    count_trajectory,
+    iter_structure_file,
+    iter_trajectory,
+)
+
+__all__ = [
+    "DAMAGED",
+    "UnknownFormatError",
+    "candidate_id",
+    "count_ase_db",
+    "count_trajectory",
+    "find_name",
+    "iter_ase_db",
+    "iter_csv",
+    "iter_extxyz",
+    "iter_json",
+    "iter_json_lines",
+    "iter_matbench",
+    "iter_optimade",
+    "iter_structure_file",
+    "iter_trajectory",
+    "open_text",
+    "optimade_dict_to_atoms",
+    "plain_name",
+    "pymatgen_dict_to_atoms",
+    "without_password",
+]

@@ -1,0 +1,226 @@
+"""JSON files of structures: pymatgen, MatBench, OPTIMADE; as documents or lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from mftscreen.errors import DataError, StructureError
+from mftscreen.readers.documents import read_document
+from mftscreen.readers.files import DAMAGED, NAME_KEYS, open_text
+from mftscreen.readers.json_stream import JsonStream
+
+__all__ = ["iter_json", "iter_json_lines", "iter_matbench"]
+
+Rows = Iterator[tuple[str | None, Atoms | StructureError | DataError]]
+
+_TABLE = {"index", "columns"}
+_ENVELOPE = {"data", "meta", "links", "included", "jsonapi", "errors", "response"}
+_DOCUMENT = {
+    "@module", "@class", "@version", "charge", "lattice", "sites", "properties",
+    "structure", "type", "attributes", *NAME_KEYS,
+}  # fmt: skip
+
+
+def iter_json(path: Path) -> Rows:
+    """Yield the structures of a JSON file, one at a time.
+
+    Parameters
+    ----------
+    path : Path
+        ``.json``, also compressed (:func:`open_text`), of one of these layouts: a
+        list of documents, a mapping of ids to documents, ``{"entries": [documents]}``,
+        one document, a MatBench task, or an OPTIMADE response ``{"data": [entries]}``.
+        A document is a pymatgen ``Structure``, a ``ComputedStructureEntry`` or another
+        object with a ``structure``.
+
+    Yields
+    ------
+    name : str or None
+        What the row calls itself: the mapping's key, or :func:`find_name`.
+    structure : Atoms or MftscreenError
+        The error if there are no atoms to be made of it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or cannot be read on, or has another layout.
+    """
+    with _json_stream(path) as stream:
+        if stream.peek() == "[":
+            yield from map(read_document, stream.items())
+            return
+        keys = stream.keys()
+        first = next(keys, "")
+        keys = chain([first] if first else [], keys)
+        if first in _TABLE:
+            for name, structure, _ in _matbench_rows(stream, keys, path):
+                yield name, structure
+        elif first in _ENVELOPE or first == "entries":
+            yield from _listed(stream, keys, path)
+        elif first in _DOCUMENT:
+            yield read_document({key: stream.value() for key in keys})
+        else:
+            yield from _mapped(stream, keys, path)
+
+
+def _listed(stream: JsonStream, keys: Iterator[str], path: Path) -> Rows:
+    """Yield the entries of an OPTIMADE response, or of pymatgen's ``entries``."""
+    found = False
+    for key in keys:
+        if key in ("data", "entries") and stream.peek() == "[":
+            found = True
+            yield from map(read_document, filter(_is_structure, stream.items()))
+        else:
+            value = stream.value()
+            if key == "data" and isinstance(value, dict):  # of /structures/<id>
+                found = True
+                yield read_document(value)
+    if not found:
+        msg = "holds no list 'data' or 'entries' of structures"
+        raise DataError(msg, path=path)
+
+
+def _mapped(stream: JsonStream, keys: Iterator[str], path: Path) -> Rows:
+    for number, key in enumerate(keys):
+        document = stream.value()
+        if not number and not isinstance(document, Mapping):
+            msg = (
+                f"JSON of unknown layout (it begins with the key {key!r}); expected "
+                "pymatgen structures or entries as a list or by id, a MatBench task, "
+                "or an OPTIMADE response"
+            )
+            raise DataError(msg, path=path)
+        yield key or None, read_document(document)[1]
+
+
+def iter_json_lines(path: Path) -> Rows:
+    """Yield the structures of a JSON Lines file, one document in each line.
+
+    Parameters
+    ----------
+    path : Path
+        ``.jsonl`` or ``.ndjson``, also compressed (:func:`open_text`). Documents as in
+        :func:`iter_json`, or OPTIMADE entries after an ``x-optimade`` header; entries
+        of other types than ``structures`` are passed over.
+
+    Yields
+    ------
+    name : str or None
+        What the row calls itself (:func:`find_name`).
+    structure : Atoms or MftscreenError
+        A line that is not valid JSON is yielded as the error that names it, so that
+        the others can still be used.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or cannot be read on.
+    """
+    number = 0
+    with open_text(path) as stream:
+        try:
+            for number, line in enumerate(stream, 1):
+                text = line.strip("\ufeff \t\r\n")
+                if not text:
+                    continue
+                try:
+                    document = json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    msg = f"line {number} is not valid JSON: {error}"
+                    yield None, DataError(msg, path=path)
+                    continue
+                if _is_structure(document):
+                    yield read_document(document)
+        except (*DAMAGED, UnicodeDecodeError) as error:
+            msg = f"cannot be read past line {number}: {error}"
+            raise DataError(msg, path=path) from error
+
+
+def _is_structure(document: Any) -> bool:
+    """Tell a structure from OPTIMADE's header, entry descriptions and references."""
+    if not isinstance(document, Mapping):
+        return True
+    others = ("info", "references", "files", "links")
+    return "x-optimade" not in document and document.get("type") not in others
+
+
+def iter_matbench(
+    path: Path,
+) -> Iterator[tuple[str, Atoms | StructureError, dict[str, Any]]]:
+    """Yield the rows of a MatBench task file, one at a time.
+
+    Parameters
+    ----------
+    path : Path
+        ``matbench_*.json.gz`` as matminer downloads it: ``index``, ``columns`` and
+        ``data`` with pymatgen structure dictionaries.
+
+    Yields
+    ------
+    id : str
+        What MatBench calls row `i`: ``mb-<task>-<i + 1>``.
+    structure : Atoms or StructureError
+        The error if there are no atoms to be made of it.
+    values : dict of str to object
+        The other columns.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or has another layout.
+    """
+    with _json_stream(path) as stream:
+        keys = stream.keys() if stream.peek() == "{" else iter(())
+        yield from _matbench_rows(stream, keys, path)
+
+
+def _matbench_rows(
+    stream: JsonStream, keys: Iterator[str], path: Path
+) -> Iterator[tuple[str, Atoms | StructureError, dict[str, Any]]]:
+    task = path.name.partition(".json")[0].removeprefix("matbench_").replace("_", "-")
+    table: dict[str, Any] = {}
+    complete = False
+    try:
+        for key in keys:
+            if key != "data":
+                table[key] = stream.value()
+                continue
+            width, number = len(str(len(table["index"]))), 0
+            for number, row in enumerate(stream.items(), 1):
+                values = dict(zip(table["columns"], row, strict=True))
+                structure = read_document(values.pop("structure"))[1]
+                yield f"mb-{task}-{number:0{width}d}", structure, values
+            complete = number == len(table["index"])
+    except json.JSONDecodeError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise _not_matbench(path) from error
+    if not complete:
+        raise _not_matbench(path)
+
+
+def _not_matbench(path: Path) -> DataError:
+    msg = "not a MatBench task file (index, columns with structure, then as many data)"
+    return DataError(msg, path=path)
+
+
+@contextmanager
+def _json_stream(path: Path) -> Iterator[JsonStream]:
+    """Open a JSON document; whatever stops its reading becomes a DataError."""
+    with open_text(path) as text:
+        stream = JsonStream(text)
+        try:
+            yield stream
+            stream.finish()
+        except DataError:
+            raise
+        except (*DAMAGED, RecursionError, ValueError) as error:
+            msg = f"cannot be read as JSON: {error}"
+            raise DataError(msg, path=path) from error

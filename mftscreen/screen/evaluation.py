@@ -1,0 +1,287 @@
+"""Evaluation of structures: relax, predict, compare with the training sets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+
+from mftscreen.errors import ModelError, UnknownPropertyError
+from mftscreen.screen.outcome import Outcome, Relaxation
+from mftscreen.structures import reduced_formula, structure_hash
+
+if TYPE_CHECKING:
+    from mftscreen.model.backend import Device
+    from mftscreen.model.loading import LoadedModel
+    from mftscreen.ood.judgement import Judgement
+    from mftscreen.ood.reference import Reference
+    from mftscreen.predictor import PredictionRow, Predictor
+    from mftscreen.screen.relax import Relaxer, RelaxResult, RelaxSettings
+
+__all__ = ["Evaluator", "Settings", "evaluate"]
+
+_one_at_a_time = Lock()
+
+ALPHA = 0.05  # flags are made when rows are ranked, from the p-values kept here
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an outcome depends on, besides the structure.
+
+    Attributes
+    ----------
+    models : tuple of str or None
+        Names or paths; several models of one property make an ensemble. None stands
+        for the default model.
+    properties : tuple of str
+        To predict; each by all models that have it.
+    device : {"auto", "cpu", "cuda"}
+    relax : RelaxSettings or None
+        None evaluates structures as they are.
+    sha256 : tuple of str
+        Of the models; empty for whatever the files hold. :attr:`Evaluator.settings`
+        has them, so that a worker does not take a file that was replaced for the old.
+    """
+
+    models: tuple[str | None, ...]
+    properties: tuple[str, ...]
+    device: Device = "auto"
+    relax: RelaxSettings | None = None
+    sha256: tuple[str, ...] = ()
+
+
+class Evaluator:
+    """The models of a screening in memory.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    UnknownPropertyError
+        If no model predicts one of the properties, a model predicts none of them, or
+        two models give one in different units.
+    ModelError
+        If a model cannot be loaded.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from mftscreen.model.loading import load_model
+        from mftscreen.ood.reference import open_reference
+        from mftscreen.predictor import Predictor
+
+        self.models: list[LoadedModel] = [
+            load_model(source, device=settings.device) for source in settings.models
+        ]
+        sha256 = tuple(model.sha256 for model in self.models)
+        if settings.sha256 not in ((), sha256):
+            msg = "the model files are not those that the screening was started with"
+            raise ModelError(msg)
+        self.settings = replace(settings, sha256=sha256)
+        self._check_properties()
+        self.predictors: list[Predictor] = []
+        self.references: list[Reference] = []
+        for model in self.models:
+            names = [name for name in settings.properties if name in model.properties]
+            self.predictors.append(Predictor(model, properties=names))
+            elements = [set(model.card.properties[name].elements) for name in names]
+            known = set.intersection(*elements)
+            self.references.append(open_reference(model.reference, ALPHA, known))
+        self.relaxer = self._make_relaxer()
+        self._prefix = self._hash_settings()
+
+    def key(self, atoms: Atoms) -> str:
+        """Return the sha256 that names the outcome of a structure."""
+        text = self._prefix + structure_hash(atoms)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Property to unit."""
+        found = {}
+        for model in self.models:
+            for name in self.settings.properties:
+                if name in model.properties:
+                    found[name] = model.properties[name].unit
+        return found
+
+    def calibration_rows(self) -> dict[str, dict[str, list[Any]]]:
+        """Return what prediction intervals are made of, by property, fit for JSON.
+
+        Properties for which the models have no common calibration rows are left out.
+        """
+        from mftscreen.intervals import IntervalCalibration
+        from mftscreen.screen.uncertainty import combine_calibrations
+
+        found = {}
+        for name in self.settings.properties:
+            parts = [
+                IntervalCalibration.from_arrays(model.calibration, name)
+                for model in self.models
+                if name in model.properties
+            ]
+            rows = combine_calibrations(parts)
+            if rows.ids:
+                found[name] = {k: v.tolist() for k, v in rows.to_arrays(name).items()}
+        return found
+
+    @property
+    def model_names(self) -> str:
+        """The models as they stand in result rows."""
+        # a letter first: ase.db takes values that look like numbers for numbers
+        return "+".join(f"m{model.sha256[:12]}" for model in self.models)
+
+    def __call__(self, structures: Sequence[Atoms]) -> list[tuple[Outcome, Atoms]]:
+        """Evaluate structures; one that fails has an outcome that says why.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+
+        Returns
+        -------
+        list of (Outcome, Atoms)
+            The outcome, and the structure that it belongs to, relaxed if asked for.
+        """
+        relaxed = [_unrelaxed(atoms) for atoms in structures]
+        if self.relaxer is not None:
+            relaxed = [_after_relaxation(found) for found in self.relaxer(structures)]
+        usable = [k for k, (outcome, _) in enumerate(relaxed) if outcome.status == "ok"]
+        results = [relaxed[k][1] for k in usable]
+        found: list[list[tuple[PredictionRow, Judgement]]] = [
+            [(row, judgement) for row, judgement in self._predict(k, results)]
+            for k in range(len(self.models))
+        ]
+        for position, k in enumerate(usable):
+            outcome, atoms = relaxed[k]
+            by_model = [rows[position] for rows in found]
+            relaxed[k] = (self._collect(outcome, by_model), atoms)
+        return relaxed
+
+    def _check_properties(self) -> None:
+        for model in self.models:
+            if not set(self.settings.properties) & set(model.properties):
+                msg = (
+                    f"model {model.card.name} predicts none of "
+                    f"{', '.join(self.settings.properties)}, only: "
+                    f"{', '.join(model.properties)}"
+                )
+                raise UnknownPropertyError(msg)
+        for name in self.settings.properties:
+            units = {
+                m.properties[name].unit for m in self.models if name in m.properties
+            }
+            if len(units) != 1:
+                what = (
+                    f"the models give {name} in {' and '.join(sorted(units))}"
+                    if units
+                    else f"no model predicts {name}"
+                )
+                raise UnknownPropertyError(what)
+
+    def _make_relaxer(self) -> Relaxer | None:
+        if self.settings.relax is None:
+            return None
+        from mftscreen.screen.relax import Relaxer
+
+        return Relaxer(self.models[0], self.settings.relax)
+
+    def _hash_settings(self) -> str:
+        settings: dict[str, Any] = {
+            "models": [model.sha256 for model in self.models],
+            "properties": sorted(self.settings.properties),
+            "relax": None,
+        }
+        if self.settings.relax is not None:
+            settings["relax"] = asdict(self.settings.relax)
+        return json.dumps(settings, sort_keys=True)
+
+    def _predict(
+        self, k: int, structures: Sequence[Atoms]
+    ) -> list[tuple[PredictionRow, Judgement]]:
+        from mftscreen.ood.judgement import judge
+
+        rows = list(self.predictors[k](structures))
+        # all of them: the OFM of a structure that failed is worth having, too
+        return list(zip(rows, judge(structures, self.references[k]), strict=True))
+
+    def _collect(
+        self, before: Outcome, found: Sequence[tuple[PredictionRow, Judgement]]
+    ) -> Outcome:
+        """Put together what the models say of one structure."""
+        for row, _ in found:
+            if not row.ok:
+                return replace(before, status=row.status, reason=row.reason)
+        values: dict[str, tuple[float, ...]] = {}
+        p_values: dict[str, float] = {}
+        elements: dict[str, set[str]] = {}
+        for row, judgement in found:
+            for name, value in row.properties.items():
+                values[name] = (*values.get(name, ()), value)
+                elements.setdefault(name, set()).update(judgement.unseen_elements)
+                if judgement.p_value is not None:
+                    p = judgement.p_value
+                    p_values[name] = min(p, p_values.get(name, 1.0))
+        judgements = [judgement for _, judgement in found]
+        return replace(
+            before,
+            values=values,
+            p_values=p_values,
+            unseen_elements={name: sorted(new) for name, new in elements.items()},
+            unseen_pairs=list(
+                dict.fromkeys(pair for j in judgements for pair in j.unseen_pairs)
+            ),
+            far=max(judgements, key=lambda j: -(j.p_value or 0.0)).far,
+            no_ofm=next((j.no_ofm for j in judgements if j.no_ofm), ""),
+            low_dimensional=judgements[0].low_dimensional,
+        )
+
+
+def evaluate(
+    settings: Settings, structures: Sequence[Atoms]
+) -> list[tuple[Outcome, Atoms]]:
+    """Evaluate structures in a worker process, which keeps the models it has loaded.
+
+    Parameters
+    ----------
+    settings : Settings
+    structures : sequence of Atoms
+
+    Returns
+    -------
+    list of (Outcome, Atoms)
+        As :class:`Evaluator` returns them.
+    """
+    # a Dask worker has several threads, a model's batch buffers are for one
+    with _one_at_a_time:
+        return _evaluator(settings)(structures)
+
+
+@cache
+def _evaluator(settings: Settings) -> Evaluator:
+    return Evaluator(settings)
+
+
+def _unrelaxed(atoms: Atoms) -> tuple[Outcome, Atoms]:
+    return Outcome(formula=reduced_formula(atoms)), atoms
+
+
+def _after_relaxation(found: RelaxResult) -> tuple[Outcome, Atoms]:
+    relaxation = Relaxation(
+        found.converged, found.steps, found.fmax, found.volume_change
+    )
+    outcome = Outcome(
+        status=found.status,
+        reason=found.reason,
+        formula=reduced_formula(found.atoms),
+        relaxation=relaxation if found.status == "ok" else None,
+    )
+    return outcome, found.atoms

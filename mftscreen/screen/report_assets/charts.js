@@ -1,0 +1,275 @@
+// The two scatter plots and the histogram. Colours: Okabe and Ito's, which differ with
+// any colour vision; what is flagged also has another shape.
+const BLUE = "#0072b2";
+const VERMILION = "#d55e00";
+const GREY = "#b8bcc2";
+const MANY_POINTS = 5000;
+const CONFIG = { displaylogo: false, responsive: true };
+
+function layout(extra) {
+  return {
+    font: { family: "system-ui, DejaVu Sans, sans-serif", size: 12, color: "#1d2733" },
+    margin: { l: 62, r: 16, t: 10, b: 48 },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+    hovermode: "closest",
+    ...extra,
+  };
+}
+
+function axis(title, extra = {}) {
+  const quiet = { gridcolor: "#e7ebef", zeroline: false, linecolor: "#aab3bd" };
+  return { title: { text: plain(title) }, ...quiet, showline: true, ...extra };
+}
+
+// A logarithmic axis of p-values: plotted is log10 p, labelled is p.
+function decades(logs) {
+  const lowest = logs.reduce((least, log) => Math.min(least, log), -1);
+  const ticks = [];
+  for (let tick = 0; tick >= Math.floor(lowest); tick--) ticks.push(tick);
+  const labels = ticks.map((tick) => String(Number((10 ** tick).toPrecision(1))));
+  return { lowest, tickvals: ticks, ticktext: labels };
+}
+
+const logP = (row) => {
+  const p = valueOf("ood_p_value", row);
+  return p > 0 ? Math.log10(p) : null;
+};
+
+function points(name, rows, x, y, marker) {
+  const big = rows.length > MANY_POINTS;
+  return {
+    name: `${name} (${count(rows.length)})`,
+    // the SVG of many points would be slow
+    type: big ? "scattergl" : "scatter",
+    mode: "markers",
+    x: rows.map(x),
+    y: rows.map(y),
+    customdata: rows,
+    hoverinfo: "none",
+    marker: { size: big ? 4 : 7, opacity: big ? 0.6 : 0.85, ...marker },
+  };
+}
+
+const isFlagged = (row) => valueOf("ood", row) === true;
+
+function apart(rows) {
+  return [rows.filter((row) => !isFlagged(row)), rows.filter(isFlagged)];
+}
+
+function showNothing(id, why) {
+  byId(id).classList.add("empty");
+  byId(`${id}-note`).textContent = why;
+}
+
+class PointChart {
+  constructor(id, place, onSelect) {
+    this.box = byId(id);
+    this.place = place;
+    this.onSelect = onSelect;
+    this.drawn = false;
+  }
+
+  draw(traces, plotLayout, selected) {
+    Plotly.react(
+      this.box,
+      traces,
+      { ...plotLayout, shapes: this.ring(selected) },
+      CONFIG,
+    );
+    if (this.drawn) return;
+    this.drawn = true;
+    const tip = byId("tip");
+    this.box.on("plotly_click", ({ points: [point] }) =>
+      this.onSelect(point.customdata),
+    );
+    this.box.on("plotly_unhover", () => (tip.hidden = true));
+    this.box.on("plotly_hover", ({ points: [point], event }) => {
+      tip.textContent = describe(point.customdata);
+      tip.hidden = false;
+      const left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
+      tip.style.left = `${left}px`;
+      tip.style.top = `${event.clientY + 14}px`;
+    });
+  }
+
+  // A shape, as another trace would have all points computed anew.
+  ring(row) {
+    const at = row === null ? null : this.place(row);
+    if (!at) return [];
+    return [8, 9.5].map((radius, outer) => ({
+      type: "circle",
+      xsizemode: "pixel",
+      ysizemode: "pixel",
+      xanchor: at[0],
+      yanchor: at[1],
+      x0: -radius,
+      x1: radius,
+      y0: -radius,
+      y1: radius,
+      line: { color: outer ? "#fff" : "#000", width: 2 },
+    }));
+  }
+
+  select(row) {
+    if (this.drawn) Plotly.relayout(this.box, { shapes: this.ring(row) });
+  }
+}
+
+function describe(row) {
+  const values = report.properties.map(
+    (property) => `${withUnit(property)}: ${format(valueOf(property.name, row))}`,
+  );
+  return [
+    `${valueOf("id", row)}  ${valueOf("formula", row) ?? ""}`,
+    ...values,
+    `OOD p-value: ${format(valueOf("ood_p_value", row), 3)}`,
+  ].join("\n");
+}
+
+function drawScatter(chart, property, rows, selected) {
+  const { name } = property;
+  const predicted = rows.filter((row) => valueOf(name, row) !== null);
+  const usable = predicted.filter((row) => logP(row) !== null);
+  const [inside, flagged] = apart(usable);
+  const value = (row) => valueOf(name, row);
+  const traces = [
+    points("in distribution", inside, logP, value, { color: BLUE }),
+    points("out of distribution", flagged, logP, value, {
+      color: VERMILION,
+      symbol: "diamond",
+    }),
+  ];
+  const { lowest, ...ticks } = decades(usable.map(logP));
+  chart.draw(
+    traces,
+    layout({
+      uirevision: name,
+      xaxis: axis("OOD p-value (low: unlike the training set)", {
+        ...ticks,
+        range: [lowest - 0.15, 0.1],
+      }),
+      yaxis: axis(withUnit(property)),
+    }),
+    selected,
+  );
+  const left = predicted.length - usable.length;
+  byId("scatter-note").textContent =
+    "The filters of the table hold here, too. A click on a point selects its row." +
+    (left ? ` Not drawn: ${count(left)} predicted candidates without a p-value.` : "");
+}
+
+function drawMap(chart, rows, selected) {
+  const { reference, axes } = report.map;
+  const shown = rows.filter((row) => mapPlaces.has(row) && logP(row) !== null);
+  // the lowest p-values are drawn last and so on top
+  shown.sort((a, b) => logP(b) - logP(a));
+  const { lowest, ...ticks } = decades(shown.map(logP));
+  const coloured = (some, extra) => ({
+    color: some.map(logP),
+    colorscale: "Viridis",
+    cmin: lowest,
+    cmax: 0,
+    ...extra,
+  });
+  const [x, y] = [0, 1].map((k) => (row) => mapPlaces.get(row)[k]);
+  const [inside, flagged] = apart(shown);
+  const line = { width: shown.length > MANY_POINTS ? 0 : 1.2, color: "#000" };
+  const background = {
+    name: `training set (${count(reference.x.length)})`,
+    type: reference.x.length > MANY_POINTS ? "scattergl" : "scatter",
+    mode: "markers",
+    hoverinfo: "skip",
+    ...reference,
+    marker: { size: 4, color: GREY },
+  };
+  const bare = { showticklabels: false, ticks: "", showgrid: false };
+  const bar = {
+    title: { text: "OOD p-value", side: "right" },
+    thickness: 12,
+    ...ticks,
+  };
+  chart.draw(
+    [
+      background,
+      points("in distribution", inside, x, y, coloured(inside, { colorbar: bar })),
+      points(
+        "out of distribution",
+        flagged,
+        x,
+        y,
+        coloured(flagged, {
+          symbol: "diamond",
+          line,
+        }),
+      ),
+    ],
+    layout({
+      uirevision: "map",
+      xaxis: axis(axes[0], bare),
+      yaxis: axis(axes[1], { ...bare, scaleanchor: "x" }),
+    }),
+    selected,
+  );
+}
+
+const mapPlaces = new Map(
+  report.map?.rows.map((row, k) => [row, [report.map.x[k], report.map.y[k]]]),
+);
+
+function drawDistribution(property, rows) {
+  const { name, edges, training } = property;
+  if (!edges) {
+    showNothing("distribution", "No value was predicted.");
+    return;
+  }
+  const values = rows
+    .map((row) => valueOf(name, row))
+    .filter((value) => value !== null);
+  const n = edges.length - 1;
+  const step = (edges[n] - edges[0]) / n;
+  const counts = new Array(n).fill(0);
+  for (const value of values) {
+    const bin = Math.floor((value - edges[0]) / step);
+    counts[Math.max(0, Math.min(bin, n - 1))]++;
+  }
+  const percent = (some) => {
+    const total = some.reduce((sum, one) => sum + one, 0);
+    return some.map((one) => (100 * one) / (total || 1));
+  };
+  const x = counts.map((_, k) => edges[0] + (k + 0.5) * step);
+  const traces = [
+    {
+      name: `predictions (${count(values.length)})`,
+      x,
+      y: percent(counts),
+      mode: "lines",
+      line: { color: BLUE, width: 2.5, shape: "hvh" },
+      hovertemplate: "%{x:.3g}: %{y:.1f} % of the predictions<extra></extra>",
+    },
+  ];
+  if (training) {
+    traces.unshift({
+      name: `training targets (${count(training.reduce((sum, one) => sum + one, 0))})`,
+      x,
+      y: percent(training),
+      type: "bar",
+      width: step,
+      marker: { color: "#cdd2d8" },
+      hovertemplate: "%{x:.3g}: %{y:.1f} % of the training set<extra></extra>",
+    });
+  }
+  Plotly.react(
+    "distribution",
+    traces,
+    layout({
+      uirevision: name,
+      xaxis: axis(withUnit(property)),
+      yaxis: axis("share (%)", { rangemode: "tozero" }),
+    }),
+    CONFIG,
+  );
+  byId("distribution-note").textContent =
+    "The filters of the table hold for the predictions. The outermost bins hold all " +
+    "that lies beyond them." +
+    (training ? "" : " The training targets are not known.");
+}

@@ -1,0 +1,189 @@
+"""Whether prediction intervals apply to candidates, and ensembles of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mftscreen.errors import DataError
+from mftscreen.intervals import IntervalCalibration
+
+__all__ = [
+    "ExchangeabilityCheck",
+    "check_exchangeable",
+    "combine_calibrations",
+    "combine_ensemble",
+]
+
+FloatArray = NDArray[np.float64]
+
+LEVEL = 0.01
+"""P-values of the test from which on the candidates are called different."""
+
+
+@dataclass(frozen=True)
+class ExchangeabilityCheck:
+    """Whether candidates look as if they were drawn like the calibration rows.
+
+    Attributes
+    ----------
+    statistic, p_value : float
+        Of the two-sample Kolmogorov–Smirnov test on OOD p-values; NaN without rows.
+    message : str
+        One sentence for people.
+    """
+
+    statistic: float
+    p_value: float
+    message: str
+
+
+def check_exchangeable(
+    calibration_p: ArrayLike, candidate_p: ArrayLike
+) -> ExchangeabilityCheck:
+    """Compare the OOD p-values of candidates with those of calibration rows.
+
+    Parameters
+    ----------
+    calibration_p, candidate_p : array_like of shape (n_rows,), (n_candidates,)
+        As :func:`mftscreen.intervals.judged_p_values`; NaN is left out.
+
+    Returns
+    -------
+    ExchangeabilityCheck
+
+    Notes
+    -----
+    Both are compared with each other, not with a uniform distribution: p-values against
+    the same reference set share its chance, calibration rows and candidates alike.
+    Intervals hold for each group of p-values on its own. Different p-values are
+    therefore no proof that the coverage is wrong, but a sign that the candidates differ
+    from the calibration rows in more than what the groups account for; equal ones are
+    no proof that it is right.
+
+    Examples
+    --------
+    >>> p = np.arange(1, 201) / 200.0
+    >>> check_exchangeable(p, p**4).message
+    'The candidates lie further from the training set than the calibration rows do ...'
+    """
+    from scipy.stats import ks_2samp
+
+    rows, candidates = (
+        values[np.isfinite(values)]
+        for values in (np.asarray(v, dtype=float) for v in (calibration_p, candidate_p))
+    )
+    if not (len(rows) and len(candidates)):
+        what = "candidate" if len(rows) else "calibration row"
+        message = (
+            f"Whether the intervals apply cannot be checked: no {what} has an OOD "
+            "p-value."
+        )
+        return ExchangeabilityCheck(float("nan"), float("nan"), message)
+    test = ks_2samp(rows, candidates, method="asymp")
+    numbers = (
+        f"Kolmogorov–Smirnov D = {test.statistic:.2g}, p = {test.pvalue:.2g}, "
+        f"{len(rows)} rows, {len(candidates)} candidates"
+    )
+    if test.pvalue > LEVEL:
+        message = (
+            "The candidates lie as far from the training set as the calibration rows "
+            f"do ({numbers}); nothing speaks against the coverage of the intervals, "
+            "which is that of all candidates together, not of the best."
+        )
+    else:
+        # the sign is positive where the calibration rows have the smaller p-values
+        further = test.statistic_sign < 0
+        message = (
+            f"The candidates lie {'further from' if further else 'closer to'} the "
+            f"training set than the calibration rows do ({numbers}); the intervals may "
+            f"cover {'less' if further else 'another share'} than they claim."
+        )
+    return ExchangeabilityCheck(float(test.statistic), float(test.pvalue), message)
+
+
+def combine_ensemble(values: Sequence[ArrayLike]) -> tuple[FloatArray, FloatArray]:
+    """Return mean and spread of the predictions of several models.
+
+    Parameters
+    ----------
+    values : sequence of array_like of shape (n_candidates,)
+        One for each model, at least two, in the same unit.
+
+    Returns
+    -------
+    mean, spread : ndarray of shape (n_candidates,)
+        NaN where a model gave NaN. The spread is the standard deviation of the models,
+        with n - 1 in the denominator; it says how much they disagree, not how wrong
+        they are together.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two models or the lengths differ.
+
+    Examples
+    --------
+    >>> combine_ensemble([[1.0, 2.0], [3.0, 2.0]])
+    (array([2., 2.]), array([1.41421356, 0.        ]))
+    """
+    arrays = [np.asarray(v, dtype=np.float64) for v in values]
+    if len(arrays) < 2 or len({a.shape for a in arrays}) > 1 or arrays[0].ndim != 1:
+        msg = (
+            f"an ensemble is two or more lists of equal lengths, got shapes "
+            f"{[a.shape for a in arrays]}"
+        )
+        raise DataError(msg)
+    stacked = np.stack(arrays)
+    return stacked.mean(axis=0), stacked.std(axis=0, ddof=1)
+
+
+def combine_calibrations(
+    calibrations: Sequence[IntervalCalibration],
+) -> IntervalCalibration:
+    """Return the calibration set of the mean of several models.
+
+    Parameters
+    ----------
+    calibrations : sequence of IntervalCalibration
+        One for each model, at least one, with the same alpha.
+
+    Returns
+    -------
+    IntervalCalibration
+        Of the rows that all models hold out: any other was trained on by one of them.
+        A row's p-value is the smallest that it has for a model. For the intervals of
+        candidates, take the smallest, too.
+
+    Raises
+    ------
+    DataError
+        If the target of a row differs between models, as for models of different
+        properties, or alpha does.
+    """
+    first = calibrations[0]
+    if any(c.alpha != first.alpha for c in calibrations):
+        msg = f"the models differ in alpha: {[c.alpha for c in calibrations]}"
+        raise DataError(msg)
+    numbers = [{name: k for k, name in enumerate(c.ids)} for c in calibrations]
+    ids = tuple(name for name in first.ids if all(name in n for n in numbers))
+    rows = [np.array([n[name] for name in ids], dtype=int) for n in numbers]
+    pairs = list(zip(calibrations, rows, strict=True))
+    residuals = np.array([c.residuals[k] for c, k in pairs])
+    predictions = np.array([c.predictions[k] for c, k in pairs])
+    targets = residuals + predictions
+    differs = ~np.isclose(targets, targets[0]).all(axis=0)
+    if differs.any():
+        worst = int(np.argmax(differs))
+        msg = (
+            f"row {ids[worst]} has the targets {targets[:, worst].tolist()} in the "
+            "models' calibration sets; an ensemble predicts one property"
+        )
+        raise DataError(msg)
+    p_values = np.array([c.p_values[k] for c, k in pairs]).min(axis=0)
+    return IntervalCalibration(
+        residuals.mean(axis=0), predictions.mean(axis=0), p_values, ids, first.alpha
+    )

@@ -1,0 +1,235 @@
+"""A hostile folder, a screening that is killed, and nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.db import connect
+from ase.io import write
+
+from mftscreen.errors import DataError
+from mftscreen.screen.candidates import iter_candidates
+from mftscreen.screen.journal import Journal
+
+pytestmark = pytest.mark.slow
+
+DISORDERED = """\
+data_x
+_cell_length_a 4.2
+_cell_length_b 4.2
+_cell_length_c 4.2
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Mg1 Mg 0 0 0 0.5
+Si1 Si 0 0 0 0.5
+O1 O 0.5 0.5 0.5 1
+"""
+
+# small chunks make many points to be killed at
+PROGRAM = (
+    "from mftscreen.screen import pipeline; pipeline.CHUNK = 16; "
+    "from mftscreen.cli import main; main()"
+)
+
+
+def usual(rng: random.Random) -> Atoms:
+    a = rng.uniform(4.0, 4.6)
+    return rng.choice(
+        [
+            bulk("MgO", "rocksalt", a=a),
+            bulk("MgO", "cesiumchloride", a=0.65 * a, cubic=True),
+            bulk("Si", a=a + 1.1, cubic=True),
+            bulk("GaAs", "zincblende", a=a + 1.2),
+        ]
+    )
+
+
+def with_nan(rng: random.Random) -> Atoms:
+    atoms = usual(rng)
+    atoms.positions[0, rng.randrange(3)] = np.nan
+    return atoms
+
+
+def overlapping(rng: random.Random) -> Atoms:
+    atoms = usual(rng)
+    atoms.positions[1] = atoms.positions[0] + 0.01
+    return atoms
+
+
+def without_volume(rng: random.Random) -> Atoms:
+    return Atoms("O", cell=[rng.uniform(3, 4), 3.0, 0.0], pbc=True)
+
+
+def of_one_atom(rng: random.Random) -> Atoms:
+    return bulk("Mg", "fcc", a=rng.uniform(4.3, 4.7))
+
+
+def of_unknown_elements(rng: random.Random) -> Atoms:
+    return bulk("PbTe", "rocksalt", a=rng.uniform(6.3, 6.6))
+
+
+def of_many_atoms(rng: random.Random) -> Atoms:
+    return bulk("MgO", "rocksalt", a=rng.uniform(4.1, 4.3)) * (5, 5, 6)
+
+
+Maker = Callable[[random.Random], Atoms]
+
+FAULTS: dict[Maker, str] = {
+    with_nan: "invalid_geometry",
+    overlapping: "invalid_geometry",
+    without_volume: "invalid_geometry",
+    of_unknown_elements: "unknown_element",
+}
+
+MAKERS: list[Maker] = [usual] * 6 + [of_one_atom] + list(FAULTS)
+
+
+def make_pool(folder: Path) -> Counter[str]:
+    """Write a folder of over 500 candidates; return how many end in which status."""
+    rng = random.Random(20)
+    expected: Counter[str] = Counter()
+
+    def make(maker: Maker) -> Atoms:
+        expected[FAULTS.get(maker, "ok")] += 1
+        return maker(rng)
+
+    folder.mkdir()
+    frames = []
+    for k in range(300):
+        frames.append(make(rng.choice(MAKERS)))
+        frames[-1].info = {"id": f"s-{k % 250}"}  # fifty ids occur twice
+    write(folder / "a.extxyz", frames, format="extxyz")
+    text = (folder / "a.extxyz").read_text()
+    (folder / "a.extxyz").unlink()
+    broken = '2\nProperties=species:S:1:pos:R:3 pbc="F F F"\nH 0 0 zero\nH 0 0 1\n'
+    expected["unreadable"] += 3
+    with gzip.open(folder / "a.extxyz.gz", "wt") as stream:
+        stream.write(broken + text + 2 * broken)
+    with connect(folder / "b.db") as database:
+        for atoms in frames[:20]:  # the same structures once more
+            database.write(atoms)
+        for _ in range(120):
+            database.write(make(rng.choice(MAKERS)))
+        for _ in range(5):
+            database.write(bulk("Si"))
+    for atoms in frames[:20]:
+        expected[status_of(atoms)] += 1
+    with sqlite3.connect(folder / "b.db") as raw:
+        raw.execute("UPDATE systems SET positions = ? WHERE id > 140", (b"garbage",))
+    raw.close()
+    expected["unreadable"] += 5
+    (folder / "cif").mkdir()
+    for k in range(5):
+        write(folder / "cif" / f"{k}.cif", make(of_one_atom))
+        (folder / "cif" / f"disordered-{k}.cif").write_text(DISORDERED)
+    (folder / "cif" / "empty.cif").touch()
+    (folder / "cut.json").write_text('{"mp-1": {"lattice": ')
+    expected["invalid_structure"] += 5  # disordered
+    expected["unreadable"] += 2
+    last = [make(maker) for maker in [of_many_atoms] * 5 + [usual] * 65]
+    write(folder / "d.extxyz", last, format="extxyz")
+    return expected
+
+
+def status_of(atoms: Atoms) -> str:
+    """Return how one of the structures above must end."""
+    if set(atoms.symbols) & {"Pb", "Te"}:
+        return "unknown_element"
+    distances = atoms.get_all_distances()[np.triu_indices(len(atoms), 1)]
+    fine = np.isfinite(atoms.positions).all() and atoms.cell.rank == 3
+    return "ok" if fine and (distances > 0.5).all() else "invalid_geometry"
+
+
+def start(
+    pool: Path, tiny_model: Path, run: Path, output: Path
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, "rank", str(pool), "-m", str(tiny_model)]
+    command += ["--run", str(run), "-o", str(output), "-q", "--device", "cpu"]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 3, errors
+
+
+def n_rows(run: Path) -> int:
+    try:
+        with Journal(run, read_only=True) as journal:
+            return sum(1 for _ in journal.rows())
+    except DataError:  # not there yet
+        return 0
+
+
+def kill_at(process: subprocess.Popen[str], run: Path, count: int, wait: float) -> None:
+    """Kill a screening some time after its journal has come to `count` rows."""
+    while process.poll() is None and n_rows(run) < count:
+        time.sleep(0.01)
+    time.sleep(wait)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+
+
+def test_killed_twice_the_table_is_that_of_an_uninterrupted_run(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    pool = tmp_path / "pool"
+    expected = make_pool(pool)
+    whole, resumed = tmp_path / "whole.csv", tmp_path / "resumed.csv"
+    finish(start(pool, tiny_model, tmp_path / "whole", whole))
+
+    run = tmp_path / "run"
+    rng = random.Random(4)
+    done = []
+    for least, most in ((1, 150), (200, 350)):
+        process = start(pool, tiny_model, run, resumed)
+        kill_at(process, run, rng.randint(least, most), rng.uniform(0, 0.1))
+        assert not resumed.exists()
+        done.append(n_rows(run))
+    finish(start(pool, tiny_model, run, resumed))
+
+    assert 0 < done[0] < expected.total()
+    assert done[0] < done[1] < expected.total()
+    assert resumed.read_bytes() == whole.read_bytes()
+    with whole.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == expected.total() > 500
+    assert Counter(row["status"] for row in rows) == expected
+    ids = [candidate.id for candidate in iter_candidates(pool)]
+    assert sorted(row["id"] for row in rows) == sorted(ids)
+    assert len(set(ids)) == len(ids)
+    assert {"s-0", "s-0#2", "cif/empty.cif", "cif/disordered-0.cif"} <= set(ids)
+    for row in rows:
+        assert bool(row["gap"]) == (row["status"] == "ok")
+        assert row["reason"] or row["status"] == "ok"
+    assert sum(bool(row["duplicate_of"]) for row in rows) >= 20
