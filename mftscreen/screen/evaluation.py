@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,11 @@ if TYPE_CHECKING:
     from mftscreen.predictor import PredictionRow, Predictor
     from mftscreen.screen.relax import Relaxer, RelaxResult, RelaxSettings
 
-__all__ = ["Evaluator", "Settings", "evaluate"]
+__all__ = ["Evaluator", "Settings", "evaluate", "open_evaluator"]
 
 _one_at_a_time = Lock()
+
+_last: dict[Settings, Evaluator] = {}
 
 ALPHA = 0.05  # flags are made when rows are ranked, from the p-values kept here
 
@@ -262,12 +263,27 @@ def evaluate(
     """
     # a Dask worker has several threads, a model's batch buffers are for one
     with _one_at_a_time:
-        return _evaluator(settings)(structures)
+        return open_evaluator(settings)(structures)
 
 
-@cache
-def _evaluator(settings: Settings) -> Evaluator:
-    return Evaluator(settings)
+def open_evaluator(settings: Settings) -> Evaluator:
+    """Return the evaluator for some settings; this process keeps the last one.
+
+    Parameters
+    ----------
+    settings : Settings
+        Without `sha256`, the model files are read again.
+
+    Returns
+    -------
+    Evaluator
+    """
+    if settings not in _last:
+        evaluator = Evaluator(settings)
+        _last.clear()
+        _last[evaluator.settings] = evaluator
+        return evaluator
+    return _last[settings]
 
 
 def _unrelaxed(atoms: Atoms) -> tuple[Outcome, Atoms]:

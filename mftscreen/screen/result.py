@@ -276,14 +276,14 @@ def rank(
     >>> [row.formula for row in result.top(3)]  # doctest: +SKIP
     ['Te', 'SnTe', 'GeTe']
     """
-    from mftscreen.screen.evaluation import Evaluator, Settings
+    from mftscreen.screen.evaluation import Settings, open_evaluator
 
     options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
     if models is None or isinstance(models, str | Path):
         models = [models] if models is not None else []
     sources = tuple(str(model) for model in models) or (None,)
     settings = Settings(sources, tuple(options.goals), device, relax)
-    evaluator = Evaluator(settings)
+    evaluator = open_evaluator(settings)
     with Journal(None if run is None else Path(run)) as journal:
         journal.begin(
             {
@@ -355,9 +355,11 @@ def as_goals(goals: Goals | str | Sequence[str]) -> Goals:
     """Return goals, which may be written as on the command line."""
     from mftscreen.screen.goals import parse_goals
 
-    if isinstance(goals, Mapping):
-        return goals
-    return parse_goals([goals] if isinstance(goals, str) else goals)
+    if not isinstance(goals, Mapping):
+        goals = parse_goals([goals] if isinstance(goals, str) else goals)
+    if not goals:
+        raise ConfigError(["goals: at least one property is needed to rank by"])
+    return goals
 
 
 def _add_intervals(
