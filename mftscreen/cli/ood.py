@@ -156,7 +156,7 @@ def score_command(
     from mftscreen.screen.store import check_output, write_csv, write_records
 
     if output is not None:
-        check_output(output)
+        check_output(output, database, source)
     reference = open_chosen(ctx, source, model, alpha)
     warn_if_too_small(reference)
     keep = output is not None and output.suffix == ".db"

@@ -277,3 +277,12 @@ def test_random_rows_of_matbench_are_flagged_as_often_as_alpha(tmp_path: Path) -
     known, new = vectors[np.sort(order[:3800])], vectors[np.sort(order[3800:])]
     p_values = type(reference.detector)().fit(known).p_value(new)
     assert np.mean(p_values <= 0.05) == pytest.approx(0.05, abs=0.02)
+
+
+def test_score_does_not_overwrite_what_it_reads(folder: Path) -> None:
+    database = folder / "candidates.db"
+    before = database.read_bytes()
+    result = ood("score", database, "-o", database)
+    assert result.exit_code == 1
+    assert "choose another output" in result.output
+    assert database.read_bytes() == before
