@@ -22,6 +22,7 @@ __all__ = ["checkpoints", "train"]
 INPUT, LOG, LCURVE, LOCK = "input.json", "train.log", "lcurve.out", ".lock"
 POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
+LOCK_SECONDS = 10.0  # a trainer that was killed takes a moment to be gone
 
 
 def checkpoints(directory: Path) -> dict[int, Path]:
@@ -123,12 +124,22 @@ def train(
 def _lock(directory: Path) -> Iterator[IO[bytes]]:
     """Hold the directory's lock; raise if a trainer has it."""
     with (directory / LOCK).open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            msg = f"a training still runs in {directory}; wait for it or end it"
-            raise TrainingError(msg, directory / LOG) from None
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _is_locked(stream):
+            if time.monotonic() > deadline:
+                msg = f"a training still runs in {directory}; wait for it or end it"
+                raise TrainingError(msg, directory / LOG)
+            time.sleep(POLL_SECONDS)
         yield stream
+
+
+def _is_locked(stream: IO[bytes]) -> bool:
+    """Try to lock a file, and return whether that worked."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _watch(
