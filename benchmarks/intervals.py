@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen import Predictor, load_model
-from mftscreen.finetune.sources import read_matbench
+from mftscreen.finetune.sources import read_labelled
 from mftscreen.intervals import (
     GROUP_EDGE,
     IntervalCalibration,
@@ -67,7 +67,7 @@ def read_test_rows(folder: Path, jobs: int) -> Rows:
     folds = json.loads(
         (folder / "folds/matbench_official_test_indices.json").read_text()
     )
-    rows = list(read_matbench(folder / f"matbench/matbench_{NAME}.json.gz", COLUMN))
+    rows = list(read_labelled(folder / f"matbench/matbench_{NAME}.json.gz", COLUMN))
     rows = [rows[k] for k in sorted(folds[f"matbench_{NAME}"][FOLD])]
     structures = [row.atoms for row in rows]
     model = load_model(DEFAULT_MODEL)

@@ -25,7 +25,7 @@ from ase import Atoms
 from matminer.featurizers.structure import OrbitalFieldMatrix
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from mftscreen.finetune.sources import read_matbench
+from mftscreen.finetune.sources import read_labelled
 from mftscreen.ood import OFMFeaturizer, orbital_field_matrix
 
 TASKS = {"perovskites": "e_form", "dielectric": "n", "log_gvrh": "log10(G_VRH)"}
@@ -39,7 +39,7 @@ ROUNDS = 5
 def read_all(data: Path) -> Iterator[Atoms]:
     for task, column in TASKS.items():
         path = data / f"matbench/matbench_{task}.json.gz"
-        yield from (row.atoms for row in read_matbench(path, column))
+        yield from (row.atoms for row in read_labelled(path, column))
 
 
 def timed(task: Callable[[], object]) -> tuple[float, float]:

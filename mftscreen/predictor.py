@@ -153,6 +153,8 @@ class Predictor:
                     raise structure
                 atoms = to_atoms(structure)
                 check_structure(atoms, self.model.type_map)
+                for name in self.properties:
+                    self.model.properties[name].check_structure(atoms)
             except MftscreenError as error:
                 rows[index] = _failed(index, atoms, error)
             else:

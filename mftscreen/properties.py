@@ -1,20 +1,157 @@
-"""What a predicted property is: its name, meaning, unit and size dependence."""
+"""What a predicted property is: its name, meaning, unit, head and transform."""
 
 from __future__ import annotations
 
 import re
+from typing import Any, Literal
 
+import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.data import chemical_symbols
 from ase.db.core import reserved_keys
-from pydantic import BaseModel, ConfigDict, field_validator
+from numpy.typing import ArrayLike, NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PositiveFloat,
+    field_validator,
+    model_validator,
+)
 
-__all__ = ["PropertySpec"]
+from mftscreen.errors import DataError, PeriodicityError
+
+__all__ = [
+    "Bias",
+    "HeadKind",
+    "MOLECULAR_HEADS",
+    "PropertySpec",
+    "Transform",
+    "TransformKind",
+    "check_property_name",
+]
+
+MOLECULAR_HEADS = ("r2", "dipole_norm")
+HeadKind = Literal["intensive", "extensive", "r2", "dipole_norm"]
+Bias = Literal["per_element", "global"]
+TransformKind = Literal["identity", "log10", "standardise"]
 
 _COLUMNS = frozenset(
     ("rank", "candidate", "unit", "ood_p_value", "ood", "status", "reason", "model")
 )
 """Columns of result tables beside the property's own."""
+
+
+def check_property_name(name: str) -> str:
+    """Return a property's name; raise if it cannot be one.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If it has characters other than letters, digits and underscores, or already
+        means something in ASE or in result tables.
+
+    Examples
+    --------
+    >>> check_property_name("log_gvrh")
+    'log_gvrh'
+    """
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        msg = f"{name!r} is not made of letters, digits and underscores"
+        raise ValueError(msg)
+    if name in {*all_properties, *chemical_symbols, *reserved_keys, *_COLUMNS}:
+        msg = f"{name!r} already means something else in ASE or in result tables"
+        raise ValueError(msg)
+    return name
+
+
+class Transform(BaseModel):
+    """What is done to a property's labels before a head is trained on them.
+
+    Attributes
+    ----------
+    kind : {"identity", "log10", "standardise"}
+    mean, std : float
+        In the unit of the property; for ``standardise``.
+
+    Examples
+    --------
+    >>> scaled = Transform(kind="standardise", mean=1.0, std=0.5)
+    >>> scaled.apply([1.0, 2.0])
+    array([0., 2.])
+    >>> scaled.undo([0.0, 2.0])
+    array([1., 2.])
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: TransformKind = "identity"
+    mean: float = 0.0
+    std: PositiveFloat = 1.0
+
+    @classmethod
+    def fit(cls, kind: TransformKind, labels: ArrayLike) -> Transform:
+        """Return a transform whose parameters are those of the training labels.
+
+        Parameters
+        ----------
+        kind : {"identity", "log10", "standardise"}
+        labels : array_like of shape (n_structures,)
+
+        Returns
+        -------
+        Transform
+
+        Raises
+        ------
+        DataError
+            If labels are to be standardised and are all the same.
+
+        Examples
+        --------
+        >>> Transform.fit("standardise", [1.0, 3.0])
+        Transform(kind='standardise', mean=2.0, std=1.0)
+        """
+        if kind != "standardise":
+            return cls(kind=kind)
+        values = np.asarray(labels, dtype=np.float64)
+        mean, std = float(values.mean()), float(values.std())
+        if std == 0.0:
+            msg = f"all labels are {mean:g}, which cannot be standardised"
+            raise DataError(msg)
+        return cls(kind=kind, mean=mean, std=std)
+
+    def apply(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return training targets for labels.
+
+        Raises
+        ------
+        DataError
+            If a logarithm is asked for of a number that is not positive.
+        """
+        labels = np.asarray(values, dtype=np.float64)
+        if self.kind == "log10":
+            if not (labels > 0.0).all():
+                msg = f"log10 of {labels.min():g}; it is for positive labels only"
+                raise DataError(msg)
+            return np.asarray(np.log10(labels))
+        return np.asarray((labels - self.mean) / self.std)
+
+    def undo(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return values in the property's unit for what a head gives."""
+        outputs = np.asarray(values, dtype=np.float64)
+        if self.kind == "log10":
+            with np.errstate(over="ignore"):  # callers look for what is not finite
+                return np.asarray(10.0**outputs)
+        return np.asarray(outputs * self.std + self.mean)
 
 
 class PropertySpec(BaseModel):
@@ -30,9 +167,12 @@ class PropertySpec(BaseModel):
         For people, e.g. ``"refractive index"``.
     unit : str
         ``"1"`` for a dimensionless quantity.
-    intensive : bool
-        True if the value of a supercell equals that of the cell (Eq. 16 of
-        arXiv:2601.08486 averages the atomic contributions), False if it multiplies.
+    head : {"intensive", "extensive", "r2", "dipole_norm"}
+        How atomic contributions make the value. ``intensive`` averages them and
+        ``extensive`` sums them (Eq. 16 of arXiv:2601.08486); for the other two, which
+        are for molecules, see :mod:`mftscreen.model.heads`.
+    transform : Transform
+        What the head was trained on; undone in every prediction.
 
     Examples
     --------
@@ -45,15 +185,45 @@ class PropertySpec(BaseModel):
     name: str
     label: str
     unit: str = "1"
-    intensive: bool = True
+    head: HeadKind = "intensive"
+    transform: Transform = Transform()
+
+    @property
+    def intensive(self) -> bool:
+        """Whether the value of a supercell equals that of the cell."""
+        return self.head == "intensive"
+
+    def check_structure(self, atoms: Atoms) -> None:
+        """Raise if a structure cannot have the property.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Raises
+        ------
+        PeriodicityError
+            If the head is for molecules and the structure is periodic.
+        """
+        if self.head in MOLECULAR_HEADS and atoms.pbc.any():
+            msg = (
+                f"{self.name} (head {self.head}) is a property of molecules; a "
+                "structure that is periodic has none. Set atoms.pbc = False if it is "
+                "a molecule in a box"
+            )
+            raise PeriodicityError(msg)
 
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            msg = f"{name!r} is not made of letters, digits and underscores"
-            raise ValueError(msg)
-        if name in {*all_properties, *chemical_symbols, *reserved_keys, *_COLUMNS}:
-            msg = f"{name!r} already means something else in ASE or in result tables"
-            raise ValueError(msg)
-        return name
+        return check_property_name(name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_first_cards(cls, document: Any) -> Any:
+        """Read cards of the time when ``intensive`` was all there was to say."""
+        if isinstance(document, dict) and "intensive" in document:
+            rest = {k: v for k, v in document.items() if k != "intensive"}
+            head = "intensive" if document["intensive"] else "extensive"
+            return {"head": head, **rest}
+        return document

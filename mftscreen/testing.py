@@ -47,7 +47,7 @@ class FakeModel:
     properties: Mapping[str, PropertySpec] = {
         "softness": PropertySpec(name="softness", label="softness"),
         "bulkiness": PropertySpec(
-            name="bulkiness", label="bulkiness", unit="eV", intensive=False
+            name="bulkiness", label="bulkiness", unit="eV", head="extensive"
         ),
     }
     has_energy = True

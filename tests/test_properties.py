@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from ase.build import molecule
 from pydantic import ValidationError
 
-from mftscreen.properties import PropertySpec
+from mftscreen.errors import DataError, PeriodicityError
+from mftscreen.properties import HeadKind, PropertySpec, Transform, TransformKind
 
 
 def test_defaults_are_dimensionless_and_intensive() -> None:
@@ -12,7 +15,7 @@ def test_defaults_are_dimensionless_and_intensive() -> None:
 
 
 def test_json_round_trip() -> None:
-    spec = PropertySpec(name="R2", label="extent", unit="Å^2", intensive=False)
+    spec = PropertySpec(name="R2", label="extent", unit="Å^2", head="r2")
     assert PropertySpec.model_validate_json(spec.model_dump_json()) == spec
 
 
@@ -51,3 +54,53 @@ def test_frozen_and_closed() -> None:
         spec.unit = "eV"
     with pytest.raises(ValidationError, match="Extra inputs"):
         PropertySpec(name="gap", label="gap", units="eV")
+
+
+def test_first_cards_are_read() -> None:
+    for intensive, head in ((True, "intensive"), (False, "extensive")):
+        document = {"name": "x", "label": "x", "unit": "eV", "intensive": intensive}
+        spec = PropertySpec.model_validate(document)
+        assert (spec.head, spec.intensive) == (head, intensive)
+        assert "intensive" not in spec.model_dump()
+
+
+@pytest.mark.parametrize("head", ["r2", "dipole_norm"])
+def test_properties_of_molecules_are_not_for_crystals(head: HeadKind) -> None:
+    spec = PropertySpec(name="x", label="x", head=head)
+    assert not spec.intensive
+    water = molecule("H2O", vacuum=3.0)
+    spec.check_structure(water)
+    water.pbc = (False, False, True)
+    with pytest.raises(PeriodicityError, match="property of molecules"):
+        spec.check_structure(water)
+    PropertySpec(name="x", label="x").check_structure(water)
+
+
+@pytest.mark.parametrize("kind", ["identity", "log10", "standardise"])
+def test_undo_is_the_inverse_of_apply(kind: TransformKind) -> None:
+    labels = np.array([0.3, 1.0, 7.0, 20.0])
+    transform = Transform.fit(kind, labels)
+    targets = transform.apply(labels)
+    np.testing.assert_allclose(transform.undo(targets), labels, rtol=1e-14)
+    expected = {
+        "identity": labels,
+        "log10": np.log10(labels),
+        "standardise": (labels - labels.mean()) / labels.std(),
+    }
+    np.testing.assert_allclose(targets, expected[kind], rtol=1e-14)
+    again = Transform.model_validate_json(transform.model_dump_json())
+    np.testing.assert_array_equal(again.undo(targets), transform.undo(targets))
+
+
+def test_identity_changes_no_bit() -> None:
+    labels = np.random.default_rng(0).normal(size=100) * 1e3
+    np.testing.assert_array_equal(Transform().apply(labels), labels)
+    np.testing.assert_array_equal(Transform().undo(labels), labels)
+
+
+def test_labels_that_cannot_be_transformed() -> None:
+    with pytest.raises(DataError, match="log10 of -1"):
+        Transform(kind="log10").apply([2.0, -1.0])
+    with pytest.raises(DataError, match="all labels are 3"):
+        Transform.fit("standardise", [3.0, 3.0])
+    assert np.isinf(Transform(kind="log10").undo(400.0))

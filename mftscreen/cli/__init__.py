@@ -19,7 +19,10 @@ _COMMANDS = {
     "report": "Make an HTML page of what a screening has found.",
     "predict": "Predict properties of structure files.",
     "ood": "Find what is out of distribution, without a model.",
+    "recipes": "List, show, copy and validate configurations for fine-tuning.",
     "finetune": "Fine-tune a model on your own labels (scratch, ft, lp, mft).",
+    "diagnose": "Measure what fine-tuning did to a model's representations.",
+    "data": "Describe, convert and download labelled data.",
     "split": "Split labelled data into in- and out-of-distribution folds.",
     "models": "List the shipped models, or show a model's card.",
 }

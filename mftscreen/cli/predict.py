@@ -47,8 +47,9 @@ def command(
 ) -> None:
     """Predict properties of structure FILEs; CSV on standard output.
 
-    Any format that ASE reads (CIF, POSCAR, extxyz, ...); every structure of a file
-    with several gets a row. Exit code 3 if some could not be evaluated.
+    Any format that 'mftscreen rank' reads (CIF, POSCAR, extxyz, ase.db, JSON, ...);
+    every structure of a file with several gets a row. Exit code 3 if some could not be
+    evaluated.
 
     \b
     Example:
@@ -64,7 +65,7 @@ def command(
 
     def structures() -> Iterator[Atoms | MftscreenError]:
         for path in files:
-            for number, structure in enumerate(_read(path)):
+            for number, structure in enumerate(_structures(path)):
                 labels.append(f"{path}#{number}" if number else str(path))
                 yield structure
 
@@ -88,24 +89,18 @@ def command(
         ctx.exit(EXIT_FAILED_ROWS)
 
 
-def _read(path: Path) -> Iterator[Atoms | MftscreenError]:
+def _structures(path: Path) -> Iterator[Atoms | MftscreenError]:
     """Yield the structures of a file, or the error that says why there are none."""
-    from ase.io import iread
-
     from mftscreen.errors import DataError
-    from mftscreen.readers import iter_extxyz
+    from mftscreen.screen.candidates import iter_candidates
 
-    name = path.name.removesuffix(".gz").removesuffix(".xz")
+    found = False
     try:
-        extxyz = name.endswith((".extxyz", ".xyz"))
-        found = 0
-        for structure in iter_extxyz(path) if extxyz else iread(path):
-            found += 1
-            yield structure
-        if not found:
-            yield DataError("holds no structure", path=path)
+        for candidate in iter_candidates(path):
+            found = True
+            yield candidate.structure
     except DataError as error:
         yield error
-    except Exception as error:  # noqa: BLE001  # ASE's readers raise anything
-        reason = str(error) or type(error).__name__
-        yield DataError(f"cannot be read: {reason}", path=path)
+    else:
+        if not found:
+            yield DataError("holds no structure", path=path)

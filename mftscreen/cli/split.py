@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -152,11 +151,12 @@ def command(
 ) -> None:
     """Split the rows of DATA into train, validation and test folds.
 
-    DATA is extended XYZ, an ase.db, a CSV beside structure files or a MatBench
-    .json.gz. Methods: random (MatBench's folds); loco, sparse_x_* and sparse_y_*
-    (clusters of orbital field matrices and sparse regions, Omee et al. 2024);
-    kde_tails (rare targets, BOOM) and property_tail (extreme ones); leave-one-out on
-    elements, periodictablegroups, chemsys, sgnum (space group) or prototype.
+    DATA is whatever 'mftscreen data' reads: extended XYZ, an ase.db, a CSV that names
+    structure files, a MatBench .json.gz, ... Methods: random (MatBench's folds); loco,
+    sparse_x_* and sparse_y_* (clusters of orbital field matrices and sparse regions,
+    Omee et al. 2024); kde_tails (rare targets, BOOM) and property_tail (extreme ones);
+    leave-one-out on elements, periodictablegroups, chemsys, sgnum (space group) or
+    prototype.
 
     The file has all ids, the folds as row numbers and a hash of the data. With
     --report, a table on standard output has the median p-value of each test fold: near
@@ -202,22 +202,14 @@ def _check_options(
             raise click.UsageError(msg, ctx)
         allowed: set[str] = set()
     else:
-        allowed = set(inspect.signature(_function(method)).parameters)
+        from mftscreen.ood.splits import split_function
+
+        allowed = set(inspect.signature(split_function(method)).parameters)
     names = {option.name: option.opts[-1] for option in ctx.command.params}
     if foreign := sorted(names[name] for name in chosen if name not in allowed):
         what = "published folds have" if published else f"method {method} has"
         msg = f"{what} no {', '.join(foreign)}"
         raise click.UsageError(msg, ctx)
-
-
-def _function(method: str) -> Callable[..., Split]:
-    from mftscreen.ood import splits
-
-    if method in _LEAVE_ONE_OUT:
-        return partial(splits.leave_one_out, by=cast("splits.Criterion", method))
-    name = "random_split" if method == "random" else method
-    function: Callable[..., Split] = getattr(splits, name)
-    return function
 
 
 def _check_output(path: Path) -> None:
@@ -252,12 +244,12 @@ def _split(
     omee: Path | None,
     data: Path,
 ) -> Split:
-    from mftscreen.ood.splits import read_omee
+    from mftscreen.ood.splits import read_omee, split_function
 
     if omee is not None:
         task = data.name.removesuffix(".gz").removesuffix(".json")
         return read_omee(omee, task, method, rows)
-    function = _function(method)
+    function = split_function(method)
     if method in _OFM_METHODS:
         return function(rows, vectors, **chosen)
     return function(rows, **chosen)

@@ -4,170 +4,62 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
-    NonNegativeFloat,
     PositiveFloat,
-    PositiveInt,
     TypeAdapter,
     ValidationError,
     model_validator,
 )
 
 from mftscreen.errors import ConfigError
-from mftscreen.properties import PropertySpec
+from mftscreen.finetune.document import read_document
+from mftscreen.finetune.presets import Preset, apply_preset
+from mftscreen.finetune.settings import (
+    AuxiliaryConfig,
+    BranchConfig,
+    DataConfig,
+    DescriptorConfig,
+    ForceFieldLoss,
+    PropertyConfig,
+    PropertyName,
+    Settings,
+    TrainingConfig,
+)
 
 __all__ = [
-    "AuxiliaryConfig",
-    "BranchConfig",
-    "DataConfig",
-    "DescriptorConfig",
     "FTConfig",
-    "ForceFieldLoss",
     "LPConfig",
     "MFTConfig",
     "PretrainConfig",
-    "PropertyLoss",
     "ScratchConfig",
-    "TrainingConfig",
     "TuneConfig",
     "load_config",
 ]
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
-
-
-class DescriptorConfig(_Config):
-    """Size of a DPA3 descriptor that is trained from random weights."""
-
-    n_layers: PositiveInt = 3
-    """Message-passing layers."""
-    n_dim: PositiveInt = 64
-    """Width of the atomic (node) representation."""
-    e_dim: PositiveInt = 32
-    """Width of the edge representation."""
-    a_dim: PositiveInt = 16
-    """Width of the angle representation."""
-    edge_cutoff: PositiveFloat = 5.0
-    """Å."""
-    angle_cutoff: PositiveFloat = 3.5
-    """Å."""
-    edge_scale: PositiveFloat = 11.0
-    """Number of neighbours that sums over edges are divided by."""
-    angle_scale: PositiveFloat = 3.6
-    """Number of neighbours that sums over angles are divided by."""
-    update_residual: PositiveFloat = 0.5
-    """Initial weight of each layer's update."""
-
-
-class ForceFieldLoss(_Config):
-    """Prefactors at the start and at the end of the learning-rate schedule."""
-
-    kind: Literal["mse", "mae"] = "mse"
-    """Squared errors as in the paper, or absolute ones (norm of the force error)."""
-    energy: tuple[NonNegativeFloat, NonNegativeFloat] = (0.2, 20.0)
-    force: tuple[NonNegativeFloat, NonNegativeFloat] = (100.0, 60.0)
-    virial: tuple[NonNegativeFloat, NonNegativeFloat] = (0.02, 1.0)
-
-
-class PropertyLoss(_Config):
-    """Loss of the property head."""
-
-    kind: Literal["mse", "mae", "smooth_mae"] = "smooth_mae"
-    """The paper: mse for QM9, smooth_mae for MatBench (Table 8)."""
-
-
-def _check_test_names(tests: dict[str, Path]) -> dict[str, Path]:
-    taken = {"train", "validation", "training_set", "n_train"} & tests.keys()
-    if taken:
-        msg = f"a test set cannot be called {', '.join(sorted(taken))}"
-        raise ValueError(msg)
-    return tests
-
-
-Tests = Annotated[dict[str, Path], AfterValidator(_check_test_names)]
-
-
-class DataConfig(_Config):
-    """Labelled structures of the downstream task."""
-
-    train: list[Path] = Field(min_length=1)
-    """extxyz, ase.db, CSV or MatBench json.gz; relative to the configuration file."""
-    validation: list[Path] | None = None
-    """If not given, `validation_fraction` of the training rows is set aside."""
-    test: Tests = Field(default_factory=dict)
-    """Name to file; errors are written to the model's card."""
-    column: str
-    """Name of the label in the files."""
-    description: str = ""
-    """What the labels are; copied to the model's card."""
-    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-
-
-class BranchConfig(_Config):
-    """A force-field data set."""
-
-    data: list[Path] = Field(min_length=1)
-    """extxyz or ase.db with energy, forces and, for crystals, stress."""
-    description: str = ""
-    """What the labels are; copied to the model's card."""
-    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
-    group: str | None = None
-    """Key in ``info``: frames with one value stay on one side of the split."""
-    test: Tests = Field(default_factory=dict)
-    """Name to file, never trained on; force errors are written to the model's card."""
-
-
-class AuxiliaryConfig(BranchConfig):
-    """The force-field task that is trained beside the property (Eq. 10)."""
-
-    head: str
-    """Force-field head of the pretrained model to go on training."""
-    aux_prob: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of training steps that are spent on this task."""
-    lambda_reg: PositiveFloat = 1.0
-    """Weight of this task's loss (Eq. 11); multiplies its prefactors."""
-    loss: ForceFieldLoss = ForceFieldLoss()
-    batch_size: PositiveInt = 128
-    """Atoms per batch (deepmd's ``auto:N``)."""
-
-
-class TrainingConfig(_Config):
-    """How long and how fast to train."""
-
-    steps: PositiveInt
-    batch_size: PositiveInt = 512
-    """Atoms per batch (deepmd's ``auto:N``)."""
-    learning_rate: tuple[PositiveFloat, PositiveFloat] = (1e-3, 1e-5)
-    """First and last value of the exponential schedule."""
-    gradient_max_norm: PositiveFloat = 5.0
-    save_every: PositiveInt = 500
-    """Steps between checkpoints; each is validated when training has ended."""
-    seed: int = 1
-
-
-class _Downstream(_Config):
+class _Downstream(Settings):
     name: str
     """Name of the model on its card."""
     description: str = ""
     licence: str = ""
-    property: PropertySpec
-    distinguish_types: bool = True
-    """Per-element least-squares bias (Eq. 17). Set to false where a test set may hold
-    elements that the training set does not (the paper's dielectric rule)."""
+    preset: Preset | None = None
+    """Take what is not given from a column of Table 8 (QM9 or MatBench)."""
+    properties: dict[PropertyName, PropertyConfig] = Field(min_length=1)
+    """Name to property; each has a head of its own on the shared descriptor. Steps are
+    shared out equally among them."""
     data: DataConfig
-    loss: PropertyLoss = PropertyLoss()
     training: TrainingConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, document: Any) -> Any:
+        return apply_preset(document) if isinstance(document, dict) else document
 
 
 class _FromPretrained(_Downstream):
@@ -175,9 +67,9 @@ class _FromPretrained(_Downstream):
     """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint."""
 
     @property
-    def pretrained_head(self) -> str | None:
-        """Head of the pretrained model to take the descriptor from, if it matters."""
-        return None
+    def transfers(self) -> bool:
+        """Whether weights of the pretrained model are taken over."""
+        return True
 
 
 class ScratchConfig(_Downstream):
@@ -187,6 +79,11 @@ class ScratchConfig(_Downstream):
     descriptor: DescriptorConfig = DescriptorConfig()
     elements: list[str] | None = None
     """Type map; by default the elements of the training data."""
+
+    @property
+    def transfers(self) -> bool:
+        """Whether weights of a pretrained model are taken over."""
+        return False
 
 
 class FTConfig(_FromPretrained):
@@ -206,16 +103,37 @@ class MFTConfig(_FromPretrained):
 
     strategy: Literal["mft"]
     auxiliary: AuxiliaryConfig
+    transfer_head: bool = True
+    """Whether the auxiliary head starts from its pretrained weights; if not, from
+    random ones (the ablations of Fig. 3(d))."""
+    transfer_backbone: bool = True
+    """Whether the descriptor starts from its pretrained weights; if not, it has the
+    pretrained one's size and random weights, and so has the head."""
+
+    @property
+    def transfers(self) -> bool:
+        """Whether weights of the pretrained model are taken over."""
+        return self.transfer_backbone
+
+    @model_validator(mode="after")
+    def _head_needs_its_backbone(self) -> MFTConfig:
+        if self.transfer_head and not self.transfer_backbone:
+            msg = (
+                "transfer_backbone: false needs transfer_head: false; a pretrained "
+                "head cannot read a descriptor with random weights"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _distinct_heads(self) -> MFTConfig:
-        if self.auxiliary.head == self.property.name:
-            msg = f"the property and the auxiliary head are both {self.property.name!r}"
+        if self.auxiliary.head in self.properties:
+            msg = f"a property and the auxiliary head are both {self.auxiliary.head!r}"
             raise ValueError(msg)
         return self
 
 
-class PretrainConfig(_Config):
+class PretrainConfig(Settings):
     """Several force-field data sets over one descriptor (Eqs. 1-4)."""
 
     strategy: Literal["pretrain"]
@@ -232,6 +150,11 @@ class PretrainConfig(_Config):
     loss: ForceFieldLoss = ForceFieldLoss()
     training: TrainingConfig
 
+    @property
+    def transfers(self) -> bool:
+        """Whether weights of a pretrained model are taken over."""
+        return False
+
     @model_validator(mode="after")
     def _known_branches(self) -> PretrainConfig:
         for name in [self.energy_head, *self.probabilities]:
@@ -247,7 +170,7 @@ TuneConfig = Annotated[
 ]
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(TuneConfig)
-_VARIANTS: dict[str, type[_Config]] = {
+_VARIANTS: dict[str, type[Settings]] = {
     "scratch": ScratchConfig,
     "ft": FTConfig,
     "lp": LPConfig,
@@ -262,7 +185,8 @@ def load_config(path: Path) -> TuneConfig:
     Parameters
     ----------
     path : Path
-        A YAML file.
+        A YAML file, which may build on another one with ``base: FILE`` (see
+        :mod:`mftscreen.finetune.document`).
 
     Returns
     -------
@@ -274,12 +198,9 @@ def load_config(path: Path) -> TuneConfig:
     ConfigError
         With every problem at once, and the closest valid key for an unknown one.
     """
+    text = read_document(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([str(error.strerror)], path=path) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"not UTF-8 text: {error}"], path=path) from error
+        document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError([f"not YAML: {error}"], path=path) from error
     if not isinstance(document, dict):
@@ -294,7 +215,8 @@ def load_config(path: Path) -> TuneConfig:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    location = [str(part) for part in error["loc"]]
+    # pydantic adds "[key]" where the name of an entry is wrong
+    location = [str(part) for part in error["loc"] if part != "[key]"]
     if location and location[0] in _VARIANTS:
         model: Any = _VARIANTS[location[0]]
         location = location[1:]
@@ -319,6 +241,8 @@ def _fields_at(model: Any, location: list[str]) -> list[str]:
             continue
         field = getattr(model, "model_fields", {}).get(part)
         model = getattr(field, "annotation", None)
+        if isinstance(model, UnionType):  # optional
+            model = model.__args__[0]
     return sorted(getattr(model, "model_fields", {}))
 
 

@@ -6,29 +6,31 @@ arXiv:2601.08486.
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mftscreen.finetune.config import (
-    DescriptorConfig,
-    ForceFieldLoss,
     LPConfig,
     MFTConfig,
     PretrainConfig,
     ScratchConfig,
-    TrainingConfig,
     TuneConfig,
 )
-from mftscreen.properties import PropertySpec
+from mftscreen.finetune.descriptor_input import SILUT, fit_budget, new_descriptor
+from mftscreen.finetune.settings import (
+    ForceFieldLoss,
+    PropertyConfig,
+    TrainingConfig,
+)
+from mftscreen.properties import MOLECULAR_HEADS
 
 __all__ = ["PreparedData", "Pretrained", "build_deepmd_input"]
 
-SILUT = "silut:3.0"
 FITTING_NEURONS = [128, 128, 128]
+EVERY_BATCH = 2**31
+"""For statistics of the labels, where deepmd-kit by default looks at ten batches."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,13 @@ class PreparedData:
     Attributes
     ----------
     train, validation : sequence of Path
+    element_bias : sequence of float, optional
+        p(Z) of Eq. 17 by type.
     """
 
     train: Sequence[Path]
     validation: Sequence[Path]
+    element_bias: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def build_deepmd_input(
     ----------
     config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
     data : mapping of str to PreparedData
-        By head name: the property's name, the auxiliary head or the branches.
+        By head name: the properties' names, the auxiliary head or the branches.
     type_map : sequence of str
         Chemical symbols; ignored when there is a pretrained model.
     neighbors : tuple of int
@@ -101,61 +106,68 @@ def build_deepmd_input(
     >>> from mftscreen.finetune.config import _ADAPTER
     >>> config = _ADAPTER.validate_python({
     ...     "strategy": "scratch", "name": "m",
-    ...     "property": {"name": "gap", "label": "band gap", "unit": "eV"},
-    ...     "data": {"train": ["t.extxyz"], "column": "gap"},
-    ...     "training": {"steps": 100}})
+    ...     "properties": {"gap": {"label": "band gap", "unit": "eV"}},
+    ...     "data": {"train": ["t.extxyz"]}, "training": {"steps": 100}})
     >>> data = {"gap": PreparedData(["a"], ["b"])}
-    >>> build_deepmd_input(config, data, ["H"], (10, 5))["model"]["type_map"]
+    >>> document = build_deepmd_input(config, data, ["H"], (10, 5))
+    >>> document["model"]["shared_dict"]["type_map"]
     ['H']
     """
     seed = config.training.seed
     if isinstance(config, PretrainConfig):
         return _pretraining_input(config, data, type_map, neighbors)
     if isinstance(config, ScratchConfig):
-        descriptor = _new_descriptor(config.descriptor, neighbors, seed)
+        descriptor = new_descriptor(config.descriptor, neighbors, seed)
     else:
         assert pretrained is not None
         type_map = pretrained.type_map
-        descriptor = _fit_budget(pretrained.descriptor, neighbors)
+        descriptor = fit_budget(pretrained.descriptor, neighbors)
         descriptor["trainable"] = not isinstance(config, LPConfig)
-    # deepmd-kit wants one length of the one-hot for all heads of a multi-task model
+    heads: dict[str, Any] = {}
+    losses: dict[str, Any] = {}
+    batches: dict[str, int] = {}
     dim_case_embd = 0
-    if isinstance(config, MFTConfig) and pretrained is not None:
-        dim_case_embd = pretrained.dim_case_embd
-    head = config.property.name
-    model = {
-        "fitting_net": _property_fitting(
-            config.property, config.distinguish_types, dim_case_embd, seed
-        )
-    }
-    loss = _property_loss(config.loss.kind)
-    training = config.training
     if isinstance(config, MFTConfig):
         assert pretrained is not None
         aux = config.auxiliary
+        # deepmd-kit wants one length of the one-hot for all heads
+        dim_case_embd = pretrained.dim_case_embd
         fitting = {**pretrained.fitting[aux.head], "seed": seed}
-        heads = {
-            aux.head: {"fitting_net": fitting, "finetune_head": aux.head},
-            head: {**model, "finetune_head": "RANDOM"},
+        source = aux.head if config.transfer_head else "RANDOM"
+        heads[aux.head] = {"fitting_net": fitting, "finetune_head": source}
+        # the trainer multiplies a weight that it has to measure first
+        weight = 1.0 if aux.lambda_reg == "auto" else aux.lambda_reg
+        losses[aux.head] = _force_field_loss(aux.loss, weight)
+        batches[aux.head] = aux.batch_size
+    for name, settings in config.properties.items():
+        heads[name] = {
+            **_property_head(name, settings, dim_case_embd, seed),
+            "finetune_head": "RANDOM",
         }
-        losses = {
-            aux.head: _force_field_loss(aux.loss, aux.lambda_reg),
-            head: loss,
-        }
-        batches = {aux.head: aux.batch_size, head: training.batch_size}
-        shares = {aux.head: aux.aux_prob, head: 1.0 - aux.aux_prob}
-        return _multi_task(
-            type_map, descriptor, {}, heads, losses, data, batches, shares, training
-        )
-    return {
-        "model": {"type_map": list(type_map), "descriptor": descriptor, **model},
-        "loss": loss,
-        **_schedule(training),
-        "training": {
-            **_data_entry(data[head], training.batch_size),
-            **_training_entry(training),
-        },
-    }
+        bias = data[name].element_bias
+        if bias is not None:
+            heads[name]["preset_out_bias"] = {name: list(bias)}
+        losses[name] = _property_loss(settings.loss)
+        batches[name] = config.training.batch_size
+    if not config.transfers:
+        descriptor["seed"] = seed
+        heads = {name: _without(head, "finetune_head") for name, head in heads.items()}
+    shares = _shares(config)
+    return _multi_task(
+        type_map, descriptor, {}, heads, losses, data, batches, shares, config.training
+    )
+
+
+def _shares(config: Any) -> dict[str, float]:
+    """Return the probability of each head to be that of a step."""
+    names = list(config.properties)
+    if not isinstance(config, MFTConfig):
+        return dict.fromkeys(names, 1.0 / len(names))
+    aux = config.auxiliary
+    if aux.combine == "joint":
+        # the trainer adds all other heads to every step of the first
+        return {**dict.fromkeys([aux.head, *names], 0.0), names[0]: 1.0}
+    return {aux.head: aux.share, **dict.fromkeys(names, (1.0 - aux.share) / len(names))}
 
 
 def _pretraining_input(
@@ -180,7 +192,7 @@ def _pretraining_input(
     total = sum(config.probabilities.get(name, 1.0) for name in names)
     return _multi_task(
         type_map,
-        _new_descriptor(config.descriptor, neighbors, seed),
+        new_descriptor(config.descriptor, neighbors, seed),
         shared,
         {name: {"fitting_net": "fitting"} for name in names},
         {name: _force_field_loss(config.loss, 1.0) for name in names},
@@ -224,90 +236,30 @@ def _multi_task(
     }
 
 
-def _new_descriptor(
-    size: DescriptorConfig, neighbors: tuple[int, int], seed: int
+def _property_head(
+    name: str, settings: PropertyConfig, dim_case_embd: int, seed: int
 ) -> dict[str, Any]:
-    # deepmd divides sums over edges by e_sel / sel_reduce_factor and those over
-    # angles by a_sel / sel_reduce_factor: choose e_sel and a_sel in the ratio of the
-    # two scales, large enough for the data
-    factor = max(neighbors[0] / size.edge_scale, neighbors[1] / size.angle_scale, 1.0)
-    factor = float(-(-factor // 1))
-    return {
-        "type": "dpa3",
-        "repflow": {
-            "n_dim": size.n_dim,
-            "e_dim": size.e_dim,
-            "a_dim": size.a_dim,
-            "nlayers": size.n_layers,
-            "e_rcut": size.edge_cutoff,
-            "e_rcut_smth": round(size.edge_cutoff - 0.7, 6),
-            "e_sel": round(size.edge_scale * factor),
-            "a_rcut": size.angle_cutoff,
-            "a_rcut_smth": round(size.angle_cutoff - 0.5, 6),
-            "a_sel": round(size.angle_scale * factor),
-            "sel_reduce_factor": factor,
-            "axis_neuron": 4,
-            "fix_stat_std": 0.3,
-            "a_compress_rate": 1,
-            "a_compress_e_rate": 2,
-            "a_compress_use_split": True,
-            "update_angle": True,
-            "smooth_edge_update": True,
-            "edge_init_use_dist": True,
-            "use_exp_switch": True,
-            "update_style": "res_residual",
-            "update_residual": size.update_residual,
-            "update_residual_init": "const",
-            "use_dynamic_sel": True,
-        },
-        "activation_function": SILUT,
-        "use_tebd_bias": False,
-        "precision": "float32",
-        "concat_output_tebd": False,
-        "seed": seed,
-    }
-
-
-def _fit_budget(
-    descriptor: Mapping[str, Any], neighbors: tuple[int, int]
-) -> dict[str, Any]:
-    """Return the descriptor with padding for the data at hand.
-
-    With ``use_dynamic_sel`` only the ratios of ``e_sel`` and ``a_sel`` to
-    ``sel_reduce_factor`` enter the numbers, so all three can shrink or grow together.
-    """
-    resized: dict[str, Any] = copy.deepcopy(dict(descriptor))
-    repflow = resized.get("repflow", {})
-    if not repflow.get("use_dynamic_sel", False):
-        return resized
-    edge, angle = int(repflow["e_sel"]), int(repflow["a_sel"])
-    factor = max(neighbors[0] / edge, neighbors[1] / angle)
-    reduced = float(repflow["sel_reduce_factor"])
-    # the smallest whole numbers that are large enough and in the exact ratio
-    divisor = math.gcd(edge, angle)
-    steps = max(1, math.ceil(factor * divisor))
-    repflow["e_sel"] = edge // divisor * steps
-    repflow["a_sel"] = angle // divisor * steps
-    repflow["sel_reduce_factor"] = reduced * steps / divisor
-    return resized
-
-
-def _property_fitting(
-    spec: PropertySpec, distinguish_types: bool, dim_case_embd: int, seed: int
-) -> dict[str, Any]:
-    return {
-        "type": "property",
-        "property_name": spec.name,
+    fitting = {
+        "type": settings.head if settings.head in MOLECULAR_HEADS else "property",
+        "property_name": name,
         "task_dim": 1,
-        "intensive": spec.intensive,
-        "distinguish_types": distinguish_types,
-        "neuron": FITTING_NEURONS,
+        "intensive": settings.head == "intensive",
+        "distinguish_types": settings.bias == "per_element",
+        "neuron": list(settings.neurons),
         "resnet_dt": True,
         "activation_function": "tanh",
         "precision": "float32",
         "dim_case_embd": dim_case_embd,
         "seed": seed,
     }
+    head: dict[str, Any] = {"data_stat_nbatch": EVERY_BATCH, "fitting_net": fitting}
+    if settings.head in MOLECULAR_HEADS:
+        head["type"] = "molecular_property"
+    return head
+
+
+def _without(mapping: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {k: v for k, v in mapping.items() if k != key}
 
 
 def _property_loss(kind: str) -> dict[str, Any]:
@@ -338,7 +290,7 @@ def _schedule(training: TrainingConfig) -> dict[str, Any]:
             "start_lr": start,
             "stop_lr": stop,
             # the paper decays every 1000 of 100,000 steps
-            "decay_steps": max(1, training.steps // 100),
+            "decay_steps": min(1000, max(1, training.steps // 100)),
         },
         "optimizer": {"type": "Adam"},
     }
@@ -363,9 +315,10 @@ def _training_entry(training: TrainingConfig) -> dict[str, Any]:
         "gradient_max_norm": training.gradient_max_norm,
         "seed": training.seed,
         "save_freq": training.save_every,
-        # the best of all is chosen when training has ended
+        # which ones are kept is decided by their validation
         "max_ckpt_keep": -(-training.steps // training.save_every) + 1,
         "save_ckpt": "model.ckpt",
         "disp_file": "lcurve.out",
         "disp_freq": max(1, min(100, training.steps // 20)),
+        **({"enable_ema": True, "ema_decay": training.ema} if training.ema else {}),
     }

@@ -10,16 +10,33 @@ from numpy.typing import NDArray
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.metrics import regression_metrics
 from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.properties import PropertySpec
 
-__all__ = ["evaluate_force_field", "evaluate_property", "predict_property"]
+__all__ = [
+    "batches_of",
+    "evaluate_force_field",
+    "evaluate_property",
+    "predict_property",
+    "property_labels",
+]
 
 BATCH_ATOMS = 192
 
 
-def _batches(
+def batches_of(
     structures: Sequence[LabelledStructure],
 ) -> list[list[LabelledStructure]]:
-    """Return batches of structures of similar size."""
+    """Return batches of structures of similar size.
+
+    Parameters
+    ----------
+    structures : sequence of LabelledStructure
+
+    Returns
+    -------
+    list of list of LabelledStructure
+        By number of atoms, of up to 192 atoms if the smaller ones are padded.
+    """
     batches: list[list[LabelledStructure]] = [[]]
     for item in sorted(structures, key=lambda s: len(s.atoms)):
         if batches[-1] and (len(batches[-1]) + 1) * len(item.atoms) > BATCH_ATOMS:
@@ -29,53 +46,59 @@ def _batches(
 
 
 def predict_property(
-    network: DeepmdNetwork, head: str, structures: Sequence[LabelledStructure]
+    network: DeepmdNetwork, spec: PropertySpec, structures: Sequence[LabelledStructure]
 ) -> NDArray[np.float64]:
-    """Return what a property head predicts.
+    """Return what the head of a property predicts.
 
     Parameters
     ----------
     network : DeepmdNetwork
-    head : str
+        With a head of the property's name.
+    spec : PropertySpec
     structures : sequence of LabelledStructure
 
     Returns
     -------
     ndarray of shape (n_structures,)
-        In the order of `structures`.
+        In the order of `structures` and in the property's unit.
     """
-    predicted: dict[int, float] = {}
-    for batch in _batches(structures):
-        results = network.evaluate([s.atoms for s in batch], property_heads=[head])
+    outputs: dict[int, float] = {}
+    for batch in batches_of(structures):
+        atoms = [s.atoms for s in batch]
+        results = network.evaluate(atoms, property_heads=[spec.name])
         for item, result in zip(batch, results, strict=True):
-            predicted[id(item)] = result.heads[head]
-    return np.array([predicted[id(item)] for item in structures])
+            outputs[id(item)] = result.heads[spec.name]
+    return spec.transform.undo([outputs[id(item)] for item in structures])
+
+
+def property_labels(
+    structures: Sequence[LabelledStructure], name: str
+) -> NDArray[np.float64]:
+    """Return the labels (n_structures,) of a property, in its unit."""
+    return np.array([float(s.labels[name]) for s in structures])
 
 
 def evaluate_property(
     network: DeepmdNetwork,
-    head: str,
-    label: str,
+    spec: PropertySpec,
     structures: Sequence[LabelledStructure],
 ) -> dict[str, float]:
-    """Return the errors of a property head.
+    """Return the errors of a property's head.
 
     Parameters
     ----------
     network : DeepmdNetwork
-    head : str
-    label : str
-        Name of the label in `structures`.
+    spec : PropertySpec
     structures : sequence of LabelledStructure
-        At least one.
+        At least one, each with a label of the property.
 
     Returns
     -------
     dict of str to float
-        See :func:`mftscreen.metrics.regression_metrics`.
+        See :func:`mftscreen.metrics.regression_metrics`; in the property's unit.
     """
-    target = [float(s.labels[label]) for s in structures]
-    return regression_metrics(predict_property(network, head, structures), target)
+    predicted = predict_property(network, spec, structures)
+    return regression_metrics(predicted, property_labels(structures, spec.name))
 
 
 def evaluate_force_field(
@@ -100,7 +123,7 @@ def evaluate_force_field(
     """
     energies, stresses = [], []
     predicted, target = [], []
-    for batch in _batches(structures):
+    for batch in batches_of(structures):
         results = network.evaluate([s.atoms for s in batch], energy_head=head)
         for item, result in zip(batch, results, strict=True):
             assert result.energy is not None

@@ -1,122 +1,175 @@
-"""deepmd-kit's own trainer in a child process, watched through its learning curve."""
+"""The process that trains, watched through its learning curve and its checkpoints."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from mftscreen.errors import TrainingError
 from mftscreen.finetune.lcurve import has_diverged, read_lcurve
+from mftscreen.finetune.select import Selection, checkpoints, is_readable
+from mftscreen.finetune.validation import CRITERION
 
-__all__ = ["checkpoints", "train"]
+__all__ = ["build_command", "train"]
 
 INPUT, LOG, LCURVE, LOCK = "input.json", "train.log", "lcurve.out", ".lock"
 POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
+REMEDY = "lower the learning rate or look for wrong labels"
 LOCK_SECONDS = 10.0  # a trainer that was killed takes a moment to be gone
 
 
-def checkpoints(directory: Path) -> dict[int, Path]:
-    """Return the checkpoints of a run, by training step, in order.
+def build_command(
+    start: Sequence[str] = (), n_gpus: int = 1, python: str = sys.executable
+) -> list[str]:
+    """Return the command that trains in its working directory.
 
     Parameters
     ----------
-    directory : Path
+    start : sequence of str, optional
+        deepmd-kit's options that say what to start from.
+    n_gpus : int, optional
+        Above 1, that many processes are started by torchrun.
+    python : str, optional
+        The interpreter.
 
     Returns
     -------
-    dict of int to Path
+    list of str
+
+    Examples
+    --------
+    >>> build_command(["--restart", "model.ckpt-500.pt"], python="python")
+    ['python', '-m', 'mftscreen.finetune.trainer', 'input.json',
+     '--skip-neighbor-stat', '--restart', 'model.ckpt-500.pt']
+    >>> build_command(n_gpus=4, python="python")[:5]
+    ['python', '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=4']
     """
-    found = {}
-    for path in directory.glob("model.ckpt-*.pt"):
-        match = re.fullmatch(r"model\.ckpt-(\d+)\.pt", path.name)
-        if match and path.stat().st_size > 0:
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+    command = [python]
+    if n_gpus > 1:
+        command += ["-m", "torch.distributed.run", "--standalone"]
+        command += [f"--nproc-per-node={n_gpus}"]
+    command += ["-m", "mftscreen.finetune.trainer", INPUT]
+    # the padding is set from the data already, and counting it again takes minutes
+    return [*command, "--skip-neighbor-stat", *start]
 
 
 def train(
     directory: Path,
     steps: int,
+    selection: Selection,
     *,
     pretrained: str | None = None,
-    random_head: bool = False,
+    n_gpus: int = 1,
     threads: int | None = None,
     progress: bool = False,
 ) -> None:
     """Train in `directory`, which holds ``input.json``, until `steps` are done.
 
-    Continues from the last readable checkpoint if there is one.
+    Continues from the last readable checkpoint if there is one. Checkpoints are
+    validated as they appear, by this process on one thread, while training goes on.
 
     Parameters
     ----------
     directory : Path
     steps : int
-        As in ``input.json``; for the progress bar.
+        As in ``input.json``.
+    selection : Selection
+        Ends the run before `steps` when its patience is exhausted.
     pretrained : str, optional
         File name, in `directory`, of the checkpoint to start from.
-    random_head : bool
-        Whether a single-task run takes only the descriptor from `pretrained`.
+    n_gpus : int, optional
+        Training processes.
     threads : int, optional
-        Threads of the training process; all cores by default.
+        Threads of a training process; all cores by default.
     progress : bool
         Whether to show a bar on stderr.
 
     Raises
     ------
     TrainingError
-        If another trainer runs in the directory, the process fails, the loss diverges,
-        or it stops short of `steps`. The message has the last lines of the log;
-        checkpoints are left as they are.
+        If GPUs are missing, another trainer runs in the directory, the process fails,
+        a loss diverges or is exactly 0, a checkpoint cannot be written, or training
+        stops short of `steps`. The message has the reason; checkpoints are left as they
+        are.
     KeyboardInterrupt
         After the trainer has been stopped; the run can be resumed.
     """
-    done = checkpoints(directory)
-    while done and not _is_readable(done[max(done)]):
-        # killed while it was written: go back to the one before
-        done.pop(max(done)).unlink()
-    if done and max(done) >= steps:
-        return
-    command = [sys.executable, "-m", "deepmd", "--pt", "train", INPUT]
-    # the padding is set from the data already, and counting it again takes minutes
-    command.append("--skip-neighbor-stat")
-    if done:
-        command += ["--restart", done[max(done)].name]
-    elif pretrained is not None:
-        command += ["--finetune", pretrained]
-        command += ["--model-branch", "RANDOM"] if random_head else []
     log = directory / LOG
-    with _lock(directory) as lock, log.open("ab") as stream:
-        process = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=_environment(threads),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # inherited, so that a trainer that outlives this process keeps it
-            pass_fds=(lock.fileno(),),
-        )
+    _check_gpus(n_gpus)
+    with _lock(directory) as lock:
+        done = selection.rewind()
+        selection.update()
+        if done >= steps or selection.is_exhausted:
+            return
+        start: list[str] = []
+        if done:
+            start = ["--restart", checkpoints(directory)[done].name]
+        elif pretrained is not None:
+            start = ["--finetune", pretrained]
+        with log.open("ab") as stream:
+            process = subprocess.Popen(
+                build_command(start, n_gpus),
+                cwd=directory,
+                env=_environment(threads),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # inherited, so that a trainer that outlives this process keeps it
+                pass_fds=(lock.fileno(),),
+            )
         try:
-            _watch(process, directory, steps, max(done, default=0), progress)
-        except BaseException:
+            _watch(process, selection, steps, done, progress)
+        finally:
             _stop(process)
-            raise
-    if process.returncode != 0:
-        msg = f"training stopped with exit code {process.returncode}: {_tail(log)}"
+    if not selection.is_exhausted:
+        _check_end(process, directory, steps)
+
+
+def _check_gpus(n_gpus: int) -> None:
+    """Raise if there are fewer than are asked for."""
+    if n_gpus == 1:
+        return
+    import torch
+
+    if torch.cuda.device_count() < n_gpus:
+        msg = (
+            f"training.n_gpus is {n_gpus}, and {torch.cuda.device_count()} GPUs can be "
+            "seen; with 1, a GPU is used if there is one"
+        )
+        raise TrainingError(msg)
+
+
+def _check_end(process: subprocess.Popen[bytes], directory: Path, steps: int) -> None:
+    """Raise with the reason if training did not get to its last step."""
+    log = directory / LOG
+    saved = checkpoints(directory)
+    if saved and not is_readable(saved[max(saved)]):
+        step, path = saved.popitem()
+        path.unlink()
+        free = shutil.disk_usage(directory).free / 1e6
+        last = f"step {max(saved)}" if saved else "the beginning"
+        msg = (
+            f"the checkpoint of step {step} could not be written in {directory} "
+            f"({free:.0f} MB free); make room and go on from {last} with --resume"
+        )
         raise TrainingError(msg, log)
-    if max(checkpoints(directory), default=0) < steps:
-        msg = f"training ended before step {steps}: {_tail(log)}"
+    if process.returncode != 0:
+        msg = f"training stopped with exit code {process.returncode}: {_reason(log)}"
+        raise TrainingError(msg, log)
+    if max(saved, default=0) < steps:
+        msg = f"training ended before step {steps}: {_reason(log)}"
         raise TrainingError(msg, log)
 
 
@@ -144,11 +197,12 @@ def _is_locked(stream: IO[bytes]) -> bool:
 
 def _watch(
     process: subprocess.Popen[bytes],
-    directory: Path,
+    selection: Selection,
     steps: int,
     start: int,
     progress: bool,
 ) -> None:
+    """Follow the trainer until it ends or has no more to gain."""
     from tqdm import tqdm
 
     bar = tqdm(
@@ -161,21 +215,27 @@ def _watch(
     )
     with bar:
         running = True
-        while running:
+        while running and not selection.is_exhausted:
             running = process.poll() is None
-            rows = read_lcurve(directory / LCURVE)
+            selection.update()
+            rows = read_lcurve(selection.directory / LCURVE)
             if rows and rows[-1]["step"] > bar.n:
                 bar.update(int(rows[-1]["step"]) - bar.n)
-                bar.set_postfix(_losses(rows[-1]), refresh=True)
+                bar.set_postfix(_losses(rows[-1]) | _best(selection), refresh=True)
                 if has_diverged(rows[-1]):
                     step = int(rows[-1]["step"])
-                    msg = (
-                        f"the loss is not finite at step {step}; lower the learning "
-                        "rate or look for wrong labels"
-                    )
-                    raise TrainingError(msg, directory / LOG)
+                    msg = f"the loss is not finite at step {step}; {REMEDY}"
+                    raise TrainingError(msg, selection.directory / LOG)
             if running:
                 time.sleep(POLL_SECONDS)
+
+
+def _best(selection: Selection) -> dict[str, str]:
+    """Return the smallest validation error, relative to that of a constant."""
+    if selection.best is None:
+        return {}
+    criterion = selection.curve[selection.best][CRITERION]
+    return {"validation": f"{criterion:.3g} at {selection.best}"}
 
 
 def _losses(row: Mapping[str, float]) -> dict[str, str]:
@@ -186,12 +246,6 @@ def _losses(row: Mapping[str, float]) -> dict[str, str]:
         for name, value in row.items()
         if wanted.fullmatch(name)
     }
-
-
-def _is_readable(checkpoint: Path) -> bool:
-    import zipfile
-
-    return zipfile.is_zipfile(checkpoint)
 
 
 def _environment(threads: int | None) -> dict[str, str]:
@@ -217,6 +271,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _tail(log: Path, lines: int = 5) -> str:
+def _reason(log: Path, lines: int = 5) -> str:
+    """Return why training ended: a reason we know, or the log's end."""
     text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    for line in text[-lines:]:
+        name, _, message = line.partition(": ")
+        if name.startswith("mftscreen.errors."):
+            return message
+        if "NaN detected" in line or "Non-finite gradient" in line:
+            return f"the loss is not finite ({message}); {REMEDY}"
     return " | ".join(line.strip() for line in text[-lines:]) or "the log is empty"

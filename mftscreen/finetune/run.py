@@ -6,17 +6,24 @@ log and checkpoints, and in the end ``model.mft``.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from mftscreen.errors import ConfigError, DataError, ModelError, TrainingError
-from mftscreen.finetune.card import property_head, sample, write_model
+from mftscreen.errors import ConfigError, ModelError, TrainingError
+from mftscreen.finetune.balance import (
+    COMBINATION,
+    Combination,
+    summarize_training,
+)
+from mftscreen.finetune.bias import element_bias
+from mftscreen.finetune.card import write_model
 from mftscreen.finetune.config import (
     MFTConfig,
     PretrainConfig,
@@ -29,9 +36,10 @@ from mftscreen.finetune.deepmd_input import (
     Pretrained,
     build_deepmd_input,
 )
-from mftscreen.finetune.evaluate import evaluate_force_field, evaluate_property
-from mftscreen.finetune.launch import INPUT, LOG, checkpoints, train
+from mftscreen.finetune.launch import INPUT, LOG, train
+from mftscreen.finetune.select import Selection
 from mftscreen.finetune.task import Task, load_task
+from mftscreen.finetune.validation import validate
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.checkpoint import (
     model_parameters,
@@ -39,15 +47,18 @@ from mftscreen.model.checkpoint import (
     resize_neighbor_budget,
     save_state,
 )
+from mftscreen.properties import MOLECULAR_HEADS
 from mftscreen.structures import find_neighbors
 
 __all__ = ["run_training"]
 
-CONFIG, DATA_HASH, VALIDATION = "config.yaml", "data.sha256", "validation.json"
+CONFIG, DATA_HASH = "config.yaml", "data.sha256"
 PRETRAINED, MODEL = "pretrained.pt", "model.mft"
+NOT_WRITABLE = {
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS
+}  # fmt: skip
 
 log = logging.getLogger(__name__)
-Curve = dict[str, dict[str, float]]
 
 
 def run_training(
@@ -90,29 +101,67 @@ def run_training(
         See :func:`mftscreen.finetune.launch.train`.
     """
     started = _check_directory(config, directory, resume)
-    task = load_task(config)
-    if not started:
-        _prepare(config, task, directory)
-    elif (directory / DATA_HASH).read_text() != task.data_hash:
-        problem = (
-            f"the data have changed since {directory} was started; start another run "
-            "with --output"
+    task = load_task(config, directory, progress=progress)
+    with _writing_to(directory):
+        if not started:
+            _prepare(config, task, directory)
+        elif (directory / DATA_HASH).read_text() != task.data_hash:
+            problem = (
+                f"the data have changed since {directory} was started; start another "
+                "run with --output"
+            )
+            raise ConfigError([problem])
+        settings = config.training
+        selection = Selection(
+            directory,
+            lambda path: validate(task, DeepmdNetwork.from_checkpoint(path)),
+            patience=settings.patience,
+            averaged=settings.ema is not None,
         )
-        raise ConfigError([problem])
-    train(
-        directory,
-        config.training.steps,
-        pretrained=PRETRAINED if task.state is not None else None,
-        random_head=not isinstance(config, MFTConfig),
-        threads=threads,
-        progress=progress,
-    )
-    step, curve = _best_checkpoint(config, task, directory)
-    path = directory / MODEL
-    checkpoint = save_state(read_state(checkpoints(directory)[step]))
-    training = {"step": step, "validation": curve[str(step)]}
-    write_model(path, config, task, checkpoint, training)
+        train(
+            directory,
+            settings.steps,
+            selection,
+            pretrained=PRETRAINED if config.transfers else None,
+            n_gpus=settings.n_gpus,
+            threads=threads,
+            progress=progress,
+        )
+        return _write_best(task, selection)
+
+
+def _write_best(task: Task, selection: Selection) -> Path:
+    """Write the best checkpoint as a model file."""
+    best = selection.best
+    if best is None:
+        msg = "no checkpoint has a finite validation error"
+        raise TrainingError(msg, selection.directory / LOG)
+    log.info("best checkpoint: step %d, validation %s", best, selection.curve[best])
+    training = {
+        "step": best,
+        "last_step": max(selection.curve),
+        "validation": selection.curve[best],
+        **summarize_training(selection.directory),
+    }
+    path = selection.directory / MODEL
+    checkpoint = save_state(read_state(selection.best_path))
+    write_model(path, task, checkpoint, training)
     return path
+
+
+@contextmanager
+def _writing_to(directory: Path) -> Iterator[None]:
+    """Say what to do when the disk is full or permission is missing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        msg = (
+            f"cannot write in {directory}: {error.strerror}; checkpoints so far are "
+            "kept, go on with --resume, or choose another directory with --output"
+        )
+        raise TrainingError(msg) from error
 
 
 def _check_directory(config: TuneConfig, directory: Path, resume: bool) -> bool:
@@ -153,29 +202,34 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     _replace(directory / CONFIG, _as_yaml(config))
     _replace(directory / DATA_HASH, task.data_hash)
     data = {}
-    for head, split in task.heads.items():
+    for head in task.heads:
         labels = _label_names(head, config)
         written = {
             part: write_deepmd_npy(
-                split[part], directory / "data" / head / part, task.type_map, labels
+                task.targets(head, part),
+                directory / "data" / head / part,
+                task.type_map,
+                labels,
             )
             for part in ("train", "validation")
         }
-        data[head] = PreparedData(
-            *(
-                [path.relative_to(directory) for path in written[part]]
-                for part in ("train", "validation")
-            )
+        train_set, validation = (
+            [path.relative_to(directory) for path in written[part]]
+            for part in ("train", "validation")
         )
+        data[head] = PreparedData(train_set, validation, _element_bias(task, head))
     neighbors = _most_neighbors(task, cutoffs)
-    document = build_deepmd_input(config, data, task.type_map, neighbors, pretrained)
-    if task.state is not None:
+    document = build_deepmd_input(
+        task.config, data, task.type_map, neighbors, pretrained
+    )
+    if task.state is not None and config.transfers:
         model = document["model"]
         descriptor = model.get("shared_dict", model)["descriptor"]
         state = dict(task.state)
         if "repflow" in descriptor:
             state = resize_neighbor_budget(state, descriptor)
         (directory / PRETRAINED).write_bytes(save_state(state))
+    _replace(directory / COMBINATION, _combination(config).to_json())
     # the presence of this file says that everything else is there
     _replace(directory / INPUT, json.dumps(document, indent=1))
 
@@ -202,8 +256,20 @@ def _starting_point(
     return Pretrained(task.type_map, descriptor, fitting), cutoffs
 
 
+def _element_bias(task: Task, head: str) -> Sequence[float] | None:
+    """Return p(Z) of Eq. 17 by type, for a head that has it."""
+    if head not in task.specs:
+        return None
+    assert not isinstance(task.config, PretrainConfig)
+    form, bias = task.specs[head].head, task.config.properties[head].bias
+    if form in MOLECULAR_HEADS or bias == "global":
+        return None
+    rows, intensive = task.targets(head, "train"), form == "intensive"
+    return list(element_bias(rows, head, task.type_map, intensive=intensive))
+
+
 def _label_names(head: str, config: TuneConfig) -> Sequence[str]:
-    if isinstance(config, PretrainConfig) or head != config.property.name:
+    if isinstance(config, PretrainConfig) or head not in config.properties:
         return ENERGY_LABELS
     return (head,)
 
@@ -221,37 +287,10 @@ def _most_neighbors(task: Task, cutoffs: tuple[float, float]) -> tuple[int, int]
     return int(most[0]), int(most[1])
 
 
-def _best_checkpoint(
-    config: TuneConfig, task: Task, directory: Path
-) -> tuple[int, Curve]:
-    """Return the step of the best checkpoint and the validation errors of all."""
-    cache = directory / VALIDATION
-    curve: Curve = json.loads(cache.read_text()) if cache.exists() else {}
-    for step, path in checkpoints(directory).items():
-        if str(step) not in curve:
-            network = DeepmdNetwork.from_checkpoint(path)
-            curve[str(step)] = _validate(config, task, network)
-            _replace(cache, json.dumps(curve, indent=1))
-    key = "force_mae" if isinstance(config, PretrainConfig) else "mae"
-    errors = {int(step): metrics[key] for step, metrics in curve.items()}
-    finite = {step: error for step, error in errors.items() if math.isfinite(error)}
-    if not finite:
-        msg = "no checkpoint has a finite validation error"
-        raise TrainingError(msg, directory / LOG)
-    best = min(finite, key=lambda step: finite[step])
-    log.info("best checkpoint: step %d, validation %s", best, curve[str(best)])
-    return best, curve
-
-
-def _validate(
-    config: TuneConfig, task: Task, network: DeepmdNetwork
-) -> dict[str, float]:
-    if isinstance(config, PretrainConfig):
-        part = sample(task.heads[config.energy_head]["validation"])
-        return evaluate_force_field(network, config.energy_head, part)
-    name = config.property.name
-    part = task.heads[name]["validation"]
-    try:
-        return evaluate_property(network, property_head(config), name, part)
-    except DataError:  # a prediction is not finite: the run had diverged by then
-        return {"mae": math.inf}
+def _combination(config: TuneConfig) -> Combination:
+    """Return what the trainer has to know beyond deepmd-kit's input."""
+    decay = config.training.layer_decay
+    if not isinstance(config, MFTConfig):
+        return Combination(layer_decay=decay)
+    aux = config.auxiliary
+    return Combination(aux.head, aux.combine, aux.share, aux.lambda_reg, decay)

@@ -1,40 +1,64 @@
-"""Readers of labelled data: extxyz, ase.db, CSV + structure files, MatBench json.gz."""
+"""Labelled data in any format that :mod:`mftscreen.readers` reads."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
 
-from mftscreen.errors import DataError, StructureError
+from mftscreen.errors import DataError
 from mftscreen.finetune.dataset import LabelledStructure, force_field_labels
-from mftscreen.readers import (
-    candidate_id,
-    iter_ase_db,
-    iter_extxyz,
-    iter_matbench,
-    open_text,
-)
+from mftscreen.readers import Row, iter_rows
 
-__all__ = ["read_force_field", "read_labelled", "read_matbench"]
+__all__ = [
+    "RowProblem",
+    "check_problems",
+    "iter_labelled",
+    "read_force_field",
+    "read_labelled",
+]
+
+N_NAMED = 20
+"""Rows that an error message names; it counts the others."""
+
+Kind = Literal["structure", "missing", "not finite", "not a number", "force field"]
 
 
-def read_labelled(path: Path, column: str) -> Iterator[LabelledStructure]:
-    """Yield structures with the property label `column`.
+@dataclass(frozen=True)
+class RowProblem:
+    """Why a row cannot be trained on.
+
+    Attributes
+    ----------
+    row : str
+        Its id.
+    kind : {"structure", "missing", "not finite", "not a number", "force field"}
+    message : str
+    """
+
+    row: str
+    kind: Kind
+    message: str
+
+
+def read_labelled(path: Path, *columns: str) -> Iterator[LabelledStructure]:
+    """Yield structures with property labels.
 
     Parameters
     ----------
     path : Path
-        ``.extxyz``/``.xyz`` (also ``.gz``, ``.xz``; the label is in ``info``),
-        ``.db`` (the label is a key-value pair), ``.csv`` (a column ``file`` or
-        ``structure`` names a structure file relative to the CSV, else the ``id``
-        column names ``<id>.cif`` beside it), or a MatBench ``.json.gz``.
-    column : str
-        Name of the label.
+        See :func:`mftscreen.readers.iter_rows`. The labels are in the ``info`` of an
+        extended XYZ or trajectory, the key-value pairs of an ASE database, the columns
+        of a CSV or MatBench task, beside or in the ``properties`` or ``data`` of a
+        pymatgen document, in the attributes of an OPTIMADE entry, or in
+        ``set.*/<column>.npy`` of a deepmd/npy system.
+    *columns : str
+        Names of labels. With several, a row may lack some of them (absent, empty, null
+        or NaN), but not all.
 
     Yields
     ------
@@ -43,111 +67,80 @@ def read_labelled(path: Path, column: str) -> Iterator[LabelledStructure]:
     Raises
     ------
     DataError
-        If the format is unknown, or a row has no finite label or no readable
-        structure; the row is named.
+        If the file cannot be read or no row has a label of these names; after the last
+        row, if some rows have no finite labels or no structure. They are named.
     """
-    yield from _reader(path)(path, column)
+    yield from _without_problems(iter_labelled(path, *columns), path)
 
 
-def _reader(path: Path) -> Callable[[Path, str], Iterator[LabelledStructure]]:
-    if path.suffix == ".db":
-        return _read_db
-    if path.suffix == ".csv":
-        return _read_csv
-    if path.name.endswith((".json", ".json.gz")):
-        return read_matbench
-    name = path.name.removesuffix(".gz").removesuffix(".xz")
-    if name.endswith((".extxyz", ".xyz")):
-        return _read_extxyz
-    msg = "unknown format; expected .extxyz, .xyz, .db, .csv or a MatBench .json.gz"
-    raise DataError(msg, path=path)
+def iter_labelled(
+    path: Path, *columns: str
+) -> Iterator[LabelledStructure | RowProblem]:
+    """Yield every row as :func:`read_labelled` does, or as what is wrong with it.
 
+    Parameters
+    ----------
+    path, *columns
+        See :func:`read_labelled`.
 
-def _label(value: object, name: str, row: str, path: Path) -> np.ndarray:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not np.isfinite(number):
-        msg = f"row {row} has no finite label {name!r} (found {value!r})"
+    Yields
+    ------
+    LabelledStructure or RowProblem
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or no row has a label of these names.
+    """
+    number, found, others = 0, False, dict[str, None]()
+    for number, row in enumerate(iter_rows(path), 1):
+        found = found or any(column in row.values for column in columns)
+        if not found:
+            others |= dict.fromkeys(row.values)
+        yield _labelled(row.name or f"{path.name}#{number - 1}", row, columns)
+    if not number:
+        msg = "holds no rows"
         raise DataError(msg, path=path)
-    return np.asarray(number)
+    if not found and others:
+        wanted = " or ".join(map(repr, columns))
+        msg = f"no label {wanted}; there is {', '.join(others)}"
+        raise DataError(msg, path=path)
 
 
-def _read_extxyz(path: Path, column: str) -> Iterator[LabelledStructure]:
-    for number, atoms in enumerate(iter_extxyz(path)):
-        if isinstance(atoms, DataError):
-            raise atoms
-        row = candidate_id(atoms, path, number)
-        label = _label(atoms.info.get(column), column, row, path)
-        yield LabelledStructure(row, atoms, {column: label})
+def _labelled(
+    name: str, row: Row, columns: Sequence[str]
+) -> LabelledStructure | RowProblem:
+    if not isinstance(row.structure, Atoms):
+        return RowProblem(name, "structure", str(row.structure))
+    labels, problems = {}, []
+    for column in columns:
+        value = row.values.get(column)
+        number = _number(value)
+        if number is not None and np.isfinite(number):
+            labels[column] = np.asarray(number)
+            continue
+        kind: Kind = "not a number"
+        if value is None or (isinstance(value, str) and not value.strip()):
+            kind = "missing"
+        elif number is not None:
+            kind = "not finite"
+        message = f"no finite label {column!r} (found {value!r})"
+        problem = RowProblem(name, kind, message)
+        if kind == "not a number" or (number is not None and np.isinf(number)):
+            return problem
+        problems.append(problem)
+    return LabelledStructure(name, row.structure, labels) if labels else problems[0]
 
 
-def _read_db(path: Path, column: str) -> Iterator[LabelledStructure]:
-    for number, row in iter_ase_db(path):
-        if isinstance(row, DataError):
-            raise row
-        name = str(number)
-        label = _label(row.key_value_pairs.get(column), column, name, path)
-        yield LabelledStructure(name, row.toatoms(), {column: label})
-
-
-def _read_csv(path: Path, column: str) -> Iterator[LabelledStructure]:
-    with open_text(path) as stream:
-        table = csv.DictReader(stream)
-        header = table.fieldnames or []
-        if column not in header:
-            msg = f"no column {column!r}; the columns are {', '.join(header)}"
-            raise DataError(msg, path=path)
-        for number, row in enumerate(table):
-            name = row.get("id") or f"{path.name}#{number}"
-            label = _label(row[column], column, name, path)
-            filename = row.get("file") or row.get("structure") or f"{name}.cif"
-            atoms = _read_structure(path.parent / filename, name, path)
-            yield LabelledStructure(name, atoms, {column: label})
-
-
-def _read_structure(filename: Path, row: str, path: Path) -> Atoms:
+def _number(value: Any) -> float | None:
+    """Return a single number, however it is wrapped."""
+    if value is None:
+        return None
     try:
-        atoms = read(filename)
-    except Exception as error:  # ASE's readers raise whatever their format raises
-        msg = f"row {row}: the structure file {filename} cannot be read: {error}"
-        raise DataError(msg, path=path) from error
-    assert isinstance(atoms, Atoms)
-    return atoms
-
-
-def read_matbench(path: Path, column: str) -> Iterator[LabelledStructure]:
-    """Yield the rows of a MatBench task file.
-
-    Parameters
-    ----------
-    path : Path
-        See :func:`mftscreen.readers.iter_matbench`.
-    column : str
-        The target column.
-
-    Yields
-    ------
-    LabelledStructure
-        Row `i` has the id that MatBench gives it, ``mb-<task>-<i + 1>``.
-
-    Raises
-    ------
-    DataError
-        If the file has another layout, or a target is not finite.
-    """
-    for name, atoms, values in iter_matbench(path):
-        if column not in values:
-            msg = (
-                f"no column {column!r} beside 'structure'; there is {', '.join(values)}"
-            )
-            raise DataError(msg, path=path)
-        label = _label(values[column], column, name, path)
-        if isinstance(atoms, StructureError):
-            msg = f"row {name}: {atoms}"
-            raise DataError(msg, path=path) from atoms
-        yield LabelledStructure(name, atoms, {column: label})
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return float(array.item()) if array.size == 1 else None
 
 
 def read_force_field(path: Path) -> Iterator[LabelledStructure]:
@@ -156,33 +149,83 @@ def read_force_field(path: Path) -> Iterator[LabelledStructure]:
     Parameters
     ----------
     path : Path
-        ``.extxyz``/``.xyz`` (also compressed) or ``.db`` with ASE's standard results.
+        Extended XYZ, a trajectory or an ASE database with ASE's standard results, also
+        compressed; or a folder with deepmd/npy systems.
 
     Yields
     ------
     LabelledStructure
-        Labels ``energy``, ``force`` and ``virial`` as deepmd-kit has them.
+        Labels ``energy``, ``force`` and ``virial`` as deepmd-kit has them. A frame is
+        called ``file#number``, the row of a database by its number.
 
     Raises
     ------
     DataError
-        If a frame has no energy or forces; it is named.
+        If the file cannot be read; after the last frame, if some have no structure,
+        energy or forces. They are named.
     """
-    if path.suffix == ".db":
-        frames: Iterator[tuple[str, Atoms | DataError]] = (
-            (str(number), row if isinstance(row, DataError) else row.toatoms())
-            for number, row in iter_ase_db(path)
-        )
-    else:
-        frames = (
-            (f"{path.name}#{i}", atoms) for i, atoms in enumerate(iter_extxyz(path))
-        )
-    for name, atoms in frames:
-        if isinstance(atoms, DataError):
-            raise atoms
+    yield from _without_problems(_iter_force_field(path), path)
+
+
+def _iter_force_field(path: Path) -> Iterator[LabelledStructure | RowProblem]:
+    # frames of one material may share its name
+    named: Callable[[int, Row], str] = (
+        (lambda _, row: str(row.name))
+        if path.is_dir() or path.suffix in (".db", ".aselmdb")
+        else (lambda number, _: f"{path.name}#{number}")
+    )
+    for number, row in enumerate(iter_rows(path)):
+        name = named(number, row)
+        if not isinstance(row.structure, Atoms):
+            yield RowProblem(name, "structure", str(row.structure))
+            continue
         try:
-            labels = force_field_labels(atoms)
+            labels = force_field_labels(row.structure)
         except DataError as error:
-            msg = f"{name}: {error}"
-            raise DataError(msg, path=path) from error
-        yield LabelledStructure(name, atoms, labels)
+            yield RowProblem(name, "force field", str(error))
+        else:
+            yield LabelledStructure(name, row.structure, labels)
+
+
+def _without_problems(
+    rows: Iterator[LabelledStructure | RowProblem], path: Path
+) -> Iterator[LabelledStructure]:
+    problems = []
+    for row in rows:
+        if isinstance(row, RowProblem):
+            problems.append(row)
+        else:
+            yield row
+    check_problems(problems, path)
+
+
+def check_problems(problems: Sequence[RowProblem], path: Path | None = None) -> None:
+    """Raise a DataError that names the rows with problems, if there are any.
+
+    Parameters
+    ----------
+    problems : sequence of RowProblem
+    path : Path, optional
+        The file concerned.
+
+    Raises
+    ------
+    DataError
+        With the messages of the first 20 rows, and the number of all.
+
+    Examples
+    --------
+    >>> check_problems([RowProblem("mp-1", "missing", "no label 'gap'")])
+    Traceback (most recent call last):
+    ...
+    mftscreen.errors.DataError: 1 row cannot be used
+      row mp-1: no label 'gap'
+    """
+    if not problems:
+        return
+    n = len(problems)
+    lines = [f"{n} row{'' if n == 1 else 's'} cannot be used"]
+    lines += [f"  row {p.row}: {p.message}" for p in problems[:N_NAMED]]
+    if n > N_NAMED:
+        lines.append(f"  and {n - N_NAMED} more")
+    raise DataError("\n".join(lines), path=path)

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.data import atomic_numbers
 
 from mftscreen.errors import DataError, StructureError
+from mftscreen.finetune.auxiliary import load_auxiliary
+from mftscreen.finetune.bias import settle_bias
 from mftscreen.finetune.config import (
-    BranchConfig,
     MFTConfig,
     PretrainConfig,
     ScratchConfig,
     TuneConfig,
 )
 from mftscreen.finetune.dataset import LabelledStructure
-from mftscreen.finetune.sources import read_force_field, read_labelled
+from mftscreen.finetune.evaluate import property_labels
+from mftscreen.finetune.partition import ID_TEST, divide, without_formulas_of
+from mftscreen.finetune.self_replay import PARENT, Teacher
+from mftscreen.finetune.settings import BranchConfig
+from mftscreen.finetune.sources import (
+    RowProblem,
+    check_problems,
+    read_force_field,
+    read_labelled,
+)
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters, read_state
 from mftscreen.model.registry import resolve_model
+from mftscreen.properties import PropertySpec, Transform
 from mftscreen.structures import check_structure, structure_hash
 
-__all__ = ["Split", "Task", "data_hash", "load_task"]
+__all__ = ["Split", "Task", "data_hash", "load_pretrained", "load_task"]
 
 log = logging.getLogger(__name__)
 Split = dict[str, list[LabelledStructure]]
@@ -39,6 +51,8 @@ class Task:
 
     Attributes
     ----------
+    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+        With biases that fit the data; see :func:`mftscreen.finetune.bias.settle_bias`.
     heads : mapping of str to Split
         By head (property, auxiliary head or branch), then by part: ``train``,
         ``validation`` and the names of test sets.
@@ -47,12 +61,27 @@ class Task:
         Of the pretrained checkpoint.
     pretrained_sha256 : str
         Empty without one.
+    specs : mapping of str to PropertySpec
+        The properties, with the parameters of their transforms.
     """
 
+    config: TuneConfig
     heads: Mapping[str, Split]
     type_map: Sequence[str]
     state: Mapping[str, Any] | None
     pretrained_sha256: str
+    specs: Mapping[str, PropertySpec] = field(default_factory=dict)
+
+    def targets(self, head: str, part: str) -> list[LabelledStructure]:
+        """Return a part of a head's data with the labels that are trained on."""
+        rows = self.heads[head][part]
+        if head not in self.specs:
+            return rows
+        targets = self.specs[head].transform.apply(property_labels(rows, head))
+        return [
+            replace(row, labels={head: target})
+            for row, target in zip(rows, targets, strict=True)
+        ]
 
     @property
     def data_hash(self) -> str:
@@ -75,12 +104,18 @@ def data_hash(structures: Sequence[LabelledStructure]) -> str:
     return digest.hexdigest()
 
 
-def load_task(config: TuneConfig) -> Task:
+def load_task(
+    config: TuneConfig, folder: Path | None = None, *, progress: bool = False
+) -> Task:
     """Read all data and the pretrained model, and check that they fit together.
 
     Parameters
     ----------
     config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    folder : Path, optional
+        Where frames that the pretrained model labels are kept, for the next time.
+    progress : bool
+        Whether to show the progress of labelling on stderr.
 
     Returns
     -------
@@ -89,9 +124,9 @@ def load_task(config: TuneConfig) -> Task:
     Raises
     ------
     DataError
-        If data cannot be read or split, or a structure cannot be used; it is named.
+        If data cannot be read or split, or structures cannot be used; they are named.
     ModelError
-        If the pretrained model cannot be read.
+        If the pretrained model cannot be read, or lacks the head that is to label.
     """
     heads: dict[str, Split] = {}
     seed = config.training.seed
@@ -99,51 +134,131 @@ def load_task(config: TuneConfig) -> Task:
     type_map: Sequence[str] | None = None
     if isinstance(config, PretrainConfig):
         for name, branch in config.branches.items():
-            heads[name] = _load_branch(branch, seed)
+            frames = [s for path in branch.data for s in read_force_field(path)]
+            heads[name] = _split_branch(frames, branch, branch.group, seed)
     else:
-        heads[config.property.name] = _load_property(config, seed)
-        if isinstance(config, MFTConfig):
-            heads[config.auxiliary.head] = _load_branch(config.auxiliary, seed)
+        heads |= _load_properties(config, seed)
         if isinstance(config, ScratchConfig):
             type_map = config.elements
         else:
-            state, pretrained_sha256 = _load_pretrained(config.pretrained)
+            state, pretrained_sha256 = load_pretrained(config.pretrained)
             first = next(iter(model_parameters(state).values()))
             type_map = first["type_map"]
+        if isinstance(config, MFTConfig):
+            branch, head = config.auxiliary, config.auxiliary.head
+            frames = load_auxiliary(
+                branch,
+                _training_structures(heads),
+                Teacher(state or {}, pretrained_sha256, head),
+                seed=seed,
+                folder=folder,
+                progress=progress,
+            )
+            if branch.drop_test_formulas:
+                frames = without_formulas_of(frames, _tests(heads))
+            group = branch.group if branch.self_replay is None else PARENT
+            heads[head] = _split_branch(frames, branch, group, seed)
     everything = [
         s for split in heads.values() for part in split.values() for s in part
     ]
     if type_map is None:
         symbols = {symbol for s in everything for symbol in s.atoms.symbols}
         type_map = sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
-    for item in everything:
-        try:
-            check_structure(item.atoms, type_map)
-        except StructureError as error:
-            msg = f"structure {item.id}: {error}"
-            raise DataError(msg) from error
-    return Task(heads, list(type_map), state, pretrained_sha256)
+    _check_structures(everything, type_map)
+    specs = {}
+    if not isinstance(config, PretrainConfig):
+        specs = _fit_specs(config, heads)
+    settled = settle_bias(config, heads)
+    return Task(settled, heads, list(type_map), state, pretrained_sha256, specs)
 
 
-def _load_property(config: Any, seed: int) -> Split:
-    name, data = config.property.name, config.data
+def _tests(heads: Mapping[str, Split]) -> list[LabelledStructure]:
+    """Return what is to be new to the model: all tests but in-distribution ones."""
+    return [
+        row
+        for split in heads.values()
+        for part, rows in split.items()
+        if part not in ("train", "validation", ID_TEST)
+        for row in rows
+    ]
 
-    def load(path: Path) -> list[LabelledStructure]:
-        return [
-            LabelledStructure(s.id, s.atoms, {name: s.labels[data.column]})
-            for s in read_labelled(path, data.column)
-        ]
 
-    train_set = [s for path in data.train for s in load(path)]
-    if data.validation is None:
-        split = _split(train_set, data.validation_fraction, seed, lambda s: s.id)
-    else:
-        validation = [s for path in data.validation for s in load(path)]
-        split = {"train": train_set, "validation": validation}
-    for test, path in data.test.items():
-        split[test] = load(path)
-        seen = {structure_hash(s.atoms): s.id for s in split["train"]}
-        both = [s.id for s in split[test] if structure_hash(s.atoms) in seen]
+def _fit_specs(config: Any, heads: Mapping[str, Split]) -> dict[str, PropertySpec]:
+    """Return the properties; a transform has the training labels' parameters."""
+    specs = {}
+    for name, settings in config.properties.items():
+        split = heads[name]
+        if settings.transform == "log10":
+            rows = [s for part in ("train", "validation") for s in split[part]]
+            bad = [s.id for s in rows if not s.labels[name] > 0.0]
+            if bad:
+                msg = (
+                    f"{len(bad)} labels of {name!r} are not positive, so that they "
+                    f"have no log10: {', '.join(bad[:5])}"
+                )
+                raise DataError(msg)
+        labels = property_labels(split["train"], name)
+        transform = Transform.fit(settings.transform, labels)
+        specs[name] = spec = settings.spec(name, transform)
+        problems = []
+        for row in (row for rows in split.values() for row in rows):
+            try:
+                spec.check_structure(row.atoms)
+            except StructureError as error:
+                problems.append(RowProblem(row.id, "structure", str(error)))
+        check_problems(problems)
+    return specs
+
+
+def _load_properties(config: Any, seed: int) -> dict[str, Split]:
+    data = config.data
+    columns = {name: p.column or name for name, p in config.properties.items()}
+
+    def load(paths: Sequence[Path]) -> list[LabelledStructure]:
+        return [row for path in paths for row in _read_rows(path, columns)]
+
+    rows = load(data.train)
+    parts = divide(rows, data.split) if data.split is not None else {"train": rows}
+    if data.validation is not None:
+        parts["validation"] = load(data.validation)
+    elif "validation" not in parts:
+        train_set = parts["train"]
+        parts |= _split(train_set, data.validation_fraction, seed, lambda s: s.id)
+    parts |= {test: load([path]) for test, path in data.test.items()}
+    _warn_of_trained_on(parts)
+    heads = {
+        name: {part: _with_label(rows, name) for part, rows in parts.items()}
+        for name in columns
+    }
+    for name, split in heads.items():
+        for part in ("train", "validation"):
+            if not split[part]:
+                msg = f"no {part} row has a label {columns[name]!r} for {name!r}"
+                raise DataError(msg)
+    return heads
+
+
+def _read_rows(path: Path, columns: Mapping[str, str]) -> Iterator[LabelledStructure]:
+    """Yield rows with the labels that they have, under the properties' names."""
+    for row in read_labelled(path, *columns.values()):
+        labels = {n: row.labels[c] for n, c in columns.items() if c in row.labels}
+        yield replace(row, labels=labels)
+
+
+def _with_label(
+    rows: Sequence[LabelledStructure], name: str
+) -> list[LabelledStructure]:
+    return [
+        LabelledStructure(s.id, s.atoms, {name: s.labels[name]})
+        for s in rows
+        if name in s.labels
+    ]
+
+
+def _warn_of_trained_on(parts: Split) -> None:
+    seen = {structure_hash(s.atoms) for s in parts["train"]}
+    for test in parts.keys() - {"train", "validation"}:
+        both = [s.id for s in parts[test] if structure_hash(s.atoms) in seen]
         if both:
             log.warning(
                 "%d structures of test %r are in the training set, too: %s",
@@ -151,22 +266,42 @@ def _load_property(config: Any, seed: int) -> Split:
                 test,
                 ", ".join(both[:5]),
             )
-    return split
 
 
-def _load_branch(branch: BranchConfig, seed: int) -> Split:
-    structures = [s for path in branch.data for s in read_force_field(path)]
-    key = branch.group
+def _check_structures(
+    rows: Sequence[LabelledStructure], type_map: Sequence[str]
+) -> None:
+    problems = []
+    for row in rows:
+        try:
+            check_structure(row.atoms, type_map)
+        except StructureError as error:
+            problems.append(RowProblem(row.id, "structure", str(error)))
+    check_problems(problems)
+
+
+def _training_structures(heads: Mapping[str, Split]) -> list[Atoms]:
+    """Return the training structures of all properties, each once."""
+    rows = (row for split in heads.values() for row in split["train"])
+    return list({id(row.atoms): row.atoms for row in rows}.values())
+
+
+def _split_branch(
+    frames: Sequence[LabelledStructure],
+    branch: BranchConfig,
+    group: str | None,
+    seed: int,
+) -> Split:
     return _split(
-        structures,
+        frames,
         branch.validation_fraction,
         seed,
-        (lambda s: str(s.atoms.info.get(key, s.id))) if key else (lambda s: s.id),
+        (lambda s: str(s.atoms.info.get(group, s.id))) if group else (lambda s: s.id),
     )
 
 
 def _split(
-    structures: list[LabelledStructure],
+    structures: Sequence[LabelledStructure],
     fraction: float,
     seed: int,
     group_of: Callable[[LabelledStructure], str],
@@ -185,7 +320,19 @@ def _split(
     return split
 
 
-def _load_pretrained(source: str) -> tuple[dict[str, Any], str]:
+def load_pretrained(source: str) -> tuple[dict[str, Any], str]:
+    """Return the state of a pretrained checkpoint, and the sha256 of its file.
+
+    Parameters
+    ----------
+    source : str
+        A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it cannot be read.
+    """
     path, _ = resolve_model(source)
     if path.suffix == ".pt":
         content = path.read_bytes()

@@ -12,6 +12,8 @@ which nothing reads: energies and properties are functions of the atoms' feature
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-__all__ = ["SparseSiLUT", "accelerate"]
+__all__ = ["SparseSiLUT", "accelerate", "last_layer_complete"]
 
 
 class SparseSiLUT(torch.nn.Module):
@@ -175,7 +177,8 @@ def accelerate(model: Any) -> None:
     ----------
     model : torch.nn.Module
         For evaluation: its atomic features stay the same up to rounding; the edge
-        and rotation-equivariant features that it also returns do not.
+        and rotation-equivariant features that it also returns do not, but within
+        :func:`last_layer_complete`.
     """
     with warnings.catch_warnings():
         # torch says once in a process that sparse tensors are in beta and unchecked
@@ -197,3 +200,22 @@ def accelerate(model: Any) -> None:
                 last.update_angle = False
                 last._compute_edge_self_update = MethodType(_no_edge_update, last)
                 last.list_update = MethodType(_update_nodes_only, last)
+
+
+@contextmanager
+def last_layer_complete(repflows: Any) -> Iterator[None]:
+    """Let the last layer update edges and angles too, as deepmd-kit has it.
+
+    Parameters
+    ----------
+    repflows : torch.nn.Module
+        deepmd-kit's ``DescrptBlockRepflows``, accelerated or not.
+    """
+    last = repflows.layers[-1]
+    replaced = ("update_angle", "_compute_edge_self_update", "list_update")
+    ours = {name: vars(last).pop(name) for name in replaced if name in vars(last)}
+    last.update_angle = repflows.update_angle
+    try:
+        yield
+    finally:
+        vars(last).update(ours)

@@ -1,13 +1,14 @@
 """deepmd-kit checkpoints as networks that evaluate mixed batches.
 
-The only module of the package that imports deepmd. A checkpoint is opened with
+Beside it only :mod:`mftscreen.model.rebuilding`, :mod:`mftscreen.model.heads` and the
+process that trains import deepmd. A checkpoint is opened with
 ``weights_only=True``, so that a hostile file cannot run code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,38 +17,27 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mftscreen.errors import ModelError, ModelFileError, UnknownHeadError
+from mftscreen.errors import (
+    ModelError,
+    ModelFileError,
+    PeriodicityError,
+    UnknownHeadError,
+)
 from mftscreen.model.batch import Batch, NeighborBudget, add_derivatives, to_tensors
-from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.checkpoint import read_state
 from mftscreen.model.graph import build_graph
+from mftscreen.model.rebuilding import (
+    build_models,
+    describe_head,
+    group_by_descriptor,
+)
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DeepmdNetwork", "Evaluation", "Head"]
+__all__ = ["DeepmdNetwork", "Device", "Evaluation"]
 
 Device = Literal["cpu", "cuda", "auto"]
-
-
-@dataclass(frozen=True)
-class Head:
-    """One named output of a checkpoint.
-
-    Attributes
-    ----------
-    name : str
-        deepmd's model key ("branch"); ``Default`` in a single-task checkpoint.
-    kind : {"energy", "property"}
-    variable : str
-        What the fitting net calls its output: ``energy`` or the property's name.
-    intensive : bool
-        False for energies.
-    """
-
-    name: str
-    kind: Literal["energy", "property"]
-    variable: str
-    intensive: bool
 
 
 @dataclass(frozen=True)
@@ -93,8 +83,10 @@ class DeepmdNetwork:
 
     def __init__(self, state: Mapping[str, Any], device: Device = "auto") -> None:
         self.device = _choose_device(device)
-        models = _build_models(state, self.device)
-        self.heads = {name: _describe(name, model) for name, model in models.items()}
+        models = build_models(state, self.device)
+        self.heads = {
+            name: describe_head(name, model) for name, model in models.items()
+        }
         self._models = {name: model.atomic_model for name, model in models.items()}
         first = next(iter(self._models.values()))
         self.type_map: tuple[str, ...] = tuple(first.type_map)
@@ -103,7 +95,7 @@ class DeepmdNetwork:
             raise ModelFileError(msg)
         self.cutoff = max(float(model.get_rcut()) for model in self._models.values())
         self._index = {symbol: i for i, symbol in enumerate(self.type_map)}
-        self._descriptor_of = _group_by_descriptor(self._models)
+        self._descriptor_of = group_by_descriptor(self._models)
 
     @classmethod
     def from_checkpoint(
@@ -126,6 +118,14 @@ class DeepmdNetwork:
     def property_heads(self) -> list[str]:
         """Return the names of the heads that predict properties."""
         return [head.name for head in self.heads.values() if head.kind == "property"]
+
+    @property
+    def descriptor(self) -> Any:
+        """deepmd-kit's descriptor of the first property head, else of the first."""
+        return self._models[self._main_head()].descriptor
+
+    def _main_head(self) -> str:
+        return next(iter(self.property_heads() or self.heads))
 
     def evaluate(
         self,
@@ -151,8 +151,9 @@ class DeepmdNetwork:
         derivatives : bool
             Whether forces and virial are wanted with the energy.
         descriptors : bool
-            Whether to return atomic descriptors (those of the energy head if one is
-            asked for, else of the first property head, else of the first head).
+            Whether to return atomic descriptors: of the energy head if one is asked
+            for, else of the first property head asked for, else of the first property
+            head, else of the first head.
 
         Returns
         -------
@@ -163,16 +164,22 @@ class DeepmdNetwork:
         ------
         UnknownHeadError
             If a head does not exist or is of the other kind.
+        PeriodicityError
+            If a structure is periodic and a head is for molecules.
         """
         self._check_heads(energy_head, property_heads)
+        molecular = [name for name in property_heads if self.heads[name].molecular]
+        if molecular and any(atoms.pbc.any() for atoms in structures):
+            msg = f"head {molecular[0]!r} is for molecules; a structure is periodic"
+            raise PeriodicityError(msg)
         if not structures:
             return []
         asked = [h for h in (energy_head, *property_heads) if h is not None]
-        if not asked:
-            asked = [next(iter(self.heads))]
         groups: dict[str, list[str]] = {}
         for head in asked:
             groups.setdefault(self._descriptor_of[head], []).append(head)
+        if not groups:
+            groups[self._descriptor_of[self._main_head()]] = []
         parts: list[dict[str, Any]] = [{"heads": {}} for _ in structures]
         for number, (owner, heads) in enumerate(groups.items()):
             self._evaluate_group(
@@ -213,6 +220,8 @@ class DeepmdNetwork:
     ) -> None:
         import torch
 
+        from mftscreen.model.acceleration import last_layer_complete
+
         descriptor = owner.descriptor
         budget = NeighborBudget.of(descriptor)
         graph = build_graph(
@@ -226,14 +235,18 @@ class DeepmdNetwork:
         batch = to_tensors(graph, self.device)
         batch.coordinates.requires_grad_(differentiate)
         tracking = torch.enable_grad() if differentiate else torch.inference_mode()
-        with tracking, budget.fit(graph):
-            node, *_ = descriptor(
+        whole: AbstractContextManager[None] = nullcontext()
+        directed = any(self.heads[head].form == "dipole_norm" for head in heads)
+        if directed and hasattr(descriptor, "repflows"):
+            whole = last_layer_complete(descriptor.repflows)
+        with tracking, budget.fit(graph), whole:
+            node, rotation, *_ = descriptor(
                 batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
             )
             for head in heads:
                 is_energy = head == energy_head
                 with torch.set_grad_enabled(differentiate and is_energy):
-                    values = self._fit(head, batch, node)
+                    values = self._fit(head, batch, node, rotation)
                 if not is_energy:
                     for part, value in zip(parts, values.tolist(), strict=True):
                         part["heads"][head] = value
@@ -248,15 +261,22 @@ class DeepmdNetwork:
             ):
                 part["descriptors"] = rows[: len(atoms)].astype(np.float64)
 
-    def _fit(self, name: str, batch: Batch, node: torch.Tensor) -> torch.Tensor:
+    def _fit(
+        self, name: str, batch: Batch, node: torch.Tensor, rotation: torch.Tensor
+    ) -> torch.Tensor:
         """Return one value per structure from a head on top of the descriptor."""
         model, head = self._models[name], self.heads[name]
-        types = batch.types[:, : batch.neighbors.shape[1]]
-        atomic = model.fitting_net(node, types)
-        atomic = model.apply_out_stat({head.variable: atomic[head.variable]}, types)
-        contributions = atomic[head.variable][..., 0] * batch.real
-        total: torch.Tensor = contributions.sum(dim=1)
-        return total / batch.real.sum(dim=1) if head.intensive else total
+        n_local = batch.neighbors.shape[1]
+        types = batch.types[:, :n_local]
+        atomic = model.fitting_net(node, types, gr=rotation)[head.variable]
+        if head.molecular:
+            types = types.masked_fill(batch.real == 0, -1)
+            positions = batch.coordinates[:, :n_local]
+            atomic = model.contributions(atomic, positions, types)
+        else:
+            atomic = model.apply_out_stat({head.variable: atomic}, types)[head.variable]
+        total: torch.Tensor = (atomic[..., 0] * batch.real).sum(dim=1)
+        return total / batch.real.sum(dim=1) if head.form == "intensive" else total
 
 
 def _choose_device(device: Device) -> torch.device:
@@ -269,93 +289,3 @@ def _choose_device(device: Device) -> torch.device:
         msg = "device 'cuda' was asked for, but torch sees no GPU; use 'cpu' or 'auto'"
         raise ModelError(msg)
     return torch.device(device)
-
-
-def _build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return deepmd models by head name, with the checkpoint's weights."""
-    import copy
-
-    from deepmd.pt.model.model import get_model
-
-    from mftscreen.model.acceleration import accelerate
-
-    models = {}
-    with _generators_kept():
-        for name, head_params in model_parameters(state).items():
-            prefix = f"model.{name}."
-            weights = {
-                key.removeprefix(prefix): value
-                for key, value in state.items()
-                if key.startswith(prefix)
-            }
-            try:
-                model = get_model(copy.deepcopy(head_params))
-                model.load_state_dict(weights)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
-                raise ModelFileError(msg) from error
-            accelerate(model)
-            models[name] = model.to(device).eval().requires_grad_(requires_grad=False)
-    if not models:
-        msg = "the checkpoint holds no model"
-        raise ModelFileError(msg)
-    return models
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Restore the process's random generators, which deepmd's initialisation uses."""
-    import torch
-
-    numpy_state = np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-
-
-def _describe(name: str, model: Any) -> Head:
-    atomic = model.atomic_model
-    if not (hasattr(atomic, "descriptor") and hasattr(atomic, "fitting_net")):
-        msg = f"head {name!r} is a {type(model).__name__}, which is not supported"
-        raise ModelFileError(msg)
-    unsupported = {
-        "descriptors without mixed types": not atomic.descriptor.mixed_types(),
-        "excluded atom types": atomic.atom_excl is not None,
-        "excluded type pairs": atomic.pair_excl is not None,
-        "frame parameters": atomic.get_dim_fparam() > 0,
-        "atomic parameters": atomic.get_dim_aparam() > 0,
-        "charge and spin embeddings": atomic.has_chg_spin_ebd(),
-    }
-    reasons = [reason for reason, present in unsupported.items() if present]
-    if reasons:
-        msg = f"head {name!r} uses {', '.join(reasons)}, which is not supported"
-        raise ModelFileError(msg)
-    fitting = atomic.fitting_net
-    variable = str(fitting.var_name)
-    if variable == "energy":
-        return Head(name, "energy", variable, intensive=False)
-    if hasattr(fitting, "get_intensive") and fitting.dim_out == 1:
-        return Head(name, "property", variable, bool(fitting.get_intensive()))
-    msg = f"head {name!r} predicts {variable!r}; only energies and scalar properties do"
-    raise ModelFileError(msg)
-
-
-def _group_by_descriptor(models: Mapping[str, Any]) -> dict[str, str]:
-    """Return, for every head, the first head with an identical descriptor."""
-    import torch
-
-    owners: dict[str, str] = {}
-    for name, model in models.items():
-        mine = model.descriptor.state_dict()
-        for owner in dict.fromkeys(owners.values()):
-            other = models[owner].descriptor.state_dict()
-            if mine.keys() == other.keys() and all(
-                torch.equal(mine[key], other[key]) for key in mine
-            ):
-                owners[name] = owner
-                break
-        else:
-            owners[name] = name
-    return owners

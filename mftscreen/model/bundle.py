@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mftscreen.errors import ModelFileError
-from mftscreen.properties import PropertySpec
+from mftscreen.properties import Bias, PropertySpec
 
 __all__ = ["Bundle", "ModelCard", "PropertyHead", "read_bundle", "write_bundle"]
 
@@ -51,6 +51,8 @@ class PropertyHead(BaseModel):
     spec : PropertySpec
     head : str
         Name of the head in the checkpoint.
+    bias : {"per_element", "global"}, optional
+        Whether the head has a bias for each element (Eq. 17) or one for all.
     elements : list of str
         Chemical symbols that occur in the property's training set.
     n_train : int
@@ -71,6 +73,7 @@ class PropertyHead(BaseModel):
 
     spec: PropertySpec
     head: str
+    bias: Bias | None = None
     elements: list[str]
     n_train: int
     train_range: tuple[float, float]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mftscreen.structures import find_neighbors
 
-__all__ = ["NeighborGraph", "build_graph"]
+__all__ = ["NeighborGraph", "Neighbors", "build_graph", "sort_neighbors"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,21 @@ class NeighborGraph:
 
 
 @dataclass(frozen=True)
-class _Neighbors:
+class Neighbors:
+    """The neighbours of all atoms: by atom, and nearest first for each.
+
+    Attributes
+    ----------
+    centers, owners : ndarray of shape (n_edges,)
+        The atom that has the neighbour, and the atom that this is (an image of).
+    positions : ndarray of shape (n_edges, 3)
+        Of the neighbour, in Å.
+    ranks : ndarray of shape (n_edges,)
+        0 for the nearest neighbour of an atom, 1 for the next, ...
+    distances : ndarray of shape (n_edges,)
+        In Å.
+    """
+
     centers: NDArray[np.int64]
     owners: NDArray[np.int64]
     positions: NDArray[np.float64]
@@ -56,13 +70,14 @@ class _Neighbors:
     distances: NDArray[np.float64]
 
 
-def _sorted_neighbors(atoms: Atoms, cutoff: float) -> _Neighbors:
+def sort_neighbors(atoms: Atoms, cutoff: float) -> Neighbors:
+    """Return the neighbours of all atoms within `cutoff` Å."""
     centers, others, shifts, distances = find_neighbors(atoms, cutoff)
     order = np.lexsort((distances, centers))
     centers, others = centers[order], others[order]
     starts = np.searchsorted(centers, np.arange(len(atoms)))
     cell = np.asarray(atoms.cell)
-    return _Neighbors(
+    return Neighbors(
         centers=centers,
         owners=others,
         positions=atoms.positions[others] + shifts[order] @ cell,
@@ -97,7 +112,7 @@ def build_graph(
     -------
     NeighborGraph
     """
-    found = [_sorted_neighbors(atoms, cutoff) for atoms in structures]
+    found = [sort_neighbors(atoms, cutoff) for atoms in structures]
     if n_neighbors is None:
         n_neighbors = max(int(n.ranks.max(initial=0)) + 1 for n in found)
     n_frames = len(structures)

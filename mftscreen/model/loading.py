@@ -145,6 +145,7 @@ class LoadedModel:
             )
             raise UnknownPropertyError(msg)
         heads = {name: self.card.properties[name].head for name in properties}
+        specs = self.properties
         evaluations = self.network.evaluate(
             structures,
             energy_head=self.card.energy_head if energy else None,
@@ -155,7 +156,10 @@ class LoadedModel:
         return [
             Prediction(
                 **vars(evaluation),
-                properties={n: evaluation.heads[head] for n, head in heads.items()},
+                properties={
+                    name: float(specs[name].transform.undo(evaluation.heads[head]))
+                    for name, head in heads.items()
+                },
             )
             for evaluation in evaluations
         ]
@@ -218,7 +222,7 @@ def load_model(
 
 
 def _check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
-    """Raise if the card names heads that the checkpoint does not have."""
+    """Raise if the card's heads are not those of the checkpoint."""
     named = {head.head: "property" for head in card.properties.values()}
     if card.energy_head is not None:
         named[card.energy_head] = "energy"
@@ -228,6 +232,15 @@ def _check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
             heads = ", ".join(f"{h.name} ({h.kind})" for h in network.heads.values())
             msg = f"{path}: no {kind} head {head!r} in the checkpoint; it has {heads}"
             raise UnknownHeadError(msg)
+    for name, listed in card.properties.items():
+        found = network.heads[listed.head]
+        if (found.variable, found.form) != (name, listed.spec.head):
+            msg = (
+                f"{path}: the card says that head {listed.head!r} predicts {name} "
+                f"({listed.spec.head}), the checkpoint that it predicts "
+                f"{found.variable} ({found.form})"
+            )
+            raise ModelFileError(msg)
 
 
 def _card_of_checkpoint(
@@ -262,7 +275,9 @@ def _card_of_checkpoint(
             raise UnknownHeadError(msg)
         try:
             spec = PropertySpec(
-                name=head.variable, label=head.variable, intensive=head.intensive
+                name=head.variable,
+                label=head.variable,
+                head=head.form,
             )
         except ValidationError as error:
             msg = f"{path}: head {name!r}: {error.errors()[0]['msg']}"

@@ -1,4 +1,4 @@
-"""Streaming readers of structure files; memory does not grow with the file."""
+"""Streaming readers of structures and labels; memory does not grow with the file."""
 
 from mftscreen.readers.ase_db import count_ase_db, iter_ase_db, without_password
 from mftscreen.readers.csv_table import iter_csv
@@ -6,6 +6,7 @@ from mftscreen.readers.documents import optimade_dict_to_atoms, pymatgen_dict_to
 from mftscreen.readers.extxyz import iter_extxyz
 from mftscreen.readers.files import (
     DAMAGED,
+    Row,
     candidate_id,
     find_name,
     open_text,
@@ -13,6 +14,7 @@ from mftscreen.readers.files import (
 )
 from mftscreen.readers.json_files import iter_json, iter_json_lines, iter_matbench
 from mftscreen.readers.optimade import iter_optimade
+from mftscreen.readers.rows import iter_database, iter_rows, row_reader
 from mftscreen.readers.structure_files import (
     UnknownFormatError,
     count_trajectory,
@@ -22,6 +24,7 @@ from mftscreen.readers.structure_files import (
 
 __all__ = [
     "DAMAGED",
+    "Row",
     "UnknownFormatError",
     "candidate_id",
     "count_ase_db",
@@ -29,16 +32,19 @@ __all__ = [
     "find_name",
     "iter_ase_db",
     "iter_csv",
+    "iter_database",
     "iter_extxyz",
     "iter_json",
     "iter_json_lines",
     "iter_matbench",
     "iter_optimade",
+    "iter_rows",
     "iter_structure_file",
     "iter_trajectory",
     "open_text",
     "optimade_dict_to_atoms",
     "plain_name",
+    "row_reader",
     "pymatgen_dict_to_atoms",
     "without_password",
 ]

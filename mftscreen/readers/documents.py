@@ -9,16 +9,21 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.errors import StructureError
-from mftscreen.readers.files import find_name
+from mftscreen.readers.files import Row, find_name
 
 __all__ = ["optimade_dict_to_atoms", "pymatgen_dict_to_atoms", "read_document"]
 
 _WRONG_LAYOUT = (KeyError, TypeError, IndexError, AttributeError, ValueError)
+_LAYOUT = {
+    *("structure", "lattice", "sites", "charge", "attributes", "properties", "data"),
+    *("@module", "@class", "@version"),
+}
+"""Keys of documents that hold no property of their own."""
 _UNFIT_FEATURES = {"disorder", "implicit_atoms", "site_attachments", "assemblies"}
 
 
-def read_document(document: Any) -> tuple[str | None, Atoms | StructureError]:
-    """Return what a document calls itself, and its structure.
+def read_document(document: Any) -> Row:
+    """Return what a document calls itself, its structure and its properties.
 
     Parameters
     ----------
@@ -28,21 +33,32 @@ def read_document(document: Any) -> tuple[str | None, Atoms | StructureError]:
 
     Returns
     -------
-    name : str or None
-        See :func:`find_name`.
-    structure : Atoms or StructureError
-        The error if there are no atoms to be made of it.
+    Row
+        Its name by :func:`find_name`; as values the ``attributes`` of an OPTIMADE
+        entry, else what stands beside the structure and in the mappings
+        ``properties`` and ``data`` there.
     """
     if not isinstance(document, Mapping):
         msg = f"not a structure document but {type(document).__name__}"
-        return None, StructureError(msg)
-    name = find_name(document)
+        return Row(None, StructureError(msg), {})
+    structure: Atoms | StructureError
     try:
         if "attributes" in document:
-            return name, optimade_dict_to_atoms(document)
-        return name, pymatgen_dict_to_atoms(document.get("structure", document))
+            structure = optimade_dict_to_atoms(document)
+        else:
+            structure = pymatgen_dict_to_atoms(document.get("structure", document))
     except StructureError as error:
-        return name, error
+        structure = error
+    return Row(find_name(document), structure, _values(document))
+
+
+def _values(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a document says beside its structure."""
+    values: dict[str, Any] = {}
+    for key in ("data", "properties", "attributes"):
+        if isinstance(document.get(key), Mapping):
+            values |= document[key]
+    return values | {key: document[key] for key in document if key not in _LAYOUT}
 
 
 def pymatgen_dict_to_atoms(document: Mapping[str, Any]) -> Atoms:

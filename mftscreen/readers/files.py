@@ -1,4 +1,4 @@
-"""Files, plain or compressed, and the names of what is in them."""
+"""Files, plain or compressed, and the rows that are in them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Literal, TextIO, overload
+from typing import IO, Any, Literal, NamedTuple, TextIO, overload
 
 from ase import Atoms
 
-from mftscreen.errors import DataError
+from mftscreen.errors import DataError, MftscreenError
 
 try:
     # of the packages that read Zstandard the one that tells a truncated file
@@ -25,6 +25,7 @@ except ModuleNotFoundError:
 
 __all__ = [
     "DAMAGED",
+    "Row",
     "candidate_id",
     "find_name",
     "open_text",
@@ -35,6 +36,25 @@ __all__ = [
 _ZSTD_ERROR: type[Exception] = zstd.ZstdError if zstd else OSError
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, _ZSTD_ERROR)
 """What a truncated or damaged file, compressed or not, makes its reader raise."""
+
+
+class Row(NamedTuple):
+    """One row of a file, table or database.
+
+    Attributes
+    ----------
+    name : str or None
+        What it calls itself.
+    structure : Atoms or MftscreenError
+        The error that says why there are no atoms.
+    values : mapping of str to object
+        What else it holds, such as labels, as the file has them.
+    """
+
+    name: str | None
+    structure: Atoms | MftscreenError
+    values: Mapping[str, Any]
+
 
 NAME_KEYS = ("id", "name", "material_id", "mp_id", "entry_id")
 

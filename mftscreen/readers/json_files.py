@@ -9,16 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ase import Atoms
-
-from mftscreen.errors import DataError, StructureError
+from mftscreen.errors import DataError
 from mftscreen.readers.documents import read_document
-from mftscreen.readers.files import DAMAGED, NAME_KEYS, open_text
+from mftscreen.readers.files import DAMAGED, NAME_KEYS, Row, open_text
 from mftscreen.readers.json_stream import JsonStream
 
 __all__ = ["iter_json", "iter_json_lines", "iter_matbench"]
-
-Rows = Iterator[tuple[str | None, Atoms | StructureError | DataError]]
 
 _TABLE = {"index", "columns"}
 _ENVELOPE = {"data", "meta", "links", "included", "jsonapi", "errors", "response"}
@@ -28,7 +24,7 @@ _DOCUMENT = {
 }  # fmt: skip
 
 
-def iter_json(path: Path) -> Rows:
+def iter_json(path: Path) -> Iterator[Row]:
     """Yield the structures of a JSON file, one at a time.
 
     Parameters
@@ -42,10 +38,8 @@ def iter_json(path: Path) -> Rows:
 
     Yields
     ------
-    name : str or None
-        What the row calls itself: the mapping's key, or :func:`find_name`.
-    structure : Atoms or MftscreenError
-        The error if there are no atoms to be made of it.
+    Row
+        Named by the mapping's key, or by :func:`find_name`.
 
     Raises
     ------
@@ -60,8 +54,7 @@ def iter_json(path: Path) -> Rows:
         first = next(keys, "")
         keys = chain([first] if first else [], keys)
         if first in _TABLE:
-            for name, structure, _ in _matbench_rows(stream, keys, path):
-                yield name, structure
+            yield from _matbench_rows(stream, keys, path)
         elif first in _ENVELOPE or first == "entries":
             yield from _listed(stream, keys, path)
         elif first in _DOCUMENT:
@@ -70,7 +63,7 @@ def iter_json(path: Path) -> Rows:
             yield from _mapped(stream, keys, path)
 
 
-def _listed(stream: JsonStream, keys: Iterator[str], path: Path) -> Rows:
+def _listed(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row]:
     """Yield the entries of an OPTIMADE response, or of pymatgen's ``entries``."""
     found = False
     for key in keys:
@@ -87,7 +80,7 @@ def _listed(stream: JsonStream, keys: Iterator[str], path: Path) -> Rows:
         raise DataError(msg, path=path)
 
 
-def _mapped(stream: JsonStream, keys: Iterator[str], path: Path) -> Rows:
+def _mapped(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row]:
     for number, key in enumerate(keys):
         document = stream.value()
         if not number and not isinstance(document, Mapping):
@@ -97,10 +90,10 @@ def _mapped(stream: JsonStream, keys: Iterator[str], path: Path) -> Rows:
                 "or an OPTIMADE response"
             )
             raise DataError(msg, path=path)
-        yield key or None, read_document(document)[1]
+        yield read_document(document)._replace(name=key or None)
 
 
-def iter_json_lines(path: Path) -> Rows:
+def iter_json_lines(path: Path) -> Iterator[Row]:
     """Yield the structures of a JSON Lines file, one document in each line.
 
     Parameters
@@ -112,11 +105,9 @@ def iter_json_lines(path: Path) -> Rows:
 
     Yields
     ------
-    name : str or None
-        What the row calls itself (:func:`find_name`).
-    structure : Atoms or MftscreenError
-        A line that is not valid JSON is yielded as the error that names it, so that
-        the others can still be used.
+    Row
+        A line that is not valid JSON has the error that names it as its structure, so
+        that the others can still be used.
 
     Raises
     ------
@@ -134,7 +125,7 @@ def iter_json_lines(path: Path) -> Rows:
                     document = json.loads(text)
                 except (ValueError, RecursionError) as error:
                     msg = f"line {number} is not valid JSON: {error}"
-                    yield None, DataError(msg, path=path)
+                    yield Row(None, DataError(msg, path=path), {})
                     continue
                 if _is_structure(document):
                     yield read_document(document)
@@ -151,9 +142,7 @@ def _is_structure(document: Any) -> bool:
     return "x-optimade" not in document and document.get("type") not in others
 
 
-def iter_matbench(
-    path: Path,
-) -> Iterator[tuple[str, Atoms | StructureError, dict[str, Any]]]:
+def iter_matbench(path: Path) -> Iterator[Row]:
     """Yield the rows of a MatBench task file, one at a time.
 
     Parameters
@@ -164,12 +153,9 @@ def iter_matbench(
 
     Yields
     ------
-    id : str
-        What MatBench calls row `i`: ``mb-<task>-<i + 1>``.
-    structure : Atoms or StructureError
-        The error if there are no atoms to be made of it.
-    values : dict of str to object
-        The other columns.
+    Row
+        Row `i` has the name that MatBench gives it, ``mb-<task>-<i + 1>``, and the
+        other columns as values.
 
     Raises
     ------
@@ -183,7 +169,7 @@ def iter_matbench(
 
 def _matbench_rows(
     stream: JsonStream, keys: Iterator[str], path: Path
-) -> Iterator[tuple[str, Atoms | StructureError, dict[str, Any]]]:
+) -> Iterator[Row]:
     task = path.name.partition(".json")[0].removeprefix("matbench_").replace("_", "-")
     table: dict[str, Any] = {}
     complete = False
@@ -195,8 +181,8 @@ def _matbench_rows(
             width, number = len(str(len(table["index"]))), 0
             for number, row in enumerate(stream.items(), 1):
                 values = dict(zip(table["columns"], row, strict=True))
-                structure = read_document(values.pop("structure"))[1]
-                yield f"mb-{task}-{number:0{width}d}", structure, values
+                structure = read_document(values.pop("structure")).structure
+                yield Row(f"mb-{task}-{number:0{width}d}", structure, values)
             complete = number == len(table["index"])
     except json.JSONDecodeError:
         raise

@@ -10,10 +10,9 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 from urllib.request import Request, urlopen
 
-from ase import Atoms
-
-from mftscreen.errors import DataError, StructureError
+from mftscreen.errors import DataError
 from mftscreen.readers.documents import read_document
+from mftscreen.readers.files import Row
 
 __all__ = ["iter_optimade", "optimade_url"]
 
@@ -27,9 +26,7 @@ _WAITS = (2, 10, 30)
 """Seconds to wait after the first, second and third refusal of a busy server."""
 
 
-def iter_optimade(
-    url: str, query: str | None = None
-) -> Iterator[tuple[str | None, Atoms | StructureError]]:
+def iter_optimade(url: str, query: str | None = None) -> Iterator[Row]:
     """Yield the structures that an OPTIMADE provider has for a filter.
 
     A page is asked for when the one before it is used up. ``optimade-python-tools``'
@@ -44,10 +41,8 @@ def iter_optimade(
 
     Yields
     ------
-    id : str
-        The provider's.
-    structure : Atoms or StructureError
-        The error if there are no atoms to be made of the entry.
+    Row
+        Named by the provider's id.
 
     Raises
     ------

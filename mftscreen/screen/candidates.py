@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -31,8 +31,6 @@ FORMATS = (
 _SERVERS = ("postgresql://", "postgres://", "mysql://", "mariadb://")
 _WEB = ("optimade://", "https://", "http://")
 _DATABASES = (".db", ".aselmdb")
-
-_Rows = Iterator[tuple[str | None, Atoms | MftscreenError]]
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def count_candidates(source: str | Path, query: str | None = None) -> int | None
     if _is_glob(source) or source.is_dir():
         number = 0
         for path, _ in _files(source):
-            if _stream_reader(path) or path.suffix in _DATABASES:
+            if readers.row_reader(path) or path.suffix in _DATABASES:
                 return None
             number += 1
         return number
@@ -145,18 +143,16 @@ def _rows(
     """Yield each row with its id, not yet told from others of the same id."""
     source = _local(source)
     if isinstance(source, str) and _is_server(source):
-        for number, structure in _database_rows(source, query):
-            yield str(number), structure
+        for row in readers.iter_database(source, query):
+            yield str(row.name), row.structure
     elif isinstance(source, str):
         if "optimade" not in source:
             raise _unknown(source)
-        for number, (name, structure) in enumerate(
-            readers.iter_optimade(source, query)
-        ):
-            yield name or f"optimade#{number}", structure
+        for number, row in enumerate(readers.iter_optimade(source, query)):
+            yield row.name or f"optimade#{number}", row.structure
     elif source.suffix in _DATABASES and not source.is_dir():
-        for number, structure in _database_rows(source, query):
-            yield str(number), structure
+        for row in readers.iter_database(source, query):
+            yield str(row.name), row.structure
     elif query is not None:
         msg = f"a query ({query!r}) needs an ase.db or an OPTIMADE provider"
         raise DataError(msg, path=source)
@@ -181,62 +177,23 @@ def _folder_rows(source: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
 
 def _file_rows(path: Path, label: str) -> Iterator[tuple[str, Atoms | MftscreenError]]:
     if path.suffix in _DATABASES:
-        for number, structure in _database_rows(path, None):
-            yield f"{label}#{number}", structure
+        for row in readers.iter_database(path):
+            yield f"{label}#{row.name}", row.structure
         return
-    reader = _stream_reader(path)
+    reader = readers.row_reader(path)
     if reader is not None:
-        for number, (name, structure) in enumerate(reader(path)):
-            yield name or f"{label}#{number}", structure
+        for number, row in enumerate(reader(path)):
+            yield row.name or f"{label}#{number}", row.structure
         return
     if readers.plain_name(path).endswith(_DATABASES):  # compressed
         raise _unknown(path)
     try:
         for number, structure in enumerate(readers.iter_structure_file(path)):
-            name = _info_name(structure)
+            found = isinstance(structure, Atoms)
+            name = readers.find_name(structure.info) if found else None
             yield name or (f"{label}#{number}" if number else label), structure
     except readers.UnknownFormatError as error:
         raise _unknown(path) from error
-
-
-def _stream_reader(path: Path) -> Callable[[Path], _Rows] | None:
-    """Return the reader of a format with rows of its own; None if ASE is to read."""
-    name = readers.plain_name(path).lower()
-    for endings, reader in (
-        ((".extxyz", ".xyz"), _extxyz_rows),
-        ((".traj",), _trajectory_rows),
-        ((".jsonl", ".ndjson"), readers.iter_json_lines),
-        ((".json",), readers.iter_json),
-        ((".csv",), readers.iter_csv),
-    ):
-        if name.endswith(endings):
-            return reader
-    return None
-
-
-def _extxyz_rows(path: Path) -> _Rows:
-    return ((_info_name(frame), frame) for frame in readers.iter_extxyz(path))
-
-
-def _trajectory_rows(path: Path) -> _Rows:
-    return ((_info_name(frame), frame) for frame in readers.iter_trajectory(path))
-
-
-def _info_name(structure: Atoms | MftscreenError) -> str | None:
-    return readers.find_name(structure.info) if isinstance(structure, Atoms) else None
-
-
-def _database_rows(
-    source: str | Path, query: str | None
-) -> Iterator[tuple[int, Atoms | MftscreenError]]:
-    for number, row in readers.iter_ase_db(source, query):
-        structure: Atoms | MftscreenError
-        try:
-            structure = row if isinstance(row, DataError) else row.toatoms()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            reason = f"row {number} holds no valid structure: {error}"
-            structure = DataError(reason, path=readers.without_password(source))
-        yield number, structure
 
 
 def _files(source: Path) -> Iterator[tuple[Path, str]]:

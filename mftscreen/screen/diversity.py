@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-__all__ = ["diversify"]
+from mftscreen.ood.farthest import farthest_points
 
-_ROUNDING = 1e-12
-"""Of the squared lengths; a squared distance below this is one of zero."""
+__all__ = ["diversify"]
 
 
 def diversify(
@@ -18,8 +17,7 @@ def diversify(
     """Return an order that begins with good candidates unlike each other.
 
     The best candidate comes first, then again and again the one of the top that is
-    furthest from all chosen before: whose distance to the nearest of them is largest
-    [1]_.
+    furthest from all chosen before (:func:`mftscreen.ood.farthest.farthest_points`).
 
     Parameters
     ----------
@@ -47,11 +45,6 @@ def diversify(
     Of equally distant candidates the better one is chosen. The time grows with
     `n_top` × `n_pick`.
 
-    References
-    ----------
-    .. [1] T. F. Gonzalez, Theor. Comput. Sci. 38, 293 (1985),
-       doi:10.1016/0304-3975(85)90224-5
-
     Examples
     --------
     >>> import numpy as np
@@ -68,27 +61,7 @@ def diversify(
         raise ValueError(msg)
     squares = points.power(2).sum(axis=1)
     usable = np.flatnonzero(np.isfinite(squares) & (squares > 0.0))
-    chosen = usable[_farthest(points[usable], squares[usable], n_pick)]
+    chosen = usable[farthest_points(points[usable], n_pick)]
     others = np.ones(len(order), dtype=bool)
     others[chosen] = False
     return np.concatenate([order[chosen], order[others]])
-
-
-def _farthest(
-    points: csr_array, squares: NDArray[np.float64], n_pick: int
-) -> NDArray[np.int64]:
-    """Return the rows that are chosen one after the other, beginning with the first."""
-    n = len(squares)
-    chosen = np.zeros(min(n_pick, n), dtype=np.int64)
-    # squared distance to the nearest chosen one; a chosen one is not to be taken again
-    gap = np.full(n, np.inf)
-    for k in range(1, len(chosen)):
-        last = chosen[k - 1]
-        point = points[[last]].toarray().ravel()
-        both = squares + squares[last]
-        distance = both - 2.0 * (points @ point)
-        distance[distance <= _ROUNDING * both] = 0.0
-        np.minimum(gap, distance, out=gap)
-        gap[last] = -1.0
-        chosen[k] = np.argmax(gap)
-    return chosen

@@ -29,7 +29,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from mftscreen.finetune.sources import read_matbench
+from mftscreen.finetune.sources import read_labelled
 from mftscreen.readers import iter_extxyz
 from mftscreen.structures import find_neighbors
 
@@ -96,7 +96,7 @@ def main(folder: Path) -> None:
     """Write the training, validation and test files of the recipe."""
     data = Path(os.environ["MFTSCREEN_DATA"])
     folder.mkdir(parents=True, exist_ok=True)
-    rows = list(read_matbench(data / "matbench/matbench_dielectric.json.gz", "n"))
+    rows = list(read_labelled(data / "matbench/matbench_dielectric.json.gz", "n"))
     folds = json.loads((data / "folds/matbench_official_test_indices.json").read_text())
     test = set(folds["matbench_dielectric"][FOLD])
     parts: dict[str, list[Atoms]] = {"train": [], "test": []}

@@ -7,6 +7,7 @@ from pathlib import Path
 from ase.build import bulk
 from ase.io import write
 from click.testing import CliRunner
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from mftscreen.cli import main
 
@@ -29,6 +30,25 @@ def test_files_of_any_format(tmp_path: Path, tiny_model: Path) -> None:
     assert abs(float(rows[0]["gap"]) - float(rows[1]["gap"])) < 1e-6
     assert float(rows[0]["energy"])
     assert rows[3]["gap"] == ""
+
+
+def test_databases_and_documents(tmp_path: Path, tiny_model: Path) -> None:
+    crystals = [bulk("MgO", "rocksalt", a=4.2), bulk("Si")]
+    write(tmp_path / "two.db", crystals)
+    documents = {
+        str(k): AseAtomsAdaptor.get_structure(atoms).as_dict()
+        for k, atoms in enumerate(crystals)
+    }
+    (tmp_path / "two.json").write_text(json.dumps(documents))
+    (tmp_path / "empty.json").write_text("[]")
+    files = [str(tmp_path / f) for f in ("two.db", "two.json", "empty.json")]
+    result = CliRunner().invoke(main, ["predict", *files, "-m", str(tiny_model)])
+    assert result.exit_code == 3
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [row["formula"] for row in rows] == ["MgO", "Si", "MgO", "Si", ""]
+    assert [row["status"] for row in rows] == ["ok"] * 4 + ["unreadable"]
+    for one, other in ((0, 2), (1, 3)):
+        assert abs(float(rows[one]["gap"]) - float(rows[other]["gap"])) < 1e-6
 
 
 def test_models_list_and_show(tiny_model: Path) -> None:

@@ -15,13 +15,14 @@ from mftscreen.finetune.task import Task
 from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.bundle import Bundle, read_bundle
 from mftscreen.model.registry import resolve_model
+from mftscreen.properties import Transform
 
 CONFIG = {
     "strategy": "mft",
     "name": "test",
     "pretrained": "mft-mini",
-    "property": {"name": "dielectric", "label": "refractive index"},
-    "data": {"train": ["unused"], "column": "dielectric"},
+    "properties": {"dielectric": {"label": "refractive index"}},
+    "data": {"train": ["unused"]},
     "training": {"steps": 1},
     "auxiliary": {"head": "crystals", "data": ["unused"]},
 }
@@ -53,7 +54,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     labels = {"energy": np.asarray(-10.0), "force": np.full((2, 3), 0.1)}
     crystals = [LabelledStructure("si", atoms, labels)]
     split = {"train": TRAIN, "validation": VALIDATION, "held out": TRAIN[:2]}
+    config = MFTConfig.model_validate(CONFIG)
     task = Task(
+        config,
         heads={
             "dielectric": split,
             "crystals": {"train": crystals, "validation": crystals},
@@ -61,9 +64,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         type_map=load_model().type_map,
         state=None,
         pretrained_sha256="",
+        specs={
+            "dielectric": config.properties["dielectric"].spec(
+                "dielectric", Transform()
+            )
+        },
     )
-    config = MFTConfig.model_validate(CONFIG)
-    write_model(path, config, task, shipped.checkpoint, {})
+    write_model(path, task, shipped.checkpoint, {})
     return read_bundle(path)
 
 

@@ -20,8 +20,8 @@ from mftscreen.finetune.config import (
 
 DOWNSTREAM = {
     "name": "tiny",
-    "property": {"name": "gap", "label": "band gap", "unit": "eV"},
-    "data": {"train": ["train.extxyz"], "column": "gap_ev"},
+    "properties": {"gap": {"label": "band gap", "unit": "eV", "column": "gap_ev"}},
+    "data": {"train": ["train.extxyz"]},
     "training": {"steps": 10},
 }
 PRETRAINED = {**DOWNSTREAM, "pretrained": "mft-mini"}
@@ -82,7 +82,7 @@ def test_each_strategy_is_read(tmp_path: Path, strategy: str) -> None:
 
 def test_defaults_of_mft_are_those_of_the_paper(tmp_path: Path) -> None:
     config = load(tmp_path, VALID["mft"])
-    assert config.auxiliary.aux_prob == 0.5
+    assert config.auxiliary.share == 0.5
     assert config.auxiliary.lambda_reg == 1.0
     assert config.training.learning_rate == (1e-3, 1e-5)
     assert config.training.gradient_max_norm == 5.0
@@ -119,7 +119,8 @@ def test_fine_tuning_without_a_pretrained_model_is_refused(
     [
         ("ft", "pretraned", "pretrained"),
         ("ft", "training__stpes", "steps"),
-        ("ft", "data__colunm", "column"),
+        ("ft", "data__trian", "train"),
+        ("ft", "properties__gap__colunm", "column"),
         ("scratch", "descriptor__edge_cutof", "edge_cutoff"),
         ("mft", "auxiliary__lamda_reg", "lambda_reg"),
         ("mft", "auxiliary__loss__virals", "virial"),
@@ -135,8 +136,11 @@ def test_unknown_key_gets_the_closest_valid_one(
 
 
 def test_unknown_key_unlike_any_other_gets_the_list(tmp_path: Path) -> None:
-    (problem,) = problems(tmp_path, changed("ft", property__zzz=1))
-    assert problem == "property.zzz: unknown key; known: intensive, label, name, unit"
+    (problem,) = problems(tmp_path, changed("ft", properties__gap__zzz=1))
+    assert problem == (
+        "properties.gap.zzz: unknown key; known: bias, column, head, label, loss, "
+        "neurons, transform, unit"
+    )
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
@@ -147,7 +151,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         data__validation_fraction=0.5,
         auxiliary__aux_prob=1,
         colour="red",
-        property__name="band gap",
+        properties={"band gap": {"label": "band gap"}},
     )
     del document["pretrained"]
     found = problems(tmp_path, document)
@@ -156,7 +160,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         "colour",
         "data.validation_fraction",
         "pretrained",
-        "property.name",
+        "properties.band gap",
         "training.learning_rate.1",
         "training.steps",
     ]
@@ -170,8 +174,32 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         ("pretrain", {"probabilities": {"c": 1}}, "branches: oxides, alloys"),
         ("pretrain", {"branches": {}}, "branches: .* at least 1"),
         ("ft", {"data__train": []}, "data.train: .* at least 1"),
-        ("ft", {"loss__kind": "huber"}, "loss.kind: .*'mse', 'mae' or 'smooth_mae'"),
+        (
+            "ft",
+            {"properties__gap__loss": "huber"},
+            "gap.loss: .*'mse', 'mae' or 'smooth",
+        ),
+        ("ft", {"properties": {}}, "properties: .* at least 1"),
         ("mft", {"auxiliary__aux_prob": 0.0}, "auxiliary.aux_prob: .* greater than 0"),
+        (
+            "ft",
+            {
+                "properties__gap__head": "extensive",
+                "properties__gap__transform": "log10",
+            },
+            "transform: log10 is for head: intensive",
+        ),
+        ("mft", {"transfer_backbone": False}, "needs transfer_head: false"),
+        (
+            "mft",
+            {"auxiliary__combine": "joint", "auxiliary__aux_prob": 0.5},
+            "aux_prob is for 'combine: alternate'",
+        ),
+        ("mft", {"auxiliary__lambda_reg": 0}, "lambda_reg: 0 needs 'combine: joint'"),
+        ("mft", {"auxiliary__lambda_reg": -1}, "lambda_reg.* greater than or equal"),
+        ("ft", {"training__patience": 0}, "training.patience: .* greater than 0"),
+        ("ft", {"training__layer_decay": 1.5}, "layer_decay: .* less than or equal"),
+        ("ft", {"preset": "qm8"}, "preset: .*'qm9' or 'matbench'"),
     ],
 )
 def test_values_that_make_no_sense(
@@ -179,6 +207,32 @@ def test_values_that_make_no_sense(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, changed(strategy, **change))
+
+
+@pytest.mark.parametrize(
+    ("preset", "strategy", "steps", "n_gpus", "loss"),
+    [
+        ("qm9", "ft", 100_000, 1, "mse"),
+        ("qm9", "mft", 100_000, 2, "mse"),
+        ("matbench", "lp", 100_000, 1, "smooth_mae"),
+        ("matbench", "mft", 200_000, 1, "smooth_mae"),
+    ],
+)
+def test_presets_are_the_columns_of_table_8(
+    tmp_path: Path, preset: str, strategy: str, steps: int, n_gpus: int, loss: str
+) -> None:
+    document = changed(strategy, preset=preset)
+    del document["training"]
+    config = load(tmp_path, document)
+    assert (config.training.steps, config.training.n_gpus) == (steps, n_gpus)
+    assert config.properties["gap"].loss == loss
+
+
+def test_preset_leaves_what_is_given(tmp_path: Path) -> None:
+    config = load(tmp_path, changed("mft", preset="matbench"))
+    assert (config.training.steps, config.training.batch_size) == (10, 512)
+    assert config.auxiliary.head == "oxides"
+    assert config.properties["gap"].column == "gap_ev"
 
 
 @pytest.mark.parametrize("document", [{"name": "x"}, {"strategy": "sft"}])

@@ -1,10 +1,12 @@
-"""Expected values are those of Table 8 of arXiv:2601.08486."""
+"""Against golden files, whose values are those of Table 8 of arXiv:2601.08486."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from pydantic import TypeAdapter
 
 from mftscreen.finetune.config import TuneConfig
@@ -14,103 +16,126 @@ from mftscreen.finetune.deepmd_input import (
     build_deepmd_input,
 )
 
-QM9_GAP = {
-    "name": "gap",
-    "property": {"name": "gap", "label": "HOMO-LUMO gap", "unit": "Ha"},
-    "data": {"train": ["train.extxyz"], "column": "gap"},
-    "loss": {"kind": "mse"},
-    "training": {"steps": 100_000},
-}
+GOLDEN = Path(__file__).parent / "golden"
+FORCE_FIELD = {
+    "type": "ener", "neuron": [240, 240, 240], "activation_function": "silut:3.0",
+    "dim_case_embd": 31,
+}  # fmt: skip
+# the parameters of DPA-3.1-3M that matter here
 PRETRAINED = Pretrained(
-    type_map=["H", "C", "N", "O"],
+    type_map=["H", "C", "N", "O", "F"],
     descriptor={
         "type": "dpa3",
         "repflow": {
+            "n_dim": 128, "e_dim": 64, "a_dim": 32, "nlayers": 16,
+            "e_rcut": 6.0, "e_rcut_smth": 5.3, "a_rcut": 4.0, "a_rcut_smth": 3.5,
             "e_sel": 1200, "a_sel": 300, "sel_reduce_factor": 10.0,
             "use_dynamic_sel": True,
         },
+        "activation_function": "silut:3.0",
     },
-    fitting={
-        "SPICE2": {"type": "ener", "dim_case_embd": 31},
-        "OMat24": {"type": "ener", "dim_case_embd": 31},
-    },
+    fitting={"SPICE2": FORCE_FIELD, "Omat24": FORCE_FIELD},
 )  # fmt: skip
+GAP = {"label": "HOMO-LUMO gap", "unit": "Ha"}
+QM9 = {"name": "gap", "preset": "qm9", "properties": {"gap": GAP}}
+DIELECTRIC = {
+    "name": "dielectric",
+    "preset": "matbench",
+    "properties": {"dielectric": {"label": "refractive index", "bias": "global"}},
+}
 
 
-def _build(strategy: str, **extra: object) -> dict:
-    document = {"strategy": strategy, **QM9_GAP, **extra}
-    if strategy not in ("scratch", "pretrain"):
+def _build(strategy: str, **document: Any) -> dict[str, Any]:
+    document = {"strategy": strategy, "data": {"train": ["t.extxyz"]}, **document}
+    pretrained = None
+    if strategy != "scratch":
         document["pretrained"] = "DPA-3.1-3M.pt"
+        pretrained = PRETRAINED
+    if strategy == "mft":
+        document["auxiliary"] = {"data": ["f.extxyz"], **document.get("auxiliary", {})}
     config = TypeAdapter(TuneConfig).validate_python(document)
+    biases = dict.fromkeys([*document["properties"], "SPICE2", "Omat24"])
+    biases["gap"] = [1.0, 2.0, 3.0, 4.0, 5.0]  # p(Z) of Eq. 17
     data = {
-        name: PreparedData([Path(f"{name}/train")], [Path(f"{name}/validation")])
-        for name in ("gap", "SPICE2", "OMat24")
+        name: PreparedData([Path(f"{name}/train")], [Path(f"{name}/validation")], bias)
+        for name, bias in biases.items()
     }
-    pretrained = PRETRAINED if "pretrained" in document else None
-    return build_deepmd_input(config, data, ["H", "C"], (60, 20), pretrained)
+    return build_deepmd_input(
+        config, data, ["H", "C", "N", "O", "F"], (60, 20), pretrained
+    )
 
 
-AUXILIARY = {"head": "SPICE2", "data": ["spice.extxyz"]}
+@pytest.mark.parametrize("strategy", ["scratch", "ft", "lp", "mft"])
+def test_settings_of_the_paper_for_the_qm9_gap(strategy: str) -> None:
+    golden = yaml.safe_load((GOLDEN / f"qm9_gap_{strategy}.yaml").read_text())
+    assert _build(strategy, **QM9) == golden
 
 
-@pytest.mark.parametrize("strategy", ["scratch", "ft", "lp"])
-def test_single_task_settings_of_the_paper(strategy: str) -> None:
-    document = _build(strategy)
-    assert document["learning_rate"] == {
-        "type": "exp", "start_lr": 1e-3, "stop_lr": 1e-5, "decay_steps": 1000,
-    }  # fmt: skip
-    assert document["optimizer"] == {"type": "Adam"}
-    assert document["loss"]["type"] == "property"
-    assert document["loss"]["loss_func"] == "mse"
-    training = document["training"]
-    assert training["numb_steps"] == 100_000
-    assert training["gradient_max_norm"] == 5.0
-    assert training["training_data"] == {
-        "systems": ["gap/train"], "batch_size": "auto:512",
-    }  # fmt: skip
-    fitting = document["model"]["fitting_net"]
-    assert fitting["type"] == "property"
-    assert fitting["activation_function"] == "tanh"
-    assert fitting["intensive"] is True
-    assert fitting["distinguish_types"] is True
-    assert fitting["dim_case_embd"] == 0
+def test_settings_of_the_paper_for_multi_task_dielectric() -> None:
+    golden = yaml.safe_load((GOLDEN / "dielectric_mft.yaml").read_text())
+    assert _build("mft", **DIELECTRIC) == golden
 
 
-def test_only_linear_probing_freezes_the_descriptor() -> None:
-    def trainable(strategy: str) -> bool:
-        return _build(strategy)["model"]["descriptor"].get("trainable", True)
+@pytest.mark.parametrize("name", [path.stem for path in GOLDEN.glob("*.yaml")])
+def test_deepmd_kit_accepts_the_golden_files(name: str) -> None:
+    import deepmd.pt  # noqa: F401 - loads plugins
+    from deepmd.pt.utils.multi_task import preprocess_shared_params
+    from deepmd.utils.argcheck import normalize
 
-    assert trainable("scratch")
-    assert trainable("ft")
-    assert not trainable("lp")
+    document = yaml.safe_load((GOLDEN / f"{name}.yaml").read_text())
+    document["model"], _ = preprocess_shared_params(document["model"])
+    normal = normalize(document, multi_task=True)
+    assert normal["training"]["numb_steps"] == document["training"]["numb_steps"]
 
 
-def test_multi_task_settings_of_the_paper() -> None:
-    document = _build("mft", auxiliary=AUXILIARY)
-    heads = document["model"]["model_dict"]
-    assert heads["SPICE2"]["finetune_head"] == "SPICE2"
-    assert heads["gap"]["finetune_head"] == "RANDOM"
-    # deepmd wants one length of the one-hot for all heads
-    assert heads["SPICE2"]["fitting_net"]["dim_case_embd"] == 31
-    assert heads["gap"]["fitting_net"]["dim_case_embd"] == 31
-    assert {head["descriptor"] for head in heads.values()} == {"descriptor"}
-    assert document["training"]["model_prob"] == {"SPICE2": 0.5, "gap": 0.5}
-    batches = {
-        name: entry["training_data"]["batch_size"]
-        for name, entry in document["training"]["data_dict"].items()
+def test_what_is_given_wins_over_the_preset() -> None:
+    document = _build(
+        "mft",
+        **{**QM9, "properties": {"gap": {**GAP, "loss": "mae", "neurons": [8]}}},
+        training={"steps": 7},
+        auxiliary={"loss": {"energy": [1, 2]}, "head": "Omat24"},
+    )
+    assert document["training"]["numb_steps"] == 7
+    assert document["loss_dict"]["gap"]["loss_func"] == "mae"
+    head = document["model"]["model_dict"]["gap"]["fitting_net"]
+    assert head["neuron"] == [8]
+    loss = document["loss_dict"]["Omat24"]
+    assert (loss["start_pref_e"], loss["limit_pref_e"]) == (1, 2)
+    assert (loss["start_pref_f"], loss["limit_pref_f"]) == (100.0, 60.0)
+
+
+def test_several_properties_share_the_steps() -> None:
+    properties = {
+        "gap": GAP,
+        "alpha": {"label": "polarizability", "head": "extensive", "bias": "global"},
     }
-    assert batches == {"SPICE2": "auto:128", "gap": "auto:512"}
-    assert document["loss_dict"]["SPICE2"] == {
-        "type": "ener", "loss_func": "mse",
-        "start_pref_e": 0.2, "limit_pref_e": 20.0,
-        "start_pref_f": 100.0, "limit_pref_f": 60.0,
-        "start_pref_v": 0.02, "limit_pref_v": 1.0,
+    document = _build("mft", **{**QM9, "properties": properties})
+    assert document["training"]["model_prob"] == {
+        "SPICE2": 0.5, "gap": 0.25, "alpha": 0.25,
     }  # fmt: skip
+    nets = {
+        name: head["fitting_net"]
+        for name, head in document["model"]["model_dict"].items()
+    }
+    assert nets["gap"]["intensive"]
+    assert nets["gap"]["distinguish_types"]
+    assert not nets["alpha"]["intensive"]
+    assert not nets["alpha"]["distinguish_types"]
+    assert {net["dim_case_embd"] for net in nets.values()} == {31}
+
+
+@pytest.mark.parametrize("kind", ["r2", "dipole_norm"])
+def test_heads_for_molecules_are_a_model_type_of_their_own(kind: str) -> None:
+    document = _build(
+        "ft", **{**QM9, "properties": {"x": {"label": "x", "head": kind}}}
+    )
+    head = document["model"]["model_dict"]["x"]
+    assert (head["type"], head["fitting_net"]["type"]) == ("molecular_property", kind)
 
 
 def test_lambda_reg_multiplies_the_auxiliary_prefactors_only() -> None:
-    plain = _build("mft", auxiliary=AUXILIARY)["loss_dict"]
-    scaled = _build("mft", auxiliary={**AUXILIARY, "lambda_reg": 0.01})["loss_dict"]
+    plain = _build("mft", **QM9)["loss_dict"]
+    scaled = _build("mft", **QM9, auxiliary={"lambda_reg": 0.01})["loss_dict"]
     assert scaled["gap"] == plain["gap"]
     for name, value in plain["SPICE2"].items():
         if name.startswith(("start", "limit")):
@@ -118,15 +143,55 @@ def test_lambda_reg_multiplies_the_auxiliary_prefactors_only() -> None:
 
 
 def test_aux_prob_sets_the_shares() -> None:
-    document = _build("mft", auxiliary={**AUXILIARY, "aux_prob": 0.2})
+    document = _build("mft", **QM9, auxiliary={"aux_prob": 0.2})
     assert document["training"]["model_prob"] == {
         "SPICE2": 0.2, "gap": pytest.approx(0.8),
     }  # fmt: skip
 
 
-def test_padding_follows_the_data_and_keeps_the_ratio() -> None:
-    repflow = _build("ft")["model"]["descriptor"]["repflow"]
-    assert (repflow["e_sel"], repflow["a_sel"]) == (80, 20)
+def _sources(document: dict[str, Any]) -> dict[str, str | None]:
+    heads = document["model"]["model_dict"]
+    return {name: head.get("finetune_head") for name, head in heads.items()}
+
+
+def test_joint_steps_are_those_of_the_first_property() -> None:
+    document = _build(
+        "mft",
+        name="two",
+        preset="qm9",
+        properties={"gap": GAP, "homo": {"label": "HOMO", "bias": "global"}},
+        auxiliary={"head": "SPICE2", "combine": "joint", "lambda_reg": 0},
+    )
+    assert document["training"]["model_prob"] == {
+        "SPICE2": 0.0,
+        "gap": 1.0,
+        "homo": 0.0,
+    }
+    loss = document["loss_dict"]["SPICE2"]
+    assert all(value == 0 for key, value in loss.items() if "_pref_" in key)
+
+
+def test_weight_that_is_measured_is_not_in_the_prefactors() -> None:
+    plain = _build("mft", **QM9)["loss_dict"]
+    assert _build("mft", **QM9, auxiliary={"lambda_reg": "auto"})["loss_dict"] == plain
+
+
+def test_ablations_start_the_auxiliary_head_at_random() -> None:
+    whole = _build("mft", **QM9)
+    no_head = _build("mft", **QM9, transfer_head=False)
+    assert _sources(whole) == {"SPICE2": "SPICE2", "gap": "RANDOM"}
+    assert _sources(no_head) == {"SPICE2": "RANDOM", "gap": "RANDOM"}
+    neither = _build("mft", **QM9, transfer_head=False, transfer_backbone=False)
+    assert _sources(neither) == {"SPICE2": None, "gap": None}
+    assert neither["model"]["shared_dict"]["descriptor"].pop("seed") == 1
+    for document in (no_head, neither):  # nothing else differs
+        for head in document["model"]["model_dict"].values():
+            head.pop("finetune_head", None)
+    assert no_head == neither
+
+
+def test_padding_of_the_pretrained_descriptor_keeps_the_ratio() -> None:
+    repflow = _build("ft", **QM9)["model"]["shared_dict"]["descriptor"]["repflow"]
     for name in ("e_sel", "a_sel"):
         old = PRETRAINED.descriptor["repflow"]
         assert repflow[name] / repflow["sel_reduce_factor"] == pytest.approx(
@@ -137,9 +202,11 @@ def test_padding_follows_the_data_and_keeps_the_ratio() -> None:
 
 def test_new_descriptor_has_the_scales_asked_for() -> None:
     document = _build(
-        "scratch", descriptor={"edge_scale": 11.0, "angle_scale": 3.6, "n_dim": 48}
+        "scratch",
+        **QM9,
+        descriptor={"edge_scale": 11.0, "angle_scale": 3.6, "n_dim": 48},
     )
-    repflow = document["model"]["descriptor"]["repflow"]
+    repflow = document["model"]["shared_dict"]["descriptor"]["repflow"]
     factor = repflow["sel_reduce_factor"]
     assert repflow["e_sel"] / factor == pytest.approx(11.0, rel=0.02)
     assert repflow["a_sel"] / factor == pytest.approx(3.6, rel=0.1)
@@ -153,17 +220,17 @@ def test_pretraining_shares_one_fitting_net_with_a_one_hot() -> None:
         {
             "strategy": "pretrain",
             "name": "backbone",
-            "branches": {"SPICE2": {"data": ["a"]}, "OMat24": {"data": ["b"]}},
+            "branches": {"SPICE2": {"data": ["a"]}, "Omat24": {"data": ["b"]}},
             "probabilities": {"SPICE2": 3.0},
             "energy_head": "SPICE2",
             "training": {"steps": 10},
         }
     )
-    data = {name: PreparedData(["t"], ["v"]) for name in ("SPICE2", "OMat24")}
+    data = {name: PreparedData(["t"], ["v"]) for name in ("SPICE2", "Omat24")}
     document = build_deepmd_input(config, data, ["H"], (60, 20))
     shared = document["model"]["shared_dict"]
     assert shared["fitting"]["dim_case_embd"] == 2
     assert {h["fitting_net"] for h in document["model"]["model_dict"].values()} == {
         "fitting"
     }
-    assert document["training"]["model_prob"] == {"SPICE2": 0.75, "OMat24": 0.25}
+    assert document["training"]["model_prob"] == {"SPICE2": 0.75, "Omat24": 0.25}

@@ -10,6 +10,11 @@ import pytest
 
 from mftscreen.errors import TrainingError
 from mftscreen.finetune import launch
+from mftscreen.finetune.select import Selection
+
+
+def _not_called(path: Path) -> dict[str, float]:
+    pytest.fail(f"{path} was validated")
 
 
 def test_second_trainer_in_a_directory_is_refused(
@@ -19,7 +24,7 @@ def test_second_trainer_in_a_directory_is_refused(
     with (tmp_path / launch.LOCK).open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(TrainingError, match="a training still runs"):
-            launch.train(tmp_path, 1)
+            launch.train(tmp_path, 1, Selection(tmp_path, _not_called))
 
 
 def test_trainer_that_is_just_ending_is_waited_for(
@@ -32,5 +37,35 @@ def test_trainer_that_is_just_ending_is_waited_for(
         timer.start()
         # there is no input.json: it is deepmd-kit that gives up
         with pytest.raises(TrainingError, match="exit code"):
-            launch.train(tmp_path, 1)
+            launch.train(tmp_path, 1, Selection(tmp_path, _not_called))
         timer.join()
+
+
+def test_several_gpus_are_driven_by_torchrun() -> None:
+    command = launch.build_command(["--finetune", "pretrained.pt"], 4, python="python")
+    assert command == [
+        "python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4",
+        "-m", "mftscreen.finetune.trainer", "input.json", "--skip-neighbor-stat",
+        "--finetune", "pretrained.pt",
+    ]  # fmt: skip
+    one = launch.build_command(["--finetune", "pretrained.pt"], python="python")
+    assert one == ["python", *command[5:]]
+
+
+def test_missing_gpus_are_named(tmp_path: Path) -> None:
+    selection = Selection(tmp_path, _not_called)
+    with pytest.raises(TrainingError, match="n_gpus is 1000, and"):
+        launch.train(tmp_path, 1, selection, n_gpus=1000)
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("Traceback\nmftscreen.errors.TrainingError: the loss is 0\n", "the loss is 0"),
+        ("a\nRuntimeError: out of memory\n", "a | RuntimeError: out of memory"),
+        ("", "the log is empty"),
+    ],
+)
+def test_reason_is_taken_from_the_log(tmp_path: Path, log: str, reason: str) -> None:
+    (tmp_path / "train.log").write_text(log)
+    assert launch._reason(tmp_path / "train.log") == reason

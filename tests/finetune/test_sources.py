@@ -15,7 +15,12 @@ from ase.io import write
 
 from mftscreen.errors import DataError
 from mftscreen.finetune.dataset import LabelledStructure
-from mftscreen.finetune.sources import read_force_field, read_labelled, read_matbench
+from mftscreen.finetune.sources import (
+    RowProblem,
+    iter_labelled,
+    read_force_field,
+    read_labelled,
+)
 
 CRYSTALS = [
     bulk("Si"),
@@ -121,12 +126,56 @@ def test_row_without_a_finite_label_is_named(
     value = '"1,5"' if label == "1,5" else label
     write_rows(tmp_path / name, [GAPS[0], value, GAPS[2]])
     rows = read_labelled(tmp_path / name, "gap")
-    assert next(rows).id == ids[0]
-    with pytest.raises(DataError, match=f"row {ids[1]} has no finite label 'gap'"):
+    assert [next(rows).id, next(rows).id] == [ids[0], ids[2]]
+    with pytest.raises(DataError, match=f"row {ids[1]}: no finite label 'gap'"):
         next(rows)
 
 
-@pytest.mark.parametrize("name", ["gaps.json.xz", "gaps.cif", "gaps", "gaps.csv.gz"])
+def test_all_unusable_rows_are_named_and_counted(tmp_path: Path) -> None:
+    frames = [bulk("Si", a=5.4 + 0.01 * k) for k in range(30)]
+    for k, atoms in enumerate(frames):
+        atoms.info = {"id": f"si-{k}"} | ({"gap": 1.0} if k < 5 else {})
+    write(tmp_path / "gaps.extxyz", frames)
+    with pytest.raises(DataError, match="25 rows cannot be used") as caught:
+        list(read_labelled(tmp_path / "gaps.extxyz", "gap"))
+    named = [line.split(":")[0] for line in str(caught.value).splitlines()[1:]]
+    assert named == [*(f"  row si-{k}" for k in range(5, 25)), "  and 5 more"]
+
+
+def test_a_row_may_lack_some_of_several_labels(tmp_path: Path) -> None:
+    table = "file,gap,n\nSi.cif,1.1,3.4\nSi.cif,,3.5\nSi.cif,nan,\nSi.cif,1.2,NaN\n"
+    write(tmp_path / "Si.cif", CRYSTALS[0])
+    path = tmp_path / "two.csv"
+    path.write_text(table)
+    found = [
+        row.row
+        if isinstance(row, RowProblem)
+        else {name: label.item() for name, label in row.labels.items()}
+        for row in iter_labelled(path, "gap", "n")
+    ]
+    assert found == [{"gap": 1.1, "n": 3.4}, {"n": 3.5}, "two.csv#2", {"gap": 1.2}]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("", "missing"),
+        ("nan", "not finite"),
+        ("-inf", "not finite"),
+        ("1.1 eV", "not a number"),
+    ],
+)
+def test_kinds_of_problems(tmp_path: Path, value: str, kind: str) -> None:
+    write_csv(tmp_path / "gaps.csv", [1.1, value, 1.4])
+    problems = [
+        row
+        for row in iter_labelled(tmp_path / "gaps.csv", "gap")
+        if isinstance(row, RowProblem)
+    ]
+    assert [(p.row, p.kind) for p in problems] == [("b", kind)]
+
+
+@pytest.mark.parametrize("name", ["gaps.json.xz", "gaps.cif", "gaps", "gaps.db.gz"])
 def test_unknown_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(gzip.compress(b"id,gap\n"))
     with pytest.raises(DataError, match=name):
@@ -162,7 +211,7 @@ def test_csv_names_structure_files(tmp_path: Path) -> None:
 
 def test_csv_without_the_column_lists_the_others(tmp_path: Path) -> None:
     write_csv(tmp_path / "gaps.csv", GAPS)
-    with pytest.raises(DataError, match="no column 'n'; the columns are id, gap"):
+    with pytest.raises(DataError, match="no label 'n'; there is id, gap"):
         list(read_labelled(tmp_path / "gaps.csv", "n"))
 
 
@@ -175,7 +224,7 @@ def test_csv_row_without_a_readable_structure_is_named(
         (tmp_path / "b.cif").unlink()
     else:
         (tmp_path / "b.cif").write_text(content)
-    with pytest.raises(DataError, match=r"row b: the structure file .*b.cif cannot"):
+    with pytest.raises(DataError, match=r"row b: .*b.cif"):
         list(read_labelled(tmp_path / "gaps.csv", "gap"))
 
 
@@ -185,21 +234,30 @@ def test_matbench_ids_have_the_width_of_the_number_of_rows(tmp_path: Path) -> No
     table["index"] = list(range(len(table["data"])))
     path = tmp_path / "matbench_log_gvrh.json"
     path.write_text(json.dumps(table))
-    ids = [row.id for row in read_matbench(path, "gap")]
+    ids = [row.id for row in read_labelled(path, "gap")]
     assert (ids[0], ids[-1]) == ("mb-log-gvrh-01", "mb-log-gvrh-12")
 
 
 def test_matbench_without_the_column(tmp_path: Path) -> None:
     write_matbench(tmp_path / "matbench_x.json.gz", GAPS)
-    with pytest.raises(DataError, match="no column 'n' beside 'structure'"):
-        list(read_matbench(tmp_path / "matbench_x.json.gz", "n"))
+    with pytest.raises(DataError, match="no label 'n'; there is gap"):
+        list(read_labelled(tmp_path / "matbench_x.json.gz", "n"))
 
 
-@pytest.mark.parametrize("document", [[1, 2], {"columns": ["structure", "gap"]}, {}])
-def test_matbench_file_of_another_layout(tmp_path: Path, document: object) -> None:
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ([1, 2], "row matbench_x.json.gz#1: not a structure document but int"),
+        ({"columns": ["structure", "gap"]}, "not a MatBench task file"),
+        ({}, "holds no rows"),
+    ],
+)
+def test_matbench_file_of_another_layout(
+    tmp_path: Path, document: object, message: str
+) -> None:
     write_gz(tmp_path / "matbench_x.json.gz", document)
-    with pytest.raises(DataError, match="not a MatBench task file"):
-        list(read_matbench(tmp_path / "matbench_x.json.gz", "gap"))
+    with pytest.raises(DataError, match=message):
+        list(read_labelled(tmp_path / "matbench_x.json.gz", "gap"))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "not json", "not gz"])
@@ -214,8 +272,8 @@ def test_damaged_matbench_file(tmp_path: Path, damage: str) -> None:
     }
     path.write_bytes(damaged[damage])
     with pytest.raises(DataError, match=r"matbench_x\.json\.gz") as caught:
-        list(read_matbench(path, "gap"))
-    assert "no column" not in str(caught.value)
+        list(read_labelled(path, "gap"))
+    assert "no label" not in str(caught.value)
 
 
 def test_disordered_matbench_row_is_named(tmp_path: Path) -> None:
@@ -223,7 +281,62 @@ def test_disordered_matbench_row_is_named(tmp_path: Path) -> None:
     table["data"][1][0]["sites"][0]["species"][0]["occu"] = 0.5
     write_gz(tmp_path / "matbench_x.json.gz", table)
     with pytest.raises(DataError, match=r"row mb-x-2.*disordered"):
-        list(read_matbench(tmp_path / "matbench_x.json.gz", "gap"))
+        list(read_labelled(tmp_path / "matbench_x.json.gz", "gap"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("si.vasp,1.1", "mgo.vasp,5.0"), ("7,1.1", "8,5.0")]
+)
+def test_id_prop_table_without_header(tmp_path: Path, first: str, second: str) -> None:
+    for row, atoms in ((first, CRYSTALS[0]), (second, CRYSTALS[1])):
+        name = row.partition(",")[0]
+        write(tmp_path / (name if "." in name else f"{name}.cif"), atoms)
+    (tmp_path / "id_prop.csv").write_text(f"{first}\n{second}\n")
+    rows = list(read_labelled(tmp_path / "id_prop.csv", "value"))
+    assert [f"{row.id},{row.labels['value']}" for row in rows] == [first, second]
+    assert_same_structure(rows[1].atoms, CRYSTALS[1])
+
+
+def pymatgen_documents() -> list[dict[str, Any]]:
+    return [row[0] for row in matbench_table(GAPS)["data"]]
+
+
+def test_pymatgen_documents_with_labels(tmp_path: Path) -> None:
+    beside, inside, data = pymatgen_documents()
+    inside["properties"] = {"gap": 5.0}
+    document = {
+        "a": {"structure": beside, "gap": 1.1},
+        "b": inside,
+        "c": {"structure": data, "data": {"gap": 1.4}},
+    }
+    (tmp_path / "gaps.json").write_text(json.dumps(document))
+    rows = list(read_labelled(tmp_path / "gaps.json", "gap"))
+    assert [(row.id, row.labels["gap"]) for row in rows] == [
+        ("a", 1.1), ("b", 5.0), ("c", 1.4),
+    ]  # fmt: skip
+    assert_same_structure(rows[2].atoms, CRYSTALS[2])
+
+
+def test_optimade_entries_with_a_providers_property(tmp_path: Path) -> None:
+    entries = [
+        {
+            "id": name,
+            "type": "structures",
+            "attributes": {
+                "lattice_vectors": atoms.cell.tolist(),
+                "cartesian_site_positions": atoms.positions.tolist(),
+                "species_at_sites": list(atoms.symbols),
+                "_x_gap": gap,
+            },
+        }
+        for name, atoms, gap in zip("abc", CRYSTALS, GAPS, strict=True)
+    ]
+    (tmp_path / "page.json").write_text(json.dumps({"data": entries}))
+    rows = list(read_labelled(tmp_path / "page.json", "_x_gap"))
+    assert [(row.id, row.labels["_x_gap"]) for row in rows] == list(
+        zip("abc", GAPS, strict=True)
+    )
+    assert_same_structure(rows[1].atoms, CRYSTALS[1])
 
 
 def force_field_frames() -> list[Atoms]:

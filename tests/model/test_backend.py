@@ -27,8 +27,8 @@ def _deepmd_arguments(network: DeepmdNetwork, atoms: Atoms) -> tuple:
 def test_heads_are_described(network: DeepmdNetwork) -> None:
     assert network.energy_heads() == ["alloys", "oxides"]
     assert network.property_heads() == ["gap", "alpha"]
-    assert network.heads["gap"].intensive
-    assert not network.heads["alpha"].intensive
+    assert network.heads["gap"].form == "intensive"
+    assert network.heads["alpha"].form == "extensive"
 
 
 def test_energy_forces_virial_equal_deepmd(
@@ -99,6 +99,18 @@ def test_descriptors_have_one_row_per_atom(
     results = network.evaluate(mixed_structures, descriptors=True)
     shapes = [result.descriptors.shape for result in results]
     assert shapes == [(len(atoms), 8) for atoms in mixed_structures]
+
+
+def test_descriptors_alone_evaluate_no_head(
+    network: DeepmdNetwork, mixed_structures: list[Atoms]
+) -> None:
+    alone = network.evaluate(mixed_structures, descriptors=True)
+    with_head = network.evaluate(
+        mixed_structures, property_heads=["alpha"], descriptors=True
+    )
+    for one, other in zip(alone, with_head, strict=True):
+        assert one.heads == {}
+        np.testing.assert_array_equal(one.descriptors, other.descriptors)
 
 
 def test_padding_does_not_outlive_a_batch(checkpoint: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from mftscreen.finetune.sources import read_matbench
+from mftscreen.finetune.sources import read_labelled
 from mftscreen.ood import OFMFeaturizer, orbital_field_matrix
 
 TASKS = {"perovskites": "e_form", "dielectric": "n", "log_gvrh": "log10(G_VRH)"}
@@ -24,7 +24,7 @@ pytestmark = [
 
 def structures(task: str) -> Iterator[Atoms]:
     path = Path(os.environ["MFTSCREEN_DATA"]) / f"matbench/matbench_{task}.json.gz"
-    return (row.atoms for row in read_matbench(path, TASKS[task]))
+    return (row.atoms for row in read_labelled(path, TASKS[task]))
 
 
 def paper_vector(element: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ import pytest
 from ase.build import bulk
 from scipy.stats import gaussian_kde
 
-from mftscreen.finetune.sources import read_matbench
+from mftscreen.finetune.sources import read_labelled
 from mftscreen.ood import OFMFeaturizer
 from mftscreen.ood.splits import (
     OMEE_METHODS,
@@ -42,7 +42,7 @@ COLUMNS = {"dielectric": "n", "log_gvrh": "log10(G_VRH)", "perovskites": "e_form
 def task(request: pytest.FixtureRequest) -> tuple[str, SplitData]:
     column = COLUMNS[request.param]
     path = DATA / f"matbench/matbench_{request.param}.json.gz"
-    rows = list(read_matbench(path, column))
+    rows = list(read_labelled(path, column))
     return path.name.removesuffix(".json.gz"), SplitData(
         [row.id for row in rows],
         [row.atoms for row in rows],

@@ -82,7 +82,7 @@ def test_pages_are_asked_for_when_they_are_needed(provider: str) -> None:
 
 
 def test_structures_are_those_of_the_provider(provider: str) -> None:
-    _, atoms = next(iter_optimade(provider))
+    atoms = next(iter_optimade(provider)).structure
     assert isinstance(atoms, Atoms)
     assert str(atoms.symbols) == "Po"
     assert atoms.get_volume() == pytest.approx(27)

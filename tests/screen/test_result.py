@@ -77,7 +77,7 @@ def _with_alpha(tiny_model: Path, path: Path, scale: float) -> Path:
         **{
             **dict(gap),
             "spec": PropertySpec(
-                name="alpha", label="polarizability", unit="Å^3", intensive=False
+                name="alpha", label="polarizability", unit="Å^3", head="extensive"
             ),
             "head": "alpha",
         }

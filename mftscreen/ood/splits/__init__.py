@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mftscreen.ood.splits.data import SplitData
 from mftscreen.ood.splits.leave_one_out import Criterion, label_structure, leave_one_out
+from mftscreen.ood.splits.methods import OFM_METHODS, split_function
 from mftscreen.ood.splits.ofm_splits import (
     loco,
     sparse_x_cluster,
@@ -31,6 +32,7 @@ __all__ = [
     "Fold",
     "FoldReport",
     "OFMVectors",
+    "OFM_METHODS",
     "OMEE_METHODS",
     "Split",
     "SplitData",
@@ -50,4 +52,5 @@ __all__ = [
     "sparse_x_single",
     "sparse_y_cluster",
     "sparse_y_single",
+    "split_function",
 ]

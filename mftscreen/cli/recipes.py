@@ -1,0 +1,87 @@
+"""``mftscreen recipes``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.group("recipes")
+def command() -> None:
+    """List, show, copy and validate configurations for 'mftscreen finetune'.
+
+    \b
+    Example:
+      mftscreen recipes list
+      mftscreen recipes copy mft/dielectric my
+      mftscreen recipes validate my/config.yaml
+      mftscreen finetune my/config.yaml
+    """
+
+
+@command.command("list")
+def list_recipes() -> None:
+    """List the recipes and what each is for.
+
+    \b
+    Example:
+      mftscreen recipes list
+    """
+    from mftscreen.finetune.recipes import find_recipes
+
+    recipes = find_recipes()
+    width = max(map(len, recipes))
+    for name, recipe in recipes.items():
+        click.echo(f"{name:<{width}}  {recipe.summary}")
+
+
+@command.command("show")
+@click.argument("name")
+def show_recipe(name: str) -> None:
+    """Print the configuration of the recipe NAME, whole and with its comments.
+
+    \b
+    Example:
+      mftscreen recipes show mft/dielectric
+    """
+    from mftscreen.finetune.recipes import find_recipe
+
+    click.echo(find_recipe(name).text, nl=False)
+
+
+@command.command("copy")
+@click.argument("name")
+@click.argument("destination", type=click.Path(file_okay=False, path_type=Path))
+def copy_recipe(name: str, destination: Path) -> None:
+    """Copy the recipe NAME and the files beside it to the folder DESTINATION.
+
+    \b
+    Example:
+      mftscreen recipes copy mft/dielectric my
+    """
+    from mftscreen.finetune import recipes
+
+    for path in recipes.copy_recipe(recipes.find_recipe(name), destination):
+        click.echo(path)
+
+
+@command.command("validate")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+def validate(paths: tuple[Path, ...]) -> None:
+    """Check configurations without training; name the files that are still missing.
+
+    \b
+    Example:
+      mftscreen recipes validate my/config.yaml
+    """
+    from mftscreen.finetune.config import load_config
+    from mftscreen.finetune.recipes import missing_files
+
+    for path in paths:
+        config = load_config(path)
+        click.echo(f"{path}: a valid {config.strategy} configuration")
+        for missing in missing_files(config):
+            click.echo(f"  not there yet: {missing}")

@@ -1,0 +1,337 @@
+"""A fine-tuned model against the pretrained one, on one or several data sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from mftscreen.diagnostics.clusters import (
+    ClusterComparison,
+    LabelledRows,
+    Separation,
+    compare_clusters,
+)
+from mftscreen.diagnostics.drift import (
+    Drift,
+    atomic_descriptors,
+    check_comparable,
+    measure_drift,
+)
+from mftscreen.diagnostics.edges import (
+    SHELLS,
+    Pair,
+    count_edges,
+    frequent_pairs,
+)
+from mftscreen.diagnostics.environments import atom_environments
+from mftscreen.diagnostics.sampling import gather_rows, sample_each
+from mftscreen.errors import DataError, ModelError
+from mftscreen.model.backend import DeepmdNetwork, Device
+from mftscreen.model.edges import edge_cutoffs, edge_features
+from mftscreen.model.loading import load_model
+from mftscreen.model.registry import resolve_model
+
+__all__ = [
+    "DataSetDiagnosis",
+    "Diagnosis",
+    "DiagnosisOptions",
+    "NamedNetwork",
+    "diagnose",
+    "load_network",
+]
+
+MIN_ROWS = 10
+"""With fewer atoms or edges than this, clusters and their distances mean nothing."""
+
+
+@dataclass(frozen=True)
+class NamedNetwork:
+    """A network and where it is from.
+
+    Attributes
+    ----------
+    source : str
+        Name or path of the model.
+    sha256 : str
+        Of the model file.
+    network : DeepmdNetwork
+    """
+
+    source: str
+    sha256: str
+    network: DeepmdNetwork
+
+
+@dataclass(frozen=True)
+class DiagnosisOptions:
+    """What to sample.
+
+    Attributes
+    ----------
+    n_atoms : int
+        Atoms for the Wasserstein distance.
+    n_samples : int
+        Atoms of each environment and edges of each kind.
+    n_environments : int
+        The most frequent environments are shown.
+    pairs : tuple of Pair
+        For edges; the two pairs that are bonded most often if there are none.
+    seed : int
+    """
+
+    n_atoms: int = 5000
+    n_samples: int = 2000
+    n_environments: int = 12
+    pairs: tuple[Pair, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DataSetDiagnosis:
+    """What was found on one data set.
+
+    Attributes
+    ----------
+    name : str
+    n_structures, n_atoms : int
+        Of the whole data set.
+    drift : Drift
+    atoms : ClusterComparison
+        Of atomic descriptors by environment.
+    edges : ClusterComparison or None
+        Of edge features by pair and distance.
+    no_edges : str
+        Why there is no comparison of edges; empty if there is one.
+    """
+
+    name: str
+    n_structures: int
+    n_atoms: int
+    drift: Drift
+    atoms: ClusterComparison
+    edges: ClusterComparison | None
+    no_edges: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found, and from what.
+
+    Attributes
+    ----------
+    pretrained, fine_tuned : NamedNetwork
+    options : DiagnosisOptions
+    data_sets : tuple of DataSetDiagnosis
+    """
+
+    pretrained: NamedNetwork
+    fine_tuned: NamedNetwork
+    options: DiagnosisOptions
+    data_sets: tuple[DataSetDiagnosis, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers, without the points of the plots, as JSON knows them."""
+        packages = ("mftscreen", "deepmd-kit", "POT", "scikit-learn")
+        return {
+            "pretrained": _identity(self.pretrained),
+            "fine_tuned": _identity(self.fine_tuned),
+            "options": asdict(self.options)
+            | {"pairs": ["-".join(pair) for pair in self.options.pairs]},
+            "versions": {name: version(name) for name in packages},
+            "data_sets": {each.name: _numbers(each) for each in self.data_sets},
+        }
+
+
+def load_network(source: str | Path, device: Device = "auto") -> NamedNetwork:
+    """Open a model for comparison; it needs no card and no chosen head.
+
+    Parameters
+    ----------
+    source : str or Path
+        Name of a registered model, or path of a ``.mft`` or ``.pt`` file.
+    device : {"auto", "cpu", "cuda"}
+
+    Returns
+    -------
+    NamedNetwork
+
+    Raises
+    ------
+    UnknownModelError, ModelFileError
+        See :func:`mftscreen.model.loading.load_model`.
+    """
+    path, _ = resolve_model(source)
+    if path.suffix == ".pt":
+        content = path.read_bytes()
+        network = DeepmdNetwork.from_checkpoint(content, device)
+        return NamedNetwork(str(source), hashlib.sha256(content).hexdigest(), network)
+    model = load_model(source, device=device)
+    return NamedNetwork(str(source), model.sha256, model.network)
+
+
+def diagnose(
+    pretrained: NamedNetwork,
+    fine_tuned: NamedNetwork,
+    data: Mapping[str, Sequence[Atoms]],
+    options: DiagnosisOptions | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Diagnosis:
+    """Compare the representations of a fine-tuned model with the pretrained ones.
+
+    Parameters
+    ----------
+    pretrained, fine_tuned : NamedNetwork
+    data : mapping of str to sequence of Atoms
+        Name of a data set to its structures, already checked
+        (:func:`mftscreen.structures.check_structure`).
+    options : DiagnosisOptions, optional
+    on_stage : callable
+        Told what comes next; ``N_STAGES`` times for each data set, unless it has no
+        edges.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ModelError
+        If the models cannot be compared
+        (:func:`mftscreen.diagnostics.drift.check_comparable`), or a feature is not
+        finite.
+    DataError
+        If a data set has fewer than 10 atoms, or nothing tells its atoms apart.
+    """
+    options = options or DiagnosisOptions()
+    check_comparable(pretrained.network, fine_tuned.network)
+    for name, structures in data.items():
+        n_atoms = sum(len(atoms) for atoms in structures)
+        if n_atoms < MIN_ROWS:
+            msg = f"data set {name!r} has {n_atoms} atoms; at least {MIN_ROWS} needed"
+            raise DataError(msg)
+    found = []
+    for name, structures in data.items():
+        work = _DataSet(name, structures, options, on_stage)
+        found.append(work.diagnose(pretrained.network, fine_tuned.network))
+    return Diagnosis(pretrained, fine_tuned, options, tuple(found))
+
+
+N_STAGES = 5
+
+
+@dataclass(frozen=True)
+class _DataSet:
+    name: str
+    structures: Sequence[Atoms]
+    options: DiagnosisOptions
+    on_stage: Callable[[str], None]
+
+    def diagnose(
+        self, pretrained: DeepmdNetwork, fine_tuned: DeepmdNetwork
+    ) -> DataSetDiagnosis:
+        self.on_stage(f"{self.name}: drift")
+        options = self.options
+        drift = measure_drift(
+            pretrained, fine_tuned, self.structures, options.n_atoms, options.seed
+        )
+        networks = {"pretrained": pretrained, "fine-tuned": fine_tuned}
+
+        def atom_features(model: str) -> NDArray[np.float64]:
+            self.on_stage(f"{self.name}: atoms, {model}")
+            return atomic_descriptors(networks[model], self.structures, atoms.rows)
+
+        atoms = self._sample_atoms()
+        comparison = compare_clusters(atoms, atom_features, options.seed)
+        try:
+            edges, reason = self._compare_edges(networks), ""
+        except (DataError, ModelError) as error:
+            edges, reason = None, str(error)
+        return DataSetDiagnosis(
+            name=self.name,
+            n_structures=len(self.structures),
+            n_atoms=sum(len(each) for each in self.structures),
+            drift=drift,
+            atoms=comparison,
+            edges=edges,
+            no_edges=reason,
+        )
+
+    def _sample_atoms(self) -> LabelledRows:
+        """Return atoms of the most frequent environments."""
+        labels = [e for atoms in self.structures for e in atom_environments(atoms)]
+        counts = Counter(labels).most_common(self.options.n_environments)
+        kept = sorted(environment for environment, _ in counts)
+        position = {environment: code for code, environment in enumerate(kept)}
+        codes = np.array([position.get(label, -1) for label in labels])
+        names = tuple(str(environment) for environment in kept)
+        return self._sample(codes, names, tuple(e.element for e in kept))
+
+    def _compare_edges(
+        self, networks: Mapping[str, DeepmdNetwork]
+    ) -> ClusterComparison:
+        cutoffs = edge_cutoffs(networks["pretrained"])
+        pairs = self.options.pairs or frequent_pairs(self.structures, cutoffs)
+        census = count_edges(self.structures, pairs, cutoffs)
+        families = tuple("-".join(pair) for pair in pairs for _ in SHELLS)
+        names = tuple(f"{'-'.join(pair)} {shell}" for pair in pairs for shell in SHELLS)
+        edges = self._sample(census.codes, names, families)
+        if len(edges.rows) < MIN_ROWS:
+            which = ", ".join(dict.fromkeys(families)) or "bonded atoms"
+            msg = f"{len(edges.rows)} edges of {which}; at least {MIN_ROWS} needed"
+            raise DataError(msg)
+
+        def features(model: str) -> NDArray[np.float64]:
+            self.on_stage(f"{self.name}: edges, {model}")
+            return gather_rows(
+                lambda batch: edge_features(networks[model], batch),
+                self.structures,
+                census.sizes,
+                edges.rows,
+            )
+
+        return compare_clusters(edges, features, self.options.seed)
+
+    def _sample(
+        self,
+        codes: NDArray[np.integer[Any]],
+        names: tuple[str, ...],
+        families: tuple[str, ...],
+    ) -> LabelledRows:
+        rng = np.random.default_rng(self.options.seed)
+        rows = sample_each(codes, self.options.n_samples, rng)
+        return LabelledRows(rows, codes[rows].astype(np.int64), names, families)
+
+
+def _identity(model: NamedNetwork) -> dict[str, str]:
+    return {"source": model.source, "sha256": model.sha256}
+
+
+def _numbers(found: DataSetDiagnosis) -> dict[str, Any]:
+    return {
+        "n_structures": found.n_structures,
+        "n_atoms": found.n_atoms,
+        "drift": asdict(found.drift),
+        "atoms": _separations(found.atoms),
+        "edges": None if found.edges is None else _separations(found.edges),
+        "no_edges": found.no_edges,
+    }
+
+
+def _separations(comparison: ClusterComparison) -> dict[str, Any]:
+    def numbers(separation: Separation) -> dict[str, float | None]:
+        return asdict(separation) | {"ratio": separation.ratio}
+
+    return {
+        "n_rows": comparison.labelled.counts,
+        "davies_bouldin_plane": numbers(comparison.on_plane),
+        "davies_bouldin_descriptor": numbers(comparison.in_descriptor),
+    }

@@ -1,0 +1,165 @@
+"""A diagnosis as a table, one HTML page that needs nothing else, or a picture."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from mftscreen.diagnostics.clusters import Separation
+from mftscreen.diagnostics.diagnosis import Diagnosis
+from mftscreen.errors import DataError
+
+__all__ = [
+    "check_output",
+    "drift_table",
+    "separation_table",
+    "write_diagnosis",
+]
+
+FORMATS = (".html", ".png")
+
+Table = list[list[str]]
+
+
+def check_output(path: Path, formats: Sequence[str] = FORMATS) -> None:
+    """Raise if `path` could not be written; worth knowing before a long run.
+
+    Raises
+    ------
+    DataError
+        If the ending is not one of `formats`, or there is no such folder.
+    """
+    if path.suffix not in formats:
+        msg = f"unknown format of a report; expected {' or '.join(formats)}"
+        raise DataError(msg, path=path)
+    if not path.parent.is_dir():
+        msg = f"cannot be written: {path.parent} is not a folder"
+        raise DataError(msg, path=path)
+
+
+def drift_table(diagnosis: Diagnosis) -> Table:
+    """Return a heading and a row for each data set: what has moved how far."""
+    rows = [["data set", "structures", "atoms", "sampled", "W1", "spread"]]
+    for found in diagnosis.data_sets:
+        drift = found.drift
+        counts = (found.n_structures, found.n_atoms, drift.n_atoms)
+        rows.append(
+            [found.name, *map(str, counts), f"{drift.w1:.4g}", f"{drift.spread:.4g}"]
+        )
+    return rows
+
+
+def separation_table(diagnosis: Diagnosis) -> Table:
+    """Return a heading and a row for each Davies-Bouldin index."""
+    rows = [["data set", "of", "space", "pretrained", "fine-tuned", "ratio"]]
+    for found in diagnosis.data_sets:
+        for what, comparison in (("atoms", found.atoms), ("edges", found.edges)):
+            if comparison is None:
+                continue
+            spaces = {
+                "t-SNE plane": comparison.on_plane,
+                "descriptor": comparison.in_descriptor,
+            }
+            rows += [
+                [found.name, what, space, *_texts(db)] for space, db in spaces.items()
+            ]
+    return rows
+
+
+def _texts(db: Separation) -> list[str]:
+    values = (db.pretrained, db.fine_tuned, db.ratio)
+    return ["-" if value is None else f"{value:.4g}" for value in values]
+
+
+def write_diagnosis(diagnosis: Diagnosis, path: Path, command: str) -> None:
+    """Write a report.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+    path : Path
+        ``.html`` (self-contained, without scripts) or ``.png`` (the plots alone). An
+        existing file is replaced once the new one is complete.
+    command : str
+        What made it; shown on the page.
+
+    Raises
+    ------
+    DataError
+        As :func:`check_output`, or if the file cannot be written.
+    """
+    from mftscreen.diagnostics.plots import (
+        draw_comparisons,
+        picture,
+        titled_comparisons,
+    )
+
+    check_output(path)
+    titled = titled_comparisons(diagnosis.data_sets)
+    if path.suffix == ".png":
+        content = picture(draw_comparisons(titled))
+    else:
+        plots = [(each.title, picture(draw_comparisons([each]))) for each in titled]
+        content = _page(diagnosis, command, plots).encode()
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        msg = f"cannot be written: {error.strerror or error}"
+        raise DataError(msg, path=path) from error
+
+
+def _page(
+    diagnosis: Diagnosis, command: str, plots: Sequence[tuple[str, bytes]]
+) -> str:
+    options = diagnosis.options
+    facts = [
+        ("command", command),
+        ("pretrained", diagnosis.pretrained.source),
+        ("its sha256", diagnosis.pretrained.sha256),
+        ("fine-tuned", diagnosis.fine_tuned.source),
+        ("its sha256", diagnosis.fine_tuned.sha256),
+        (
+            "samples",
+            f"up to {options.n_atoms} atoms for W1; for the clusters up to "
+            f"{options.n_samples} of each of the {options.n_environments} most "
+            "frequent environments and of each kind of edge",
+        ),
+        ("seed", str(options.seed)),
+        *(
+            (f"{found.name}, edges", f"not compared: {found.no_edges}")
+            for found in diagnosis.data_sets
+            if found.no_edges
+        ),
+    ]
+    template = files("mftscreen.diagnostics") / "report_page.html"
+    return Template(template.read_text("utf-8")).substitute(
+        title=html.escape(f"Representations of {diagnosis.fine_tuned.source}"),
+        facts="".join(
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+            for name, value in facts
+        ),
+        drift=_table(drift_table(diagnosis)),
+        separation=_table(separation_table(diagnosis)),
+        plots="\n".join(
+            f'<img alt="{html.escape(title)}" '
+            f'src="data:image/png;base64,{base64.b64encode(image).decode()}">'
+            for title, image in plots
+        ),
+    )
+
+
+def _table(rows: Table) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        inner = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+        return f"<tr>{inner}</tr>"
+
+    head, *body = rows
+    lines = [line(head, "th"), *(line(cells, "td") for cells in body)]
+    return f"<table>{''.join(lines)}</table>"

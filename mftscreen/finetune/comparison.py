@@ -1,0 +1,255 @@
+"""Errors of several strategies on the same folds, and which strategy they speak for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+from mftscreen.finetune.partition import OOD_TEST
+
+__all__ = ["Comparison", "Result", "Spread"]
+
+_ERROR = "mae"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one training came to, for one property.
+
+    Attributes
+    ----------
+    strategy, fold, property : str
+    metrics : mapping of str to mapping of str to float
+        Part (``validation``, ``id``, ``ood``) to metric to value.
+    drift : mapping of str to float
+        How far the descriptor moved from the pretrained one; see
+        :func:`mftscreen.finetune.compare.compare_strategies`.
+    model : str
+        The model file, relative to the directory of the comparison.
+    """
+
+    strategy: str
+    fold: str
+    property: str
+    metrics: Mapping[str, Mapping[str, float]]
+    drift: Mapping[str, float] = field(default_factory=dict)
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation (n - 1) over folds.
+
+    Attributes
+    ----------
+    mean : float
+    std : float or None
+        None for a single fold.
+    """
+
+    mean: float
+    std: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of at least one number.
+
+        Examples
+        --------
+        >>> str(Spread.of([1.0, 3.0]))
+        '2 ± 1.41'
+        """
+        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g}" + ("" if self.std is None else f" ± {self.std:.3g}")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results of every strategy on every fold.
+
+    Attributes
+    ----------
+    results : tuple of Result
+
+    Examples
+    --------
+    >>> def result(strategy, fold, mae):
+    ...     errors = {"mae": mae, "mae_of_training_mean": 1.0}
+    ...     return Result(strategy, fold, "gap", {"ood": errors})
+    >>> found = Comparison((
+    ...     result("ft", "a", 0.3), result("ft", "b", 0.5),
+    ...     result("mft", "a", 0.2), result("mft", "b", 0.5)))
+    >>> found.best
+    'mft'
+    >>> [f"{d:.1f}" for d in found.differences("gap", "ft")]
+    ['0.1', '0.0']
+    """
+
+    results: tuple[Result, ...]
+
+    @property
+    def strategies(self) -> list[str]:
+        """All strategies, in the order of the results."""
+        return _distinct(result.strategy for result in self.results)
+
+    @property
+    def folds(self) -> list[str]:
+        """All folds, in the order of the results."""
+        return _distinct(result.fold for result in self.results)
+
+    @property
+    def properties(self) -> list[str]:
+        """All properties, in the order of the results."""
+        return _distinct(result.property for result in self.results)
+
+    @property
+    def tests(self) -> list[str]:
+        """All parts that errors are known of, in the order of the results."""
+        return _distinct(part for result in self.results for part in result.metrics)
+
+    @property
+    def best(self) -> str:
+        """The strategy of the smallest OOD error.
+
+        With several properties, of the smallest mean of their errors, each divided by
+        that of predicting the mean of the training labels.
+        """
+
+        def relative_error(strategy: str) -> float:
+            return fmean(
+                fmean(self.errors(name, strategy, OOD_TEST))
+                / fmean(self.errors(name, strategy, OOD_TEST, "mae_of_training_mean"))
+                for name in self.properties
+            )
+
+        return min(self.strategies, key=relative_error)
+
+    def errors(
+        self, name: str, strategy: str, test: str, metric: str = _ERROR
+    ) -> list[float]:
+        """Return an error of a strategy on every fold, in the order of `folds`.
+
+        Parameters
+        ----------
+        name : str
+            Property.
+        strategy, test : str
+        metric : str
+            A key of :func:`mftscreen.metrics.regression_metrics`.
+        """
+        by_fold = {
+            result.fold: result.metrics[test][metric]
+            for result in self.results
+            if (result.property, result.strategy) == (name, strategy)
+        }
+        return [by_fold[fold] for fold in self.folds]
+
+    def differences(
+        self, name: str, strategy: str, test: str = OOD_TEST
+    ) -> list[float]:
+        """Return, fold by fold, how much larger the MAE is than that of the best."""
+        ours, best = (self.errors(name, s, test) for s in (strategy, self.best))
+        return [a - b for a, b in zip(ours, best, strict=True)]
+
+    def to_json(self) -> str:
+        """Return results, their spreads and paired differences as JSON."""
+        summary = [
+            {
+                "property": name,
+                "strategy": strategy,
+                "mae": {
+                    test: asdict(Spread.of(self.errors(name, strategy, test)))
+                    for test in self.tests
+                },
+                "ood_mae_above_best": {
+                    "by_fold": self.differences(name, strategy),
+                    **asdict(Spread.of(self.differences(name, strategy))),
+                },
+            }
+            for name in self.properties
+            for strategy in self.strategies
+        ]
+        document = {
+            "best": self.best,
+            "folds": self.folds,
+            "summary": summary,
+            "results": [asdict(result) for result in self.results],
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+    def to_csv(self) -> str:
+        """Return one line per strategy, fold and property, with every number."""
+        lines = [_flat(result) for result in self.results]
+        stream = io.StringIO()
+        names = _distinct(name for line in lines for name in line)
+        table = csv.DictWriter(stream, names, lineterminator="\n")
+        table.writeheader()
+        table.writerows(lines)
+        return stream.getvalue()
+
+    def to_table(self) -> str:
+        """Return the errors, mean ± standard deviation over folds, for people."""
+        return "\n".join(self._table_of(name) for name in self.properties)
+
+    def _table_of(self, name: str) -> str:
+        best, n_folds = self.best, len(self.folds)
+        over = f"mean ± standard deviation of {n_folds} folds" if n_folds > 1 else ""
+        drifts = _distinct(key for r in self.results for key in r.drift)
+        lines = [["strategy", *self.tests, *drifts]]
+        for strategy in self.strategies:
+            errors = [Spread.of(self.errors(name, strategy, t)) for t in self.tests]
+            moved = [self._drift(name, strategy, key) for key in drifts]
+            lines.append([strategy, *map(str, errors), *moved])
+        paired = [["strategy", *self.folds, "mean"]]
+        for strategy in self.strategies:
+            above = self.differences(name, strategy)
+            cells = [f"{value:+.3g}" for value in above]
+            paired.append([strategy, *cells, str(Spread.of(above))])
+        return (
+            f"{name}: MAE {over}".rstrip() + f"\n{_format(lines)}"
+            f"\n{name}: OOD MAE above that of {best}, by fold\n{_format(paired)}"
+        )
+
+    def _drift(self, name: str, strategy: str, key: str) -> str:
+        values = [
+            result.drift[key]
+            for result in self.results
+            if (result.property, result.strategy) == (name, strategy)
+            and key in result.drift
+        ]
+        return str(Spread.of(values)) if values else ""
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _flat(result: Result) -> dict[str, Any]:
+    return {
+        "strategy": result.strategy,
+        "fold": result.fold,
+        "property": result.property,
+        **{
+            f"{test}_{metric}": value
+            for test, metrics in result.metrics.items()
+            for metric, value in metrics.items()
+        },
+        **result.drift,
+        "model": result.model,
+    }
+
+
+def _format(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )

@@ -1,0 +1,243 @@
+"""Labelled data written in another format."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, get_args
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers
+
+from mftscreen.errors import DataError
+from mftscreen.finetune.dataset import (
+    ENERGY_LABELS,
+    LabelledStructure,
+    write_deepmd_npy,
+)
+
+__all__ = ["DataFormat", "find_format", "write_labelled"]
+
+DataFormat = Literal["extxyz", "db", "npy", "csv"]
+
+TABLE = "labels.csv"
+"""The table in a folder of format ``csv``."""
+
+_SUFFIXES: dict[str, DataFormat] = {".extxyz": "extxyz", ".xyz": "extxyz", ".db": "db"}
+
+
+def find_format(path: Path) -> DataFormat:
+    """Return the format that a file's name stands for.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    {"extxyz", "db"}
+
+    Raises
+    ------
+    DataError
+        For any other name: of a folder it does not tell what is to be in it.
+    """
+    if path.suffix in _SUFFIXES:
+        return _SUFFIXES[path.suffix]
+    msg = (
+        "the name does not tell the format; use .extxyz, .xyz or .db, or a folder and "
+        f"one of the formats {', '.join(get_args(DataFormat)[2:])}"
+    )
+    raise DataError(msg, path=path)
+
+
+def write_labelled(
+    rows: Iterable[LabelledStructure],
+    path: Path,
+    data_format: DataFormat,
+    labels: Sequence[str],
+) -> int:
+    """Write labelled structures; the file or folder appears only when it is whole.
+
+    Parameters
+    ----------
+    rows : iterable of LabelledStructure
+    path : Path
+        Must not exist.
+    data_format : {"extxyz", "db", "npy", "csv"}
+        Extended XYZ, an ASE database, a folder with deepmd/npy mixed-type systems, or
+        a folder with the table ``labels.csv`` and a file for each structure: a CIF,
+        or an extended XYZ where a structure is not periodic in all directions.
+    labels : sequence of str
+        Of properties, or of a force field: ``energy``, ``force``, ``virial``, which
+        become ASE's results and cannot be written as ``csv``.
+
+    Returns
+    -------
+    int
+        The number of rows.
+
+    Raises
+    ------
+    DataError
+        If `path` exists or cannot be written, a label is no valid key of an ASE
+        database, or the format cannot hold a structure or its labels.
+
+    Notes
+    -----
+    Ids are written as ``id``, in a database as ``name`` where they do not look like a
+    number; deepmd/npy has no place for them. Other values of a row are not written.
+    """
+    writer: Callable[[Iterable[LabelledStructure], Path, Sequence[str]], None]
+    writer = {
+        "extxyz": _write_extxyz,
+        "db": _write_db,
+        "npy": _write_npy,
+        "csv": _write_csv,
+    }[data_format]
+    count = _Counted(rows)
+    with _whole_or_not_at_all(path) as partial:
+        writer(count, partial, labels)
+        if not count.n:
+            msg = "there are no rows to write"
+            raise DataError(msg, path=path)
+    return count.n
+
+
+class _Counted:
+    """An iterable that knows how many items were taken."""
+
+    def __init__(self, rows: Iterable[LabelledStructure]) -> None:
+        self._rows = rows
+        self.n = 0
+
+    def __iter__(self) -> Iterator[LabelledStructure]:
+        for row in self._rows:
+            self.n += 1
+            yield row
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
+    if os.path.lexists(path):
+        msg = "exists; it is not overwritten"
+        raise DataError(msg, path=path)
+    if not path.parent.is_dir():
+        msg = f"{path.parent} is not a folder"
+        raise DataError(msg, path=path)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        _remove(partial)  # of a run that was killed
+        yield partial
+        partial.rename(path)
+    except OSError as error:
+        msg = f"cannot be written: {error.strerror or error}"
+        raise DataError(msg, path=path) from error
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _bare(row: LabelledStructure, labels: Sequence[str]) -> Atoms:
+    """Return a structure with its force-field labels, as ASE keeps them."""
+    atoms = Atoms(
+        row.atoms.numbers, row.atoms.positions, cell=row.atoms.cell, pbc=row.atoms.pbc
+    )
+    results: dict[str, object] = {}
+    if "energy" in labels and "energy" in row.labels:
+        results["energy"] = float(row.labels["energy"])
+    if "force" in labels and "force" in row.labels:
+        results["forces"] = row.labels["force"]
+    if "virial" in labels and "virial" in row.labels:
+        virial = row.labels["virial"]
+        voigt = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+        results["stress"] = -(virial + virial.T)[voigt] / (2.0 * atoms.get_volume())
+    if results:
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def _properties(row: LabelledStructure, labels: Sequence[str]) -> dict[str, float]:
+    return {
+        name: float(row.labels[name])
+        for name in labels
+        if name not in ENERGY_LABELS and name in row.labels
+    }
+
+
+def _write_extxyz(
+    rows: Iterable[LabelledStructure], path: Path, labels: Sequence[str]
+) -> None:
+    from ase.io.extxyz import write_extxyz
+
+    with path.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            atoms = _bare(row, labels)
+            atoms.info = {"id": row.id, **_properties(row, labels)}
+            write_extxyz(stream, [atoms])
+
+
+def _write_db(
+    rows: Iterable[LabelledStructure], path: Path, labels: Sequence[str]
+) -> None:
+    from ase.db import connect
+    from ase.db.core import check
+
+    with connect(path, type="db", use_lock_file=False) as database:
+        for row in rows:
+            values: dict[str, object] = dict(_properties(row, labels))
+            try:
+                check(values)
+            except ValueError as error:
+                msg = f"not a key of an ASE database: {error}; rename it (--as)"
+                raise DataError(msg) from error
+            try:
+                check({"name": row.id})
+            except ValueError:  # looks like a number
+                named = values
+            else:
+                named = {"name": row.id, **values}
+            database.write(_bare(row, labels), key_value_pairs=named)
+
+
+def _write_npy(
+    rows: Iterable[LabelledStructure], path: Path, labels: Sequence[str]
+) -> None:
+    items = list(rows)
+    numbers = sorted({int(z) for item in items for z in item.atoms.numbers})
+    symbols = {z: symbol for symbol, z in atomic_numbers.items()}
+    write_deepmd_npy(items, path, [symbols[z] for z in numbers], labels)
+
+
+def _write_csv(
+    rows: Iterable[LabelledStructure], path: Path, labels: Sequence[str]
+) -> None:
+    from ase.io import write
+
+    if set(labels) & set(ENERGY_LABELS):
+        msg = "a table cannot hold forces; use extxyz, db or npy"
+        raise DataError(msg)
+    path.mkdir()
+    with (path / TABLE).open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["id", "file", *labels])
+        for number, row in enumerate(rows):
+            atoms = _bare(row, labels)
+            # CIF has no molecules, layers or chains
+            suffix = "cif" if atoms.pbc.all() else "extxyz"
+            name = f"{number:06d}.{suffix}"
+            write(path / name, atoms)
+            values = _properties(row, labels)
+            cells = [repr(values[label]) if label in values else "" for label in labels]
+            table.writerow([row.id, name, *cells])

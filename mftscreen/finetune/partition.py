@@ -1,0 +1,140 @@
+"""The rows of a data set, divided by one fold of a split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mftscreen.errors import DataError
+from mftscreen.finetune.dataset import LabelledStructure
+from mftscreen.finetune.settings import SplitConfig
+from mftscreen.ood.splits import Fold, Split, draw_validation
+from mftscreen.structures import reduced_formula
+
+__all__ = ["ID_TEST", "OOD_TEST", "divide", "find_fold", "without_formulas_of"]
+
+ID_TEST, OOD_TEST = "id", "ood"
+"""Names of the two tests, on cards and in tables."""
+_NAMED = 5
+
+
+def divide(
+    rows: Sequence[LabelledStructure], settings: SplitConfig
+) -> dict[str, list[LabelledStructure]]:
+    """Divide labelled rows by a fold of a split file.
+
+    Parameters
+    ----------
+    rows : sequence of LabelledStructure
+        The rows that were split, in any order.
+    settings : SplitConfig
+
+    Returns
+    -------
+    dict of str to list of LabelledStructure
+        ``train``, ``ood`` (the fold's test) and, unless they are empty, ``validation``
+        and ``id``. A row of the split that is in no part of the fold is left out.
+
+    Raises
+    ------
+    DataError
+        If the file has no such fold, an id stands twice, a row is not in the split, a
+        row of the split is missing; ids are named.
+    """
+    split = Split.read(settings.file)
+    fold = find_fold(split, settings.fold, settings.file)
+    _check_ids([row.id for row in rows], split, settings.file)
+    id_test = fold.id_test or _draw_id_test(fold, settings.id_share, split.seed or 0)
+    part_of = dict.fromkeys(fold.train, "train")
+    part_of |= dict.fromkeys(fold.val, "validation")
+    part_of |= dict.fromkeys(id_test, ID_TEST)
+    part_of |= dict.fromkeys(fold.test, OOD_TEST)
+    parts: dict[str, list[LabelledStructure]] = {}
+    for row in rows:
+        if row.id in part_of:
+            parts.setdefault(part_of[row.id], []).append(row)
+    return parts
+
+
+def find_fold(split: Split, name: str, path: Path | None = None) -> Fold:
+    """Return the fold of a name.
+
+    Parameters
+    ----------
+    split : Split
+    name : str
+    path : Path, optional
+        Where the split was read from; for the message.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    for fold in split.folds:
+        if fold.name == name:
+            return fold
+    names = ", ".join(fold.name for fold in split.folds)
+    msg = f"no fold {name!r}; the folds are {names}"
+    raise DataError(msg, path=path)
+
+
+def without_formulas_of(
+    frames: Sequence[LabelledStructure], tests: Iterable[LabelledStructure]
+) -> list[LabelledStructure]:
+    """Return the frames whose reduced formula occurs in no test.
+
+    Parameters
+    ----------
+    frames : sequence of LabelledStructure
+        Of the auxiliary task, which must not see the compositions of a test.
+    tests : iterable of LabelledStructure
+
+    Returns
+    -------
+    list of LabelledStructure
+
+    Raises
+    ------
+    DataError
+        If none is left.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> frames = [LabelledStructure(s, bulk(s)) for s in ("Si", "Ge")]
+    >>> tests = [LabelledStructure("test", bulk("Si", cubic=True))]
+    >>> [frame.id for frame in without_formulas_of(frames, tests)]
+    ['Ge']
+    """
+    tested = {reduced_formula(item.atoms) for item in tests}
+    kept = [frame for frame in frames if reduced_formula(frame.atoms) not in tested]
+    if not kept:
+        msg = (
+            f"drop_test_formulas: all of {len(frames)} auxiliary frames have the "
+            "composition of a test structure"
+        )
+        raise DataError(msg)
+    return kept
+
+
+def _draw_id_test(fold: Fold, share: float, seed: int) -> list[str]:
+    drawn = draw_validation(range(len(fold.train)), share, seed)
+    return [fold.train[row] for row in drawn]
+
+
+def _check_ids(ids: list[str], split: Split, path: Path) -> None:
+    problems = {
+        "stand more than once in the data": [
+            name for name, count in Counter(ids).items() if count > 1
+        ],
+        "are not in the split": sorted(set(ids) - set(split.ids)),
+        "are in the split, but not in the data": sorted(set(split.ids) - set(ids)),
+    }
+    for what, names in problems.items():
+        if names:
+            more = len(names) - _NAMED
+            listed = ", ".join(names[:_NAMED]) + (f" and {more} more" * (more > 0))
+            msg = f"{len(names)} row ids {what}: {listed}. Split these data anew"
+            raise DataError(msg, path=path)

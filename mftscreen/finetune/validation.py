@@ -1,0 +1,77 @@
+"""What checkpoints are compared by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mftscreen.errors import DataError
+from mftscreen.finetune.config import PretrainConfig
+from mftscreen.finetune.dataset import LabelledStructure
+from mftscreen.finetune.evaluate import (
+    evaluate_force_field,
+    evaluate_property,
+    property_labels,
+)
+from mftscreen.finetune.task import Task
+from mftscreen.model.backend import DeepmdNetwork
+
+__all__ = ["CRITERION", "sample", "validate"]
+
+CRITERION = "criterion"
+N_VALIDATED = 500
+"""Force-field frames that checkpoints are compared on."""
+
+
+def sample(structures: Sequence[LabelledStructure]) -> list[LabelledStructure]:
+    """Return at most ``N_VALIDATED`` structures, evenly spread."""
+    return list(structures[:: math.ceil(len(structures) / N_VALIDATED)])
+
+
+def validate(task: Task, network: DeepmdNetwork) -> dict[str, float]:
+    """Return the validation errors of a checkpoint.
+
+    Parameters
+    ----------
+    task : Task
+    network : DeepmdNetwork
+
+    Returns
+    -------
+    dict of str to float
+        ``<head>/<metric>`` for every head, and ``criterion``, which is smaller the
+        better and infinite if a prediction is not finite.
+
+    Notes
+    -----
+    The criterion is the MAE of a property over that of predicting the mean of its
+    training labels, averaged over the properties, so that a unit has no weight. For a
+    pretraining it is the force MAE of the energy head over that of predicting no force.
+    """
+    errors: dict[str, dict[str, float]] = {}
+    shares = []
+    try:
+        if isinstance(task.config, PretrainConfig):
+            head = task.config.energy_head
+            part = sample(task.heads[head]["validation"])
+            errors[head] = evaluate_force_field(network, head, part)
+            shares = [_share(errors[head]["force_mae"], errors[head]["force_mae_zero"])]
+        else:
+            for name, spec in task.specs.items():
+                split = task.heads[name]
+                errors[name] = evaluate_property(network, spec, split["validation"])
+                mean = property_labels(split["train"], name).mean()
+                labels = property_labels(split["validation"], name)
+                baseline = float(np.abs(labels - mean).mean())
+                shares.append(_share(errors[name]["mae"], baseline))
+    except DataError:  # a prediction is not finite: the run had diverged by then
+        return {CRITERION: math.inf}
+    flat = {f"{h}/{k}": v for h, metrics in errors.items() for k, v in metrics.items()}
+    return {CRITERION: float(np.mean(shares)), **flat}
+
+
+def _share(error: float, baseline: float) -> float:
+    """Return an error in units of the baseline's, or as it is if that is perfect."""
+    return error / baseline if baseline else error

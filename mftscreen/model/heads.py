@@ -1,0 +1,382 @@
+r"""Heads for molecules, as deepmd-kit plugins: ⟨R²⟩ and the norm of the dipole moment.
+
+deepmd-kit imports this module by the entry point in the group ``deepmd.pt``, so that
+``dp`` trains, tests and loads such heads wherever mftscreen is installed. In its input,
+a model (a branch of ``model_dict``) has ``"type": "molecular_property"`` and a fitting
+net of type ``r2`` or ``dipole_norm``, otherwise with the keys of ``property``.
+
+With :math:`d_i` the vector from the centre of mass to atom i, the values are
+
+.. math::
+    \langle R^2\rangle &= \sum_i w_i |d_i|^2, & w_i &= s\,\mathrm{MLP}(x_i) + p(Z_i) \\
+    \mu &= \Big|\sum_i q_i d_i + v_i\Big|, & (q_i, v_i) &= s\,(\mathrm{MLP}_0(x_i),
+        \sum_k \mathrm{MLP}_k(x_i)\,R_{ik})
+
+where :math:`x_i` is the invariant and :math:`R_{ik}` the equivariant descriptor of an
+atom (deepmd-kit's ``rot_mat``, vectors that turn with the molecule). Both are written
+as sums over atoms, for μ with the projections on the direction of the dipole, since
+deepmd-kit reduces what an atomic model gives by summing it. The scale :math:`s` and the
+biases :math:`p` come from the training labels: :math:`p` solves
+:math:`\sum_z p_z \sum_{i \in z} |d_i|^2 = y` in the least-square sense, as Eq. 17 does.
+
+The centre of mass is that of standard atomic weights. Values hold for molecules only:
+a crystal has no centre.
+
+References
+----------
+* ⟨R²⟩: K. T. Schütt et al., PaiNN, arXiv:2102.03150
+* dipole: L. Zhang et al., Phys. Rev. B 102, 041121 (2020),
+  doi:10.1103/PhysRevB.102.041121
+* both as in section D.2 of arXiv:2601.08486
+"""
+
+# deepmd-kit compiles its models with TorchScript, which reads annotations at run time:
+# no "from __future__ import annotations", and super() is not known in forward passes
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from ase.data import atomic_masses, atomic_numbers
+from dargs import Argument
+from deepmd.dpmodel.output_def import FittingOutputDef, OutputVariableDef
+from deepmd.pt.model.atomic_model.property_atomic_model import DPPropertyAtomicModel
+from deepmd.pt.model.descriptor.base_descriptor import BaseDescriptor
+from deepmd.pt.model.model.model import BaseModel
+from deepmd.pt.model.model.property_model import PropertyModel
+from deepmd.pt.model.task.base_fitting import BaseFitting
+from deepmd.pt.model.task.fitting import Fitting
+from deepmd.pt.model.task.property import PropertyFittingNet
+from deepmd.pt.utils import env
+from deepmd.utils.argcheck import (
+    fitting_args_plugin,
+    fitting_property,
+    model_args_plugin,
+    standard_model_args,
+)
+from numpy.typing import NDArray
+
+__all__ = ["DipoleNormFitting", "MolecularAtomicModel", "MolecularModel", "R2Fitting"]
+
+FloatArray = NDArray[np.float64]
+
+
+@Fitting.register("r2")
+class R2Fitting(PropertyFittingNet):
+    """Weights of squared distances to the centre of mass."""
+
+    def combine(self, latent: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return atomic contributions (n_frames, n_atoms, 1) in the label's unit.
+
+        Parameters
+        ----------
+        latent : Tensor of shape (n_frames, n_atoms, 1)
+            Weights.
+        positions : Tensor of shape (n_frames, n_atoms, 3)
+            Relative to the centre of mass, in Å; zero where there is no atom.
+        """
+        return latent * (positions * positions).sum(dim=-1, keepdim=True)
+
+    def fit_scales(
+        self, squares: FloatArray, labels: FloatArray
+    ) -> tuple[FloatArray, float, float]:
+        """Return biases (n_types,), the spread of the labels about them, and s.
+
+        Parameters
+        ----------
+        squares : ndarray of shape (n_frames, n_types)
+            Sum of squared distances over the atoms of each element, in Å^2.
+        labels : ndarray of shape (n_frames,)
+        """
+        total = squares.sum(axis=1, keepdims=True)
+        columns = squares if self.distinguish_types else total
+        solution = np.linalg.lstsq(columns, labels)[0]
+        bias = np.broadcast_to(solution, squares.shape[1:]).astype(np.float64)
+        spread = float((labels - squares @ bias).std())
+        return bias, spread, spread / float(total.mean())
+
+    def serialize(self) -> dict[str, Any]:
+        """Raise, since only PyTorch knows this head."""
+        raise NotImplementedError(_ONLY_PYTORCH)
+
+
+@Fitting.register("dipole_norm")
+class DipoleNormFitting(PropertyFittingNet):
+    """A charge and a vector for every atom.
+
+    Parameters
+    ----------
+    embedding_width : int
+        Number of vectors in the equivariant descriptor of an atom.
+    **settings
+        Those of deepmd-kit's ``PropertyFittingNet``.
+    """
+
+    def __init__(self, *, embedding_width: int, **settings: Any) -> None:
+        self.embedding_width = embedding_width
+        super().__init__(**settings)
+
+    def _net_out_dim(self) -> int:
+        return 1 + self.embedding_width
+
+    def output_def(self) -> FittingOutputDef:
+        """Return what this net gives, which is not yet the property."""
+        return FittingOutputDef([OutputVariableDef(self.var_name, [4])])
+
+    def forward(
+        self,
+        descriptor: torch.Tensor,
+        atype: torch.Tensor,
+        gr: torch.Tensor | None = None,
+        g2: torch.Tensor | None = None,
+        h2: torch.Tensor | None = None,
+        fparam: torch.Tensor | None = None,
+        aparam: torch.Tensor | None = None,
+        return_atomic_feature: bool = False,
+    ) -> dict[str, torch.Tensor]:
+        """Return charge and vector (n_frames, n_atoms, 4) under the variable's name."""
+        assert gr is not None, "the descriptor has no equivariant part"
+        result: dict[str, torch.Tensor] = self._forward_common(
+            descriptor, atype, gr, g2, h2, fparam, aparam, return_atomic_feature
+        )
+        numbers = result[self.var_name].to(gr.dtype)
+        vectors = torch.matmul(numbers[:, :, None, 1:], gr).squeeze(2)
+        result[self.var_name] = torch.cat([numbers[:, :, :1], vectors], dim=-1)
+        return result
+
+    def dipoles(self, latent: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return atomic dipoles (n_frames, n_atoms, 3); see :meth:`combine`."""
+        return latent[:, :, :1] * positions + latent[:, :, 1:]
+
+    def combine(self, latent: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return atomic contributions (n_frames, n_atoms, 1) in the label's unit.
+
+        Parameters
+        ----------
+        latent : Tensor of shape (n_frames, n_atoms, 4)
+            Charge and vector.
+        positions : Tensor of shape (n_frames, n_atoms, 3)
+            Relative to the centre of mass, in Å; zero where there is no atom.
+        """
+        dipoles = self.dipoles(latent, positions)
+        total = dipoles.sum(dim=1, keepdim=True)
+        norm = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
+        direction: torch.Tensor = total / norm.clamp(min=1e-12)
+        return (dipoles * direction).sum(dim=-1, keepdim=True)
+
+    def fit_scales(
+        self, squares: FloatArray, labels: FloatArray
+    ) -> tuple[FloatArray, float, float]:
+        """Return no biases, the size of the labels, and s; see :class:`R2Fitting`."""
+        size = float(np.sqrt((labels**2).mean()))
+        reach = float(np.sqrt(squares.sum(axis=1).mean()))
+        return np.zeros(squares.shape[1]), size, size / reach
+
+    def serialize(self) -> dict[str, Any]:
+        """Raise, since only PyTorch knows this head."""
+        raise NotImplementedError(_ONLY_PYTORCH)
+
+
+_ONLY_PYTORCH = "heads for molecules exist for deepmd-kit's PyTorch backend only"
+
+
+class MolecularAtomicModel(DPPropertyAtomicModel):
+    """Atomic contributions that depend on positions in the molecule."""
+
+    def __init__(
+        self, descriptor: Any, fitting: Any, type_map: list[str], **settings: Any
+    ) -> None:
+        super().__init__(descriptor, fitting, type_map, **settings)
+        options = {"dtype": env.GLOBAL_PT_FLOAT_PRECISION, "device": env.DEVICE}
+        self.register_buffer("scale", torch.ones((), **options))
+        self._set_masses(type_map)
+
+    @torch.jit.export
+    def fitting_output_def(self) -> FittingOutputDef:
+        """Return the property: one number, a sum of atomic contributions."""
+        return FittingOutputDef(
+            [
+                OutputVariableDef(
+                    self.fitting_net.var_name,
+                    [1],
+                    reducible=True,
+                    r_differentiable=False,
+                    c_differentiable=False,
+                )
+            ]
+        )
+
+    def _set_masses(self, type_map: list[str]) -> None:
+        masses = [float(atomic_masses[atomic_numbers[symbol]]) for symbol in type_map]
+        tensor = torch.tensor(masses, dtype=self.scale.dtype, device=self.scale.device)
+        self.register_buffer("masses", tensor)
+
+    def change_type_map(
+        self, type_map: list[str], model_with_new_type_stat: Any = None
+    ) -> None:
+        """Take over another list of chemical symbols."""
+        super().change_type_map(type_map, model_with_new_type_stat)
+        self._set_masses(type_map)
+
+    def relative_positions(
+        self, coordinates: torch.Tensor, atype: torch.Tensor
+    ) -> torch.Tensor:
+        """Return positions (n_frames, n_atoms, 3) from the centre of mass, in Å."""
+        real = (atype >= 0).to(coordinates.dtype)[:, :, None]
+        weights = self.masses[atype.clamp(min=0)][:, :, None] * real
+        centre = (weights * coordinates).sum(dim=1, keepdim=True)
+        centre = centre / weights.sum(dim=1, keepdim=True)
+        relative: torch.Tensor = (coordinates - centre) * real
+        return relative
+
+    def contributions(
+        self, latent: torch.Tensor, coordinates: torch.Tensor, atype: torch.Tensor
+    ) -> torch.Tensor:
+        """Return atomic contributions (n_frames, n_atoms, 1), zero without an atom.
+
+        Parameters
+        ----------
+        latent : Tensor of shape (n_frames, n_atoms, n_latent)
+            Of the fitting net.
+        coordinates : Tensor of shape (n_frames, n_atoms, 3)
+            In Å.
+        atype : Tensor of shape (n_frames, n_atoms)
+            -1 where there is no atom.
+        """
+        bias = self.out_bias[0][atype.clamp(min=0)]
+        real = (atype >= 0).to(latent.dtype)[:, :, None]
+        values = (latent * self.scale + bias) * real
+        positions = self.relative_positions(coordinates, atype)
+        result: torch.Tensor = self.fitting_net.combine(values, positions)
+        return result
+
+    def forward_common_atomic(
+        self,
+        extended_coord: torch.Tensor,
+        extended_atype: torch.Tensor,
+        nlist: torch.Tensor,
+        mapping: torch.Tensor | None = None,
+        fparam: torch.Tensor | None = None,
+        aparam: torch.Tensor | None = None,
+        comm_dict: dict[str, torch.Tensor] | None = None,
+        charge_spin: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Return atomic contributions; see deepmd-kit's ``BaseAtomicModel``."""
+        n_atoms = nlist.shape[1]
+        if extended_atype.shape[1] != n_atoms:
+            msg = "a head for molecules cannot evaluate a periodic cell"
+            raise ValueError(msg)
+        result = self.forward_atomic(
+            extended_coord,
+            extended_atype.clamp(min=0),
+            nlist,
+            mapping=mapping,
+            fparam=fparam,
+            aparam=aparam,
+            comm_dict=comm_dict,
+            charge_spin=charge_spin,
+        )
+        name = self.fitting_net.var_name
+        coordinates = extended_coord.view(extended_atype.shape[0], n_atoms, 3)
+        return {
+            name: self.contributions(result[name], coordinates, extended_atype),
+            "mask": (extended_atype >= 0).to(torch.int32),
+        }
+
+    def change_out_bias(
+        self,
+        sample_merged: Callable[[], list[dict[str, Any]]] | list[dict[str, Any]],
+        stat_file_path: Any = None,
+        bias_adjust_mode: str = "set-by-statistic",
+    ) -> None:
+        """Set scale and biases by the labels of training frames.
+
+        Parameters
+        ----------
+        sample_merged : list of dict, or callable that returns it
+            With ``coord``, ``atype`` and the label, frames of one size in each.
+        stat_file_path
+            Not used: the statistics take no time.
+        bias_adjust_mode : str
+            With ``change-by-statistic``, a head that is trained already stays as it is.
+        """
+        if bias_adjust_mode != "set-by-statistic":
+            return
+        samples = sample_merged() if callable(sample_merged) else sample_merged
+        squares, labels = [], []
+        for sample in samples:
+            atype = sample["atype"]
+            positions = sample["coord"].reshape(*atype.shape, 3)
+            positions = positions.to(self.masses.device, self.masses.dtype)
+            relative = self.relative_positions(positions, atype.to(positions.device))
+            distances = (relative**2).sum(dim=-1).cpu().numpy()
+            elements = np.eye(len(self.type_map))[atype.cpu().numpy()]
+            squares.append(np.einsum("fi,fiz->fz", distances, elements))
+            label = sample[self.fitting_net.var_name]
+            labels.append(label.reshape(-1).cpu().numpy().astype(np.float64))
+        bias, spread, scale = self.fitting_net.fit_scales(
+            np.concatenate(squares), np.concatenate(labels)
+        )
+        self.out_bias.copy_(torch.as_tensor(bias)[None, :, None])
+        self.out_std.fill_(max(spread, self.data_stat_protect))
+        self.scale.fill_(scale)
+
+
+@BaseModel.register("molecular_property")
+class MolecularModel(PropertyModel):
+    """A property of a molecule as a whole."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(atomic_model_=MolecularAtomicModel(*args, **settings))
+
+    @classmethod
+    def get_model(cls, model_params: dict[str, Any]) -> "MolecularModel":
+        """Return the model that deepmd-kit's input describes."""
+        params = copy.deepcopy(model_params)
+        type_map = params["type_map"]
+        descriptor = BaseDescriptor(
+            **params["descriptor"], ntypes=len(type_map), type_map=type_map
+        )
+        settings = params["fitting_net"]
+        if settings["type"] == "dipole_norm":
+            settings["embedding_width"] = descriptor.get_dim_emb()
+        fitting = BaseFitting(
+            **settings,
+            ntypes=len(type_map),
+            type_map=type_map,
+            mixed_types=descriptor.mixed_types(),
+            dim_descrpt=descriptor.get_dim_out(),
+        )
+        model = cls(descriptor, fitting, type_map)
+        model.model_def_script = json.dumps(model_params)
+        return model
+
+    @torch.jit.export
+    def get_intensive(self) -> bool:
+        """Return True: the loss is that of the value, not of the value per atom."""
+        return True
+
+    def change_out_bias(
+        self, merged: Any, bias_adjust_mode: str = "change-by-statistic"
+    ) -> None:
+        """Set scale and biases; see :class:`MolecularAtomicModel`."""
+        self.atomic_model.change_out_bias(merged, bias_adjust_mode=bias_adjust_mode)
+
+
+for _name in ("r2", "dipole_norm"):
+    fitting_args_plugin.register(_name, doc="of mftscreen, for molecules")(
+        fitting_property
+    )
+
+
+def _model_arguments() -> Argument:
+    argument: Argument = standard_model_args()
+    argument.name = "molecular_property"
+    argument.doc = "of mftscreen: a property of a molecule, by r2 or dipole_norm"
+    return argument
+
+
+model_args_plugin.register("molecular_property")(_model_arguments)

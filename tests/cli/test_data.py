@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.io import read, write
+from click.testing import CliRunner
+
+from mftscreen.cli import main
+from mftscreen.finetune.sources import read_force_field, read_labelled
+from mftscreen.structures import structure_hash
+
+DATA = os.environ.get("MFTSCREEN_DATA")
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, ["data", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def crystals(n: int = 30) -> list[Atoms]:
+    found = []
+    for k in range(n):
+        atoms = bulk("MgO", "rocksalt", a=4.0 + 0.02 * k)
+        atoms.info = {"id": f"mgo-{k}", "gap": 5.0 + 0.1 * k}
+        found.append(atoms)
+    return found
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    write(tmp_path / "clean.extxyz", crystals())
+    return tmp_path / "clean.extxyz"
+
+
+def findings(document: dict, part: str = "problems") -> dict[str, list[list[str]]]:
+    kinds: dict[str, list[list[str]]] = {}
+    for finding in document[part]:
+        kinds.setdefault(finding["kind"], []).append(finding["rows"])
+    return kinds
+
+
+def test_clean_data_have_no_problems(clean: Path) -> None:
+    code, text, _ = run("describe", clean, "-p", "gap", "--unit", "eV", "-q")
+    assert code == 0, text
+    assert "clean.extxyz: 30 rows" in text
+    assert "usable   30, of 30 distinct structures" in text
+    assert "gap (eV): mean 6.45, standard deviation 0.865544" in text
+    assert "min 5  1 % 5.029" in text
+    assert "atoms    min 2, median 2, max 2; periodic: 30 3D" in text
+    assert "elements 2: O 30, Mg 30" in text
+    assert "problems: none" in text
+    assert "remarks" not in text
+    bins = [line.split() for line in text.splitlines() if " .. " in line]
+    assert sum(int(next(filter(str.isdecimal, cells))) for cells in bins) == 30
+    assert max(len(cells[-1]) for cells in bins) == 40
+
+
+def test_every_planted_problem_is_found_with_its_ids(tmp_path: Path) -> None:
+    rows = crystals(25)
+    del rows[1].info["gap"]
+    rows[2].info["gap"] = np.nan
+    rows[3].info["gap"] = "5.3 eV"
+    rows[4].positions[1] = rows[4].positions[0] + 0.01
+    rows[5].info["id"] = "mgo-6"
+    other_cell = rows[7].repeat((2, 1, 1))  # the same structure, another label
+    other_cell.info = {"id": "doubled", "gap": 9.9}
+    milli = rows[8].copy()
+    milli.info = {"id": "milli", "gap": 1000 * rows[8].info["gap"]}
+    again = rows[9].copy()
+    again.info["id"] = "again"
+    write(tmp_path / "bad.extxyz", [*rows, other_cell, milli, again])
+    code, text, _ = run(
+        "describe", tmp_path / "bad.extxyz", "-p", "gap", "--json", "-q"
+    )
+    assert code == 3
+    document = json.loads(text)
+    assert findings(document) == {
+        "missing": [["mgo-1"]],
+        "not finite": [["mgo-2"]],
+        "not a number": [["mgo-3"]],
+        "structure": [["mgo-4"]],
+        "repeated ids": [["mgo-6"]],
+        "conflicting labels": [["mgo-7", "doubled"]],
+        "units": [["mgo-8", "milli"]],
+    }
+    assert findings(document, "remarks") == {
+        "duplicates": [["mgo-9", "again"]],
+        "extreme labels": [["milli"]],
+    }
+    messages = {f["kind"]: f["message"] for f in document["problems"]}
+    assert messages["units"].endswith("which differ as from eV to meV")
+    assert "labels 5.7, 9.9" in messages["conflicting labels"]
+    assert document["n_usable"] == 24
+    assert document["n_distinct"] == 21
+
+
+@pytest.mark.parametrize(
+    ("label", "code", "line"),
+    [
+        (np.nan, 3, "usable   0, of 0 distinct structures"),
+        (2.0, 0, "gap: mean 2, standard deviation 0"),
+    ],
+)
+def test_labels_that_are_all_alike(
+    tmp_path: Path, label: float, code: int, line: str
+) -> None:
+    rows = crystals(3)
+    for atoms in rows:
+        atoms.info["gap"] = label
+    write(tmp_path / "rows.extxyz", rows)
+    found, text, _ = run("describe", tmp_path / "rows.extxyz", "-p", "gap", "-q")
+    assert found == code
+    assert line in text
+
+
+def test_unknown_label_and_file(clean: Path) -> None:
+    code, _, errors = run("describe", clean, "-p", "n", "-q")
+    assert code == 1
+    assert "no label 'n'; there is id, gap" in errors
+    assert run("describe", clean.with_name("no.db"), "-p", "n", "-q")[0] == 1
+
+
+def test_training_structure_in_test_data(clean: Path, tmp_path: Path) -> None:
+    test = [atoms.copy() for atoms in crystals()[:2]]
+    test[0].positions += 0.3  # another origin
+    test[1] = bulk("SrO", "rocksalt", a=5.2)
+    test[1].info = {"id": "new", "gap": 5.3}
+    write(tmp_path / "test.extxyz", test)
+    code, text, _ = run(
+        "describe", clean, "-p", "gap", "--against", tmp_path / "test.extxyz", "-q"
+    )
+    assert code == 3
+    assert (
+        "train and test: one structure in training and test data, labels 5, 5: "
+        "clean.extxyz:mgo-0, test.extxyz:mgo-0" in text
+    )
+    assert "new elements: Sr is in test data only" in text
+    assert "test.extxyz:new" in text
+    assert "usable   30" in text
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "change"),
+    [
+        ("eV", 1000.0, "eV to meV"),
+        ("eV", 1 / 27.2114, "eV to Ha"),
+        ("eV", 96.485, "eV to kJ/mol"),
+        ("kcal/mol", 0.0433634, "kcal/mol to eV"),
+        ("GPa", 10.0, "GPa to kbar"),
+        ("eV", 1.1, None),
+        ("eV", 2.0, None),
+    ],
+)
+def test_files_in_different_units(
+    tmp_path: Path, unit: str, factor: float, change: str | None
+) -> None:
+    rows = crystals(50)
+    for atoms in rows[1::2]:
+        atoms.info["gap"] *= factor
+    write(tmp_path / "one.extxyz", rows[::2])
+    write(tmp_path / "two.extxyz", rows[1::2])
+    files = [tmp_path / "one.extxyz", tmp_path / "two.extxyz"]
+    code, text, _ = run("describe", *files, "-p", "gap", "--unit", unit, "-q")
+    assert code == (3 if change else 0)
+    assert (f"differ as from {change}: one.extxyz, two.extxyz" in text) == bool(change)
+
+
+def test_rows_in_another_unit_than_the_others(tmp_path: Path) -> None:
+    rows = crystals(50)
+    for atoms in rows[1::2]:
+        atoms.info["gap"] *= 23.0605
+    write(tmp_path / "rows.extxyz", rows)
+    code, text, _ = run(
+        "describe", tmp_path / "rows.extxyz", "-p", "gap", "--json", "-q"
+    )
+    assert code == 3
+    (finding,) = json.loads(text)["problems"]
+    assert finding["message"].endswith("and more differ as from eV to kcal/mol")
+    assert finding["rows"] == [f"mgo-{k}" for k in range(1, 50, 2)]
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    files = []
+    for fold in ("a", "b"):
+        (tmp_path / fold).mkdir()
+        files.append(tmp_path / fold / "rows.extxyz")
+        write(files[-1], crystals())
+    code, text, _ = run("describe", *files, "-p", "gap", "--json", "-q")
+    assert code == 0
+    document = json.loads(text)
+    assert document["files"] == {str(file): 30 for file in files}
+    assert findings(document, "remarks")["duplicates"][0] == [
+        f"{file}:mgo-0" for file in files
+    ]
+
+
+def mixed_rows(tmp_path: Path) -> Path:
+    slab = bulk("Si", cubic=True)
+    slab.center(vacuum=6.0, axis=2)
+    rows = [*crystals(3), molecule("H2O"), molecule("CH4"), slab]
+    for k, atoms in enumerate(rows):
+        atoms.rattle(0.05, seed=k)
+        atoms.info = {"id": f"row {k}", "gap": 1.0 / (k + 3)}
+    write(tmp_path / "rows.extxyz", rows)
+    return tmp_path / "rows.extxyz"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reads"),
+    [
+        ("out.extxyz", [], "out.extxyz"),
+        ("out.db", [], "out.db"),
+        ("out", ["--to", "npy"], "out"),
+        ("out", ["--to", "csv"], "out/labels.csv"),
+    ],
+)
+def test_round_trip(tmp_path: Path, name: str, options: list[str], reads: str) -> None:
+    source = mixed_rows(tmp_path)
+    code, _, errors = run(
+        "convert", source, tmp_path / name, "-p", "gap", "--as", "band_gap",
+        "-q", *options,
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "6 rows" in errors
+    before = {float(row.labels["gap"]): row for row in read_labelled(source, "gap")}
+    after = list(read_labelled(tmp_path / reads, "band_gap"))
+    assert {float(row.labels["band_gap"]) for row in after} == before.keys()
+    for row in after:
+        original = before[float(row.labels["band_gap"])]
+        assert list(row.atoms.symbols) == list(original.atoms.symbols)
+        assert (row.atoms.pbc == original.atoms.pbc).all()
+        np.testing.assert_allclose(
+            row.atoms.get_all_distances(mic=True),
+            original.atoms.get_all_distances(mic=True),
+            atol=2e-4,
+        )
+    if name.endswith((".extxyz", ".db")):
+        assert {structure_hash(row.atoms) for row in after} == {
+            structure_hash(row.atoms) for row in before.values()
+        }
+    assert not list(tmp_path.glob(".*"))
+    back, _, errors = run(
+        "convert", tmp_path / reads, tmp_path / "back.extxyz", "-p", "band_gap", "-q"
+    )
+    assert back == 0, errors
+    frames = read(tmp_path / "back.extxyz", ":")
+    assert sorted(f.info["band_gap"] for f in frames) == sorted(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("out.extxyz", []), ("out.db", []), ("out", ["--to", "npy"])]
+)
+def test_force_field_round_trip(tmp_path: Path, name: str, options: list[str]) -> None:
+    frames = [bulk("Cu", cubic=True), bulk("CuAu", "rocksalt", a=5.0), molecule("N2")]
+    for k, atoms in enumerate(frames):
+        atoms.rattle(0.1, seed=k)
+        atoms.calc = EMT()
+        if atoms.pbc.any():
+            atoms.get_stress()
+        atoms.get_forces()
+    write(tmp_path / "ff.extxyz", frames)
+    code, _, errors = run("convert", tmp_path / "ff.extxyz", tmp_path / name, *options)
+    assert code == 0, errors
+    before = {len(r.atoms): r for r in read_force_field(tmp_path / "ff.extxyz")}
+    after = {
+        (len(r.atoms), bool(r.atoms.pbc.all())): r
+        for r in read_force_field(tmp_path / name)
+    }
+    assert len(after) == 3
+    for (size, periodic), row in after.items():
+        if size == 2:
+            continue
+        assert ("virial" in row.labels) == periodic
+        for label, value in before[size].labels.items():
+            np.testing.assert_allclose(row.labels[label], value, atol=1e-6)
+
+
+def test_existing_output_is_kept(clean: Path, tmp_path: Path) -> None:
+    for name in ("there.db", "there"):
+        target = tmp_path / name
+        target.mkdir() if name == "there" else target.write_text("precious")
+        code, _, errors = run(
+            "convert", clean, target, "-p", "gap", "--to", "npy", "-q"
+        )
+        assert code == 1
+        assert "exists; it is not overwritten" in errors
+    assert (tmp_path / "there.db").read_text() == "precious"
+
+
+def test_nothing_is_left_of_a_failed_conversion(tmp_path: Path) -> None:
+    rows = crystals(4)
+    del rows[3].info["gap"]
+    write(tmp_path / "in.extxyz", rows)
+    for options in ([], ["--to", "npy"], ["--to", "csv"], ["--to", "db"]):
+        code, _, errors = run(
+            "convert", tmp_path / "in.extxyz", tmp_path / "out.extxyz", "-p", "gap",
+            "-q", *options,
+        )  # fmt: skip
+        assert code == 1
+        assert "row mgo-3: no finite label 'gap'" in errors
+        assert [path.name for path in tmp_path.iterdir()] == ["in.extxyz"]
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("out", ["-p", "gap"], "the name does not tell the format"),
+        ("out.db", ["-p", "gap", "--as", "gap (eV)"], "not a key of an ASE database"),
+        ("out", ["--to", "csv"], "a table cannot hold forces"),
+        ("out.db", [], "row clean.extxyz#0: a force-field frame needs energy and"),
+        ("no/out.db", ["-p", "gap"], "no is not a folder"),
+        ("out.db", ["--as", "gap"], "--as renames the label"),
+    ],
+)
+def test_refused_conversions(
+    clean: Path, tmp_path: Path, target: str, options: list[str], message: str
+) -> None:
+    code, _, errors = run("convert", clean, tmp_path / target, "-q", *options)
+    assert code in (1, 2)
+    assert message in errors
+    assert [path.name for path in tmp_path.iterdir()] == [clean.name]
+
+
+@pytest.mark.skipif(DATA is None, reason="MFTSCREEN_DATA is not set")
+def test_largest_refractive_index_is_pointed_out() -> None:
+    code, path, _ = run("download", "matbench_dielectric", "-q")
+    assert code == 0
+    _, text, _ = run("describe", path.strip(), "-p", "n", "--json", "-q")
+    document = json.loads(text)
+    assert document["n_usable"] == 4764
+    assert document["labels"]["quantiles"]["1.0"] == pytest.approx(62.063, abs=1e-3)
+    (extreme,) = findings(document, "remarks")["extreme labels"]
+    largest = max(
+        read_labelled(Path(path.strip()), "n"), key=lambda row: float(row.labels["n"])
+    )
+    assert extreme[0] == largest.id

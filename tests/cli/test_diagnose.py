@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.io import write
+from click.testing import CliRunner, Result
+
+from mftscreen.cli import main
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def diagnose(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["diagnose", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "crystals.extxyz"
+    frames = []
+    for k in range(4):
+        for atoms in (molecule("H2O"), bulk("MgO", "rocksalt", a=4.2, cubic=True)):
+            atoms.rattle(0.05, seed=k)
+            frames.append(atoms)
+    write(path, frames)
+    return path
+
+
+class _Page(HTMLParser):
+    """The tags of a page, its text, and whatever it wants to load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.images: list[bytes] = []
+        self.foreign: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href"):
+                head, _, content = (value or "").partition(",")
+                if head == "data:image/png;base64":
+                    self.images.append(base64.b64decode(content))
+                elif head != "data:":
+                    self.foreign.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_report_json_and_table(checkpoint: Path, data: Path, tmp_path: Path) -> None:
+    result = diagnose(
+        checkpoint, "--against", checkpoint, "--data", f"<i>={data}", "--n-atoms", 20,
+        "--n-samples", 12, "--pair", "Mg-O", "--seed", 3, "--device", "cpu",
+        "-o", tmp_path / "report.html", "--json", tmp_path / "report.json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    heading, row = (line.split() for line in result.stdout.splitlines()[:2])
+    assert heading == ["data", "set", "structures", "atoms", "sampled", "W1", "spread"]
+    assert row[:5] == ["<i>", "8", "44", "20", "0"]
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["options"] == {
+        "n_atoms": 20, "n_samples": 12, "n_environments": 12, "pairs": ["Mg-O"],
+        "seed": 3,
+    }  # fmt: skip
+    numbers = document["data_sets"]["<i>"]
+    assert numbers["drift"]["w1"] == 0.0
+    assert numbers["edges"]["n_rows"]["Mg-O near"] == 12
+    assert numbers["atoms"]["davies_bouldin_plane"]["ratio"] == 1.0
+    page = _Page((tmp_path / "report.html").read_text("utf-8"))
+    assert page.open == page.foreign == []
+    assert [image[:8] for image in page.images] == [PNG, PNG]
+    shown = " ".join(page.text)
+    assert "<i>" in shown  # as text, not as a tag
+    assert document["pretrained"]["sha256"] in shown
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_a_picture_alone(checkpoint: Path, data: Path, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    path = tmp_path / "plots.png"
+    result = diagnose(
+        checkpoint, "--against", checkpoint, "--data", f"a={data}",
+        "--n-samples", 5, "-q", "-o", path,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    image = imread(path)
+    # neither empty nor without colour
+    assert image[..., :3].std() > 0.01
+    assert np.ptp(image[..., :3], axis=2).max() > 0.3
+
+
+def test_rows_that_cannot_be_used_are_named(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.extxyz"
+    frames = [bulk("MgO", "rocksalt", a=4.2 + k / 100) for k in range(8)]
+    write(path, [*frames, bulk("Cu"), Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.1]])])
+    result = diagnose(
+        checkpoint, "--against", checkpoint, "--data", f"a={path}", "--n-samples", 4
+    )
+    assert result.exit_code == 3, result.output
+    assert "mixed.extxyz#8: element Cu is unknown" in result.stderr
+    assert "mixed.extxyz#9: atoms 0 (H) and 1 (H)" in result.stderr
+    assert re.search(r"^a +8 +16 ", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "a=missing.extxyz"], "missing.extxyz"),
+        (["--data", "a={data}", "--pair", "C-Xy"], "'C-Xy' is no pair of elements"),
+        (["--data", "a={data}", "-o", "report.pdf"], "expected .html or .png"),
+        (["--data", "a={data}", "-o", "no/report.png"], "no is not a folder"),
+        (["--data", "a={data}", "--json", "all.txt"], "expected .json"),
+        (["--data", "a={data}", "--against", "missing.pt"], "missing.pt: no such file"),
+        (["--data", "a={data}", "--against", "mft-mini"], "one was not made from"),
+    ],
+)
+def test_errors(
+    checkpoint: Path, data: Path, arguments: list[str], message: str
+) -> None:
+    given = [argument.format(data=data) for argument in arguments]
+    result = diagnose(checkpoint, "--against", checkpoint, *given)
+    assert result.exit_code == 1, result.output
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("data_sets", "message"),
+    [
+        (["train.extxyz"], "is not NAME=FILE"),
+        (["=train.extxyz"], "is not NAME=FILE"),
+        (["a=one.db", "a=two.db"], "'a' names two data sets"),
+        ([], "--data"),
+    ],
+)
+def test_wrong_usage(data_sets: list[str], message: str) -> None:
+    given = [word for each in data_sets for word in ("--data", each)]
+    result = diagnose("model.pt", "--against", "other.pt", *given)
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from mftscreen.diagnostics.diagnosis import (
+    N_STAGES,
+    Diagnosis,
+    DiagnosisOptions,
+    diagnose,
+    load_network,
+)
+from mftscreen.diagnostics.drift import measure_drift
+from mftscreen.errors import DataError, ModelError
+from mftscreen.model.registry import DEFAULT_MODEL, registered_models
+
+OPTIONS = DiagnosisOptions(n_atoms=40, n_samples=15, n_environments=4, seed=2)
+
+
+@pytest.fixture(scope="module")
+def diagnosis(
+    checkpoint: Path, moved_checkpoint: Path, structures: list[Atoms]
+) -> Diagnosis:
+    return diagnose(
+        load_network(checkpoint, "cpu"),
+        load_network(moved_checkpoint, "cpu"),
+        {"crystals and water": structures, "atoms": [Atoms("O"), Atoms("H")] * 6},
+        OPTIONS,
+    )
+
+
+def test_every_number_is_of_the_same_sampled_rows(
+    diagnosis: Diagnosis, structures: list[Atoms]
+) -> None:
+    found, _ = diagnosis.data_sets
+    assert (found.n_structures, found.n_atoms) == (18, 6 * (3 + 8 + 2))
+    assert found.drift == measure_drift(
+        diagnosis.pretrained.network, diagnosis.fine_tuned.network, structures, 40, 2
+    )
+    assert found.drift.w1 > 0
+    labelled = found.atoms.labelled
+    # the four most frequent of H1 O2 Mg18 O6 Ga4 As4 and what rattling makes of them
+    assert len(labelled.names) == 4
+    assert max(labelled.counts.values()) <= 15
+    symbols = np.concatenate([list(atoms.symbols) for atoms in structures])
+    families = np.array(labelled.families)[labelled.codes]
+    np.testing.assert_array_equal(symbols[labelled.rows], families)
+    assert found.atoms.pretrained.plane.shape == (len(labelled.rows), 2)
+    assert found.atoms.on_plane.ratio != 1.0
+    assert found.atoms.in_descriptor.ratio != 1.0
+
+
+def test_edges_are_those_of_the_most_frequent_bonds(diagnosis: Diagnosis) -> None:
+    edges = diagnosis.data_sets[0].edges
+    assert edges is not None
+    assert edges.labelled.families == ("Mg-Mg",) * 3 + ("Mg-O",) * 3
+    assert edges.labelled.names[3:] == ("Mg-O near", "Mg-O middle", "Mg-O far")
+    assert edges.labelled.counts["Mg-O near"] == 15
+    assert edges.in_descriptor.pretrained is not None
+
+
+def test_data_without_edges_say_so(diagnosis: Diagnosis) -> None:
+    found = diagnosis.data_sets[1]
+    assert found.edges is None
+    assert found.no_edges == "0 edges of bonded atoms; at least 10 needed"
+    assert found.atoms.labelled.names == ("H0", "O0")
+
+
+def test_all_numbers_are_json(diagnosis: Diagnosis, checkpoint: Path) -> None:
+    document = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert document["pretrained"] == {"source": str(checkpoint), "sha256": digest}
+    assert document["fine_tuned"]["sha256"] != digest
+    assert document["options"]["seed"] == 2
+    assert document["versions"]["POT"]
+    first = diagnosis.data_sets[0]
+    numbers = document["data_sets"]["crystals and water"]
+    assert numbers["drift"] == vars(first.drift)
+    assert numbers["atoms"]["n_rows"] == first.atoms.labelled.counts
+    assert numbers["atoms"]["davies_bouldin_plane"] == {
+        "pretrained": first.atoms.pretrained.db_plane,
+        "fine_tuned": first.atoms.fine_tuned.db_plane,
+        "ratio": first.atoms.on_plane.ratio,
+    }
+    assert document["data_sets"]["atoms"]["edges"] is None
+
+
+def test_a_model_against_itself_has_not_changed(
+    checkpoint: Path, structures: list[Atoms]
+) -> None:
+    model = load_network(checkpoint, "cpu")
+    stages: list[str] = []
+    pairs = (("Ga", "As"), ("O", "H"))
+    options = DiagnosisOptions(n_atoms=40, n_samples=10, pairs=pairs)
+    (found,) = diagnose(
+        model, model, {"all": structures}, options, stages.append
+    ).data_sets
+    assert found.drift.w1 == 0.0
+    assert found.edges is not None
+    assert found.edges.labelled.families == ("Ga-As",) * 3 + ("O-H",) * 3
+    for comparison in (found.atoms, found.edges):
+        assert comparison.in_descriptor.ratio == 1.0
+        assert comparison.on_plane.ratio == 1.0
+    assert stages == [
+        "all: drift",
+        *(f"all: {w}, {m}" for w in ("atoms", "edges") for m in MODELS),
+    ]
+    assert len(stages) == N_STAGES
+
+
+MODELS = ("pretrained", "fine-tuned")
+
+
+def test_too_few_atoms(checkpoint: Path) -> None:
+    model = load_network(checkpoint, "cpu")
+    with pytest.raises(DataError, match="'ood' has 9 atoms; at least 10 needed"):
+        diagnose(model, model, {"ood": [molecule("H2O")] * 3})
+
+
+def test_models_of_other_elements_are_refused(checkpoint: Path) -> None:
+    with pytest.raises(ModelError, match="one was not made from the other"):
+        diagnose(
+            load_network(DEFAULT_MODEL, "cpu"), load_network(checkpoint, "cpu"), {}
+        )
+
+
+def test_models_are_opened_by_name_and_by_path(tiny_model: Path) -> None:
+    by_path = load_network(tiny_model, "cpu")
+    assert by_path.source == str(tiny_model)
+    assert by_path.sha256 == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    expected = registered_models()[DEFAULT_MODEL].sha256
+    assert load_network(DEFAULT_MODEL, "cpu").sha256 == expected

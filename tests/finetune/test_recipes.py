@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.io import read, write
+from click.testing import CliRunner
+
+from mftscreen.cli import main
+from mftscreen.finetune.config import (
+    MFTConfig,
+    PretrainConfig,
+    TuneConfig,
+    load_config,
+)
+from mftscreen.finetune.deepmd_input import (
+    PreparedData,
+    Pretrained,
+    build_deepmd_input,
+)
+from mftscreen.finetune.recipes import find_recipes
+from mftscreen.finetune.sources import read_force_field
+from mftscreen.finetune.task import load_pretrained
+from mftscreen.model.bundle import read_bundle
+from mftscreen.model.checkpoint import model_parameters
+
+RECIPES = find_recipes()
+STRATEGIES = ("mft", "ft", "lp", "scratch")
+PAPER = ("dielectric", "log_gvrh", "perovskites", "qm9_gap")
+README = (Path(__file__).parents[2] / "recipes" / "README.md").read_text()
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, ["recipes", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def deepmd_input(config: TuneConfig) -> dict[str, Any]:
+    """Return the training input as if all data were there."""
+    if isinstance(config, PretrainConfig):
+        heads = list(config.branches)
+    else:
+        heads = list(config.properties)
+        if isinstance(config, MFTConfig):
+            heads.append(config.auxiliary.head)
+    pretrained = None
+    if config.strategy in ("mft", "ft", "lp"):
+        # a recipe whose pretrained model is still to be made gets one of other heads
+        parameters = model_parameters(load_pretrained("mft-mini")[0])
+        head = parameters["crystals"]
+        fitting = dict.fromkeys(heads, head["fitting_net"])
+        pretrained = Pretrained(head["type_map"], head["descriptor"], fitting)
+    data = {head: PreparedData(["train"], ["validation"]) for head in heads}
+    return build_deepmd_input(config, data, ["H", "O"], (90, 30), pretrained)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_valid_and_can_be_trained(name: str) -> None:
+    recipe = RECIPES[name]
+    config = load_config(recipe.path)
+    document = deepmd_input(config)
+    assert document["training"]["numb_steps"] == config.training.steps
+    assert len(recipe.summary) > 20
+    # whole: nothing is taken from elsewhere, and reading it gives the same
+    assert "\nbase:" not in recipe.text
+    assert yaml.safe_load(recipe.text)["strategy"] == config.strategy
+
+
+def test_the_promised_recipes_are_there() -> None:
+    promised = {f"{s}/{t}" for s in STRATEGIES for t in (*PAPER, "user_template")}
+    promised |= {"smoke", "pretrain/crystals", "pretrain/molecules"}
+    assert promised <= RECIPES.keys()
+    for name, recipe in RECIPES.items():
+        strategy = load_config(recipe.path).strategy
+        assert strategy == name.split("/")[0] or name.split("/")[0] not in STRATEGIES
+        assert name.split("/")[-1] in README
+
+
+@pytest.mark.parametrize("task", PAPER)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_lengths_and_batches_of_table_8(strategy: str, task: str) -> None:
+    config = load_config(RECIPES[f"{strategy}/{task}"].path)
+    document = deepmd_input(config)
+    training = document["training"]
+    twice = strategy == "mft" and task != "qm9_gap"
+    assert training["numb_steps"] == (200_000 if twice else 100_000)
+    assert config.training.n_gpus == 1 + (strategy == "mft" and task == "qm9_gap")
+    (name,) = config.properties
+    batches = training["data_dict"][name]["training_data"]["batch_size"]
+    assert batches == "auto:512"
+    loss = document["loss_dict"][name]["loss_func"]
+    assert loss == ("mse" if task == "qm9_gap" else "smooth_mae")
+    assert document["learning_rate"]["start_lr"] == 1e-3
+    assert document["learning_rate"]["stop_lr"] == 1e-5
+
+
+def test_strategies_of_one_task_differ_in_the_strategy_only() -> None:
+    for task in (*PAPER, "user_template"):
+        documents = {s: yaml.safe_load(RECIPES[f"{s}/{task}"].text) for s in STRATEGIES}
+        for document in documents.values():
+            assert document["properties"] == documents["mft"]["properties"]
+            assert document["data"] == documents["mft"]["data"]
+        assert "auxiliary" not in documents["ft"]
+        assert "pretrained" not in documents["scratch"]
+
+
+def test_list_and_show() -> None:
+    code, listed, _ = run("list")
+    assert code == 0
+    assert [line.split()[0] for line in listed.splitlines()] == list(RECIPES)
+    code, text, _ = run("show", "lp/log_gvrh")
+    assert code == 0
+    assert text.startswith("# MatBench log_gvrh")
+    assert "least squares (Eq. 17)" in text
+    code, _, errors = run("show", "mft/dielectrics")
+    assert code == 1
+    assert "no recipe 'mft/dielectrics'; there is mft/dielectric" in errors
+
+
+def test_a_copy_is_whole_and_valid(tmp_path: Path) -> None:
+    code, printed, _ = run("copy", "scratch/qm9_gap", tmp_path / "my")
+    path = tmp_path / "my" / "config.yaml"
+    assert code == 0
+    assert printed.splitlines() == [str(path)]
+    code, printed, _ = run("validate", path)
+    assert code == 0
+    assert "a valid scratch configuration" in printed
+    assert f"not there yet: {tmp_path}/my/data/qm9.extxyz.gz" in printed
+    path.write_text(path.read_text() + "unknown: 1\n")
+    code, _, errors = run("validate", path)
+    assert code == 1
+    assert "unknown: unknown key" in errors
+    code, _, errors = run("copy", "scratch/qm9_gap", tmp_path / "my")
+    assert code == 1
+    assert "exists already" in errors
+
+
+def test_what_stands_beside_a_recipe_is_copied_too(tmp_path: Path) -> None:
+    code, printed, _ = run("copy", "pretrain/molecules", tmp_path)
+    assert code == 0
+    names = [Path(line).name for line in printed.splitlines()]
+    assert names == ["molecules.yaml", "crystals.yaml", "label_frames.py"]
+    assert load_config(tmp_path / "molecules.yaml").energy_head == "molecules"
+    (tmp_path / "file").touch()
+    code, _, errors = run("copy", "smoke", tmp_path / "file" / "below")
+    assert code == 1
+    assert "below" in errors
+
+
+def label(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    script = RECIPES["pretrain/crystals"].path.with_name("label_frames.py")
+    command = [sys.executable, str(script), "parents.extxyz", "frames.extxyz"]
+    command += ["--calculator", "ase.calculators.emt:EMT", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_frames_are_labelled_once_and_keep_their_parents(tmp_path: Path) -> None:
+    metals = [bulk("Cu", a=3.5 + 0.01 * k) for k in range(24)]
+    # EMT does not know silicon
+    write(tmp_path / "parents.extxyz", [*metals, molecule("CO"), bulk("Si")])
+    done = label(tmp_path, "--rattle", "0.05", "--rattle", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("3 frames dropped: the calculator failed") == 1
+    frames = read(tmp_path / "frames.extxyz", ":")
+    assert len(frames) == 75
+    labelled = list(read_force_field(tmp_path / "frames.extxyz"))
+    assert all({"energy", "force"} <= set(frame.labels) for frame in labelled)
+    assert len({frame.info["parent"] for frame in frames}) == 25
+    again = frames[0].copy()
+    again.calc = EMT()
+    np.testing.assert_allclose(
+        frames[0].get_potential_energy(), again.get_potential_energy(), atol=1e-6
+    )
+    # parents first, then rattled and strained copies
+    assert frames[0].get_volume() == pytest.approx(metals[0].get_volume())
+    assert frames[20].get_volume() != pytest.approx(metals[0].get_volume(), rel=1e-4)
+    parts = sorted((tmp_path / "frames.parts").glob("*.extxyz"))
+    assert len(parts) == 2
+    parts[1].unlink()
+    first = parts[0].stat().st_mtime_ns
+    text = (tmp_path / "frames.extxyz").read_text()
+    assert label(tmp_path, "--rattle", "0.05", "--rattle", "0.1").returncode == 0
+    assert parts[0].stat().st_mtime_ns == first
+    assert (tmp_path / "frames.extxyz").read_text() == text
+    other = label(tmp_path, "--rattle", "0.2")
+    assert other.returncode == 2
+    assert "write to another file" in " ".join(other.stderr.split())
+
+
+@pytest.mark.slow
+def test_large_forces_are_dropped(tmp_path: Path) -> None:
+    write(tmp_path / "parents.extxyz", [bulk("Cu", cubic=True), bulk("Cu") * (2, 1, 1)])
+    done = label(tmp_path, "--rattle", "0.3", "--max-force", "0.01", "--strain", "0")
+    assert "2 frames dropped: a force above 0.01 eV/Å" in done.stderr
+    assert len(read(tmp_path / "frames.extxyz", ":")) == 2
+
+
+@pytest.mark.slow
+def test_smoke(tmp_path: Path) -> None:
+    folder = tmp_path / "smoke"
+    assert run("copy", "smoke", folder)[0] == 0
+    subprocess.run([sys.executable, "make_data.py"], cwd=folder, check=True)
+    arguments = ["finetune", str(folder / "config.yaml"), "--threads", "1", "-q"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.stderr
+    card = read_bundle(folder / "config" / "model.mft").card
+    assert card.strategy == "mft"
+    assert card.energy_head == "crystals"
+    assert card.properties["number_density"].metrics["ood"]["n"] == 10
