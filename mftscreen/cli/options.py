@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -12,13 +13,21 @@ __all__ = [
     "SEED",
     "Finite",
     "alpha_option",
+    "coverage_option",
     "device_option",
+    "goal_option",
     "jobs_option",
+    "limit_option",
+    "method_option",
     "model_option",
     "output_option",
     "policy_option",
     "quiet_option",
+    "ranking_options",
+    "style_option",
 ]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 SEED = click.IntRange(0, 2**32 - 1)
 
@@ -103,6 +112,37 @@ diverse_option = click.option(
     metavar="N",
     help="List first N candidates unlike each other, out of the best 10 N.",
 )
+
+
+limit_option = click.option(
+    "-L",
+    "--limit",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Print this many rows; files get all.  [default: 20 in a table, all in CSV]",
+)
+style_option = click.option(
+    "--format",
+    "style",
+    type=click.Choice(["auto", "table", "csv"]),
+    default="auto",
+    help="On standard output: a table for people or CSV.  "
+    "[default: table on a terminal, else CSV]",
+)
+
+
+def ranking_options(command: Command) -> Command:
+    """Add what :class:`mftscreen.screen.result.RankOptions` needs beside the goals."""
+    options = (
+        method_option,
+        policy_option,
+        alpha_option,
+        coverage_option,
+        diverse_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def _not_zero(ctx: click.Context, param: click.Parameter, value: int) -> int:

@@ -12,15 +12,13 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.options import (
-    alpha_option,
-    coverage_option,
     device_option,
-    diverse_option,
     jobs_option,
-    method_option,
+    limit_option,
     output_option,
-    policy_option,
     quiet_option,
+    ranking_options,
+    style_option,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +47,6 @@ TABLE_ROWS = 20
     multiple=True,
     help="Instead of -p, also several: gap:max, gap=1.2..1.6, 'mass<=90', gap:max*2.",
 )
-@method_option
 @click.option(
     "-m",
     "--model",
@@ -58,10 +55,7 @@ TABLE_ROWS = 20
     help="Name of a shipped model or path of a .mft file; several of one property are "
     "an ensemble.  [default: mft-mini]",
 )
-@policy_option
-@alpha_option
-@coverage_option
-@diverse_option
+@ranking_options
 @click.option("--max-elements", type=click.IntRange(min=1), help="Skip others.")
 @click.option(
     "--exclude-elements", default="", metavar="Cd,Pb,…", help="Skip what holds these."
@@ -107,21 +101,8 @@ TABLE_ROWS = 20
 @click.option(
     "--scheduler", metavar="tcp://…", help="Dask scheduler to use instead of processes."
 )
-@click.option(
-    "-L",
-    "--limit",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Print this many rows; files get all.  [default: 20 in a table, all in CSV]",
-)
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["auto", "table", "csv"]),
-    default="auto",
-    help="On standard output: a table for people or CSV.  "
-    "[default: table on a terminal, else CSV]",
-)
+@limit_option
+@style_option
 @output_option
 @device_option
 @quiet_option
@@ -159,8 +140,9 @@ def command(
 ) -> None:
     """Rank the candidates of DATABASE by predicted properties.
 
-    DATABASE is an ase.db, which QUERY (ASE's own query string) may restrict, an
-    extended XYZ file, also compressed (.gz, .xz), or a MatBench .json.gz.
+    DATABASE is an ase.db file or server, which QUERY (ASE's own query string) may
+    restrict, a trajectory, an extended XYZ file, a folder or glob of structure files,
+    a CSV, or JSON of pymatgen, OPTIMADE or MatBench, also compressed (.gz, .xz).
     Every candidate gets a row: one that cannot be evaluated has a status and a reason
     instead of a value.
 
@@ -229,7 +211,7 @@ def show(
 
     if style == "table" or (style == "auto" and sys.stdout.isatty()):
         click.echo(format_table(result, limit or TABLE_ROWS), nl=False)
-    elif style == "csv" or output is None:
+    elif style == "csv" or (style == "auto" and output is None):
         write_csv(
             sys.stdout,
             result.columns,

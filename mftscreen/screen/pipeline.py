@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from ase import Atoms
 
-from mftscreen.errors import MftscreenError
+from mftscreen.errors import DataError, MftscreenError
 from mftscreen.screen.candidates import Candidate
 from mftscreen.screen.journal import Entry, Journal
 from mftscreen.screen.outcome import Outcome
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["screen"]
 
-CHUNK = 256
+CHUNK = 128
 """Candidates in one transaction: a few seconds of work, lost at most when killed."""
 
 
@@ -57,21 +56,43 @@ def screen(
     DataError
         If the journal cannot be written or the source cannot be read.
     """
-    stream = iter(candidates)
     pending: deque[tuple[list[Entry], list[str], Task]] = deque()
     underway: set[str] = set()
-    while chunk := list(islice(stream, CHUNK)):
-        entries, structures = _enter(chunk, key)
-        for known in (journal.known(structures), underway):
-            structures = {k: v for k, v in structures.items() if k not in known}
-        underway |= structures.keys()
-        task = workers.submit(list(structures.values()))
-        pending.append((entries, list(structures), task))
-        if len(pending) > 2 * workers.n_workers:
+    try:
+        for chunk in _chunks(candidates):
+            entries, structures = _enter(chunk, key)
+            for known in (journal.known(structures), underway):
+                structures = {k: v for k, v in structures.items() if k not in known}
+            underway |= structures.keys()
+            task = workers.submit(list(structures.values()))
+            pending.append((entries, list(structures), task))
+            if len(pending) > 2 * workers.n_workers:
+                yield _settle(pending.popleft(), workers, journal, underway)
+    except DataError:
+        # the source broke off: keep what was read before
+        while pending:
             yield _settle(pending.popleft(), workers, journal, underway)
+        raise
     while pending:
         yield _settle(pending.popleft(), workers, journal, underway)
     journal.finish()
+
+
+def _chunks(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
+    """Yield candidates in chunks, the last one also when their source breaks off."""
+    chunk: list[Candidate] = []
+    try:
+        for candidate in candidates:
+            chunk.append(candidate)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    except DataError:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
 
 
 def _enter(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import ConfigError
-from mftscreen.screen.candidates import Candidate, iter_candidates
+from mftscreen.screen.candidates import Candidate, count_candidates, iter_candidates
 from mftscreen.screen.conditions import check_condition
 from mftscreen.screen.elements import ElementFilter
 from mftscreen.screen.goals import Goal
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+    from tqdm import tqdm
 
     from mftscreen.model.backend import Device
-    from mftscreen.screen.evaluation import Evaluator
     from mftscreen.screen.relax import RelaxSettings
 
 __all__ = ["RankOptions", "ScreenResult", "rank", "read_result"]
@@ -277,6 +277,8 @@ def rank(
     ['Te', 'SnTe', 'GeTe']
     """
     from mftscreen.screen.evaluation import Settings, open_evaluator
+    from mftscreen.screen.pipeline import screen
+    from mftscreen.screen.workers import Workers
 
     options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
     if models is None or isinstance(models, str | Path):
@@ -297,9 +299,19 @@ def rank(
             }
         )
         candidates = iter_candidates(source, query)
+        total = count_candidates(source, query) if progress else None
         if elements is not None:
             candidates = _filter(candidates, elements)
-        _evaluate(candidates, evaluator, journal, n_jobs, scheduler, progress)
+        with (
+            Workers(evaluator.settings, n_jobs, scheduler) as workers,
+            _progress_bar(total, progress) as bar,
+        ):
+            reused = 0
+            for n_done, n_reused in screen(candidates, evaluator.key, workers, journal):
+                reused += n_reused
+                if reused:
+                    bar.set_postfix_str(f"{reused} known", refresh=False)
+                bar.update(n_done)
         return read_result(journal, options, structures=structures)
 
 
@@ -435,30 +447,11 @@ def _arrange(
     )
 
 
-def _evaluate(
-    candidates: Iterator[Candidate],
-    evaluator: Evaluator,
-    journal: Journal,
-    n_jobs: int,
-    scheduler: str | None,
-    progress: bool,
-) -> None:
+def _progress_bar(total: int | None, progress: bool) -> tqdm[Any]:
     from tqdm import tqdm
 
-    from mftscreen.screen.pipeline import screen
-    from mftscreen.screen.workers import Workers
-
     disable = None if progress else True
-    with (
-        Workers(evaluator.settings, n_jobs, scheduler) as workers,
-        tqdm(unit="structure", disable=disable, file=sys.stderr) as bar,
-    ):
-        reused = 0
-        for n_done, n_reused in screen(candidates, evaluator.key, workers, journal):
-            reused += n_reused
-            if reused:
-                bar.set_postfix_str(f"{reused} known", refresh=False)
-            bar.update(n_done)
+    return tqdm(total=total, unit="structure", disable=disable, file=sys.stderr)
 
 
 def _filter(

@@ -73,17 +73,15 @@ class Workers:
         self._make_pool: Callable[[], Executor] | None = None
         self._dead: tuple[type[BaseException], ...] = (BrokenExecutor,)
         self._client: Any = None
-        self.n_workers = 1
+        self._n_processes = effective_n_jobs(n_jobs)
         if scheduler is not None:
             self._client = _connect(scheduler)
             from distributed.scheduler import KilledWorker
 
             self._dead = (KilledWorker,)
-            self.n_workers = max(1, sum(self._client.nthreads().values()))
             self._make_pool = partial(self._client.get_executor, pure=False)
-        elif effective_n_jobs(n_jobs) > 1:
-            self.n_workers = effective_n_jobs(n_jobs)
-            self._make_pool = partial(_make_processes, self.n_workers)
+        elif self._n_processes > 1:
+            self._make_pool = partial(_make_processes, self._n_processes)
         self._pool = self._make_pool() if self._make_pool else None
 
     def __enter__(self) -> Workers:
@@ -95,6 +93,13 @@ class Workers:
             self._client.close()
         elif self._pool is not None:
             _end_processes(self._pool, kill=kind is not None)
+
+    @property
+    def n_workers(self) -> int:
+        """Processes there are at the moment: those of a cluster come and go."""
+        if self._client is None:
+            return self._n_processes
+        return max(1, len(self._client.nthreads()))
 
     def submit(self, structures: Sequence[Atoms]) -> Task:
         """Start the evaluation of structures."""
