@@ -73,7 +73,7 @@ class Workers:
         self._make_pool: Callable[[], Executor] | None = None
         self._dead: tuple[type[BaseException], ...] = (BrokenExecutor,)
         self._client: Any = None
-        self._n_processes = effective_n_jobs(n_jobs)
+        self._n_processes: int = effective_n_jobs(n_jobs)
         if scheduler is not None:
             self._client = _connect(scheduler)
             from distributed.scheduler import KilledWorker
@@ -99,7 +99,8 @@ class Workers:
         """Processes there are at the moment: those of a cluster come and go."""
         if self._client is None:
             return self._n_processes
-        return max(1, len(self._client.nthreads()))
+        n_processes: int = len(self._client.nthreads())
+        return max(1, n_processes)
 
     def submit(self, structures: Sequence[Atoms]) -> Task:
         """Start the evaluation of structures."""
