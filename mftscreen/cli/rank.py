@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from itertools import islice
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.options import (
@@ -90,12 +92,13 @@ TABLE_ROWS = 20
 @click.option(
     "--relaxer",
     metavar="MODULE:FACTORY",
-    help="Relax with this ASE calculator instead of the model.",
+    help="Relax with this ASE calculator instead of the model; --run knows it by this "
+    "name.",
 )
 @click.option(
     "--run",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder that keeps what is done, to resume and for 'mftscreen results'.",
+    help="Local folder that keeps what is done, to resume and for 'mftscreen results'.",
 )
 @jobs_option
 @click.option(
@@ -160,8 +163,9 @@ def command(
       mftscreen rank pool.extxyz.gz -g 'dielectric=2..2.4' --run runs/pool -j 4
       mftscreen rank candidates.db -p dielectric --relax fire --fmax 0.02 -o out.db
     """
+    from mftscreen.screen.candidates import explain_empty
     from mftscreen.screen.elements import ElementFilter
-    from mftscreen.screen.result import rank
+    from mftscreen.screen.rank import rank
     from mftscreen.screen.store import check_output
 
     chosen = _goals(ctx, name, maximize, minimize, target, goals, models)
@@ -174,8 +178,8 @@ def command(
         from mftscreen.screen.relax import RelaxSettings
 
         relax = RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
-    elif relaxer is not None:
-        msg = "--relaxer needs --relax fire, bfgs or lbfgs"
+    elif unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
+        msg = f"{', '.join(unused)} needs --relax fire, bfgs or lbfgs"
         raise click.UsageError(msg, ctx)
     result = rank(
         database,
@@ -195,7 +199,10 @@ def command(
         device=device,
         structures=output is not None and output.suffix == ".db",
         progress=not quiet,
+        command=_as_typed(ctx),
     )
+    if not result.rows:
+        click.echo(explain_empty(database, query), err=True)
     show(ctx, result, limit, style, output)
 
 
@@ -237,6 +244,23 @@ def show(
     )
     if failed:
         ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _as_typed(ctx: click.Context) -> str:
+    """Return the whole command, but for passwords."""
+    from mftscreen.readers import without_password
+
+    arguments = ctx.meta["mftscreen.arguments"]
+    return shlex.join(["mftscreen", *map(without_password, arguments)])
+
+
+def _given(ctx: click.Context, *names: str) -> list[str]:
+    """Return those options that stand on the command line."""
+    return [
+        f"--{name.replace('_', '-')}"
+        for name in names
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
 
 
 def _goals(

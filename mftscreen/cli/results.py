@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli.options import (
-    goal_option,
     limit_option,
     output_option,
-    ranking_options,
+    reranking_options,
     style_option,
 )
 from mftscreen.cli.rank import show
@@ -31,6 +30,7 @@ def command() -> None:
     """Look again at what the folder RUN of 'mftscreen rank --run RUN' holds.
 
     Nothing is evaluated: other goals, another alpha or another format take seconds.
+    What is not asked for is as in the screening.
     Also while the screening still runs; then only what is done is shown.
 
     \b
@@ -43,8 +43,7 @@ def command() -> None:
 
 @command.command("show")
 @run_argument
-@goal_option
-@ranking_options
+@reranking_options
 @limit_option
 @style_option
 @click.pass_context
@@ -58,14 +57,13 @@ def show_command(
       mftscreen results show runs/pool -L 50
       mftscreen results show runs/pool -g 'dielectric=2..2.4' --ood exclude
     """
-    show(ctx, _read(run, structures=False, **ranking), limit, style, None)
+    show(ctx, _read(run, None, **ranking), limit, style, None)
 
 
 @command.command("query")
 @run_argument
 @click.argument("condition")
-@goal_option
-@ranking_options
+@reranking_options
 @limit_option
 @style_option
 @output_option
@@ -83,27 +81,24 @@ def query(
     """Print the rows of RUN for which CONDITION holds, with the ranks that they have.
 
     A condition is made of columns, numbers, texts in quotes, comparisons, 'and', 'or'
-    and 'not'. 'mftscreen results show RUN --format csv -L 1' prints the columns.
+    and 'not'. 'mftscreen results show RUN --format csv -L 1' prints the columns; ids
+    are texts.
 
     \b
     Example:
       mftscreen results query runs/pool 'dielectric > 3 and not ood'
       mftscreen results query runs/pool 'status != "ok"' -o failed.csv
     """
-    from mftscreen.screen.store import check_output
-
-    if output is not None:
-        check_output(output)
-    structures = output is not None and output.suffix == ".db"
-    result = _read(run, structures=structures, **ranking)
-    show(ctx, result.where(condition), limit, style, output)
+    result = _read(run, output, **ranking).where(condition)
+    if not result.rows:
+        click.echo(f"no candidate matches {condition!r}", err=True)
+    show(ctx, result, limit, style, output)
 
 
 @command.command("export")
 @run_argument
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@goal_option
-@ranking_options
+@reranking_options
 @click.pass_context
 def export(ctx: click.Context, /, run: Path, output: Path, **ranking: Any) -> None:
     """Write all rows of RUN to OUTPUT: .csv, .jsonl, .parquet or .db (ASE).
@@ -117,27 +112,21 @@ def export(ctx: click.Context, /, run: Path, output: Path, **ranking: Any) -> No
       mftscreen results export runs/pool out.db --ood demote
       ase db out.db 'ood=False,rank<20' -c candidate,formula,rank -s rank
     """
+    show(ctx, _read(run, output, **ranking), None, "none", output)
+
+
+def _read(run: Path, output: Path | None, **ranking: Any) -> ScreenResult:
+    """Return what a run folder holds, ranked, as `output` needs it."""
+    from mftscreen.screen.journal import Journal
+    from mftscreen.screen.result import read_options, read_result
     from mftscreen.screen.store import check_output
 
-    check_output(output)
-    result = _read(run, structures=output.suffix == ".db", **ranking)
-    show(ctx, result, None, "none", output)
-
-
-def _read(
-    run: Path, *, goals: tuple[str, ...], structures: bool, **ranking: Any
-) -> ScreenResult:
-    """Return what a run folder holds, ranked."""
-    from mftscreen.screen.goals import Goal, parse_goals
-    from mftscreen.screen.journal import Journal
-    from mftscreen.screen.result import RankOptions, read_result
-
     with Journal(run, read_only=True) as journal:
-        names = journal.description.get("units", {})
-        chosen = parse_goals(goals) if goals else {name: Goal() for name in names}
-        result = read_result(
-            journal, RankOptions(chosen, **ranking), structures=structures
-        )
+        if output is not None:
+            check_output(output, journal.description.get("source"))
+        structures = output is not None and output.suffix == ".db"
+        options = read_options(journal, **ranking)
+        result = read_result(journal, options, structures=structures)
         if not journal.complete:
             click.echo(
                 "this screening is not complete; give its 'mftscreen rank' command "

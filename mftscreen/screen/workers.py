@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 from functools import partial
+from threading import Thread
 from typing import Any
 
 from ase import Atoms
@@ -171,8 +174,22 @@ def _make_processes(n_workers: int) -> Executor:
 
     threads = str(max(1, cpu_count() // n_workers))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    pool: Executor = ProcessPoolExecutor(n_workers, env=dict.fromkeys(names, threads))
+    pool: Executor = ProcessPoolExecutor(
+        n_workers, env=dict.fromkeys(names, threads), initializer=_end_with_parent
+    )
     return pool
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent is killed, and not finish its chunk."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _end_processes(pool: Executor, *, kill: bool) -> None:
