@@ -1,10 +1,12 @@
 """A screening from end to end, and two other ways to get the same table.
 
-Usage: python benchmarks/screening.py CANDIDATES.extxyz[.gz] [-n 300] [--all]
+Usage: python benchmarks/screening.py CANDIDATES.extxyz[.gz] [-n 300] [-j 2] [--all]
 
-In one run, on the same structures, with the same model and threads:
+In one run, on the same structures, with the same model, which is in memory before:
 
-* ours: read, predict, OFM and p-value, write to a journal, with the shares of each;
+* ours: read, predict, OFM and p-value, write to a journal, in as many processes as the
+  others have threads (``OMP_NUM_THREADS``); the share of each part, measured one after
+  the other in this process;
 * a loop of an ASE calculator and matminer's OFM, one structure after the other;
 * deepmd-kit's ``DeepProperty`` with one batch for each composition (atoms of a batch
   must be the same there), and our OFM.
@@ -41,7 +43,7 @@ from mftscreen.ood.reference import open_reference
 from mftscreen.predictor import Predictor
 from mftscreen.readers import iter_extxyz
 from mftscreen.screen.candidates import iter_candidates
-from mftscreen.screen.evaluation import Evaluator, Settings
+from mftscreen.screen.evaluation import Evaluator, Settings, open_evaluator
 from mftscreen.screen.journal import Journal
 from mftscreen.screen.pipeline import screen
 from mftscreen.screen.workers import Workers
@@ -56,13 +58,32 @@ def timed(times: dict[str, float], what: str) -> Iterator[None]:
     times[what] = time.perf_counter() - start
 
 
-def run_ours(path: Path, folder: Path) -> None:
-    settings = Settings((None,), (NAME,))
-    evaluator = Evaluator(settings)
-    with Journal(folder) as journal, Workers(settings) as workers:
+class TimedJournal(Journal):
+    """A journal that adds up the seconds that it takes."""
+
+    seconds = 0.0
+
+    def known(self, *args: Any) -> set[str]:
+        """Look keys up, timed."""
+        start = time.perf_counter()
+        found = super().known(*args)
+        self.seconds += time.perf_counter() - start
+        return found
+
+    def write(self, *args: Any) -> None:
+        """Write a chunk, timed."""
+        start = time.perf_counter()
+        super().write(*args)
+        self.seconds += time.perf_counter() - start
+
+
+def run_ours(path: Path, folder: Path, evaluator: Evaluator, workers: Workers) -> float:
+    """Screen a file and return the seconds that the journal took."""
+    with TimedJournal(folder) as journal:
         journal.begin({})
         for _ in screen(iter_candidates(path), evaluator.key, workers, journal):
             pass
+        return journal.seconds
 
 
 def run_parts(path: Path, times: dict[str, float]) -> None:
@@ -107,39 +128,47 @@ def run_compositions(structures: list[Atoms], evaluator: DeepProperty) -> None:
         pass
 
 
-def compare(path: Path, count: int, rounds: int) -> None:
+def compare(path: Path, count: int, rounds: int, jobs: int) -> None:
     structures = [a for a in islice(iter_extxyz(path), count) if isinstance(a, Atoms)]
     bundle = read_bundle(resolve_model("mft-mini")[0])
+    ratios: dict[str, list[float]] = {}
+    shares: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         few, checkpoint = folder / "few.extxyz", folder / "model.pt"
         write(few, structures, format="extxyz")
         checkpoint.write_bytes(bundle.checkpoint)
         head = bundle.card.properties[NAME].head
-        evaluator = DeepProperty(str(checkpoint), head=head)
-        run_compositions(structures[:5], evaluator)  # compiles
-        run_ours(few, folder / "warm")
-        ratios: dict[str, list[float]] = {}
-        for number in range(rounds):
-            times: dict[str, float] = {}
-            with timed(times, "ours"):
-                run_ours(few, folder / f"run {number}")
-            with timed(times, "calculator and matminer"):
-                run_calculator(structures)
-            with timed(times, "one batch per composition"):
-                run_compositions(structures, evaluator)
-            run_parts(few, times)
-            times["journal"] = times["ours"] - sum(
-                times[part] for part in ("read", "predict", "OFM", "p-value")
-            )
-            for what, seconds in times.items():
-                ratios.setdefault(what, []).append(seconds / times["ours"])
-            click.echo(f"ours: {len(structures) / times['ours']:.1f} structures/s")
+        deep_property = DeepProperty(str(checkpoint), head=head)
+        evaluator = open_evaluator(Settings((None,), (NAME,)))
+        with Workers(evaluator.settings, jobs) as workers:
+            # models are in memory and compiled before anything is timed
+            run_compositions(structures[:5], deep_property)
+            run_ours(few, folder / "warm", evaluator, workers)
+            for number in range(rounds):
+                times: dict[str, float] = {}
+                with timed(times, "ours"):
+                    journal = run_ours(
+                        few, folder / f"run {number}", evaluator, workers
+                    )
+                click.echo(f"ours: {len(structures) / times['ours']:.1f} structures/s")
+                with timed(times, "calculator and matminer"):
+                    run_calculator(structures)
+                with timed(times, "one batch per composition"):
+                    run_compositions(structures, deep_property)
+                for what, seconds in times.items():
+                    ratios.setdefault(what, []).append(seconds / times["ours"])
+                parts = {"journal": journal}
+                run_parts(few, parts)
+                for what, seconds in parts.items():
+                    shares.setdefault(what, []).append(seconds / sum(parts.values()))
     for what, values in ratios.items():
         click.echo(
             f"{what:26s} {np.median(values):6.2f} times ours "
             f"({min(values):.2f}-{max(values):.2f})"
         )
+    for what, values in shares.items():
+        click.echo(f"  share of {what:17s} {100 * float(np.median(values)):5.1f} %")
 
 
 def measure_memory(path: Path, count: int | None) -> None:
@@ -170,14 +199,15 @@ def measure_memory(path: Path, count: int | None) -> None:
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("-n", "count", default=300, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
+@click.option("-j", "jobs", default=2, show_default=True, help="Processes of ours.")
 @click.option("--all", "whole", is_flag=True, help="Peak memory for the whole file.")
-def main(path: Path, count: int, rounds: int, whole: bool) -> None:
+def main(path: Path, count: int, rounds: int, jobs: int, whole: bool) -> None:
     """Print the ratios: medians of the rounds, and their ranges."""
     if whole:
         for size in (2000, None):
             measure_memory(path, size)
     else:
-        compare(path, count, rounds)
+        compare(path, count, rounds, jobs)
 
 
 if __name__ == "__main__":

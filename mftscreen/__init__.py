@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from mftscreen.ood import OFMDensityDetector, orbital_field_matrix
     from mftscreen.predictor import Predictor
     from mftscreen.properties import PropertySpec
-    from mftscreen.screen.result import ScreenResult, rank
+    from mftscreen.screen.rank import rank
+    from mftscreen.screen.result import ScreenResult
 
 _HOME = {
     "MFTCalculator": "calculator",
@@ -42,7 +43,7 @@ _HOME = {
     "ScreenResult": "screen.result",
     "load_model": "model.loading",
     "orbital_field_matrix": "ood",
-    "rank": "screen.result",
+    "rank": "screen.rank",
 }
 
 

@@ -107,8 +107,7 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
     >>> check_structure(bulk("Cu"), elements={"Si"})
     Traceback (most recent call last):
     ...
-    mftscreen.errors.UnknownElementError: element Cu is unknown to the model; \
-it knows Si
+    mftscreen.errors.UnknownElementError: holds Cu, which the model does not know
     """
     if len(atoms) == 0:
         msg = "the structure has no atoms"
@@ -116,12 +115,7 @@ it knows Si
     symbols = sorted({_symbol(int(z)) for z in set(atoms.numbers)})
     unknown = [s for s in symbols if s not in elements]
     if unknown:
-        noun = "element" if len(unknown) == 1 else "elements"
-        verb = "is" if len(unknown) == 1 else "are"
-        known = ", ".join(sorted(elements))
-        msg = (
-            f"{noun} {', '.join(unknown)} {verb} unknown to the model; it knows {known}"
-        )
+        msg = f"holds {', '.join(unknown)}, which the model does not know"
         raise UnknownElementError(msg)
     bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
     if bad.size:

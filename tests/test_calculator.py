@@ -115,7 +115,7 @@ def _with_nan() -> Atoms:
         (Atoms(), InvalidGeometryError, "no atoms"),
         (_with_nan(), InvalidGeometryError, r"atom 1 \(Si\) is not finite"),
         (Atoms("Si", cell=[3, 3, 0], pbc=True), InvalidGeometryError, "cell"),
-        (Atoms("Cm"), UnknownElementError, "Cm is unknown to the model; it knows"),
+        (Atoms("Cm"), UnknownElementError, "holds Cm, which the model does"),
         (
             Atoms("H2", [[0, 0, 0], [0, 0, 0.1]]),
             InvalidGeometryError,

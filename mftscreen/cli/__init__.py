@@ -31,6 +31,11 @@ _COMMANDS = {
 class _LazyGroup(click.Group):
     """A group that imports a command's module only to run or describe it."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # for commands that keep how they were called
+        ctx.meta["mftscreen.arguments"] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

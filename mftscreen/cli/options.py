@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -14,13 +15,21 @@ __all__ = [
     "alpha_option",
     "device_option",
     "jobs_option",
+    "limit_option",
     "model_option",
     "output_option",
     "policy_option",
     "quiet_option",
+    "ranking_options",
+    "reranking_options",
+    "style_option",
 ]
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 SEED = click.IntRange(0, 2**32 - 1)
+
+_AS_SCREENED = "[default: as in the screening]"
 
 
 class Finite(click.FloatRange):
@@ -57,52 +66,96 @@ output_option = click.option(
     default=None,
     help="Write all rows to FILE.csv, .jsonl, .parquet or .db (ASE).",
 )
-policy_option = click.option(
-    "--ood",
-    "policy",
-    type=click.Choice(["label", "demote", "exclude"]),
-    default="label",
-    show_default=True,
-    help="Candidates that are out of distribution: only label them, also put them "
-    "last, or leave them out.",
+_RANKING: dict[str, tuple[str, dict[str, Any]]] = {
+    "method": (
+        "--by",
+        {
+            "type": click.Choice(["pareto", "desirability"]),
+            "default": "pareto",
+            "help": "How several goals make one order.",
+        },
+    ),
+    "policy": (
+        "--ood",
+        {
+            "type": click.Choice(["label", "demote", "exclude"]),
+            "default": "label",
+            "help": "Candidates that are out of distribution: only label them, also "
+            "put them last, or leave them out.",
+        },
+    ),
+    "alpha": (
+        "--alpha",
+        {
+            "type": Finite(0, 1, min_open=True, max_open=True),
+            "default": 0.05,
+            "help": "Flag candidates with an OOD p-value up to this.",
+        },
+    ),
+    "coverage": (
+        "--coverage",
+        {
+            "type": Finite(0, 1, min_open=True, max_open=True),
+            "default": 0.9,
+            "help": "Share of true values that the prediction intervals are to hold.",
+        },
+    ),
+    "diverse": (
+        "--diverse",
+        {
+            "type": click.IntRange(min=0),
+            "default": 0,
+            "metavar": "N",
+            "help": "List first N candidates unlike each other, out of the best 10 N.",
+        },
+    ),
+}
+"""Options of :class:`mftscreen.screen.result.RankOptions`, but for the goals."""
+
+
+def _ranking_option(name: str) -> Callable[[Command], Command]:
+    flag, attributes = _RANKING[name]
+    return click.option(flag, name, show_default=True, **attributes)
+
+
+policy_option = _ranking_option("policy")
+alpha_option = _ranking_option("alpha")
+
+limit_option = click.option(
+    "-L",
+    "--limit",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Print this many rows; files get all.  [default: 20 in a table, all in CSV]",
 )
-alpha_option = click.option(
-    "--alpha",
-    type=Finite(0, 1, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="Flag candidates with an OOD p-value up to this.",
+style_option = click.option(
+    "--format",
+    "style",
+    type=click.Choice(["auto", "table", "csv"]),
+    default="auto",
+    help="On standard output: a table for people or CSV.  "
+    "[default: table on a terminal, else CSV]",
 )
-goal_option = click.option(
-    "-g",
-    "--goal",
-    "goals",
-    multiple=True,
-    help="gap:max, gap=1.2..1.6, 'mass<=90'; quote < and >.  "
-    "[default: all properties, :max]",
-)
-method_option = click.option(
-    "--by",
-    "method",
-    type=click.Choice(["pareto", "desirability"]),
-    default="pareto",
-    show_default=True,
-    help="How several goals make one order.",
-)
-coverage_option = click.option(
-    "--coverage",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.9,
-    show_default=True,
-    help="Share of true values that the prediction intervals are to hold.",
-)
-diverse_option = click.option(
-    "--diverse",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="List first N candidates unlike each other, out of the best 10 N.",
-)
+
+
+def ranking_options(command: Command) -> Command:
+    """Add what :class:`mftscreen.screen.result.RankOptions` needs beside the goals."""
+    for name in reversed(_RANKING):
+        command = _ranking_option(name)(command)
+    return command
+
+
+def reranking_options(command: Command) -> Command:
+    """Add the same and the goals, without defaults: a run folder holds its own.
+
+    :func:`mftscreen.screen.result.read_options` takes them.
+    """
+    for name, (flag, attributes) in reversed(_RANKING.items()):
+        text = f"{attributes['help']}  {_AS_SCREENED}"
+        changed = attributes | {"default": None, "help": text}
+        command = click.option(flag, name, **changed)(command)
+    text = f"gap:max, gap=1.2..1.6, 'mass<=90'; quote < and >.  {_AS_SCREENED}"
+    return click.option("-g", "--goal", "goals", multiple=True, help=text)(command)
 
 
 def _not_zero(ctx: click.Context, param: click.Parameter, value: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from itertools import islice
@@ -9,18 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.options import (
-    alpha_option,
-    coverage_option,
     device_option,
-    diverse_option,
     jobs_option,
-    method_option,
+    limit_option,
     output_option,
-    policy_option,
     quiet_option,
+    ranking_options,
+    style_option,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ TABLE_ROWS = 20
     multiple=True,
     help="Instead of -p, also several: gap:max, gap=1.2..1.6, 'mass<=90', gap:max*2.",
 )
-@method_option
 @click.option(
     "-m",
     "--model",
@@ -58,10 +57,7 @@ TABLE_ROWS = 20
     help="Name of a shipped model or path of a .mft file; several of one property are "
     "an ensemble.  [default: mft-mini]",
 )
-@policy_option
-@alpha_option
-@coverage_option
-@diverse_option
+@ranking_options
 @click.option("--max-elements", type=click.IntRange(min=1), help="Skip others.")
 @click.option(
     "--exclude-elements", default="", metavar="Cd,Pb,…", help="Skip what holds these."
@@ -96,32 +92,20 @@ TABLE_ROWS = 20
 @click.option(
     "--relaxer",
     metavar="MODULE:FACTORY",
-    help="Relax with this ASE calculator instead of the model.",
+    help="Relax with this ASE calculator instead of the model; --run knows it by this "
+    "name.",
 )
 @click.option(
     "--run",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder that keeps what is done, to resume and for 'mftscreen results'.",
+    help="Local folder that keeps what is done, to resume and for 'mftscreen results'.",
 )
 @jobs_option
 @click.option(
     "--scheduler", metavar="tcp://…", help="Dask scheduler to use instead of processes."
 )
-@click.option(
-    "-L",
-    "--limit",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Print this many rows; files get all.  [default: 20 in a table, all in CSV]",
-)
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["auto", "table", "csv"]),
-    default="auto",
-    help="On standard output: a table for people or CSV.  "
-    "[default: table on a terminal, else CSV]",
-)
+@limit_option
+@style_option
 @output_option
 @device_option
 @quiet_option
@@ -159,8 +143,9 @@ def command(
 ) -> None:
     """Rank the candidates of DATABASE by predicted properties.
 
-    DATABASE is an ase.db, which QUERY (ASE's own query string) may restrict, an
-    extended XYZ file, also compressed (.gz, .xz), or a MatBench .json.gz.
+    DATABASE is an ase.db file or server, which QUERY (ASE's own query string) may
+    restrict, a trajectory, an extended XYZ file, a folder or glob of structure files,
+    a CSV, or JSON of pymatgen, OPTIMADE or MatBench, also compressed (.gz, .xz).
     Every candidate gets a row: one that cannot be evaluated has a status and a reason
     instead of a value.
 
@@ -178,8 +163,9 @@ def command(
       mftscreen rank pool.extxyz.gz -g 'dielectric=2..2.4' --run runs/pool -j 4
       mftscreen rank candidates.db -p dielectric --relax fire --fmax 0.02 -o out.db
     """
+    from mftscreen.screen.candidates import explain_empty
     from mftscreen.screen.elements import ElementFilter
-    from mftscreen.screen.result import rank
+    from mftscreen.screen.rank import rank
     from mftscreen.screen.store import check_output
 
     chosen = _goals(ctx, name, maximize, minimize, target, goals, models)
@@ -192,8 +178,8 @@ def command(
         from mftscreen.screen.relax import RelaxSettings
 
         relax = RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
-    elif relaxer is not None:
-        msg = "--relaxer needs --relax fire, bfgs or lbfgs"
+    elif unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
+        msg = f"{', '.join(unused)} needs --relax fire, bfgs or lbfgs"
         raise click.UsageError(msg, ctx)
     result = rank(
         database,
@@ -213,7 +199,10 @@ def command(
         device=device,
         structures=output is not None and output.suffix == ".db",
         progress=not quiet,
+        command=_as_typed(ctx),
     )
+    if not result.rows:
+        click.echo(explain_empty(database, query), err=True)
     show(ctx, result, limit, style, output)
 
 
@@ -229,7 +218,7 @@ def show(
 
     if style == "table" or (style == "auto" and sys.stdout.isatty()):
         click.echo(format_table(result, limit or TABLE_ROWS), nl=False)
-    elif style == "csv" or output is None:
+    elif style == "csv" or (style == "auto" and output is None):
         write_csv(
             sys.stdout,
             result.columns,
@@ -255,6 +244,23 @@ def show(
     )
     if failed:
         ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _as_typed(ctx: click.Context) -> str:
+    """Return the whole command, but for passwords."""
+    from mftscreen.readers import without_password
+
+    arguments = ctx.meta["mftscreen.arguments"]
+    return shlex.join(["mftscreen", *map(without_password, arguments)])
+
+
+def _given(ctx: click.Context, *names: str) -> list[str]:
+    """Return those options that stand on the command line."""
+    return [
+        f"--{name.replace('_', '-')}"
+        for name in names
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
 
 
 def _goals(

@@ -3,96 +3,129 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mftscreen.cli.options import (
-    alpha_option,
-    coverage_option,
-    diverse_option,
-    goal_option,
-    method_option,
+    limit_option,
     output_option,
-    policy_option,
+    reranking_options,
+    style_option,
 )
 from mftscreen.cli.rank import show
 
 if TYPE_CHECKING:
-    from mftscreen.screen.ranking import OODPolicy, RankMethod
+    from mftscreen.screen.result import ScreenResult
 
 __all__ = ["command"]
 
+run_argument = click.argument(
+    "run", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
 
-@click.command("results")
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@goal_option
-@method_option
-@policy_option
-@alpha_option
-@coverage_option
-@diverse_option
-@click.option(
-    "-w",
-    "--where",
-    default=None,
-    metavar="CONDITION",
-    help="Only rows for which this holds: columns, numbers, comparisons, and, or, not.",
-)
-@click.option(
-    "-L",
-    "--limit",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Print this many rows; files get all.  [default: 20 in a table, all in CSV]",
-)
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["auto", "table", "csv"]),
-    default="auto",
-    help="On standard output: a table for people or CSV.  "
-    "[default: table on a terminal, else CSV]",
-)
-@output_option
-@click.pass_context
-def command(
-    ctx: click.Context,
-    run: Path,
-    goals: tuple[str, ...],
-    method: RankMethod,
-    policy: OODPolicy,
-    alpha: float,
-    coverage: float,
-    diverse: int,
-    where: str | None,
-    limit: int | None,
-    style: str,
-    output: Path | None,
-) -> None:
-    """Rank again what the folder RUN of 'mftscreen rank --run RUN' holds.
+
+@click.group("results")
+def command() -> None:
+    """Look again at what the folder RUN of 'mftscreen rank --run RUN' holds.
 
     Nothing is evaluated: other goals, another alpha or another format take seconds.
+    What is not asked for is as in the screening.
     Also while the screening still runs; then only what is done is shown.
 
     \b
     Example:
-      mftscreen results runs/pool -L 50
-      mftscreen results runs/pool -g 'dielectric=2..2.4' --ood exclude -o best.db
-      mftscreen results runs/pool --where 'dielectric > 3 and not ood'
+      mftscreen results show runs/pool -L 50
+      mftscreen results query runs/pool 'dielectric > 3 and not ood' -o best.csv
+      mftscreen results export runs/pool out.db
     """
-    from mftscreen.screen.goals import Goal, parse_goals
+
+
+@command.command("show")
+@run_argument
+@reranking_options
+@limit_option
+@style_option
+@click.pass_context
+def show_command(
+    ctx: click.Context, /, run: Path, limit: int | None, style: str, **ranking: Any
+) -> None:
+    """Rank what RUN holds, and print it.
+
+    \b
+    Example:
+      mftscreen results show runs/pool -L 50
+      mftscreen results show runs/pool -g 'dielectric=2..2.4' --ood exclude
+    """
+    show(ctx, _read(run, None, **ranking), limit, style, None)
+
+
+@command.command("query")
+@run_argument
+@click.argument("condition")
+@reranking_options
+@limit_option
+@style_option
+@output_option
+@click.pass_context
+def query(
+    ctx: click.Context,
+    /,
+    run: Path,
+    condition: str,
+    limit: int | None,
+    style: str,
+    output: Path | None,
+    **ranking: Any,
+) -> None:
+    """Print the rows of RUN for which CONDITION holds, with the ranks that they have.
+
+    A condition is made of columns, numbers, texts in quotes, comparisons, 'and', 'or'
+    and 'not'. 'mftscreen results show RUN --format csv -L 1' prints the columns; ids
+    are texts.
+
+    \b
+    Example:
+      mftscreen results query runs/pool 'dielectric > 3 and not ood'
+      mftscreen results query runs/pool 'status != "ok"' -o failed.csv
+    """
+    result = _read(run, output, **ranking).where(condition)
+    if not result.rows:
+        click.echo(f"no candidate matches {condition!r}", err=True)
+    show(ctx, result, limit, style, output)
+
+
+@command.command("export")
+@run_argument
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@reranking_options
+@click.pass_context
+def export(ctx: click.Context, /, run: Path, output: Path, **ranking: Any) -> None:
+    """Write all rows of RUN to OUTPUT: .csv, .jsonl, .parquet or .db (ASE).
+
+    The database holds the structures, relaxed if that was asked for, and the columns
+    as key-value pairs: 'ase db' and 'ase gui' work on it.
+
+    \b
+    Example:
+      mftscreen results export runs/pool out.csv
+      mftscreen results export runs/pool out.db --ood demote
+      ase db out.db 'ood=False,rank<20' -c candidate,formula,rank -s rank
+    """
+    show(ctx, _read(run, output, **ranking), None, "none", output)
+
+
+def _read(run: Path, output: Path | None, **ranking: Any) -> ScreenResult:
+    """Return what a run folder holds, ranked, as `output` needs it."""
     from mftscreen.screen.journal import Journal
-    from mftscreen.screen.result import RankOptions, read_result
+    from mftscreen.screen.result import read_options, read_result
     from mftscreen.screen.store import check_output
 
-    if output is not None:
-        check_output(output)
     with Journal(run, read_only=True) as journal:
-        names = journal.description.get("units", {})
-        chosen = parse_goals(goals) if goals else {name: Goal() for name in names}
-        options = RankOptions(chosen, method, policy, alpha, coverage, diverse)
+        if output is not None:
+            check_output(output, journal.description.get("source"))
         structures = output is not None and output.suffix == ".db"
+        options = read_options(journal, **ranking)
         result = read_result(journal, options, structures=structures)
         if not journal.complete:
             click.echo(
@@ -100,4 +133,4 @@ def command(
                 "again to go on",
                 err=True,
             )
-    show(ctx, result if where is None else result.where(where), limit, style, output)
+    return result

@@ -1,6 +1,11 @@
 """Streaming readers of structures and labels; memory does not grow with the file."""
 
-from mftscreen.readers.ase_db import count_ase_db, iter_ase_db, without_password
+from mftscreen.readers.ase_db import (
+    count_ase_db,
+    find_absent_keys,
+    iter_ase_db,
+    without_password,
+)
 from mftscreen.readers.csv_table import iter_csv
 from mftscreen.readers.documents import optimade_dict_to_atoms, pymatgen_dict_to_atoms
 from mftscreen.readers.extxyz import iter_extxyz
@@ -29,6 +34,7 @@ __all__ = [
     "candidate_id",
     "count_ase_db",
     "count_trajectory",
+    "find_absent_keys",
     "find_name",
     "iter_ase_db",
     "iter_csv",

@@ -15,7 +15,7 @@ from mftscreen.errors import DataError
 if TYPE_CHECKING:
     from ase.db.row import AtomsRow
 
-__all__ = ["count_ase_db", "iter_ase_db", "without_password"]
+__all__ = ["count_ase_db", "find_absent_keys", "iter_ase_db", "without_password"]
 
 _PAGE = 1000
 _PART = re.compile(
@@ -94,6 +94,41 @@ def count_ase_db(source: Path | str, query: str | None = None) -> int | None:
             raise _unanswered(parts, error, shown) from error
 
 
+def find_absent_keys(source: Path | str, query: str) -> list[str]:
+    """Return the keys in a query that no row of the database has.
+
+    Parameters
+    ----------
+    source, query
+        See :func:`iter_ase_db`.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    DataError
+        As in :func:`iter_ase_db`.
+    """
+    from ase.db.core import parse_selection, reserved_keys
+
+    shown = without_password(source)
+    parts = _parts(query, shown)
+    with _connect(source) as database:
+        try:
+            keys, comparisons = parse_selection(parts)
+            # elements are numbers
+            names = {*keys, *(key for key, _, _ in comparisons if isinstance(key, str))}
+            return [
+                name
+                for name in sorted(names - reserved_keys)
+                if next(database.select([name], limit=1), None) is None
+            ]
+        except Exception as error:
+            raise _unanswered(parts, error, shown) from error
+
+
 def _ids(database: Any, parts: list[str], shown: str) -> Iterator[int]:
     """Yield the ids of the matching rows, without their contents, page by page."""
     if _is_lmdb(database) and not parts:
@@ -149,7 +184,7 @@ def _connect(source: Path | str) -> Iterator[Any]:
         if not source.is_file():
             msg = "no such file"
             raise DataError(msg, path=source)
-        if source.suffix == ".aselmdb":
+        if source.suffix.lower() == ".aselmdb":
             options = {"type": "aselmdb", "readonly": True, "use_lock_file": False}
         else:
             _check_sqlite(source)

@@ -63,6 +63,8 @@ def iter_csv(path: Path) -> Iterator[Row]:
                     f"no column {', '.join(STRUCTURE_COLUMNS)} or id; the columns are "
                     f"{', '.join(header) or 'none'}"
                 )
+                if set(";\t").intersection(*header):
+                    msg += "; a comma-separated table is needed"
                 raise DataError(msg, path=path)
             for cells in rows:
                 known = dict(zip(lower, cells, strict=False))
@@ -70,7 +72,7 @@ def iter_csv(path: Path) -> Iterator[Row]:
                 values = dict(zip(header, cells, strict=False))
                 yield Row(find_name(known), structure, values)
                 number += 1
-        except (*DAMAGED, UnicodeDecodeError, csv.Error) as error:
+        except (*DAMAGED, csv.Error) as error:
             msg = f"cannot be read past row {number}: {error}"
             raise DataError(msg, path=path) from error
 
@@ -101,7 +103,11 @@ def _row_structure(
             return pymatgen_dict_to_atoms(json.loads(text))
         if "\n" in text.strip():
             return read_cif_text(text)
-        return read_structure(path.parent / text.strip())
+        file = path.parent / text.strip()
+        if file.is_dir():
+            msg = f"row {number} names a folder, not a file"
+            return DataError(msg, path=file)
+        return read_structure(file)
     except (DataError, StructureError) as error:
         return error
     except (ValueError, RecursionError) as error:

@@ -13,7 +13,10 @@ from mftscreen.readers.files import Row, find_name
 
 __all__ = ["optimade_dict_to_atoms", "pymatgen_dict_to_atoms", "read_document"]
 
-_WRONG_LAYOUT = (KeyError, TypeError, IndexError, AttributeError, ValueError)
+_WRONG_LAYOUT = (
+    *(KeyError, TypeError, IndexError, AttributeError, ValueError),
+    ArithmeticError,  # of numbers beyond all floats
+)
 _LAYOUT = {
     *("structure", "lattice", "sites", "charge", "attributes", "properties", "data"),
     *("@module", "@class", "@version"),
@@ -93,7 +96,7 @@ def pymatgen_dict_to_atoms(document: Mapping[str, Any]) -> Atoms:
             cell=lattice["matrix"],
             pbc=lattice.get("pbc", True),
         )
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+    except _WRONG_LAYOUT as error:
         msg = f"not a pymatgen structure document: {error}"
         raise StructureError(msg) from error
     if not ordered:

@@ -71,12 +71,15 @@ def _open(path: Path, mode: Literal["rt"]) -> TextIO: ...
 @overload
 def _open(path: Path, mode: Literal["rb"]) -> IO[bytes]: ...
 def _open(path: Path, mode: str) -> Any:
-    opener = _OPENERS.get(path.suffix, open)
+    opener = _OPENERS.get(path.suffix.lower(), open)
     if opener is None:
         msg = "reading .zst needs backports.zstd: pip install 'mftscreen[zstd]'"
         raise DataError(msg, path=path)
     try:
-        return opener(path, mode, encoding="utf-8" if mode == "rt" else None)
+        if mode == "rb":
+            return opener(path, mode)
+        # a byte that is no UTF-8 makes one name odd, not the file unreadable
+        return opener(path, mode, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         msg = f"cannot be read: {error.strerror or error}"
         raise DataError(msg, path=path) from error
@@ -84,6 +87,8 @@ def _open(path: Path, mode: str) -> Any:
 
 def open_text(path: Path) -> TextIO:
     """Open a text file for reading, plain or compressed.
+
+    Bytes that are not UTF-8 become lone surrogates (``surrogateescape``).
 
     Parameters
     ----------
@@ -124,7 +129,7 @@ def uncompressed(path: Path) -> Iterator[Path]:
     DataError
         If the compressed file cannot be read to its end.
     """
-    if path.suffix not in _OPENERS:
+    if path.suffix.lower() not in _OPENERS:
         yield path
         return
     with TemporaryDirectory(prefix="mftscreen-") as folder:
@@ -146,7 +151,7 @@ def plain_name(path: Path) -> str:
     >>> plain_name(Path("pool.extxyz.gz")), plain_name(Path("POSCAR"))
     ('pool.extxyz', 'POSCAR')
     """
-    return path.stem if path.suffix in _OPENERS else path.name
+    return path.stem if path.suffix.lower() in _OPENERS else path.name
 
 
 def find_name(values: Mapping[str, Any]) -> str | None:

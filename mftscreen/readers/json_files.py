@@ -129,7 +129,7 @@ def iter_json_lines(path: Path) -> Iterator[Row]:
                     continue
                 if _is_structure(document):
                     yield read_document(document)
-        except (*DAMAGED, UnicodeDecodeError) as error:
+        except DAMAGED as error:
             msg = f"cannot be read past line {number}: {error}"
             raise DataError(msg, path=path) from error
 

@@ -47,7 +47,7 @@ def iter_rows(path: Path) -> Iterator[Row]:
     """
     if path.is_dir():
         return iter_deepmd_npy(path)
-    if path.suffix in _DATABASES:
+    if path.suffix.lower() in _DATABASES:
         return iter_database(path)
     reader = row_reader(path)
     if reader is not None:
@@ -104,7 +104,7 @@ def iter_database(source: Path | str, query: str | None = None) -> Iterator[Row]
         values = row.key_value_pairs
         try:
             atoms = row.toatoms()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a row makes ASE raise
             reason = f"row {number} holds no valid structure: {error}"
             broken = DataError(reason, path=without_password(source))
             yield Row(str(number), broken, values)

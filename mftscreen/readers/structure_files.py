@@ -9,6 +9,7 @@ from typing import cast
 
 from ase import Atoms
 from ase.io import iread, read
+from ase.io.formats import UnknownFileTypeError, filetype
 
 from mftscreen.errors import DataError, StructureError
 from mftscreen.readers.files import uncompressed
@@ -46,15 +47,16 @@ def iter_structure_file(path: Path) -> Iterator[Atoms | StructureError]:
         If ASE cannot read the file, or cannot read on in it; its subclass
         :class:`UnknownFormatError` if ASE does not know the format.
     """
-    empty = True
+    empty, kind = True, ""
     with uncompressed(path) as plain:
         try:
+            kind = filetype(str(plain))
             # a name may hold the @ that ASE takes for the beginning of an index
-            for atoms in iread(plain, index=":", do_not_split_by_at_sign=True):
+            for atoms in iread(plain, ":", kind, do_not_split_by_at_sign=True):
                 empty = False
                 yield _ordered(atoms)
         except Exception as error:  # ASE's readers raise whatever their format raises
-            raise _unreadable(error, path) from error
+            raise _unreadable(error, path, kind) from error
     if empty:
         msg = "holds no structure"
         raise DataError(msg, path=path)
@@ -78,11 +80,13 @@ def read_structure(path: Path) -> Atoms:
     StructureError
         If a site is disordered or partially occupied.
     """
+    kind = ""
     with uncompressed(path) as plain:
         try:
-            atoms = read(plain, do_not_split_by_at_sign=True)
+            kind = filetype(str(plain))
+            atoms = read(plain, format=kind, do_not_split_by_at_sign=True)
         except Exception as error:
-            raise _unreadable(error, path) from error
+            raise _unreadable(error, path, kind) from error
     return _checked(atoms)
 
 
@@ -136,7 +140,7 @@ def iter_trajectory(path: Path) -> Iterator[Atoms | DataError]:
         try:
             frames = TrajectoryReader(plain)
         except Exception as error:
-            raise _unreadable(error, path) from error
+            raise _unreadable(error, path, "traj") from error
         with frames:
             for number in range(len(frames)):
                 try:
@@ -170,7 +174,7 @@ def count_trajectory(path: Path) -> int:
         with TrajectoryReader(path) as frames:
             return len(frames)
     except Exception as error:
-        raise _unreadable(error, path) from error
+        raise _unreadable(error, path, "traj") from error
 
 
 def _ordered(atoms: Atoms) -> Atoms | StructureError:
@@ -194,12 +198,13 @@ def _checked(atoms: Atoms) -> Atoms:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return str(error) or f"not what the format allows ({type(error).__name__})"
 
 
-def _unreadable(error: Exception, path: Path) -> DataError:
-    from ase.io.formats import UnknownFileTypeError
-
+def _unreadable(error: Exception, path: Path, kind: str) -> DataError:
     if isinstance(error, UnknownFileTypeError):
         return UnknownFormatError("unknown format", path=path)
-    return DataError(f"cannot be read: {_reason(error)}", path=path)
+    if isinstance(error, OSError) and error.strerror:
+        return DataError(f"cannot be read: {error.strerror}", path=path)
+    known = f" as {kind}" if kind else ""
+    return DataError(f"cannot be read{known}: {_reason(error)}", path=path)

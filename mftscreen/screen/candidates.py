@@ -7,19 +7,23 @@ candidate with an error. What is kept in memory is one row at a time, and the id
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 from ase import Atoms
 
 from mftscreen import readers
 from mftscreen.errors import DataError, MftscreenError
+from mftscreen.screen.folders import has_place_for, is_glob, is_same, list_files
 
-__all__ = ["Candidate", "count_candidates", "iter_candidates"]
+__all__ = [
+    "Candidate",
+    "count_candidates",
+    "explain_empty",
+    "is_read",
+    "iter_candidates",
+]
 
 FORMATS = (
     ".db, .aselmdb, .extxyz, .xyz, .traj, .json, .jsonl, .csv, a format that ASE reads "
@@ -35,7 +39,7 @@ _DATABASES = (".db", ".aselmdb")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One structure of a source.
+    r"""One structure of a source.
 
     Attributes
     ----------
@@ -47,7 +51,7 @@ class Candidate:
         from 0; for CIF, POSCAR and the like ``file``, and ``file#index`` only from the
         second structure on. In a folder or glob ``file`` is the path from there, and
         the rows of a database are ``file#row``. If an id has occurred before, ``#2``,
-        ``#3``, ... is added.
+        ``#3``, ... is added. What UTF-8 cannot hold is escaped, e.g. ``\udcfc``.
     structure : Atoms or MftscreenError
         The error if the row could not be read.
     """
@@ -72,31 +76,36 @@ def iter_candidates(
         A file: ASE database, extended XYZ, trajectory, JSON or JSON Lines (pymatgen,
         MatBench, OPTIMADE), CSV table, or any format that ASE reads; its name tells
         the format. A folder: all files below it, but for CSV tables (they list other
-        files) and hidden ones. A glob pattern such as ``"relaxed/**/*.cif"``. A URL:
-        ``postgresql://…``, ``mysql://…``, or an OPTIMADE provider's.
+        files), hidden ones, and folders of ``mftscreen rank --run``. A glob pattern
+        such as ``"relaxed/**/*.cif"``. A URL: ``postgresql://…``, ``mysql://…``, or an
+        OPTIMADE provider's.
     query : str, optional
         ASE's query string for a database, an OPTIMADE filter for a provider.
 
     Yields
     ------
     Candidate
-        A file of a folder that cannot be read is one, too.
+        A file of a folder that cannot be read is one, too. If the source breaks off,
+        e.g. because a compressed file was truncated, the last one is the error, with
+        the name of the file or the URL as its id.
 
     Raises
     ------
     DataError
-        If the source cannot be read or its format is unknown, if a file ends or is
-        damaged where its further rows cannot be told apart, if the query is malformed,
-        or is given for a format that has none.
+        If not a single row of the source can be read, its format is unknown, or the
+        query is malformed or is given for a format that has none.
     """
     seen: set[str] = set()
     last: dict[str, int] = {}
-    for name, structure in _rows(source, query):
-        unique = name
+    for name, structure in _rows_to_the_end(source, query):
+        escaped = _escape(name)
+        unique = escaped
         while unique in seen:
-            last[name] = last.get(name, 1) + 1
-            unique = f"{name}#{last[name]}"
+            last[escaped] = last.get(escaped, 1) + 1
+            unique = f"{escaped}#{last[escaped]}"
         seen.add(unique)
+        if isinstance(structure, MftscreenError):
+            structure.args = (_escape(str(structure)),)
         yield Candidate(unique, structure)
 
 
@@ -123,18 +132,81 @@ def count_candidates(source: str | Path, query: str | None = None) -> int | None
     source = _local(source)
     if isinstance(source, str):
         return readers.count_ase_db(source, query) if _is_server(source) else None
-    if _is_glob(source) or source.is_dir():
+    if is_glob(source) or source.is_dir():
         number = 0
-        for path, _ in _files(source):
-            if readers.row_reader(path) or path.suffix in _DATABASES:
+        for path, _ in list_files(source):
+            if readers.row_reader(path) or _is_database(path):
                 return None
             number += 1
         return number
-    if source.suffix in _DATABASES:
+    if _is_database(source):
         return readers.count_ase_db(source, query)
-    if source.suffix == ".traj":
+    if source.suffix.lower() == ".traj":
         return readers.count_trajectory(source)
     return None
+
+
+def explain_empty(source: str | Path, query: str | None = None) -> str:
+    """Say what a source that gave no candidates was asked for.
+
+    Parameters
+    ----------
+    source, query
+        See :func:`iter_candidates`.
+
+    Returns
+    -------
+    str
+        Names the keys of an ASE query that no row of the database has.
+    """
+    source = _local(source)
+    shown = readers.without_password(source)
+    if not query:
+        return f"no candidate in {shown}"
+    text = f"no candidate matches {query!r} in {shown}"
+    if isinstance(source, str) and not _is_server(source):
+        return text
+    absent = readers.find_absent_keys(source, query)
+    return f"{text}; no row has {', '.join(absent)}" if absent else text
+
+
+def is_read(source: str | Path, path: Path) -> bool:
+    """Tell whether a file is read as part of a source, or would be if it were there.
+
+    Parameters
+    ----------
+    source
+        See :func:`iter_candidates`; need not exist.
+    path : Path
+
+    Returns
+    -------
+    bool
+        Also True for another path of the same file.
+    """
+    source = _local(source)
+    if isinstance(source, str):
+        return False
+    if source.is_dir() or is_glob(source):
+        return has_place_for(source, path)
+    return is_same(path, source)
+
+
+def _rows_to_the_end(
+    source: str | Path, query: str | None
+) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+    """Yield each row, and what ends their reading as one more."""
+    empty = True
+    try:
+        for row in _rows(source, query):
+            empty = False
+            yield row
+    except DataError as error:
+        if empty:
+            raise
+        where = _local(source)
+        is_url = isinstance(where, str)
+        yield (readers.without_password(where) if is_url else Path(where).name), error
 
 
 def _rows(
@@ -150,13 +222,13 @@ def _rows(
             raise _unknown(source)
         for number, row in enumerate(readers.iter_optimade(source, query)):
             yield row.name or f"optimade#{number}", row.structure
-    elif source.suffix in _DATABASES and not source.is_dir():
+    elif _is_database(source) and not (source.is_dir() or is_glob(source)):
         for row in readers.iter_database(source, query):
             yield str(row.name), row.structure
     elif query is not None:
         msg = f"a query ({query!r}) needs an ase.db or an OPTIMADE provider"
         raise DataError(msg, path=source)
-    elif _is_glob(source) or source.is_dir():
+    elif is_glob(source) or source.is_dir():
         yield from _folder_rows(source)
     else:
         yield from _file_rows(source, source.name)
@@ -164,7 +236,7 @@ def _rows(
 
 def _folder_rows(source: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
     empty = True
-    for path, label in _files(source):
+    for path, label in list_files(source):
         empty = False
         try:
             yield from _file_rows(path, label)
@@ -176,7 +248,7 @@ def _folder_rows(source: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
 
 
 def _file_rows(path: Path, label: str) -> Iterator[tuple[str, Atoms | MftscreenError]]:
-    if path.suffix in _DATABASES:
+    if _is_database(path):
         for row in readers.iter_database(path):
             yield f"{label}#{row.name}", row.structure
         return
@@ -185,7 +257,7 @@ def _file_rows(path: Path, label: str) -> Iterator[tuple[str, Atoms | MftscreenE
         for number, row in enumerate(reader(path)):
             yield row.name or f"{label}#{number}", row.structure
         return
-    if readers.plain_name(path).endswith(_DATABASES):  # compressed
+    if readers.plain_name(path).lower().endswith(_DATABASES):  # compressed
         raise _unknown(path)
     try:
         for number, structure in enumerate(readers.iter_structure_file(path)):
@@ -194,43 +266,6 @@ def _file_rows(path: Path, label: str) -> Iterator[tuple[str, Atoms | MftscreenE
             yield name or (f"{label}#{number}" if number else label), structure
     except readers.UnknownFormatError as error:
         raise _unknown(path) from error
-
-
-def _files(source: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the files of a folder or glob with their paths from there, sorted."""
-    paths: Iterator[Path]
-    if _is_glob(source):
-        fixed = list(takewhile(lambda part: not glob.has_magic(part), source.parts))
-        base = Path(*fixed)
-        found = base.glob(str(Path(*source.parts[len(fixed) :])))
-        paths = (p for p in sorted(found) if not (_is_hidden(p) or p.is_dir()))
-    else:
-        base = source
-        paths = _walk(source, set())
-    for path in paths:
-        label = path.relative_to(base).as_posix()
-        # a name that is no UTF-8 could not be written to a table
-        yield path, os.fsencode(label).decode(errors="backslashreplace")
-
-
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield the files below a folder; each folder once, links that loop or not."""
-    try:
-        status = folder.stat()
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        msg = f"cannot be listed: {error.strerror}"
-        raise DataError(msg, path=folder) from error
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for entry in entries:
-        if _is_hidden(entry):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry, seen)
-        elif not readers.plain_name(entry).lower().endswith(".csv"):
-            yield entry
 
 
 def _local(source: str | Path) -> str | Path:
@@ -244,12 +279,13 @@ def _is_server(source: str) -> bool:
     return source.startswith(_SERVERS)
 
 
-def _is_glob(path: Path) -> bool:
-    return glob.has_magic(str(path)) and not os.path.lexists(path)
+def _is_database(path: Path) -> bool:
+    return path.suffix.lower() in _DATABASES
 
 
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+def _escape(text: str) -> str:
+    """Return a text that can be written as UTF-8, e.g. to a journal."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _unknown(source: str | Path) -> DataError:

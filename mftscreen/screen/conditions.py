@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from mftscreen.errors import ConfigError
 
-__all__ = ["check_condition"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_condition", "select_rows"]
 
 _ALLOWED = (
     ast.Expression, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.unaryop, ast.BinOp,
@@ -15,7 +20,65 @@ _ALLOWED = (
 )  # fmt: skip
 
 
-def check_condition(condition: str) -> None:
+def select_rows(
+    table: pd.DataFrame, condition: str, flags: Collection[str] = ()
+) -> list[int]:
+    """Return the rows of a table for which a condition holds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With rows that are numbered from 0.
+    condition : str
+        As :meth:`pandas.DataFrame.query` reads it, if :func:`check_condition` has no
+        objection.
+    flags : collection of str
+        Columns of truth values; where one is unknown it does not hold.
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    ConfigError
+        If the condition is not understood or is none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"gap": [1.0, 4.0, 5.0], "ood": [False, None, True]})
+    >>> select_rows(table, "gap > 3 and not ood", flags=["ood"])
+    [1]
+    """
+    from pandas.api.types import infer_dtype
+
+    kinds = {name: infer_dtype(table[name], skipna=True) for name in table}
+    texts = [name for name, kind in kinds.items() if kind == "string"]
+    check_condition(condition, kinds, None if table.empty else texts)
+    known = {name: table[name].eq(True) for name in flags if name in kinds}
+    # a column of nothing but None cannot be compared with numbers
+    known |= {
+        name: table[name].astype(float)
+        for name, kind in kinds.items()
+        if kind == "empty" and name not in known
+    }
+    try:
+        holds = table.assign(**known).eval(condition.strip(), engine="python")
+    except Exception as error:  # whatever the expression raises
+        problem = f"condition {condition!r} is not understood: {error}"
+        raise ConfigError([problem]) from error
+    if getattr(holds, "ndim", 0) != 1 or holds.dtype != bool:
+        problem = f"condition {condition!r} is neither true nor false of a row"
+        raise ConfigError([problem])
+    return [k for k, kept in enumerate(holds.tolist()) if kept]
+
+
+def check_condition(
+    condition: str,
+    columns: Collection[str] | None = None,
+    texts: Collection[str] | None = None,
+) -> None:
     """Raise unless a condition has nothing but columns, constants and operators.
 
     :meth:`pandas.DataFrame.query` also calls functions, by way of ``@name`` and of the
@@ -24,11 +87,16 @@ def check_condition(condition: str) -> None:
     Parameters
     ----------
     condition : str
+    columns : collection of str, optional
+        All that there are, if known.
+    texts : collection of str, optional
+        Those that hold texts, if known: they equal no number, and the others no text.
 
     Raises
     ------
     ConfigError
-        If it is no expression or holds anything else.
+        If it is no expression, holds anything else, or compares a column with a
+        constant that no row of it can equal.
 
     Examples
     --------
@@ -37,15 +105,56 @@ def check_condition(condition: str) -> None:
     Traceback (most recent call last):
     mftscreen.errors.ConfigError: 1 problem
       condition "gap.to_csv('a.csv') == 1": only columns, constants and operators ...
+    >>> check_condition("id == 3", columns=["id", "gap"], texts=["id"])
+    Traceback (most recent call last):
+    mftscreen.errors.ConfigError: 1 problem
+      condition 'id == 3': id holds texts, which are written in quotes: '3'
     """
     try:
         tree = ast.parse(condition.strip(), mode="eval")
     except (SyntaxError, ValueError) as error:
         problem = f"condition {condition!r} is not understood: {error}"
         raise ConfigError([problem]) from error
-    if not all(isinstance(node, _ALLOWED) for node in ast.walk(tree)):
-        problem = (
-            f"condition {condition!r}: only columns, constants and operators are "
-            "allowed, as in 'gap > 3 and not ood'"
+    problems = []
+    nodes = list(ast.walk(tree))
+    if not all(isinstance(node, _ALLOWED) for node in nodes):
+        problems.append(
+            "only columns, constants and operators are allowed, as in "
+            "'gap > 3 and not ood'"
         )
-        raise ConfigError([problem])
+    elif columns is not None:
+        names = {node.id: None for node in nodes if isinstance(node, ast.Name)}
+        problems += [
+            f"there is no column {name}, but {', '.join(columns)}"
+            for name in names
+            if name not in columns
+        ]
+    if texts is not None and not problems:
+        for node in nodes:
+            if isinstance(node, ast.Compare):
+                problems += _mixed(node, texts)
+    if problems:
+        raise ConfigError([f"condition {condition!r}: {text}" for text in problems])
+
+
+def _mixed(comparison: ast.Compare, texts: Collection[str]) -> list[str]:
+    """Return what is wrong with a comparison of a column and constants."""
+    sides = [comparison.left, *comparison.comparators]
+    constants = [
+        node.value
+        for side in sides
+        if isinstance(side, ast.Constant | ast.List | ast.Tuple)
+        for node in ast.walk(side)
+        if isinstance(node, ast.Constant) and node.value is not None
+    ]
+    found = []
+    for name in (side.id for side in sides if isinstance(side, ast.Name)):
+        for value in constants:
+            if name in texts and not isinstance(value, str):
+                text = (
+                    f"{name} holds texts, which are written in quotes: {str(value)!r}"
+                )
+                found.append(text)
+            elif name not in texts and isinstance(value, str):
+                found.append(f"{name} holds no texts like {value!r}")
+    return found

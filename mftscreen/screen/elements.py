@@ -7,11 +7,28 @@ from dataclasses import dataclass
 
 from ase.data import chemical_symbols
 
-from mftscreen.errors import ConfigError
+from mftscreen.errors import ConfigError, StructureError
 
-__all__ = ["ElementFilter"]
+__all__ = ["ElementFilter", "FilteredError"]
 
 _SYMBOLS = frozenset(chemical_symbols[1:])  # the first is ASE's placeholder X
+
+
+class FilteredError(StructureError):
+    """A structure was refused by an :class:`ElementFilter`.
+
+    Parameters
+    ----------
+    reason : str
+    formula : str
+        Of the structure.
+    """
+
+    status = "filtered"
+
+    def __init__(self, reason: str, formula: str) -> None:
+        super().__init__(reason)
+        self.formula = formula
 
 
 @dataclass(frozen=True)

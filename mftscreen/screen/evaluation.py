@@ -83,6 +83,9 @@ class Evaluator:
             load_model(source, device=settings.device) for source in settings.models
         ]
         sha256 = tuple(model.sha256 for model in self.models)
+        if len(set(sha256)) < len(sha256):
+            msg = "a model is given twice; an ensemble is made of different models"
+            raise ModelError(msg)
         if settings.sha256 not in ((), sha256):
             msg = "the model files are not those that the screening was started with"
             raise ModelError(msg)
@@ -102,6 +105,8 @@ class Evaluator:
     def key(self, atoms: Atoms) -> str:
         """Return the sha256 that names the outcome of a structure."""
         text = self._prefix + structure_hash(atoms)
+        if self.settings.relax is not None:
+            text += _what_moves(atoms)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -157,10 +162,7 @@ class Evaluator:
             relaxed = [_after_relaxation(found) for found in self.relaxer(structures)]
         usable = [k for k, (outcome, _) in enumerate(relaxed) if outcome.status == "ok"]
         results = [relaxed[k][1] for k in usable]
-        found: list[list[tuple[PredictionRow, Judgement]]] = [
-            [(row, judgement) for row, judgement in self._predict(k, results)]
-            for k in range(len(self.models))
-        ]
+        found = [self._predict(k, results) for k in range(len(self.models))]
         for position, k in enumerate(usable):
             outcome, atoms = relaxed[k]
             by_model = [rows[position] for rows in found]
@@ -207,31 +209,33 @@ class Evaluator:
 
     def _predict(
         self, k: int, structures: Sequence[Atoms]
-    ) -> list[tuple[PredictionRow, Judgement]]:
+    ) -> list[tuple[PredictionRow, Judgement | None]]:
         from mftscreen.ood.judgement import judge
 
         rows = list(self.predictors[k](structures))
-        # all of them: the OFM of a structure that failed is worth having, too
-        return list(zip(rows, judge(structures, self.references[k]), strict=True))
+        usable = [atoms for atoms, row in zip(structures, rows, strict=True) if row.ok]
+        judgements = iter(judge(usable, self.references[k]))
+        return [(row, next(judgements) if row.ok else None) for row in rows]
 
     def _collect(
-        self, before: Outcome, found: Sequence[tuple[PredictionRow, Judgement]]
+        self, before: Outcome, found: Sequence[tuple[PredictionRow, Judgement | None]]
     ) -> Outcome:
         """Put together what the models say of one structure."""
         for row, _ in found:
             if not row.ok:
                 return replace(before, status=row.status, reason=row.reason)
+        judged = [(row, judgement) for row, judgement in found if judgement is not None]
         values: dict[str, tuple[float, ...]] = {}
         p_values: dict[str, float] = {}
         elements: dict[str, set[str]] = {}
-        for row, judgement in found:
+        for row, judgement in judged:
             for name, value in row.properties.items():
                 values[name] = (*values.get(name, ()), value)
                 elements.setdefault(name, set()).update(judgement.unseen_elements)
                 if judgement.p_value is not None:
                     p = judgement.p_value
                     p_values[name] = min(p, p_values.get(name, 1.0))
-        judgements = [judgement for _, judgement in found]
+        judgements = [judgement for _, judgement in judged]
         return replace(
             before,
             values=values,
@@ -240,7 +244,7 @@ class Evaluator:
             unseen_pairs=list(
                 dict.fromkeys(pair for j in judgements for pair in j.unseen_pairs)
             ),
-            far=max(judgements, key=lambda j: -(j.p_value or 0.0)).far,
+            far=min(judgements, key=_p_value).far,
             no_ofm=next((j.no_ofm for j in judgements if j.no_ofm), ""),
             low_dimensional=judgements[0].low_dimensional,
         )
@@ -284,6 +288,27 @@ def open_evaluator(settings: Settings) -> Evaluator:
         _last[evaluator.settings] = evaluator
         return evaluator
     return _last[settings]
+
+
+def _p_value(judgement: Judgement) -> float:
+    """Return a p-value to compare by; the largest where there is none."""
+    return float("inf") if judgement.p_value is None else judgement.p_value
+
+
+def _what_moves(atoms: Atoms) -> str:
+    """Return what a relaxation depends on besides what a model sees."""
+    from ase.io.jsonio import encode
+
+    return str(
+        encode(
+            [
+                [constraint.todict() for constraint in atoms.constraints],
+                # for calculators other than the model
+                atoms.get_initial_magnetic_moments(),
+                atoms.get_initial_charges(),
+            ]
+        )
+    )
 
 
 def _unrelaxed(atoms: Atoms) -> tuple[Outcome, Atoms]:

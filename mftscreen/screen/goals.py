@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mftscreen.errors import ConfigError
 
-__all__ = ["GOAL_EXAMPLES", "Goal", "parse_goals"]
+__all__ = ["GOAL_EXAMPLES", "Goal", "parse_goals", "write_goal"]
 
 GOAL_EXAMPLES = "gap:max, gap:min, gap=1.4, gap=1.2..1.6, gap>=1, gap:max>=1*2"
 
@@ -132,6 +132,7 @@ _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "max": "maximize",
     "min": "minimize",
 }
+_SUFFIXES = {kind: f":{text}" for text, kind in _DIRECTIONS.items()}
 
 
 def parse_goals(texts: Iterable[str]) -> dict[str, Goal]:
@@ -181,6 +182,28 @@ def parse_goals(texts: Iterable[str]) -> dict[str, Goal]:
     if problems:
         raise ConfigError(problems)
     return goals
+
+
+def write_goal(name: str, goal: Goal) -> str:
+    """Return a goal as :func:`parse_goals` reads it.
+
+    Examples
+    --------
+    >>> write_goal("gap", Goal("target", (1.2, 1.6), at_most=2.0, weight=0.5))
+    'gap=1.2..1.6<=2.0*0.5'
+    """
+    text = name
+    if goal.kind in _SUFFIXES:
+        text += _SUFFIXES[goal.kind]
+    elif isinstance(goal.target, tuple):
+        text += f"={float(goal.target[0])}..{float(goal.target[1])}"
+    elif goal.target is not None:
+        text += f"={float(goal.target)}"
+    if goal.at_least > -inf:
+        text += f">={float(goal.at_least)}"
+    if goal.at_most < inf:
+        text += f"<={float(goal.at_most)}"
+    return text if goal.weight == 1.0 else f"{text}*{float(goal.weight)}"
 
 
 def _parse(text: str) -> tuple[str, Goal]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,19 +13,28 @@ from typing import IO, Any
 from ase import Atoms
 
 from mftscreen.errors import DataError
+from mftscreen.screen.journal_file import (
+    DATABASE,
+    PATIENCE,
+    errors,
+    failed,
+    has_tables,
+    lock,
+    open_to_read,
+)
 from mftscreen.screen.outcome import Outcome, pack_atoms, unpack_atoms
 
-__all__ = ["Entry", "Journal", "JournalRow"]
+__all__ = ["DATABASE", "Entry", "Journal", "JournalRow"]
 
-DATABASE, LOCK = "journal.sqlite", ".lock"
+FORMAT = "1"
+"""Of the tables and of what is in them; a journal of another format is not read."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outcomes (key TEXT PRIMARY KEY, outcome TEXT, atoms BLOB);
-CREATE TABLE IF NOT EXISTS candidates (
-    position INTEGER PRIMARY KEY, id TEXT, key TEXT, outcome TEXT
-);
-"""
+_TABLES = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
+    "CREATE TABLE outcomes (key TEXT PRIMARY KEY, outcome TEXT, atoms BLOB)",
+    "CREATE TABLE candidates "
+    "(position INTEGER PRIMARY KEY, id TEXT, key TEXT, outcome TEXT)",
+)
 
 _TRANSIENT = ("out_of_memory", "worker_died")
 """Failures of the machine, not of the structure: tried again in the next run."""
@@ -78,9 +86,12 @@ class Journal:
     An outcome is filed under a key made of the structure, the models and the settings.
     A screening that is started again therefore finds what is done, in whatever order
     the candidates come, and computes what a changed model or setting makes different.
+    Outcomes stay, also those of models that are not used any more.
 
     Every :meth:`write` is one transaction of SQLite with a write-ahead log: killed at
-    any time, the journal holds all of it or nothing.
+    any time, the journal holds all of it or nothing. The log needs shared memory, and
+    the lock :manpage:`flock(2)`, so that the folder has to be on a local file system.
+    A journal that was closed needs neither and can be read anywhere.
 
     Parameters
     ----------
@@ -88,44 +99,62 @@ class Journal:
         Made if it does not exist. None keeps the journal in a temporary file, which
         goes with the process.
     read_only : bool, default False
-        Read beside a screening that runs; nothing is made.
+        Read beside a screening that runs, in the state of this moment; nothing is made.
 
     Raises
     ------
     DataError
         If another screening uses the folder, it cannot be written, or it holds no
-        journal, or a damaged one.
+        journal, a damaged one, or one of another format. Every method raises it, too,
+        if the journal is damaged.
     """
 
     def __init__(self, folder: Path | None, *, read_only: bool = False) -> None:
         self.folder = folder
         self._lock: IO[bytes] | None = None
+        self._begun: str | None = None
         try:
-            if folder is None:
+            if read_only:
+                assert folder is not None
+                self._database = open_to_read(folder)
+            else:
+                self._open_to_write()
+            with errors(folder):
+                self._check_format(read_only)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_to_write(self) -> None:
+        with errors(self.folder):
+            if self.folder is None:
                 # an empty name is a temporary database on disk
                 self._database = sqlite3.connect("", isolation_level=None)
-            elif read_only:
-                path = (folder / DATABASE).resolve()
-                if not path.is_file():
-                    msg = "holds no screening; 'mftscreen rank … --run FOLDER' makes it"
-                    raise DataError(msg, path=folder)
-                self._database = sqlite3.connect(
-                    f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None
-                )
             else:
-                folder.mkdir(parents=True, exist_ok=True)
-                self._lock = _lock(folder)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock = lock(self.folder)
                 self._database = sqlite3.connect(
-                    folder / DATABASE, isolation_level=None
+                    self.folder / DATABASE, timeout=PATIENCE, isolation_level=None
                 )
-            if not read_only:
-                self._database.execute("PRAGMA journal_mode=WAL")
-                self._database.execute("PRAGMA synchronous=NORMAL")
-                self._database.executescript(_SCHEMA)
-            self._meta("complete")
-        except (OSError, sqlite3.Error) as error:
-            self.close()
-            raise _failed(error, folder) from error
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            if not has_tables(self._database):
+                with self._transaction():
+                    for statement in _TABLES:
+                        self._database.execute(statement)
+                    self._set_meta("format", FORMAT)
+
+    def _check_format(self, read_only: bool) -> None:
+        found = self._meta("format")
+        if found != FORMAT:
+            msg = (
+                "holds the screening of another version of mftscreen (format "
+                f"{found or 0}; this one has {FORMAT}); use another folder"
+            )
+            raise DataError(msg, path=self.folder)
+        if read_only and self._meta("description") is None:
+            msg = "holds no results yet; they come with the first candidates evaluated"
+            raise DataError(msg, path=self.folder)
 
     def __enter__(self) -> Journal:
         return self
@@ -136,37 +165,52 @@ class Journal:
     def close(self) -> None:
         """Close the database and give the folder free."""
         if hasattr(self, "_database"):
+            if self._lock is not None:
+                # leave one file that can be read where nothing can be written, unless
+                # somebody reads at the moment
+                with suppress(sqlite3.Error):
+                    self._database.execute("PRAGMA journal_mode=DELETE")
             self._database.close()
         if self._lock is not None:
             self._lock.close()
 
     @property
     def complete(self) -> bool:
-        """Whether the last screening came to its end."""
-        return self._meta("complete") == "true"
+        """Whether the last screening that wrote anything came to its end."""
+        with errors(self.folder):
+            return self._meta("complete") == "true"
 
     @property
     def description(self) -> dict[str, Any]:
-        """What :meth:`begin` was told."""
-        return dict(json.loads(self._meta("description") or "{}"))
+        """What :meth:`begin` was told of that screening."""
+        with errors(self.folder):
+            return dict(json.loads(self._meta("description") or "{}"))
 
     def begin(self, description: Mapping[str, Any]) -> None:
-        """Start a screening: its candidates replace those of the last one.
+        """Start a screening: its candidates will replace those of the last one.
+
+        They do with the first :meth:`write`, so that a screening which fails before
+        leaves the last one as it was.
 
         Parameters
         ----------
         description : mapping of str to object
             Of the screening, for :attr:`description`; must fit into JSON.
         """
-        with self._transaction():
-            self._database.execute("DELETE FROM candidates")
-            self._set_meta("complete", "false")
-            self._set_meta("description", json.dumps(dict(description)))
+        self._begun = json.dumps(dict(description))
 
     def finish(self) -> None:
         """Mark the screening as complete."""
         with self._transaction():
+            self._replace_last()
             self._set_meta("complete", "true")
+        self._begun = None
+
+    def _replace_last(self) -> None:
+        if self._begun is not None:
+            self._database.execute("DELETE FROM candidates")
+            self._set_meta("complete", "false")
+            self._set_meta("description", self._begun)
 
     def known(self, keys: Collection[str]) -> set[str]:
         """Return those of `keys` whose outcome needs no further attempt."""
@@ -175,11 +219,12 @@ class Journal:
             part = wanted[start : start + _MAX_VARIABLES]
             marks = ",".join("?" * len(part))
             query = f"SELECT key, outcome FROM outcomes WHERE key IN ({marks})"
-            found |= {
-                key
-                for key, text in self._database.execute(query, part)
-                if Outcome.from_json(text).status not in _TRANSIENT
-            }
+            with errors(self.folder):
+                found |= {
+                    key
+                    for key, text in self._database.execute(query, part)
+                    if Outcome.from_json(text).status not in _TRANSIENT
+                }
         return found
 
     def write(
@@ -202,6 +247,7 @@ class Journal:
             If it cannot be written, e.g. because the disk is full.
         """
         with self._transaction():
+            self._replace_last()
             self._database.executemany(
                 "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)",
                 [
@@ -216,6 +262,7 @@ class Journal:
                     for e in entries
                 ],
             )
+        self._begun = None
 
     def rows(self, *, structures: bool = False) -> Iterator[JournalRow]:
         """Yield the candidates of the last screening, in the order of their source.
@@ -235,7 +282,7 @@ class Journal:
             "FROM candidates c LEFT JOIN outcomes o ON c.key = o.key ORDER BY position"
         )
         first: dict[str, str] = {}
-        try:
+        with errors(self.folder):
             for name, key, outcome, packed in self._database.execute(query):
                 earlier = "" if key is None else first.setdefault(key, name)
                 yield JournalRow(
@@ -244,8 +291,6 @@ class Journal:
                     duplicate_of="" if earlier == name else earlier,
                     atoms=None if packed is None else unpack_atoms(packed),
                 )
-        except (sqlite3.Error, ValueError, TypeError) as error:
-            raise _failed(error, self.folder) from error
 
     def structures(self, numbers: Sequence[int]) -> list[Atoms]:
         """Return the structures of some candidates.
@@ -263,14 +308,27 @@ class Journal:
             "SELECT o.atoms FROM candidates c JOIN outcomes o ON c.key = o.key "
             "WHERE position = ?"
         )
-        return [
-            # SQLite numbers the rows of a table that was empty from 1
-            unpack_atoms(self._database.execute(query, (number + 1,)).fetchone()[0])
-            for number in numbers
-        ]
+        with errors(self.folder):
+            return [
+                # SQLite numbers the rows of a table that was empty from 1
+                unpack_atoms(self._database.execute(query, (number + 1,)).fetchone()[0])
+                for number in numbers
+            ]
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._database, self.folder)
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Do all of a ``with`` block, or nothing."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            yield
+            self._database.execute("COMMIT")
+        except BaseException as error:
+            # SQLite may have rolled back by itself
+            with suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise failed(error, self.folder) from error
+            raise
 
     def _meta(self, name: str) -> str | None:
         query = "SELECT value FROM meta WHERE name = ?"
@@ -281,48 +339,3 @@ class Journal:
         self._database.execute(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value)
         )
-
-
-class _Transaction:
-    """All statements in a ``with`` block, or none; errors of SQLite become ours."""
-
-    def __init__(self, database: sqlite3.Connection, folder: Path | None) -> None:
-        self.database = database
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        try:
-            self.database.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise _failed(error, self.folder) from error
-
-    def __exit__(self, kind: type[BaseException] | None, error: Any, _: Any) -> None:
-        try:
-            if kind is None:
-                self.database.execute("COMMIT")
-                return
-        except sqlite3.Error as failure:
-            error = failure
-        # SQLite may have rolled back by itself
-        with suppress(sqlite3.Error):
-            self.database.execute("ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            raise _failed(error, self.folder) from error
-
-
-def _lock(folder: Path) -> IO[bytes]:
-    """Hold the folder's lock for as long as the stream is open."""
-    stream = (folder / LOCK).open("ab")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        stream.close()
-        msg = "another screening runs in it; wait for it or choose another --run folder"
-        raise DataError(msg, path=folder) from None
-    return stream
-
-
-def _failed(error: Exception, folder: Path | None) -> DataError:
-    reason = getattr(error, "strerror", None) or error
-    msg = f"the journal cannot be used: {reason}"
-    return DataError(msg, path=folder)

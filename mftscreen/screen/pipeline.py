@@ -11,18 +11,24 @@ from ase import Atoms
 
 from mftscreen.errors import MftscreenError
 from mftscreen.screen.candidates import Candidate
+from mftscreen.screen.elements import FilteredError
 from mftscreen.screen.journal import Entry, Journal
 from mftscreen.screen.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mftscreen.screen.relax import RelaxSettings
     from mftscreen.screen.workers import Task, Workers
 
-__all__ = ["screen"]
+__all__ = ["choose_chunk_size", "screen"]
 
-CHUNK = 256
-"""Candidates in one transaction: a few seconds of work, lost at most when killed."""
+CHUNK = 128
+"""Candidates in one transaction where predictions are all: seconds of work, lost at
+most when killed."""
+
+CHUNK_RELAX, CHUNK_FOREIGN = 64, 4
+"""The same where they are relaxed before, by the model or by another calculator."""
 
 
 def screen(
@@ -30,6 +36,8 @@ def screen(
     key: Callable[[Atoms], str],
     workers: Workers,
     journal: Journal,
+    *,
+    chunk_size: int | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Evaluate candidates into a journal; every one of them is accounted for once.
 
@@ -44,6 +52,9 @@ def screen(
     journal : Journal
         After :meth:`~mftscreen.screen.journal.Journal.begin`; it is marked as complete
         at the end.
+    chunk_size : int, optional
+        Candidates that are evaluated and written together; at most ``CHUNK``, by
+        default.
 
     Yields
     ------
@@ -57,10 +68,10 @@ def screen(
     DataError
         If the journal cannot be written or the source cannot be read.
     """
-    stream = iter(candidates)
     pending: deque[tuple[list[Entry], list[str], Task]] = deque()
     underway: set[str] = set()
-    while chunk := list(islice(stream, CHUNK)):
+    stream = iter(candidates)
+    while chunk := list(islice(stream, chunk_size or CHUNK)):
         entries, structures = _enter(chunk, key)
         for known in (journal.known(structures), underway):
             structures = {k: v for k, v in structures.items() if k not in known}
@@ -74,19 +85,54 @@ def screen(
     journal.finish()
 
 
+def choose_chunk_size(
+    relax: RelaxSettings | None, n_workers: int, n_candidates: int | None
+) -> int:
+    """Return how many candidates to evaluate and write together.
+
+    Parameters
+    ----------
+    relax : RelaxSettings or None
+        Relaxing takes longer than predicting; other calculators take longest.
+    n_workers : int
+    n_candidates : int or None
+        If it is known, each worker gets several chunks.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> choose_chunk_size(None, n_workers=2, n_candidates=None)
+    128
+    >>> choose_chunk_size(None, n_workers=4, n_candidates=226)
+    15
+    """
+    size = CHUNK
+    if relax is not None:
+        size = CHUNK_RELAX if relax.relaxer is None else CHUNK_FOREIGN
+    if n_workers > 1 and n_candidates is not None:
+        size = min(size, max(1, -(-n_candidates // (4 * n_workers))))
+    return size
+
+
 def _enter(
     chunk: list[Candidate], key: Callable[[Atoms], str]
 ) -> tuple[list[Entry], dict[str, Atoms]]:
     """Return the entries of candidates, and their structures by key."""
-    entries, structures = [], {}
+    entries: list[Entry] = []
+    structures: dict[str, Atoms] = {}
     for candidate in chunk:
         structure = candidate.structure
         if isinstance(structure, MftscreenError):
-            outcome = Outcome(structure.status, str(structure))
+            formula = structure.formula if isinstance(structure, FilteredError) else ""
+            outcome = Outcome(structure.status, str(structure), formula)
             entries.append(Entry(candidate.id, None, outcome))
         else:
             name = key(structure)
-            structures[name] = structure
+            # of equal structures, the first is the original
+            structures.setdefault(name, structure)
             entries.append(Entry(candidate.id, name))
     return entries, structures
 
@@ -101,4 +147,5 @@ def _settle(
     outcomes = dict(zip(keys, workers.results(task), strict=True))
     journal.write(entries, outcomes)
     underway.difference_update(keys)
-    return len(entries), len(entries) - len(keys)
+    readable = sum(entry.key is not None for entry in entries)
+    return len(entries), readable - len(keys)

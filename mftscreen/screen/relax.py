@@ -62,7 +62,8 @@ class RelaxSettings:
         Steps after which a structure is left as it is.
     relaxer : str, optional
         ``module:factory``, an importable function or class that returns an ASE
-        calculator, in place of the model's force field.
+        calculator, in place of the model's force field. A run folder knows it by this
+        name alone: what it has relaxed is not relaxed again when the function changes.
 
     Raises
     ------

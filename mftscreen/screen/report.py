@@ -8,9 +8,11 @@ import hashlib
 import html
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.util import find_spec
@@ -70,17 +72,18 @@ class ReportData:
     Attributes
     ----------
     title : str
-    command : str
-        The exact command that made the results.
+    command : str or None
+        The command that made the results; None if they were not made by one.
     columns : sequence of str
         Of the table, in order.
     records : sequence of mapping
         One per candidate in order of merit, column to value: number, bool, text or
-        None. A candidate failed if its ``status`` is not ``ok``.
+        None. A candidate was left out if its ``status`` is ``filtered``, and failed if
+        it is anything else but ``ok``.
     properties : sequence of PropertySpec
         At least one; each is a column of its name. The first one is drawn first.
-    model_card : mapping
-        As ``ModelCard.model_dump(mode="json")`` returns it.
+    model_cards : sequence of mapping
+        As ``ModelCard.model_dump(mode="json")`` returns them.
     structures : mapping of int to Atoms
         Positions in `records` to structures, as far as there are any. Kept are the
         first 2,000 with up to 1,000 atoms each.
@@ -95,11 +98,11 @@ class ReportData:
     """
 
     title: str
-    command: str
+    command: str | None
     columns: Sequence[str]
     records: Sequence[Mapping[str, Any]]
     properties: Sequence[PropertySpec]
-    model_card: Mapping[str, Any]
+    model_cards: Sequence[Mapping[str, Any]]
     structures: Mapping[int, Atoms] = field(default_factory=dict)
     training_targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     training_elements: Collection[str] | None = None
@@ -170,14 +173,16 @@ def build_report(data: ReportData, path: Path) -> None:
         plotly=_packed(plotly),
         script=script,
     )
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         partial.write_text(page, encoding="utf-8", newline="\n")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         msg = f"cannot be written: {error.strerror or error}"
         raise DataError(msg, path=path) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _packed(text: str) -> str:
@@ -201,6 +206,7 @@ def _payload(data: ReportData) -> dict[str, Any]:
     structures = _structures(data.structures)
     symbols = {s for scene in structures.values() for s in scene["symbols"]}
     reasons = _failures(data.records)
+    n_filtered = sum(r["count"] for r in reasons if r["status"] == "filtered")
     return {
         "title": data.title,
         "command": data.command,
@@ -208,7 +214,8 @@ def _payload(data: ReportData) -> dict[str, Any]:
         "columns": filled,
         "table_note": note,
         "properties": [_property(spec, data) for spec in data.properties],
-        "n_failed": sum(reason["count"] for reason in reasons),
+        "n_failed": sum(reason["count"] for reason in reasons) - n_filtered,
+        "n_filtered": n_filtered,
         "failures": reasons[:MAX_REASONS],
         "failures_left": max(0, len(reasons) - MAX_REASONS),
         "structures": structures,
@@ -226,7 +233,7 @@ def _payload(data: ReportData) -> dict[str, Any]:
             "styles": {symbol: element_style(symbol) for symbol in sorted(symbols)},
         },
         "map": _map(data),
-        "card": _plain(data.model_card),
+        "cards": [_plain(card) for card in data.model_cards],
     }
 
 

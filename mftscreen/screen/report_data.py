@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mftscreen.errors import ModelError
 from mftscreen.model.bundle import Bundle, read_bundle
-from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
+from mftscreen.model.registry import resolve_model
 from mftscreen.ood.map import Embedding, Method, embed
 from mftscreen.ood.ofm import OFMFeaturizer
 from mftscreen.ood.reference import open_reference
-from mftscreen.screen.goals import Goal
 from mftscreen.screen.journal import Journal
+from mftscreen.screen.options import RankOptions
 from mftscreen.screen.report import MAX_STRUCTURES, ReportData
-from mftscreen.screen.result import RankOptions, ScreenResult, read_result
+from mftscreen.screen.result import read_options, read_result
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from mftscreen.model.bundle import Arrays
+    from mftscreen.properties import PropertySpec
 
 __all__ = ["collect"]
 
 
 def collect(
-    run: Path, options: RankOptions, embedding: Method | str = "pca"
+    run: Path,
+    embedding: Method | str = "pca",
+    goals: Sequence[str] = (),
+    **changes: Any,
 ) -> ReportData:
     """Return the contents of a report on a run folder.
 
     Parameters
     ----------
     run : Path
-    options : RankOptions
-        Without goals, all properties are to be large.
     embedding : {"pca", "tsne", "none"}, default "pca"
-        Of the training set and the first candidates.
+        Of the first training set that a model has, and the first candidates.
+    goals, **changes
+        How to rank, see :func:`mftscreen.screen.result.read_options`.
 
     Returns
     -------
@@ -43,69 +48,82 @@ def collect(
 
     Raises
     ------
+    ConfigError
+        If the journal holds no values of a property.
     DataError
-        If there is no journal in the folder.
+        If there is no journal in the folder, or a damaged one.
     ModelError
-        If the model file is not there any more, or is another one.
+        If a model file is not there any more, or is another one.
     """
     with Journal(run, read_only=True) as journal:
         description = journal.description
-        if not options.goals:
-            goals = {name: Goal() for name in description.get("units", {})}
-            options = replace(options, goals=goals)
+        options = read_options(journal, goals, **changes)
         result = read_result(journal, options, structures=False)
         kept = [k for k, row in enumerate(result.rows) if row.status == "ok"]
         kept = kept[:MAX_STRUCTURES]
         numbers = [result.numbers[k] for k in kept]
         structures = dict(zip(kept, journal.structures(numbers), strict=True))
-    bundle = _bundle(description)
-    properties = [bundle.card.properties[name].spec for name in options.goals]
-    elements = {e for p in bundle.card.properties.values() for e in p.elements}
+    bundles = _bundles(description)
+    heads = [
+        (name, bundle.card.properties[name])
+        for name in options.goals
+        for bundle in bundles
+        if name in bundle.card.properties
+    ]
+    specs: dict[str, PropertySpec] = {}
+    for name, head in heads:
+        specs.setdefault(name, head.spec)
     places: Embedding | None = None
     embedded: list[int] = []
-    if embedding != "none" and bundle.reference:
-        places, embedded = _place(bundle, structures, options, embedding)
+    reference = next((b.reference for b in bundles if b.reference), None)
+    if embedding != "none" and reference is not None:
+        places, embedded = _place(reference, structures, options, embedding)
     return ReportData(
         title=f"{Path(description['source']).name}: {', '.join(options.goals)}",
         command=description["command"],
         columns=result.columns,
         records=list(result.records()),
-        properties=properties,
-        model_card=bundle.card.model_dump(mode="json"),
+        properties=list(specs.values()),
+        model_cards=[bundle.card.model_dump(mode="json") for bundle in bundles],
         structures=structures,
-        training_targets=_targets(bundle, result),
-        training_elements=elements,
+        training_targets=_targets(bundles, options),
+        # what one of the training sets lacks is flagged
+        training_elements=set.intersection(*(set(head.elements) for _, head in heads)),
         embedding=places,
         embedded=embedded,
     )
 
 
-def _bundle(description: Mapping[str, Any]) -> Bundle:
-    source = description["model_sources"][0] or DEFAULT_MODEL
-    path, _ = resolve_model(source)
-    bundle = read_bundle(path)
-    if not description["models"].startswith(f"m{bundle.sha256[:12]}"):
-        msg = f"{path} is not the model any more that the screening was made with"
-        raise ModelError(msg)
-    return bundle
+def _bundles(description: Mapping[str, Any]) -> list[Bundle]:
+    bundles = []
+    names = description["models"].split("+")
+    for source, name in zip(description["model_sources"], names, strict=True):
+        path, _ = resolve_model(source)
+        bundle = read_bundle(path)
+        if name != f"m{bundle.sha256[:12]}":
+            msg = f"{path} is not the model any more that the screening was made with"
+            raise ModelError(msg)
+        bundles.append(bundle)
+    return bundles
 
 
-def _targets(bundle: Bundle, result: ScreenResult) -> dict[str, Any]:
-    stored = {n: f"{n}/training_targets" for n in result.options.goals}
-    return {
-        name: bundle.calibration[key]
-        for name, key in stored.items()
-        if key in bundle.calibration
-    }
+def _targets(bundles: Sequence[Bundle], options: RankOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in options.goals:
+        for bundle in bundles:
+            targets = bundle.calibration.get(f"{name}/training_targets")
+            if targets is not None:
+                found.setdefault(name, targets)
+    return found
 
 
 def _place(
-    bundle: Bundle,
+    arrays: Arrays,
     structures: Mapping[int, Atoms],
     options: RankOptions,
     method: Method | str,
 ) -> tuple[Embedding | None, list[int]]:
-    reference = open_reference(bundle.reference, options.alpha)
+    reference = open_reference(arrays, options.alpha)
     if reference.detector is None:
         return None, []
     rows = zip(structures, OFMFeaturizer()(structures.values()), strict=True)

@@ -1,68 +1,27 @@
-"""Rank the candidates of a database: the Python side of ``mftscreen rank``."""
+"""Ranked candidates, read from the journal of a screening."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import ConfigError
-from mftscreen.screen.candidates import Candidate, iter_candidates
-from mftscreen.screen.conditions import check_condition
-from mftscreen.screen.elements import ElementFilter
-from mftscreen.screen.goals import Goal
+from mftscreen.screen.conditions import select_rows
+from mftscreen.screen.goals import parse_goals
 from mftscreen.screen.journal import Journal
-from mftscreen.screen.ranking import OODPolicy, Ranking, RankMethod, order_candidates
+from mftscreen.screen.options import RankOptions
+from mftscreen.screen.ranking import Ranking, order_candidates
 from mftscreen.screen.rows import ScreenRow, make_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
 
-    from mftscreen.model.backend import Device
-    from mftscreen.screen.evaluation import Evaluator
-    from mftscreen.screen.relax import RelaxSettings
-
-__all__ = ["RankOptions", "ScreenResult", "rank", "read_result"]
-
-Goals = Mapping[str, Goal]
-
-
-@dataclass(frozen=True)
-class RankOptions:
-    """How outcomes become an order; none of it needs a new evaluation.
-
-    Attributes
-    ----------
-    goals : mapping of str to Goal
-        Property to what makes it good.
-    method : {"pareto", "desirability"}
-        For several goals, see :func:`mftscreen.screen.ranking.order_candidates`.
-    policy : {"label", "demote", "exclude"}
-        What being out of distribution does to a rank.
-    alpha : float
-        Candidates with an OOD p-value up to this are flagged.
-    coverage : float
-        Share of true values that prediction intervals are to hold.
-    diverse : int
-        How many candidates unlike each other to list first, out of ten times as many;
-        0 lists all by rank.
-    """
-
-    goals: Goals
-    method: RankMethod = "pareto"
-    policy: OODPolicy = "label"
-    alpha: float = 0.05
-    coverage: float = 0.9
-    diverse: int = 0
+__all__ = ["ScreenResult", "read_options", "read_result"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +33,8 @@ class ScreenResult:
     rows : list of ScreenRow
         In the order of their ranks.
     ranks : list of int or None
-        Of `rows`; None for candidates without a rank.
+        Of `rows`; None for candidates without a rank: those that failed, that are
+        beyond a bound or excluded, and copies of an earlier one.
     options : RankOptions
     units : dict of str to str
         Property to unit.
@@ -107,7 +67,7 @@ class ScreenResult:
         """The candidates without a prediction, each with its reason."""
         return [row for row in self.rows if row.status != "ok"]
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Names of the columns of :meth:`records`."""
         names = ["rank", *(["front"] if any(self.fronts) else []), "id", "formula"]
@@ -160,7 +120,7 @@ class ScreenResult:
         ----------
         condition : str
             On the columns, as :meth:`pandas.DataFrame.query` reads it:
-            ``"dielectric > 3 and not ood"``.
+            ``"dielectric > 3 and not ood"``. A flag that is unknown does not hold.
 
         Returns
         -------
@@ -169,17 +129,9 @@ class ScreenResult:
         Raises
         ------
         ConfigError
-            If it is not understood.
+            If it is not understood, or is none.
         """
-        check_condition(condition)
-        table = self.to_pandas()
-        # query cannot negate a column with gaps
-        table["ood"] = table["ood"].eq(True)
-        try:
-            kept = table.query(condition, engine="python").index.tolist()
-        except Exception as error:  # whatever the expression raises
-            problem = f"condition {condition!r} is not understood: {error}"
-            raise ConfigError([problem]) from error
+        kept = select_rows(self.to_pandas(), condition, _FLAGS)
         return replace(
             self,
             rows=[self.rows[k] for k in kept],
@@ -196,111 +148,7 @@ class ScreenResult:
 
 
 _RELAXATION = ("converged", "steps", "fmax", "volume_change")
-
-
-def rank(
-    source: str | Path,
-    query: str | None = None,
-    *,
-    goals: Goals | str | Sequence[str],
-    models: str | Path | Sequence[str | Path] | None = None,
-    method: RankMethod = "pareto",
-    ood: OODPolicy = "label",
-    alpha: float = 0.05,
-    coverage: float = 0.9,
-    diverse: int = 0,
-    elements: ElementFilter | None = None,
-    relax: RelaxSettings | None = None,
-    run: str | Path | None = None,
-    n_jobs: int = 1,
-    scheduler: str | None = None,
-    device: Device = "auto",
-    structures: bool = True,
-    progress: bool = False,
-) -> ScreenResult:
-    """Rank the candidates of a database by predicted properties.
-
-    Parameters
-    ----------
-    source : str or Path
-        As :func:`mftscreen.screen.candidates.iter_candidates` takes it.
-    query : str, optional
-        ASE's query string, for an ase.db.
-    goals : mapping of str to Goal, or str or sequence of str
-        Property to what makes it good, or as
-        :func:`mftscreen.screen.goals.parse_goals` reads it: ``"dielectric:max"``.
-    models : str, Path or sequence of those, optional
-        Names or files. Several models of one property are an ensemble: their mean
-        counts, and their spread is given. By default the shipped model.
-    method : {"pareto", "desirability"}, default "pareto"
-    ood : {"label", "demote", "exclude"}, default "label"
-    alpha : float, default 0.05
-    coverage : float, default 0.9
-    diverse : int, default 0
-        As in :class:`RankOptions`.
-    elements : ElementFilter, optional
-        Candidates that it refuses are not evaluated; they become rows with the status
-        ``filtered``.
-    relax : RelaxSettings, optional
-        Relax each candidate with the first model before the prediction.
-    run : str or Path, optional
-        Folder that keeps what is done: a screening that was interrupted goes on there,
-        and one with other goals needs no evaluation.
-    n_jobs : int, default 1
-        Number of processes; -1 for as many as there are cores.
-    scheduler : str, optional
-        Address of a Dask scheduler to use instead of processes.
-    device : {"auto", "cpu", "cuda"}
-    structures : bool, default True
-        Whether rows hold their structures, which need more memory than all the rest.
-    progress : bool, default False
-        Show a progress bar on stderr.
-
-    Returns
-    -------
-    ScreenResult
-
-    Raises
-    ------
-    ConfigError
-        If a goal is not understood.
-    DataError
-        If the source cannot be read or the run folder cannot be used.
-    UnknownPropertyError, ModelError
-        If there is no such property or model.
-
-    Examples
-    --------
-    >>> from mftscreen import rank
-    >>> result = rank("candidates.db", goals="dielectric:max")  # doctest: +SKIP
-    >>> [row.formula for row in result.top(3)]  # doctest: +SKIP
-    ['Te', 'SnTe', 'GeTe']
-    """
-    from mftscreen.screen.evaluation import Settings, open_evaluator
-
-    options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
-    if models is None or isinstance(models, str | Path):
-        models = [models] if models is not None else []
-    sources = tuple(str(model) for model in models) or (None,)
-    settings = Settings(sources, tuple(options.goals), device, relax)
-    evaluator = open_evaluator(settings)
-    with Journal(None if run is None else Path(run)) as journal:
-        journal.begin(
-            {
-                "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-                "source": str(source),
-                "query": query,
-                "models": evaluator.model_names,
-                "model_sources": [source or "" for source in sources],
-                "units": evaluator.units,
-                "calibration": evaluator.calibration_rows(),
-            }
-        )
-        candidates = iter_candidates(source, query)
-        if elements is not None:
-            candidates = _filter(candidates, elements)
-        _evaluate(candidates, evaluator, journal, n_jobs, scheduler, progress)
-        return read_result(journal, options, structures=structures)
+_FLAGS = ("ood", "low_dimensional", "relax_converged")
 
 
 def read_result(
@@ -332,12 +180,18 @@ def read_result(
     names = list(options.goals)
     found = list(make_rows(journal.rows(structures=structures), names, options.alpha))
     values = {
-        name: np.array([row.values.get(name, np.nan) for row in found])
+        # a copy gets no rank: its original has the one that is due
+        name: np.array(
+            [
+                np.nan if row.duplicate_of else row.values.get(name, np.nan)
+                for row in found
+            ]
+        )
         for name in names
     }
     flagged = np.array([bool(row.ood) for row in found], dtype=bool)
     calibration = journal.description.get("calibration", {})
-    found, remarks = _add_intervals(found, calibration, options)
+    remarks = _add_intervals(found, calibration, options)
     ranking = order_candidates(
         values,
         options.goals,
@@ -345,33 +199,58 @@ def read_result(
         flagged=flagged,
         policy=options.policy,
     )
-    order = ranking.order
+    # copies are without a value here as what failed is, but before it
+    failed = np.array([row.status != "ok" for row in found], dtype=bool)
+    order = ranking.order[np.argsort(failed[ranking.order], kind="stable")]
     if options.diverse:
         order = _diversify(order, ranking, journal, options.diverse)
     return _arrange(found, ranking, order, options, journal.description, remarks)
 
 
-def as_goals(goals: Goals | str | Sequence[str]) -> Goals:
-    """Return goals, which may be written as on the command line."""
-    from mftscreen.screen.goals import parse_goals
+def read_options(
+    journal: Journal, goals: Sequence[str] = (), **changes: Any
+) -> RankOptions:
+    """Return the options that a journal's screening was ranked by, or others.
 
-    if not isinstance(goals, Mapping):
-        goals = parse_goals([goals] if isinstance(goals, str) else goals)
-    if not goals:
-        raise ConfigError(["goals: at least one property is needed to rank by"])
-    return goals
+    Parameters
+    ----------
+    journal : Journal
+    goals : sequence of str, optional
+        As :func:`mftscreen.screen.goals.parse_goals` reads them, instead of those of
+        the screening.
+    **changes
+        Other attributes of :class:`RankOptions`; None for no change.
+
+    Returns
+    -------
+    RankOptions
+
+    Raises
+    ------
+    ConfigError
+        If a goal is not understood or a value is not allowed.
+    """
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if goals:
+        changes["goals"] = parse_goals(goals)
+    return replace(RankOptions.from_json(journal.description["options"]), **changes)
 
 
 def _add_intervals(
     found: list[ScreenRow], calibration: Mapping[str, Any], options: RankOptions
-) -> tuple[list[ScreenRow], list[str]]:
-    """Return the rows with intervals, and whether these apply."""
+) -> list[str]:
+    """Put intervals into the rows, and return whether these apply."""
     from mftscreen.intervals import IntervalCalibration
     from mftscreen.screen.uncertainty import check_exchangeable
 
-    # of what is flagged for whatever reason, nothing is claimed
+    # of what is flagged for whatever reason or not relaxed, nothing is claimed
     p_values = np.array(
-        [np.nan if row.ood or (p := row.ood_p_value) is None else p for row in found]
+        [
+            np.nan
+            if row.ood or _unrelaxed(row) or (p := row.ood_p_value) is None
+            else p
+            for row in found
+        ]
     )
     every_p = np.array([np.nan if (p := r.ood_p_value) is None else p for r in found])
     remarks = []
@@ -383,31 +262,41 @@ def _add_intervals(
         values = np.array([row.values.get(name, np.nan) for row in found])
         low, high = rows.interval(values, p_values, options.coverage)
         for k in np.flatnonzero(np.isfinite(low)):
-            interval = (float(low[k]), float(high[k]))
-            found[k] = replace(
-                found[k], intervals={**found[k].intervals, name: interval}
-            )
+            found[k].intervals[name] = (float(low[k]), float(high[k]))
         check = check_exchangeable(rows.p_values, every_p)
         remarks.append(f"{name}: {check.message}")
-    return found, remarks
+    if remarks and any(row.relaxation for row in found):
+        remarks.append(
+            "The candidates were relaxed, the calibration rows were not: what relaxing "
+            "changes is not in the intervals."
+        )
+    return remarks
+
+
+def _unrelaxed(row: ScreenRow) -> bool:
+    """Return whether a relaxation was tried and did not come to its end."""
+    return row.relaxation is not None and not row.relaxation.converged
 
 
 def _diversify(
     order: NDArray[np.int64], ranking: Ranking, journal: Journal, n_pick: int
 ) -> NDArray[np.int64]:
     """List candidates first that are unlike each other, out of the best."""
-    from scipy.sparse import csr_array
+    from scipy.sparse import csr_array, vstack
 
     from mftscreen.ood.ofm import N_FEATURES, OFMFeaturizer
     from mftscreen.screen.diversity import diversify
 
     n_top = min(10 * n_pick, int(np.count_nonzero(ranking.ranks)))
+    if not n_top:
+        return order
     structures = journal.structures(order[:n_top].tolist())
-    features = np.zeros((n_top, N_FEATURES))
-    for k, row in enumerate(OFMFeaturizer()(structures)):
-        if row.features is not None:
-            features[k] = row.features
-    return diversify(order, csr_array(features), n_pick)
+    empty = np.zeros(N_FEATURES)
+    features = [
+        csr_array((empty if row.features is None else row.features)[np.newaxis])
+        for row in OFMFeaturizer()(structures)
+    ]
+    return diversify(order, vstack(features, format="csr"), n_pick)
 
 
 def _arrange(
@@ -433,47 +322,3 @@ def _arrange(
     return ScreenResult(
         rows, ranks, options, units, models, fronts, order.tolist(), remarks
     )
-
-
-def _evaluate(
-    candidates: Iterator[Candidate],
-    evaluator: Evaluator,
-    journal: Journal,
-    n_jobs: int,
-    scheduler: str | None,
-    progress: bool,
-) -> None:
-    from tqdm import tqdm
-
-    from mftscreen.screen.pipeline import screen
-    from mftscreen.screen.workers import Workers
-
-    disable = None if progress else True
-    with (
-        Workers(evaluator.settings, n_jobs, scheduler) as workers,
-        tqdm(unit="structure", disable=disable, file=sys.stderr) as bar,
-    ):
-        reused = 0
-        for n_done, n_reused in screen(candidates, evaluator.key, workers, journal):
-            reused += n_reused
-            if reused:
-                bar.set_postfix_str(f"{reused} known", refresh=False)
-            bar.update(n_done)
-
-
-def _filter(
-    candidates: Iterator[Candidate], elements: ElementFilter
-) -> Iterator[Candidate]:
-    from ase import Atoms
-
-    from mftscreen.errors import StructureError
-
-    for candidate in candidates:
-        if isinstance(candidate.structure, Atoms):
-            reason = elements.reason(candidate.structure.symbols)
-            if reason is not None:
-                refused = StructureError(reason)
-                refused.status = "filtered"
-                yield replace(candidate, structure=refused)
-                continue
-        yield candidate

@@ -6,13 +6,15 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from sqlite3 import Error as SqliteError
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mftscreen.errors import DataError
+from mftscreen.screen.candidates import is_read
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -51,18 +53,9 @@ def write_records(path: Path, header: Sequence[str], records: Iterable[Record]) 
         If the ending is another one or the file cannot be written.
     """
     check_output(path)
-    writer = _WRITERS[path.suffix]
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        writer(partial, header, records)
+    with _partial(path) as partial:
+        _WRITERS[path.suffix](partial, header, records)
         partial.replace(path)
-    except (OSError, SqliteError) as error:
-        reason = getattr(error, "strerror", None) or error
-        msg = f"cannot be written: {reason}"
-        raise DataError(msg, path=path) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def check_output(path: Path, *inputs: str | Path | None) -> None:
@@ -72,30 +65,56 @@ def check_output(path: Path, *inputs: str | Path | None) -> None:
     ----------
     path : Path
     *inputs : str, Path or None
-        What is read; must not be overwritten.
+        Files, folders, patterns and URLs that are read; a file must neither be
+        overwritten nor be added to what the next run reads.
 
     Raises
     ------
     DataError
-        If the ending is not one of those that can be written, there is no such folder,
-        or the file is one of the inputs.
+        If the ending is not one of those that can be written, the package for it is not
+        installed, there is no such folder, it cannot be written to, or the file is or
+        would be read as one of the inputs.
     """
     if path.suffix not in _WRITERS:
         msg = f"unknown output format; expected {', '.join(_WRITERS)}"
         raise DataError(msg, path=path)
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        msg = "parquet needs pyarrow: pip install pyarrow"
+        raise DataError(msg, path=path)
     if not path.parent.is_dir():
         msg = f"cannot be written: {path.parent} is not a folder"
         raise DataError(msg, path=path)
+    with _partial(path) as partial:
+        partial.touch()
+    if path.is_dir():
+        msg = "cannot be written: is a folder"
+        raise DataError(msg, path=path)
     for source in inputs:
-        if source is None or not path.exists() or not Path(source).exists():
-            continue
-        if path.samefile(source):
-            msg = "is read by this command; choose another output"
+        if source is not None and is_read(source, path):
+            msg = f"belongs to {source}, which is read; choose another output"
             raise DataError(msg, path=path)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Give the path of a file beside another, which is gone afterwards."""
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield partial
+    except (OSError, SqliteError) as error:
+        reason = getattr(error, "strerror", None) or error
+        msg = f"cannot be written: {reason}"
+        raise DataError(msg, path=path) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) -> None:
     """Write a table as CSV; what is unknown is left empty.
+
+    Texts are written as they are, with whatever control characters an id holds: it is
+    for programs, :func:`format_table` for a terminal.
 
     Parameters
     ----------
@@ -147,11 +166,7 @@ def _write_parquet(
     import pandas as pd
 
     table = pd.DataFrame.from_records([v for v, _ in records], columns=list(header))
-    try:
-        table.to_parquet(path, index=False)
-    except ImportError as error:
-        msg = "parquet needs pyarrow: pip install pyarrow"
-        raise DataError(msg) from error
+    table.to_parquet(path, index=False)
 
 
 _WRITERS: dict[str, Callable[[Path, Sequence[str], Iterable[Record]], None]] = {
@@ -162,8 +177,14 @@ _WRITERS: dict[str, Callable[[Path, Sequence[str], Iterable[Record]], None]] = {
 }
 
 
+_WIDEST, _LONGEST_NOTE = 60, 200
+"""Characters of a cell in a table for people; the note is not followed by others."""
+
+
 def format_table(result: ScreenResult, limit: int) -> str:
     """Return the first ranked rows as a table for people.
+
+    Control characters are escaped and long texts are cut, which ends them in ``…``.
 
     Parameters
     ----------
@@ -183,15 +204,25 @@ def format_table(result: ScreenResult, limit: int) -> str:
         values = [_with_spread(row, name) for name in names]
         p_value = "" if row.ood_p_value is None else f"{row.ood_p_value:.3f}"
         flag = "yes" if row.ood else ""
-        lines.append(
-            [str(rank), row.id, row.formula, *values, p_value, flag, row.reason]
-        )
+        name, formula = _shown(row.id, _WIDEST), _shown(row.formula, _WIDEST)
+        note = _shown(row.reason, _LONGEST_NOTE)
+        lines.append([str(rank), name, formula, *values, p_value, flag, note])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = io.StringIO()
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         text.write("  ".join(cells).rstrip() + "\n")
     return text.getvalue()
+
+
+def _shown(text: str, widest: int) -> str:
+    """Return a text in one line of printable characters, cut if it is too long."""
+    # first cut what need not be looked at
+    safe = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text[: widest + 1]
+    )
+    return safe if len(safe) <= widest else f"{safe[: widest - 1]}…"
 
 
 def _with_spread(row: ScreenRow, name: str) -> str:

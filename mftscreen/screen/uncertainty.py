@@ -15,13 +15,15 @@ __all__ = [
     "ExchangeabilityCheck",
     "check_exchangeable",
     "combine_calibrations",
-    "combine_ensemble",
 ]
 
 FloatArray = NDArray[np.float64]
 
 LEVEL = 0.01
 """P-values of the test from which on the candidates are called different."""
+
+N_TO_TELL = 20
+"""Rows of each kind below which the test could hardly tell any difference."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,11 @@ def check_exchangeable(
         values[np.isfinite(values)]
         for values in (np.asarray(v, dtype=float) for v in (calibration_p, candidate_p))
     )
-    if not (len(rows) and len(candidates)):
-        what = "candidate" if len(rows) else "calibration row"
+    if min(len(rows), len(candidates)) < N_TO_TELL:
         message = (
-            f"Whether the intervals apply cannot be checked: no {what} has an OOD "
-            "p-value."
+            f"Whether the intervals apply cannot be told: {len(rows)} calibration rows "
+            f"and {len(candidates)} candidates have an OOD p-value, {N_TO_TELL} of "
+            "each are needed."
         )
         return ExchangeabilityCheck(float("nan"), float("nan"), message)
     test = ks_2samp(rows, candidates, method="asymp")
@@ -103,42 +105,6 @@ def check_exchangeable(
             f"cover {'less' if further else 'another share'} than they claim."
         )
     return ExchangeabilityCheck(float(test.statistic), float(test.pvalue), message)
-
-
-def combine_ensemble(values: Sequence[ArrayLike]) -> tuple[FloatArray, FloatArray]:
-    """Return mean and spread of the predictions of several models.
-
-    Parameters
-    ----------
-    values : sequence of array_like of shape (n_candidates,)
-        One for each model, at least two, in the same unit.
-
-    Returns
-    -------
-    mean, spread : ndarray of shape (n_candidates,)
-        NaN where a model gave NaN. The spread is the standard deviation of the models,
-        with n - 1 in the denominator; it says how much they disagree, not how wrong
-        they are together.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two models or the lengths differ.
-
-    Examples
-    --------
-    >>> combine_ensemble([[1.0, 2.0], [3.0, 2.0]])
-    (array([2., 2.]), array([1.41421356, 0.        ]))
-    """
-    arrays = [np.asarray(v, dtype=np.float64) for v in values]
-    if len(arrays) < 2 or len({a.shape for a in arrays}) > 1 or arrays[0].ndim != 1:
-        msg = (
-            f"an ensemble is two or more lists of equal lengths, got shapes "
-            f"{[a.shape for a in arrays]}"
-        )
-        raise DataError(msg)
-    stacked = np.stack(arrays)
-    return stacked.mean(axis=0), stacked.std(axis=0, ddof=1)
 
 
 def combine_calibrations(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 from functools import partial
+from threading import Thread
 from typing import Any
 
 from ase import Atoms
@@ -73,17 +76,15 @@ class Workers:
         self._make_pool: Callable[[], Executor] | None = None
         self._dead: tuple[type[BaseException], ...] = (BrokenExecutor,)
         self._client: Any = None
-        self.n_workers = 1
+        self._n_processes: int = effective_n_jobs(n_jobs)
         if scheduler is not None:
             self._client = _connect(scheduler)
             from distributed.scheduler import KilledWorker
 
             self._dead = (KilledWorker,)
-            self.n_workers = max(1, sum(self._client.nthreads().values()))
             self._make_pool = partial(self._client.get_executor, pure=False)
-        elif effective_n_jobs(n_jobs) > 1:
-            self.n_workers = effective_n_jobs(n_jobs)
-            self._make_pool = partial(_make_processes, self.n_workers)
+        elif self._n_processes > 1:
+            self._make_pool = partial(_make_processes, self._n_processes)
         self._pool = self._make_pool() if self._make_pool else None
 
     def __enter__(self) -> Workers:
@@ -95,6 +96,14 @@ class Workers:
             self._client.close()
         elif self._pool is not None:
             _end_processes(self._pool, kill=kind is not None)
+
+    @property
+    def n_workers(self) -> int:
+        """Processes there are at the moment: those of a cluster come and go."""
+        if self._client is None:
+            return self._n_processes
+        n_processes: int = len(self._client.nthreads())
+        return max(1, n_processes)
 
     def submit(self, structures: Sequence[Atoms]) -> Task:
         """Start the evaluation of structures."""
@@ -165,8 +174,22 @@ def _make_processes(n_workers: int) -> Executor:
 
     threads = str(max(1, cpu_count() // n_workers))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    pool: Executor = ProcessPoolExecutor(n_workers, env=dict.fromkeys(names, threads))
+    pool: Executor = ProcessPoolExecutor(
+        n_workers, env=dict.fromkeys(names, threads), initializer=_end_with_parent
+    )
     return pool
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent is killed, and not finish its chunk."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _end_processes(pool: Executor, *, kill: bool) -> None:

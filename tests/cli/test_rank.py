@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -152,7 +155,7 @@ def test_output_is_refused_before_the_work(
     before = database.read_bytes()
     run = tmp_path / "run"
     for output, text in (
-        (database, "is read by this command"),
+        (database, "which is read; choose another output"),
         (tmp_path / "out.xlsx", "unknown output format"),
         (tmp_path / "missing" / "out.csv", "is not a folder"),
     ):
@@ -161,6 +164,72 @@ def test_output_is_refused_before_the_work(
         assert text in result.stderr
     assert not run.exists()
     assert database.read_bytes() == before
+
+
+def test_output_beside_the_candidates_is_refused(
+    database: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    shutil.copy(database, pool / "a.db")
+    before = (pool / "a.db").read_bytes()
+    for source in (pool, f"{pool}/*.db"):
+        for name in ("a.db", "out.db"):
+            result = _rank(tiny_model, str(source), "-o", str(pool / name))
+            assert result.exit_code == 1
+            assert "which is read" in result.stderr
+    assert [path.name for path in pool.iterdir()] == ["a.db"]
+    assert (pool / "a.db").read_bytes() == before
+
+
+def test_run_inside_the_source_is_no_candidate(
+    database: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copy(database, tmp_path / "a.db")
+    for source in (tmp_path, f"{tmp_path}/**/*"):
+        for run in ("", "run"):
+            for _ in range(2):
+                result = _rank(tiny_model, str(source), "--run", str(tmp_path / run))
+                assert len(_rows(result)) == 7, result.stderr
+
+
+def test_no_candidate_is_said(database: Path, tiny_model: Path) -> None:
+    result = _rank(tiny_model, str(database), "gap>5,group=oxide")
+    assert result.exit_code == 0
+    assert "no candidate matches 'gap>5,group=oxide' in" in result.stderr
+    assert "no row has gap\n" in result.stderr
+    result = _rank(tiny_model, str(database), "group=none")
+    assert "no row has" not in result.stderr
+    assert "no candidate matches 'group=none'" in result.stderr
+
+
+def test_truncated_source_gives_the_table_of_what_was_read(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    plain = tmp_path / "pool.extxyz"
+    write(plain, [bulk("MgO", "rocksalt", a=4 + 0.001 * k) for k in range(200)])
+    path = tmp_path / "pool.extxyz.gz"
+    path.write_bytes(gzip.compress(plain.read_bytes())[:-300])
+    result = _rank(tiny_model, str(path))
+    assert result.exit_code == 3
+    rows = _rows(result)
+    assert 2 < len(rows) < 201
+    assert (rows[-1]["id"], rows[-1]["status"]) == (path.name, "unreadable")
+    assert "cannot be read past frame" in rows[-1]["reason"]
+    assert {row["status"] for row in rows[:-1]} == {"ok"}
+
+
+def test_names_that_are_no_utf8(tiny_model: Path, tmp_path: Path) -> None:
+    name = os.fsdecode("Zürich.cif".encode("latin-1"))
+    write(tmp_path / "x.cif", bulk("MgO", "rocksalt", a=4.2))
+    (tmp_path / "x.cif").rename(tmp_path / name)
+    (tmp_path / f"broken-{name}").write_text("nothing")
+    (row, broken) = _rows(_rank(tiny_model, str(tmp_path)))
+    assert (row["id"], row["status"]) == (r"Z\udcfcrich.cif", "ok")
+    assert (broken["id"], broken["status"]) == (
+        r"broken-Z\udcfcrich.cif", "unreadable",
+    )  # fmt: skip
+    assert r"Z\udcfcrich.cif: cannot be read" in broken["reason"]
 
 
 def test_filtered_candidates_are_no_failures(database: Path, tiny_model: Path) -> None:

@@ -19,7 +19,11 @@ from ase.db import connect
 from ase.io import write
 
 from mftscreen.errors import DataError, StructureError
-from mftscreen.screen.candidates import count_candidates, iter_candidates
+from mftscreen.screen.candidates import (
+    count_candidates,
+    explain_empty,
+    iter_candidates,
+)
 
 CRYSTALS = [
     bulk("Si"),
@@ -106,8 +110,73 @@ def test_broken_frame_is_kept_as_an_error(extxyz: Path) -> None:
 
 def test_nothing_is_read_beyond_a_line_that_is_no_header(extxyz: Path) -> None:
     extxyz.write_text(extxyz.read_text() + "no number of atoms\n")
-    with pytest.raises(DataError, match="frame 3"):
+    *frames, last = iter_candidates(extxyz)
+    assert [frame.atoms is not None for frame in frames] == [True] * 3
+    assert last.id == "crystals.extxyz"
+    assert isinstance(last.structure, DataError)
+    assert "frame 3 should begin" in str(last.structure)
+    extxyz.write_text("no number of atoms\n")
+    with pytest.raises(DataError, match="frame 0 should begin"):
         list(iter_candidates(extxyz))
+
+
+@pytest.mark.parametrize("name", ["pool.jsonl.gz", "pool.json.gz", "pool.csv.gz"])
+def test_truncated_file_ends_in_a_row_that_says_so(tmp_path: Path, name: str) -> None:
+    rows = [LINE.replace("3", str(3 + k / 1000)) for k in range(4000)]
+    if ".csv" in name:
+        text = "structure\n" + "\n".join(
+            '"{}"'.format(row.replace('"', '""')) for row in rows
+        )
+    else:
+        text = "\n".join(rows) if "l.gz" in name else f"[{','.join(rows)}]"
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode())[:-500])
+    *found, last = iter_candidates(path)
+    assert len(found) > 2
+    assert all(candidate.atoms is not None for candidate in found)
+    assert last.id == name
+    assert "cannot be read" in str(last.structure)
+
+
+def test_one_byte_that_is_no_utf8_costs_nothing(tmp_path: Path) -> None:
+    frame = "1\nProperties=species:S:1:pos:R:3 name=Zürich\nH 0 0 0\n".encode("latin-1")
+    (tmp_path / "x.extxyz").write_bytes(frame * 2)
+    assert ids(tmp_path / "x.extxyz") == [r"Z\udcfcrich", r"Z\udcfcrich#2"]
+    document = LINE.replace("{", '{"id": "Zürich", ', 1).encode("latin-1")
+    (tmp_path / "x.jsonl").write_bytes(document + b"\n" + LINE.encode())
+    assert ids(tmp_path / "x.jsonl") == [r"Z\udcfcrich", "x.jsonl#1"]
+    write(tmp_path / "a.cif", CRYSTALS[1])
+    (tmp_path / "x.csv").write_bytes("id,file\nZürich,a.cif\n".encode("latin-1"))
+    assert ids(tmp_path / "x.csv") == [r"Z\udcfcrich"]
+
+
+def test_ids_and_reasons_can_be_written_as_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('[{"id": "a\\ud800"}, {"id": "b", "lattice": {"\\ud800": 1}}]')
+    first, second = iter_candidates(path)
+    assert (first.id, second.id) == (r"a\ud800", "b")
+    name = os.fsdecode(b"\xff.cif")
+    (tmp_path / name).write_text("nothing")
+    (only,) = iter_candidates(f"{tmp_path}/*.cif")
+    assert only.id == r"\udcff.cif"
+    assert str(only.structure).encode()
+    assert only.structure.status == "unreadable"
+
+
+def test_frame_that_makes_the_parser_fail_in_any_way(tmp_path: Path) -> None:
+    nested = "[" * 100_000 + "]" * 100_000
+    text = f'1\nProperties=species:S:1:pos:R:3 x="_JSON {nested}"\nH 0 0 0\n'
+    (tmp_path / "x.extxyz").write_text(text + FRAME)
+    first, second = iter_candidates(tmp_path / "x.extxyz")
+    assert isinstance(first.structure, DataError)
+    assert "frame 0 is not valid extxyz" in str(first.structure)
+    assert second.atoms is not None
+
+
+def test_number_beyond_all_floats(tmp_path: Path) -> None:
+    huge = LINE.replace("[3, 0, 0]", f"[1{'0' * 400}, 0, 0]")
+    (tmp_path / "x.jsonl").write_text(f"{huge}\n{LINE}\n")
+    assert ids(tmp_path / "x.jsonl") == ["x.jsonl#0: error", "x.jsonl#1"]
 
 
 def test_query_needs_a_database(extxyz: Path) -> None:
@@ -221,6 +290,48 @@ def test_globs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ids("*.vasp")
 
 
+def test_globs_of_databases_and_folders_with_brackets(
+    database: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "d[1]"
+    odd.mkdir()
+    database.rename(odd / "G.DB")
+    assert ids(odd / "G.DB") == ["1", "2", "3"]
+    assert [c.id for c in iter_candidates(odd / "G.DB", "Ga")] == ["3"]
+    assert count_candidates(odd / "G.DB") == 3
+    in_glob = [f"G.DB#{k}" for k in (1, 2, 3)]
+    assert ids(odd) == ids(f"{odd}/*.DB") == ids(f"{odd}/**/*") == in_glob
+    (odd / "G.DB").rename(odd / "g.db")
+    assert ids(f"{odd}/*.db") == ["g.db#1", "g.db#2", "g.db#3"]
+    assert ids(f"{tmp_path}/*/g.db") == [f"d[1]/g.db#{k}" for k in (1, 2, 3)]
+    assert count_candidates(f"{odd}/*.db") is None
+    with pytest.raises(DataError, match=r"\*\.db: a query"):
+        list(iter_candidates(f"{odd}/*.db", "Ga"))
+    content = gzip.compress(FRAME.encode())
+    (tmp_path / "A.XYZ.GZ").write_bytes(content)
+    assert ids(tmp_path / "A.XYZ.GZ") == ["A.XYZ.GZ#0"]
+
+
+def test_run_of_a_screening_is_passed_over(folder: Path) -> None:
+    before = ids(folder)
+    for run in (folder, folder / "b" / "run"):
+        run.mkdir(exist_ok=True)
+        write(run / "relaxed.cif", CRYSTALS[0])
+        for name in ("journal.sqlite", "journal.sqlite-wal", ".lock"):
+            (run / name).touch()
+    assert ids(folder) == sorted([*before, "relaxed.cif"])
+    assert "b/run/relaxed.cif" not in ids(f"{folder}/**/*.cif")
+    assert "journal.sqlite: error" not in ids(f"{folder}/*")
+
+
+def test_folder_that_cannot_be_listed_is_a_row(folder: Path) -> None:
+    locked = folder / "b" / "locked"
+    locked.mkdir(mode=0)
+    if os.access(locked, os.R_OK):
+        pytest.skip("this user may list every folder")
+    assert "b/locked: error" in ids(folder)
+
+
 def test_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no structure files found"):
@@ -275,6 +386,41 @@ def test_disordered_cif_is_a_row_of_its_own_kind(
     (only,) = iter_candidates(tmp_path / "x.cif")
     assert isinstance(only.structure, Atoms if ordered else StructureError)
     assert ordered or "disordered or partially occupied" in str(only.structure)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("x.cif", "junk\n", r"x.cif: cannot be read as cif: .*AssertionError"),
+        ("POSCAR", "x\n", r"POSCAR: cannot be read as vasp: "),
+        ("x.traj", "junk\n", r"x.traj: cannot be read as traj: "),
+        ("x.csv", "id;file\na;b.cif\n", "a comma-separated table is needed"),
+    ],
+)
+def test_reason_says_what_was_tried(
+    tmp_path: Path, name: str, content: str, reason: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=reason):
+        ids(tmp_path / name)
+
+
+def test_row_that_names_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "x.csv").write_text("id,file\na,below\n")
+    (only,) = iter_candidates(tmp_path / "x.csv")
+    assert str(only.structure) == (
+        f"{tmp_path / 'below'}: row 0 names a folder, not a file"
+    )
+
+
+def test_nothing_found_names_what_no_row_has(database: Path) -> None:
+    text = explain_empty(database, "gap>3,source=made_up,colour,Si,natoms<0")
+    assert text.endswith(f"in {database}; no row has colour, gap")
+    assert "no row has" not in explain_empty(database, "source=other,Si9")
+    assert explain_empty("x.json") == "no candidate in x.json"
+    url = "optimade://example.org"
+    assert explain_empty(url, "nsites=2").endswith(f"'nsites=2' in {url}")
 
 
 def test_rows_of_a_table(tmp_path: Path) -> None:

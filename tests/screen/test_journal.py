@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +66,33 @@ def test_a_new_screening_keeps_outcomes_only(tmp_path: Path) -> None:
         journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
         journal.finish()
         journal.begin({})
+        journal.write([Entry("2", None, OUTCOME)], {})
         assert not journal.complete
-        assert list(journal.rows()) == []
+        assert [row.id for row in journal.rows()] == ["2"]
         assert journal.known(["k1", "k2"]) == {"k1"}
+
+
+def test_a_screening_that_fails_at_its_start_leaves_the_last_one(
+    tmp_path: Path,
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin({"n": 1})
+        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.finish()
+        journal.begin({"n": 2})
+        assert (journal.complete, journal.description) == (True, {"n": 1})
+        with pytest.raises(AttributeError):
+            journal.write([Entry("2", None, "no outcome")], {})  # type: ignore[arg-type]
+        assert (journal.complete, journal.description) == (True, {"n": 1})
+    with Journal(tmp_path, read_only=True) as journal:
+        assert [row.id for row in journal.rows()] == ["1"]
+    with Journal(tmp_path) as journal:
+        journal.begin({"n": 3})
+        journal.finish()  # of an empty source
+        assert (journal.complete, journal.description) == (True, {"n": 3})
+        assert list(journal.rows()) == []
+        journal.write([Entry("3", "k1")], {})
+        assert np.array_equal(journal.structures([0])[0].positions, silicon().positions)
 
 
 def test_failures_of_the_machine_are_tried_again(tmp_path: Path) -> None:
@@ -100,12 +128,40 @@ def test_a_write_that_fails_leaves_nothing() -> None:
 
 def test_second_screening_is_refused_and_readers_are_not(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
+        with pytest.raises(DataError, match="holds no results yet"):
+            Journal(tmp_path, read_only=True)
         journal.begin({})
+        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
         with pytest.raises(DataError, match="another screening runs"):
             Journal(tmp_path)
         with Journal(tmp_path, read_only=True) as reader:
             assert not reader.complete
     Journal(tmp_path).close()
+
+
+def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin({"n": 1})
+        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        with Journal(tmp_path, read_only=True) as reader:
+            journal.begin({"n": 2})
+            journal.write([Entry("2", "k1"), Entry("3", "k1")], {})
+            journal.finish()
+            assert not reader.complete
+            assert reader.description == {"n": 1}
+            assert [row.id for row in reader.rows()] == ["1"]
+            assert len(reader.structures([0])) == 1
+
+
+def test_folder_on_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(DataError, match=r"cannot be locked.*local file system"):
+        Journal(tmp_path)
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
@@ -147,6 +203,75 @@ def test_folder_without_a_journal(tmp_path: Path) -> None:
         Journal(tmp_path, read_only=True)
 
 
+def test_empty_file(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(DataError, match="holds no screening"):
+        Journal(tmp_path, read_only=True)
+    Journal(tmp_path).close()
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """Return the message of a DataError, if there is one."""
+    try:
+        call()
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'UPDATE outcomes SET outcome = \'{"status": "ok"}\'',
+        "UPDATE outcomes SET outcome = '[]'",
+        "UPDATE outcomes SET outcome = NULL",
+        "UPDATE outcomes SET outcome = 'x'",
+        "UPDATE outcomes SET atoms = x'00'",
+        "DELETE FROM outcomes",
+        "DROP TABLE outcomes",
+        "UPDATE meta SET value = '7' WHERE name = 'description'",
+        "UPDATE meta SET value = '{' WHERE name = 'description'",
+    ],
+)
+def test_damaged_contents(tmp_path: Path, statement: str) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin({})
+        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.finish()
+    database = sqlite3.connect(tmp_path / DATABASE)
+    with database:
+        database.execute(statement)
+    database.close()
+    for read_only in (True, False):
+        with Journal(tmp_path, read_only=read_only) as journal:
+            readings: list[Callable[[], object]] = [
+                lambda: journal.description,
+                lambda: list(journal.rows()),
+                lambda: journal.known(["k1"]),
+                lambda: journal.structures([0]),
+            ]
+            messages = {refusal(reading) for reading in readings} - {""}
+        assert messages
+        assert all(f"{tmp_path}: the journal" in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM meta WHERE name = 'format'", "UPDATE meta SET value = '2'"],
+)
+def test_journal_of_another_version(tmp_path: Path, statement: str) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin({})
+        journal.finish()
+    database = sqlite3.connect(tmp_path / DATABASE)
+    with database:
+        database.execute(statement)
+    database.close()
+    for read_only in (True, False):
+        with pytest.raises(DataError, match=r"another version.*use another folder"):
+            Journal(tmp_path, read_only=read_only)
+
+
 def test_damaged_journal(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_bytes(b"not a database" * 100)
     for read_only in (True, False):
@@ -159,3 +284,30 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(DataError, match="Permission"):
         Journal(tmp_path / "run")
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_journal_in_a_folder_that_cannot_be_written(tmp_path: Path, mode: str) -> None:
+    run = tmp_path / "run"
+    with Journal(run) as journal:
+        journal.begin({})
+        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.finish()
+    database = sqlite3.connect(run / DATABASE)
+    database.execute(f"PRAGMA journal_mode={mode}")
+    database.close()
+    run.chmod(0o500)
+    for path in run.iterdir():
+        path.chmod(0o400)
+    with Journal(run, read_only=True) as journal:
+        assert [row.id for row in journal.rows()] == ["1"]
+
+
+def test_closed_journal_is_one_file(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin({})
+        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+    assert {path.name for path in tmp_path.iterdir()} == {DATABASE, ".lock"}
+    # bytes 18 and 19 are 2 with a write-ahead log (sqlite.org/fileformat2.html)
+    assert (tmp_path / DATABASE).read_bytes()[18:20] == b"\1\1"

@@ -77,7 +77,10 @@ def make_data(n: int = 200) -> ReportData:
         columns=COLUMNS,
         records=[*map(record, range(n)), *failures, failure(HOSTILE, HOSTILE)],
         properties=[INDEX, GAP],
-        model_card={"name": HOSTILE, "properties": {"gap": {"metrics": {"mae": 0.25}}}},
+        model_cards=[
+            {"name": HOSTILE, "properties": {"gap": {"metrics": {"mae": 0.25}}}},
+            {"name": "second"},
+        ],
         structures={k: crystals[k % 2] for k in range(n)},
         training_targets={"n_opt": rng.normal(3.0, 1.0, 500)},
         training_elements={"Mg", "O", "Na"},
@@ -125,6 +128,15 @@ def test_failures_are_counted_by_reason(report: Path) -> None:
         {"status": "unknown_element", "reason": "no Fr", "count": 2},
         {"status": "unknown_element", "reason": HOSTILE, "count": 1},
     ]
+
+
+def test_what_was_left_out_has_not_failed(tmp_path: Path) -> None:
+    filtered = failure("left-1", "excluded elements: Fr") | {"status": "filtered"}
+    data = make_data(2)
+    build_report(replace(data, records=[*data.records, filtered]), tmp_path / "r.html")
+    found = read_payload(tmp_path / "r.html")
+    assert (found["n_rows"], found["n_failed"], found["n_filtered"]) == (6, 3, 1)
+    assert [reason["status"] for reason in found["failures"]].count("filtered") == 1
 
 
 def test_failures_beyond_those_listed_are_counted(tmp_path: Path) -> None:
@@ -185,6 +197,12 @@ def test_only_the_first_structures_are_kept_and_no_huge_one(tmp_path: Path) -> N
 def test_an_impossible_output_is_named(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         check_report_output(tmp_path / name)
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / f"{'r' * 300}.html"
+    with pytest.raises(DataError, match="cannot be written: File name too long"):
+        build_report(make_data(1), path)
 
 
 def test_scene_bonds_cations_to_anions_only() -> None:
@@ -293,6 +311,7 @@ def test_page_opens_with_all_its_parts_and_runs_nothing_hostile(page: Any) -> No
     new = page.locator("#elements .element.new").all_inner_texts()
     assert new == ["Cl\n100", "Rn\n3", "Fr\n3"]
     assert "mae" in page.locator("#card").inner_text()
+    assert "second" in page.locator("#card").inner_text()
     page.select_option("#property", "gap")
     assert "band <b>gap</b> (eV)" in page.locator("#scatter .ytitle").inner_html(
         timeout=5000

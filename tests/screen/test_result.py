@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,10 @@ from mftscreen.screen.elements import ElementFilter
 from mftscreen.screen.evaluation import Evaluator, Settings
 from mftscreen.screen.goals import Goal
 from mftscreen.screen.journal import Journal, JournalRow
+from mftscreen.screen.options import RankOptions
 from mftscreen.screen.pipeline import screen
 from mftscreen.screen.ranking import order_candidates
-from mftscreen.screen.result import RankOptions, read_result
+from mftscreen.screen.result import read_options, read_result
 from mftscreen.screen.workers import Results, Workers
 
 POOL = [
@@ -113,16 +117,19 @@ def test_every_candidate_has_one_row_in_the_order_of_ranks(
     result = rank(pool, goals="gap:max", models=tiny_model)
     assert isinstance(result, ScreenResult)
     assert sorted(row.id for row in result.rows) == [str(k) for k in range(1, 9)]
-    assert result.ranks == [1, 2, 3, 4, 5, 6, 7, None]
+    assert result.ranks == [1, 2, 3, 4, 5, 6, None, None]
     values = [row.values["gap"] for row in result.top(7)]
+    assert len(values) == 6
     assert values == sorted(values, reverse=True)
     assert [row.id for row in result.failures] == ["6"]
     assert result.failures[0].status == "unknown_element"
     assert result.rows[-1] is result.failures[0]
     assert result.top(3) == result.rows[:3]
-    assert len(result.top(99)) == 7
     (copy,) = (row for row in result.rows if row.duplicate_of)
     assert (copy.id, copy.duplicate_of) == ("7", "1")
+    # a copy has the values of its original, which has the rank
+    assert copy is result.rows[-2]
+    assert copy.values == next(r for r in result.rows if r.id == "1").values
     for row in result.rows:
         assert row.atoms == POOL[int(row.id) - 1]
 
@@ -147,31 +154,36 @@ def test_order_is_that_of_order_candidates(pool: Path, two_headed: Path) -> None
         result = rank(pool, goals=goals, models=two_headed, method=method)
         by_id = sorted(result.rows, key=lambda row: int(row.id))
         values = {
-            name: [row.values.get(name, np.nan) for row in by_id] for name in goals
+            name: [
+                np.nan if row.duplicate_of else row.values.get(name, np.nan)
+                for row in by_id
+            ]
+            for name in goals
         }
         flagged = [bool(row.ood) for row in by_id]
         expected = order_candidates(values, goals, method=method, flagged=flagged)
-        assert [int(row.id) - 1 for row in result.rows] == expected.order.tolist()
-        assert [rank or 0 for rank in result.ranks] == (
-            expected.ranks[expected.order].tolist()
-        )
+        order = [int(row.id) - 1 for row in result.rows]
+        assert order[:6] == expected.order[:6].tolist()
+        assert order[6:] == [6, 5]  # a copy, then what failed
+        assert [rank or 0 for rank in result.ranks] == expected.ranks[order].tolist()
         assert ("front" in result.columns) == (method == "pareto")
         assert {"gap_unit", "alpha_unit"} <= set(result.columns)
         if expected.fronts is not None:
-            fronts = expected.fronts[expected.order].tolist()
+            fronts = expected.fronts[order].tolist()
             assert [front or 0 for front in result.fronts] == fronts
 
 
 def test_bounds_take_the_rank_and_are_named(pool: Path, tiny_model: Path) -> None:
     values = [
         row.values["gap"]
-        for row in rank(pool, goals="gap:max", models=tiny_model).top(7)
+        for row in rank(pool, goals="gap:max", models=tiny_model).top(6)
     ]
     bound = (values[2] + values[3]) / 2
     result = rank(pool, goals={"gap": Goal(at_most=bound)}, models=tiny_model)
     unranked = [row for row, r in zip(result.rows, result.ranks, strict=True) if not r]
-    assert [row.status for row in unranked] == ["ok"] * 3 + ["unknown_element"]
+    assert [row.status for row in unranked] == ["ok"] * 4 + ["unknown_element"]
     assert all("gap" in row.reason for row in unranked[:3])
+    assert unranked[3].duplicate_of
 
 
 def test_policies(pool: Path, tiny_model: Path) -> None:
@@ -181,9 +193,52 @@ def test_policies(pool: Path, tiny_model: Path) -> None:
         assert {row.id for row in result.rows if row.ood} == flagged
         ranks = {r.id: n for r, n in zip(result.rows, result.ranks, strict=True)}
         if policy == "demote":
-            assert {ranks[name] for name in flagged} == {6, 7}
+            assert {ranks[name] for name in flagged} == {5, 6}
         elif policy == "exclude":
             assert {ranks[name] for name in flagged} == {None}
+
+
+def test_diverse_candidates_are_no_copies(pool: Path, tiny_model: Path) -> None:
+    result = rank(pool, goals="gap:max", models=tiny_model, diverse=7)
+    assert len(result.top(7)) == 6
+    assert {row.id for row in result.top(7)} == {"1", "2", "3", "4", "5", "8"}
+
+
+def test_diverse_without_any_ranked(tmp_path: Path, tiny_model: Path) -> None:
+    pool = write_pool(tmp_path / "lead.db", [Atoms("Pb")] * 2)
+    result = rank(pool, goals="gap:max", models=tiny_model, diverse=3)
+    assert result.ranks == [None, None]
+
+
+def test_options_survive_json() -> None:
+    goals = {
+        "a": Goal("minimize", weight=0.3),
+        "b": Goal("target", 1 / 3, at_least=-1e-7),
+        "c": Goal("target", (-2, 1e30), at_most=5e30),
+        "d": Goal("bound", at_least=-0.0, at_most=2),
+        "e": Goal(),
+    }
+    options = RankOptions(goals, "desirability", "exclude", 0.1, 0.8, 7)
+    text = json.dumps(options.to_json(), allow_nan=False)
+    assert RankOptions.from_json(json.loads(text)) == options
+
+
+def test_a_journal_knows_how_it_was_ranked(
+    pool: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pool.parent)
+    model = os.path.relpath(tiny_model)
+    rank(pool.name, goals="gap=1.5", models=model, ood="demote", run=tmp_path)
+    with Journal(tmp_path, read_only=True) as journal:
+        options = RankOptions({"gap": Goal("target", 1.5)}, policy="demote")
+        assert read_options(journal) == options
+        changed = read_options(journal, ["gap:min"], alpha=0.2, coverage=None)
+        assert changed == replace(options, goals={"gap": Goal("minimize")}, alpha=0.2)
+        assert journal.description["command"] is None
+        assert journal.description["source"] == str(pool)
+        (source,) = journal.description["model_sources"]
+    assert Path(source).is_absolute()
+    assert Path(source).samefile(tiny_model)
 
 
 def test_filtered_candidates_are_not_evaluated(
@@ -195,6 +250,7 @@ def test_filtered_candidates_are_not_evaluated(
     assert [row.reason for row in refused] == [
         "excluded elements: As", "excluded elements: Pb",
     ]  # fmt: skip
+    assert [row.formula for row in refused] == ["GaAs", "Pb"]
     assert sum(evaluated) == 5  # of six, one is a copy
 
 
@@ -277,14 +333,6 @@ def test_ensemble_has_mean_and_spread(
             assert row.spreads["gap"] == pytest.approx(np.std(pair, ddof=1))
 
 
-def test_members_that_agree_have_no_spread(pool: Path, tiny_model: Path) -> None:
-    alone = rank(pool, goals="gap:max", models=tiny_model)
-    twice = rank(pool, goals="gap:max", models=[tiny_model, tiny_model])
-    assert [row.values for row in twice.rows] == [row.values for row in alone.rows]
-    assert {row.spreads["gap"] for row in twice.top(9)} == {0.0}
-    assert "gap_spread" not in alone.columns
-
-
 def test_models_with_different_properties(
     pool: Path, tiny_model: Path, two_headed: Path
 ) -> None:
@@ -302,7 +350,10 @@ def test_models_with_different_properties(
         ({"models": "mft-max"}, UnknownModelError, "mft-max"),
         ({"source": "missing.db"}, DataError, "no such file"),
         ({"method": "best"}, ConfigError, "method"),
-        ({"ood": "ignore"}, ConfigError, "policy"),
+        ({"ood": "ignore"}, ConfigError, "ood: one of label, demote, exclude"),
+        ({"alpha": 2.0}, ConfigError, "alpha: 2.0 is not between 0 and 1"),
+        ({"coverage": float("nan")}, ConfigError, "coverage"),
+        ({"diverse": -1}, ConfigError, "diverse: -1 is negative"),
     ],
 )
 def test_what_is_refused(
@@ -339,6 +390,9 @@ def ranked(pool: Path, tiny_model: Path) -> ScreenResult:
         ("status != 'ok'", lambda r: r.status != "ok"),
         ("ood_p_value >= 0", lambda r: r.ood_p_value is not None),
         ("rank > 100", lambda r: False),
+        ("not low_dimensional", lambda r: not r.low_dimensional),
+        ("low_dimensional", lambda r: bool(r.low_dimensional)),
+        (" '7' == id or rank > 100", lambda r: r.id == "7"),
     ],
 )
 def test_where(
@@ -353,11 +407,30 @@ def test_where(
 
 
 @pytest.mark.parametrize(
-    "condition", ["gap >", "colour == 'red'", "", "gap", "gap + 1", "x = gap > 0", "id"]
+    ("condition", "text"),
+    [
+        ("gap >", "not understood"),
+        ("", "not understood"),
+        ("x = gap > 0", "not understood"),
+        ("gap > 'a' or 1", "gap holds no texts like 'a'"),
+        ("colour == 'red'", "there is no column colour, but rank, id, formula"),
+        ("gap", "neither true nor false"),
+        ("gap + 1", "neither true nor false"),
+        ("id", "neither true nor false"),
+        ("1", "neither true nor false"),
+        ("1 < 2", "neither true nor false"),
+        ("id == 3", "id holds texts, which are written in quotes: '3'"),
+        ("3 != id", "id holds texts"),
+        ("id in [3, 4]", "id holds texts"),
+        ("rank == '1'", "rank holds no texts like '1'"),
+    ],
 )
-def test_condition_that_is_none(ranked: ScreenResult, condition: str) -> None:
-    with pytest.raises(ConfigError, match="condition"):
+def test_condition_that_is_none(
+    ranked: ScreenResult, condition: str, text: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"condition {condition!r}")) as e:
         ranked.where(condition)
+    assert text in str(e.value)
 
 
 @pytest.mark.parametrize(

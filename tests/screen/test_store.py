@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from ase.db import connect
 from mftscreen.errors import DataError
 from mftscreen.screen.goals import Goal
 from mftscreen.screen.journal import Entry, Journal
+from mftscreen.screen.options import RankOptions
 from mftscreen.screen.outcome import Outcome
-from mftscreen.screen.result import RankOptions, ScreenResult, read_result
+from mftscreen.screen.result import ScreenResult, read_result
 from mftscreen.screen.store import (
     Record,
     check_output,
@@ -238,9 +240,73 @@ def test_input_is_never_an_output(tmp_path: Path) -> None:
     source.touch()
     (tmp_path / "link.db").symlink_to(source)
     for path in (source, tmp_path / "link.db", tmp_path / "." / "pool.db"):
-        with pytest.raises(DataError, match="is read by this command"):
+        with pytest.raises(DataError, match=r"belongs to .*pool\.db, which is read"):
             check_output(path, "elsewhere.db", source)
-    check_output(tmp_path / "new.db", source, None)
+    check_output(tmp_path / "new.db", source, None, "postgresql://host/pool")
+
+
+@pytest.mark.parametrize("pattern", ["", "*.db", "**/*.db", "b/[pq]ool.db"])
+def test_file_of_a_folder_or_glob_is_never_an_output(
+    tmp_path: Path, pattern: str
+) -> None:
+    source = tmp_path / "all"
+    (source / "b").mkdir(parents=True)
+    (source / "b" / "pool.db").touch()
+    (source / "pool.db").symlink_to(source / "b" / "pool.db")
+    (tmp_path / "link").symlink_to(source / "b")
+    for path in (source / "b" / "pool.db", tmp_path / "link" / "pool.db"):
+        with pytest.raises(DataError, match="which is read"):
+            check_output(path, str(source / pattern))
+
+
+def test_output_must_not_become_a_candidate_of_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "journal.sqlite").touch()
+    monkeypatch.chdir(tmp_path)
+    refused = {
+        ".": ["a.db", "b/a.jsonl"],
+        "*.db": ["a.db"],
+        "*/*.db": ["b/a.db"],
+        "**/*.db": ["a.db", "b/a.db"],
+        "b/**/a.*": ["b/a.csv"],
+    }
+    allowed = {
+        ".": ["a.csv", "b/a.csv", ".a.db", "../a.db", "run/a.db"],
+        "*.db": ["a.csv", "b/a.db", "../a.db"],
+        "**/*.db": ["a.csv", "run/a.db"],
+        "b/*/a.*": ["b/a.csv"],
+    }
+    for source, names in refused.items():
+        for name in names:
+            with pytest.raises(DataError, match="which is read"):
+                check_output(Path(name), source)
+    for source, names in allowed.items():
+        for name in names:
+            check_output(Path(name), source)
+    assert {path.name for path in tmp_path.iterdir()} == {"b", "run"}
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "a.db").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        check_output(tmp_path / "a.db")
+    with pytest.raises(DataError, match="cannot be written: File name too long"):
+        check_output(tmp_path / f"{'a' * 300}.csv")
+    if not Path("/proc/self").is_dir():
+        pytest.skip("no folder here that nobody can write to")
+    with pytest.raises(DataError, match="cannot be written: "):
+        check_output(Path("/proc/self/a.csv"))
+
+
+def test_parquet_without_pyarrow_is_refused_before(tmp_path: Path) -> None:
+    if find_spec("pyarrow") is not None:
+        check_output(tmp_path / "a.parquet")
+        return
+    with pytest.raises(DataError, match="parquet needs pyarrow"):
+        check_output(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -300,6 +366,21 @@ def test_table_shows_the_spread_of_an_ensemble() -> None:
     outcome = replace(BEST, values={"gap": (1.0, 2.0)})
     text = format_table(make_result([("x", outcome, MGO)]), limit=1)
     assert "1.5 ± 0.71" in text
+
+
+def test_table_stays_a_table_whatever_the_texts() -> None:
+    red = replace(BEST, formula="Mg\x1b[31mO", unseen_elements={"gap": ["a\nb\u202e"]})
+    found = [("two\nlines\x00", red, MGO), ("x" * 5000, BEST, MGO)]
+    header, first, second = format_table(make_result(found), limit=9).splitlines()
+    assert r"two\nlines\x00  " in first
+    assert r"Mg\x1b[31mO  " in first
+    assert r"a\nb\u202e" in first
+    assert f"{'x' * 59}…  MgO" in second
+    assert len(header) < 120
+    long = replace(BEST, unseen_elements={"gap": ["y" * 5000]})
+    text = format_table(make_result([("x", long, MGO)]), limit=1)
+    assert text.endswith("y…\n")
+    assert len(text) < 600
 
 
 def test_dimensionless_property_has_no_unit(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ase import Atoms
@@ -48,6 +52,37 @@ def test_only_the_structure_that_kills_workers_is_lost(workers: Workers) -> None
     assert statuses == ["ok", "ok", "worker_died", "ok", "ok"]
     assert "died" in deadly[2][0].reason
     assert [outcome.formula for outcome, _ in deadly][2:4] == ["Po", "Al"]
+
+
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import os, time\n"
+        "from mftscreen.screen.workers import _make_processes\n"
+        "pool = _make_processes(2)\n"
+        "print(pool.submit(os.getpid).result(), flush=True)\n"
+        "pool.submit(time.sleep, 600)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_running(child)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    # one that nobody has waited for is a zombie
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.slow

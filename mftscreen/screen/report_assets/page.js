@@ -15,13 +15,15 @@ const PERIODIC_TABLE = [
 function showHead() {
   byId("title").textContent = report.title;
   byId("command").textContent = report.command;
+  byId("how").hidden = report.command === null;
   const flags = columns.get("ood")?.values ?? [];
   const facts = [
     [nRows, "candidates"],
-    [nRows - report.n_failed, "predicted"],
+    [nRows - report.n_failed - report.n_filtered, "predicted"],
     [flags.filter((flag) => flag === true).length, "out of distribution"],
     [report.n_failed, "failed"],
   ];
+  if (report.n_filtered) facts.push([report.n_filtered, "left out"]);
   for (const [number, what] of facts) {
     const item = create("li");
     item.append(create("b", count(number)), what);
@@ -143,7 +145,7 @@ function showDetails(row) {
 
 async function start() {
   showHead();
-  byId("card").append(cardEntries(report.card));
+  byId("card").append(...report.cards.map(cardEntries));
   showElements();
   byId("table-note").textContent = report.table_note;
 

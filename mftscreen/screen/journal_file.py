@@ -1,0 +1,115 @@
+"""The file of a journal: how it is locked and opened, and what can go wrong."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from mftscreen.errors import DataError
+
+__all__ = [
+    "DATABASE",
+    "PATIENCE",
+    "errors",
+    "failed",
+    "has_tables",
+    "lock",
+    "open_to_read",
+]
+
+DATABASE, LOCK = "journal.sqlite", ".lock"
+
+PATIENCE = 60.0
+"""Seconds to wait for a reader or writer of the moment."""
+
+_DAMAGE = (AttributeError, LookupError, TypeError, ValueError, zlib.error)
+"""What reading a journal can raise into which something else has written."""
+
+_UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+@contextmanager
+def errors(folder: Path | None) -> Iterator[None]:
+    """Turn whatever a damaged journal or its folder raises into our error."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, sqlite3.Error) as error:
+        raise failed(error, folder) from error
+    except _DAMAGE as error:
+        msg = f"the journal is damaged: {type(error).__name__}: {error}"
+        raise DataError(msg, path=folder) from error
+
+
+def failed(error: OSError | sqlite3.Error, folder: Path | None) -> DataError:
+    """Return our error for one of the system or of SQLite."""
+    reason = getattr(error, "strerror", None) or error
+    msg = f"the journal cannot be used: {reason}"
+    return DataError(msg, path=folder)
+
+
+def lock(folder: Path) -> IO[bytes]:
+    """Hold the folder's lock for as long as the stream is open."""
+    stream = (folder / LOCK).open("ab")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        stream.close()
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            msg = "another screening runs in it; wait for it or choose another folder"
+        else:
+            msg = (
+                f"cannot be locked ({error.strerror}); choose a folder on a local file "
+                "system"
+            )
+        raise DataError(msg, path=folder) from None
+    return stream
+
+
+def open_to_read(folder: Path) -> sqlite3.Connection:
+    """Return a database in which nothing changes as long as it is open."""
+    path = (folder / DATABASE).resolve()
+    with errors(folder):
+        if not path.is_file():
+            raise _empty(folder)
+        uri = f"{path.as_uri()}?mode=ro"
+        try:
+            return _begin_to_read(uri, folder)
+        except sqlite3.OperationalError as error:
+            # with nothing in its log, it can be read without the files beside it that
+            # cannot be made here
+            log = path.with_name(f"{path.name}-wal")
+            cannot_write = error.sqlite_errorcode & 0xFF in _UNWRITABLE
+            if not cannot_write or (log.exists() and log.stat().st_size):
+                raise
+            return _begin_to_read(f"{uri}&immutable=1", folder)
+
+
+def _begin_to_read(uri: str, folder: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+    try:
+        database.execute("BEGIN")
+        if not has_tables(database):
+            raise _empty(folder)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _empty(folder: Path) -> DataError:
+    msg = "holds no screening; 'mftscreen rank … --run FOLDER' makes it"
+    return DataError(msg, path=folder)
+
+
+def has_tables(database: sqlite3.Connection) -> bool:
+    """Return whether a journal was made in a database."""
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
+    return database.execute(query).fetchone() is not None

@@ -1,0 +1,193 @@
+"""Rank the candidates of a database: the Python side of ``mftscreen rank``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
+from mftscreen.readers import without_password
+from mftscreen.screen.candidates import Candidate, count_candidates, iter_candidates
+from mftscreen.screen.elements import ElementFilter, FilteredError
+from mftscreen.screen.journal import Journal
+from mftscreen.screen.options import Goals, RankOptions, as_goals
+from mftscreen.screen.ranking import OODPolicy, RankMethod
+from mftscreen.screen.result import ScreenResult, read_result
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from mftscreen.model.backend import Device
+    from mftscreen.screen.relax import RelaxSettings
+
+__all__ = ["rank"]
+
+
+def rank(
+    source: str | Path,
+    query: str | None = None,
+    *,
+    goals: Goals | str | Sequence[str],
+    models: str | Path | Sequence[str | Path] | None = None,
+    method: RankMethod = "pareto",
+    ood: OODPolicy = "label",
+    alpha: float = 0.05,
+    coverage: float = 0.9,
+    diverse: int = 0,
+    elements: ElementFilter | None = None,
+    relax: RelaxSettings | None = None,
+    run: str | Path | None = None,
+    n_jobs: int = 1,
+    scheduler: str | None = None,
+    device: Device = "auto",
+    structures: bool = True,
+    progress: bool = False,
+    command: str | None = None,
+) -> ScreenResult:
+    """Rank the candidates of a database by predicted properties.
+
+    Parameters
+    ----------
+    source : str or Path
+        As :func:`mftscreen.screen.candidates.iter_candidates` takes it.
+    query : str, optional
+        ASE's query string, for an ase.db.
+    goals : mapping of str to Goal, or str or sequence of str
+        Property to what makes it good, or as
+        :func:`mftscreen.screen.goals.parse_goals` reads it: ``"dielectric:max"``.
+    models : str, Path or sequence of those, optional
+        Names or files. Several models of one property are an ensemble: their mean
+        counts, and their spread is given. By default the shipped model.
+    method : {"pareto", "desirability"}, default "pareto"
+    ood : {"label", "demote", "exclude"}, default "label"
+    alpha : float, default 0.05
+    coverage : float, default 0.9
+    diverse : int, default 0
+        As in :class:`RankOptions`.
+    elements : ElementFilter, optional
+        Candidates that it refuses are not evaluated; they become rows with the status
+        ``filtered``.
+    relax : RelaxSettings, optional
+        Relax each candidate with the first model before the prediction.
+    run : str or Path, optional
+        Folder, on a local file system, that keeps what is done: a screening that was
+        interrupted goes on there, and one with other goals needs no evaluation.
+    n_jobs : int, default 1
+        Number of processes; -1 for as many as there are cores.
+    scheduler : str, optional
+        Address of a Dask scheduler to use instead of processes.
+    device : {"auto", "cpu", "cuda"}
+    structures : bool, default True
+        Whether rows hold their structures, which need more memory than all the rest.
+    progress : bool, default False
+        Show a progress bar on stderr.
+    command : str, optional
+        What was typed to get here, for the report.
+
+    Returns
+    -------
+    ScreenResult
+
+    Raises
+    ------
+    ConfigError
+        If a goal is not understood.
+    DataError
+        If the source cannot be read or the run folder cannot be used.
+    UnknownPropertyError, ModelError
+        If there is no such property or model.
+
+    Examples
+    --------
+    >>> from mftscreen import rank
+    >>> result = rank("candidates.db", goals="dielectric:max")  # doctest: +SKIP
+    >>> [row.formula for row in result.top(3)]  # doctest: +SKIP
+    ['Te', 'SnTe', 'GeTe']
+    """
+    from mftscreen.screen.evaluation import Settings, open_evaluator
+    from mftscreen.screen.pipeline import choose_chunk_size, screen
+    from mftscreen.screen.workers import Workers
+
+    options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
+    if models is None or isinstance(models, str | Path):
+        models = [models] if models is not None else []
+    sources = tuple(str(model) for model in models) or (None,)
+    settings = Settings(sources, tuple(options.goals), device, relax)
+    evaluator = open_evaluator(settings)
+    with Journal(None if run is None else Path(run)) as journal:
+        journal.begin(
+            {
+                "command": command,
+                "source": _lasting_source(source),
+                "query": query,
+                "options": options.to_json(),
+                "models": evaluator.model_names,
+                "model_sources": [_lasting_model(source) for source in sources],
+                "units": evaluator.units,
+                "calibration": evaluator.calibration_rows(),
+            }
+        )
+        candidates = iter_candidates(source, query)
+        total = count_candidates(source, query)
+        if elements is not None:
+            candidates = _filter(candidates, elements)
+        with (
+            Workers(evaluator.settings, n_jobs, scheduler) as workers,
+            _progress_bar(total, progress) as bar,
+        ):
+            reused = 0
+            size = choose_chunk_size(relax, workers.n_workers, total)
+            for n_done, n_reused in screen(
+                candidates, evaluator.key, workers, journal, chunk_size=size
+            ):
+                reused += n_reused
+                if reused:
+                    bar.set_postfix_str(f"{reused} known", refresh=False)
+                bar.update(n_done)
+        return read_result(journal, options, structures=structures)
+
+
+def _lasting_source(source: str | Path) -> str:
+    """Return a source as it may be kept: without password and current folder."""
+    text = str(source)
+    if "://" in text:
+        return without_password(text)
+    return str(Path(text).absolute())
+
+
+def _lasting_model(source: str | None) -> str:
+    """Return a model's name, or its path without the current folder."""
+    name = source or DEFAULT_MODEL
+    path, sha256 = resolve_model(name)
+    return name if sha256 else str(path.absolute())
+
+
+def _progress_bar(total: int | None, progress: bool) -> tqdm[Any]:
+    from tqdm import tqdm
+
+    disable = None if progress else True
+    return tqdm(total=total, unit="structure", disable=disable, file=sys.stderr)
+
+
+def _filter(
+    candidates: Iterator[Candidate], elements: ElementFilter
+) -> Iterator[Candidate]:
+    from ase import Atoms
+    from ase.data import chemical_symbols
+
+    from mftscreen.structures import reduced_formula
+
+    for candidate in candidates:
+        if isinstance(candidate.structure, Atoms):
+            numbers = set(candidate.structure.numbers.tolist())
+            # a number that is no element's is refused later
+            known = [chemical_symbols[z] for z in numbers if z < len(chemical_symbols)]
+            reason = elements.reason(known)
+            if reason is not None:
+                refused = FilteredError(reason, reduced_formula(candidate.structure))
+                yield replace(candidate, structure=refused)
+                continue
+        yield candidate
