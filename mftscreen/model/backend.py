@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from mftscreen.errors import ModelError, ModelFileError, UnknownHeadError
 from mftscreen.model.batch import Batch, NeighborBudget, add_derivatives, to_tensors
 from mftscreen.model.checkpoint import model_parameters, read_state
-from mftscreen.model.graph import build_graph
+from mftscreen.model.graph import build_flat_graph, build_graph
 
 if TYPE_CHECKING:
     import torch
+
+    from mftscreen.model.dpa3_inference import DPA3Inference
 
 __all__ = ["DeepmdNetwork", "Evaluation", "Head"]
 
@@ -104,6 +106,7 @@ class DeepmdNetwork:
         self.cutoff = max(float(model.get_rcut()) for model in self._models.values())
         self._index = {symbol: i for i, symbol in enumerate(self.type_map)}
         self._descriptor_of = _group_by_descriptor(self._models)
+        self._inference: dict[str, DPA3Inference | None] = {}
 
     @classmethod
     def from_checkpoint(
@@ -177,7 +180,7 @@ class DeepmdNetwork:
         for number, (owner, heads) in enumerate(groups.items()):
             self._evaluate_group(
                 structures,
-                self._models[owner],
+                owner,
                 heads,
                 parts,
                 energy_head=energy_head,
@@ -203,7 +206,7 @@ class DeepmdNetwork:
     def _evaluate_group(
         self,
         structures: Sequence[Atoms],
-        owner: Any,
+        owner: str,
         heads: Sequence[str],
         parts: list[dict[str, Any]],
         *,
@@ -213,50 +216,79 @@ class DeepmdNetwork:
     ) -> None:
         import torch
 
-        descriptor = owner.descriptor
-        budget = NeighborBudget.of(descriptor)
-        graph = build_graph(
-            structures,
-            self._index,
-            float(owner.get_rcut()),
-            budget.angle_cutoff,
-            budget.fixed,
-        )
+        sizes = [len(atoms) for atoms in structures]
         differentiate = derivatives and energy_head in heads
-        batch = to_tensors(graph, self.device)
-        batch.coordinates.requires_grad_(differentiate)
         tracking = torch.enable_grad() if differentiate else torch.inference_mode()
-        with tracking, budget.fit(graph):
-            node, *_ = descriptor(
-                batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
-            )
+        with tracking:
+            nodes, types, batch = self._features(structures, owner, differentiate)
             for head in heads:
                 is_energy = head == energy_head
                 with torch.set_grad_enabled(differentiate and is_energy):
-                    values = self._fit(head, batch, node)
-                if not is_energy:
-                    for part, value in zip(parts, values.tolist(), strict=True):
-                        part["heads"][head] = value
-                    continue
+                    values = self._fit(head, nodes, types, sizes)
                 for part, value in zip(parts, values.tolist(), strict=True):
-                    part["energy"] = value
-                if differentiate:
+                    if is_energy:
+                        part["energy"] = value
+                    else:
+                        part["heads"][head] = value
+                if is_energy and batch is not None and differentiate:
                     add_derivatives(values, batch, structures, parts)
         if descriptors:
-            for part, atoms, rows in zip(
-                parts, structures, node.detach().cpu().numpy(), strict=True
-            ):
-                part["descriptors"] = rows[: len(atoms)].astype(np.float64)
+            rows = np.split(nodes.detach().cpu().numpy(), np.cumsum(sizes)[:-1])
+            for part, own in zip(parts, rows, strict=True):
+                part["descriptors"] = own.astype(np.float64)
 
-    def _fit(self, name: str, batch: Batch, node: torch.Tensor) -> torch.Tensor:
+    def _features(
+        self, structures: Sequence[Atoms], owner: str, differentiate: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, Batch | None]:
+        """Return features and types of all atoms, one structure after the other.
+
+        If they are to be differentiated, it is by the coordinates of the batch.
+        """
+        import torch
+
+        model = self._models[owner]
+        budget = NeighborBudget.of(model.descriptor)
+        cutoffs = float(model.get_rcut()), budget.angle_cutoff
+        inference = None if differentiate else self._inference_of(owner)
+        if inference is not None:
+            flat = build_flat_graph(structures, self._index, *cutoffs)
+            return inference(flat), torch.from_numpy(flat.types), None
+        graph = build_graph(structures, self._index, *cutoffs, budget.fixed)
+        batch = to_tensors(graph, self.device)
+        batch.coordinates.requires_grad_(differentiate)
+        with budget.fit(graph):
+            nodes, *_ = model.descriptor(
+                batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
+            )
+        types = batch.types[:, : graph.n_local]
+        return nodes[batch.real], types[batch.real], batch
+
+    def _inference_of(self, owner: str) -> DPA3Inference | None:
+        """Return what evaluates a head's descriptor faster, if there is such a thing."""
+        if owner not in self._inference:
+            from mftscreen.model.dpa3_inference import DPA3Inference, supports
+
+            descriptor = self._models[owner].descriptor
+            supported = supports(descriptor)
+            self._inference[owner] = DPA3Inference(descriptor) if supported else None
+        return self._inference[owner]
+
+    def _fit(
+        self, name: str, nodes: torch.Tensor, types: torch.Tensor, sizes: Sequence[int]
+    ) -> torch.Tensor:
         """Return one value per structure from a head on top of the descriptor."""
+        import torch
+
         model, head = self._models[name], self.heads[name]
-        types = batch.types[:, : batch.neighbors.shape[1]]
-        atomic = model.fitting_net(node, types)
-        atomic = model.apply_out_stat({head.variable: atomic[head.variable]}, types)
-        contributions = atomic[head.variable][..., 0] * batch.real
-        total: torch.Tensor = contributions.sum(dim=1)
-        return total / batch.real.sum(dim=1) if head.intensive else total
+        atomic = model.fitting_net(nodes[None], types[None])
+        atomic = model.apply_out_stat(
+            {head.variable: atomic[head.variable]}, types[None]
+        )
+        lengths = torch.tensor(sizes, device=self.device)
+        total = torch.segment_reduce(
+            atomic[head.variable][0, :, 0], "sum", lengths=lengths
+        )
+        return total / lengths if head.intensive else total
 
 
 def _choose_device(device: Device) -> torch.device:
