@@ -264,7 +264,7 @@ class DeepmdNetwork:
         return nodes[batch.real], types[batch.real], batch
 
     def _inference_of(self, owner: str) -> DPA3Inference | None:
-        """Return what evaluates a head's descriptor faster, if there is such a thing."""
+        """Return what evaluates a head's descriptor faster; None if nothing does."""
         if owner not in self._inference:
             from mftscreen.model.dpa3_inference import DPA3Inference, supports
 

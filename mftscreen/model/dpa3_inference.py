@@ -1,4 +1,4 @@
-r"""The atomic features of DPA3 without gradients, on a CPU, with few passes over memory.
+r"""The atomic features of DPA3 on a CPU, without gradients.
 
 DPA3 (arXiv:2506.01686) passes messages on two graphs: atoms i with the edges ij between
 neighbours, and edges with the angles ijk between them. A layer adds to the features of
@@ -174,11 +174,13 @@ class DPA3Inference:
 
 
 def _constants(silut: Any | None) -> SiLUT:
-    """Return a SiLUT's constants for the compiled loops; by default those of SiLU."""
+    """Return a SiLUT's constants for the compiled loops; by default those of SiLU.
+
+    Value and slope of tanh(a (x - t)) + b at the threshold t are those of SiLU.
+    """
     if silut is None:
         return np.float32(np.inf), np.float32(1), np.float32(0)
-    return (
-        np.float32(silut.threshold),
-        np.float32(2 * silut.slope),
-        np.float32(1 + silut.offset),
-    )
+    t = float(silut.threshold)
+    sigmoid = 1 / (1 + np.exp(-t))
+    slope, offset = sigmoid * (1 + t * (1 - sigmoid)), t * sigmoid
+    return np.float32(t), np.float32(2 * slope), np.float32(1 + offset)

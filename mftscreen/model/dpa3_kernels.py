@@ -52,13 +52,16 @@ def _compiled(function: _Function) -> _Function:
     Multiplications and additions may be fused; sums keep their order, on which the
     rounding in `_silut` relies.
     """
-    compiler = njit(
-        cache=True,
-        nogil=True,
-        error_model="numpy",
-        fastmath={"contract", "nsz"},
-    )
-    return cast("_Function", compiler(function))
+    options = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"contract", "nsz"},
+    }
+    try:
+        compiled = njit(cache=True, **options)(function)
+    except RuntimeError:  # there is no directory that a cache could be written to
+        compiled = njit(**options)(function)
+    return cast("_Function", compiled)
 
 
 @_compiled

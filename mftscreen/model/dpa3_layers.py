@@ -102,8 +102,8 @@ class Layer:
             self._edge_residual = layer.e_residual[0]
             self._angle_part = _AnglePart(layer, embedding, updates_angles)
         matrix, bias = _side_by_side(maps)
-        center, other, self._edge_matrix = matrix.split(
-            [layer.n_dim, layer.n_dim, layer.e_dim]
+        center, other, self._edge_matrix = torch.split(
+            matrix, [layer.n_dim, layer.n_dim, layer.e_dim]
         )
         # an atom's features as those of a centre, and as those of a neighbour
         self._atom_matrix = torch.cat([center, other], dim=1)
@@ -153,8 +153,8 @@ class _AnglePart:
             self._residual = layer.a_residual[0]
         matrix, self._bias = _side_by_side(maps)
         n_node, n_edge = layer.n_a_compress_dim, layer.e_a_compress_dim
-        angle, center, second, first = matrix.split(
-            [layer.a_dim, n_node, n_edge, n_edge]
+        angle, center, second, first = torch.split(
+            matrix, [layer.a_dim, n_node, n_edge, n_edge]
         )
         self._embedding = embedding
         self._angle_matrix = angle if embedding is None else embedding @ angle

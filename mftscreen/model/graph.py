@@ -197,7 +197,9 @@ def build_flat_graph(
     order = np.argsort(lists, kind="stable")
     return FlatGraph(
         types=np.array([type_index[s] for atoms in structures for s in atoms.symbols]),
-        starts=np.concatenate([[0], np.bincount(lists, minlength=2 * n_atoms).cumsum()]),
+        starts=np.concatenate(
+            [[0], np.bincount(lists, minlength=2 * n_atoms).cumsum()]
+        ),
         centers=centers[order],
         others=others[order],
         vectors=vectors[order].astype(np.float32),
