@@ -22,6 +22,9 @@ from mftscreen.model.graph import FlatGraph
 
 __all__ = ["Layer", "State"]
 
+WORK_PER_THREAD = 20_000
+"""In angles: some milliseconds, so that it does not matter what a thread costs."""
+
 
 @dataclass
 class State:
@@ -52,14 +55,15 @@ class State:
     silut: SiLUT
 
     def run(self, kernel: Callable[..., None], *arguments: Any) -> None:
-        """Run a kernel on all atoms, shared out among torch's number of threads."""
-        n_atoms, n_threads = self.graph.n_atoms, torch.get_num_threads()
+        """Run a kernel on all atoms, shared out among torch's threads, or fewer."""
+        n_atoms = self.graph.n_atoms
         arrays = [a.numpy() if isinstance(a, torch.Tensor) else a for a in arguments]
+        # an atom's edges cost about as much as so many angles
+        work = self.angle_starts + 100 * np.arange(n_atoms + 1)
+        n_threads = min(torch.get_num_threads(), 1 + int(work[-1]) // WORK_PER_THREAD)
         if n_threads == 1:
             kernel(0, n_atoms, *arrays)
             return
-        # most of the work is done for angles, some for each atom
-        work = self.angle_starts + 100 * np.arange(n_atoms + 1)
         shares = work[-1] * np.arange(1, n_threads) / n_threads
         bounds = [0, *np.searchsorted(work, shares).tolist(), n_atoms]
         with ThreadPoolExecutor(n_threads - 1) as pool:
