@@ -3,9 +3,10 @@
 A small descriptor is bound by memory traffic over angles and edges, not by arithmetic.
 deepmd-kit gathers every term of a linear layer to the length of the angle list and adds
 them there; here terms that depend on an edge alone are added at the length of the edge
-list first, and the matrix product adds into its input. Its SiLUT evaluates both branches of Eq. 18 of arXiv:2601.08486 for every number,
-although few cross the threshold. And it updates edges and angles in the last layer,
-which nothing reads: energies and properties are functions of the atoms' features.
+list first, and the matrix product adds into its input. Its SiLUT evaluates both
+branches of Eq. 18 of arXiv:2601.08486 for every number, although few cross the
+threshold. And it updates edges and angles in the last layer, which nothing reads:
+energies and properties are functions of the atoms' features.
 
 This is for gradients, GPUs and float64; without them, the whole descriptor is replaced
 (:mod:`mftscreen.model.dpa3_inference`).
