@@ -1,17 +1,19 @@
 """The same DPA3 numbers with fewer passes over memory.
 
 A small descriptor is bound by memory traffic over angles and edges, not by arithmetic.
-deepmd-kit gathers every term of a linear layer to the
-length of the angle list and adds them there; here terms that depend on an edge alone
-are added at the length of the edge list first, and the matrix product adds into its
-input. Its SiLUT evaluates both branches of Eq. 18 of arXiv:2601.08486 for every number,
-although few cross the threshold. And it updates edges and angles in the last layer,
-which nothing reads: energies and properties are functions of the atoms' features.
+deepmd-kit gathers every term of a linear layer to the length of the angle list and adds
+them there; here terms that depend on an edge alone are added at the length of the edge
+list first, and the matrix product adds into its input. Its SiLUT evaluates both
+branches of Eq. 18 of arXiv:2601.08486 for every number, although few cross the
+threshold. And it updates edges and angles in the last layer, which nothing reads:
+energies and properties are functions of the atoms' features.
+
+This is for gradients, GPUs and float64; without them, the whole descriptor is replaced
+(:mod:`mftscreen.model.dpa3_inference`).
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import MethodType
@@ -106,49 +108,6 @@ def _edge_update(
     return result.add_(at_others.index_select(0, n_ext2e_index))
 
 
-def _sum_by_owner(
-    weights: torch.Tensor, data: torch.Tensor, owner: torch.Tensor, n_owners: int
-) -> torch.Tensor:
-    """Return the weighted sums of the rows of `data` (n, d) by their owner.
-
-    A sparse matrix product: the weighted rows are never written to memory. `weights`
-    (n,) and `owner` (n,) belong to the rows; owners ascend, as deepmd-kit makes them.
-    """
-    ends = torch.bincount(owner, minlength=n_owners).cumsum(0)
-    starts = torch.cat([ends.new_zeros(1), ends])
-    columns = torch.arange(len(owner), device=owner.device)
-    matrix = torch.sparse_csr_tensor(
-        starts,
-        columns,
-        weights.contiguous(),
-        (n_owners, len(owner)),
-        check_invariants=False,
-    )
-    return matrix @ data
-
-
-def _cal_hg(
-    self: Any,
-    flat_edge_ebd: torch.Tensor,
-    flat_h2: torch.Tensor,
-    flat_sw: torch.Tensor,
-    owner: torch.Tensor,
-    num_owner: int,
-    nb: int,
-    nloc: int,
-    scale_factor: float,
-) -> torch.Tensor:
-    """Replace ``RepFlowLayer._cal_hg_dynamic``: (n_frames, n_atoms, 3, n_edge)."""
-    if torch.is_grad_enabled():
-        original: torch.Tensor = type(self)._cal_hg_dynamic(
-            flat_edge_ebd, flat_h2, flat_sw, owner, num_owner, nb, nloc, scale_factor
-        )
-        return original
-    weights = flat_h2 * (flat_sw * scale_factor)[:, None]
-    sums = [_sum_by_owner(w, flat_edge_ebd, owner, num_owner) for w in weights.T]
-    return torch.stack(sums, dim=1).reshape(nb, nloc, 3, -1)
-
-
 def _no_edge_update(
     self: Any,
     node_ebd: torch.Tensor,
@@ -180,11 +139,6 @@ def accelerate(model: Any) -> None:
         and rotation-equivariant features that it also returns do not, but within
         :func:`last_layer_complete`.
     """
-    with warnings.catch_warnings():
-        # torch says once in a process that sparse tensors are in beta and unchecked
-        warnings.simplefilter("ignore")
-        one = torch.zeros(1)
-        _sum_by_owner(one, one[:, None], torch.zeros(1, dtype=torch.int64), 1)
     for module in model.modules():
         silut = getattr(module, "silut", None)
         if silut is not None and not isinstance(silut, SparseSiLUT):
@@ -193,7 +147,6 @@ def accelerate(model: Any) -> None:
         if type(module).__name__ == "RepFlowLayer":
             module.optim_angle_update_dynamic = MethodType(_angle_update, module)
             module.optim_edge_update_dynamic = MethodType(_edge_update, module)
-            module._cal_hg_dynamic = MethodType(_cal_hg, module)
         if type(module).__name__ == "DescrptBlockRepflows":
             last = module.layers[-1]
             if not last.sequential_update:  # else atoms are updated after the angles

@@ -8,7 +8,6 @@ process that trains import deepmd. A checkpoint is opened with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,14 +22,15 @@ from mftscreen.errors import (
     PeriodicityError,
     UnknownHeadError,
 )
-from mftscreen.model.batch import Batch, NeighborBudget, add_derivatives, to_tensors
+from mftscreen.model.batch import add_derivatives
 from mftscreen.model.checkpoint import read_state
-from mftscreen.model.graph import build_graph
+from mftscreen.model.features import DescriptorPass, Features
 from mftscreen.model.rebuilding import (
     build_models,
     describe_head,
     group_by_descriptor,
 )
+from mftscreen.properties import MOLECULAR_HEADS
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +96,10 @@ class DeepmdNetwork:
         self.cutoff = max(float(model.get_rcut()) for model in self._models.values())
         self._index = {symbol: i for i, symbol in enumerate(self.type_map)}
         self._descriptor_of = group_by_descriptor(self._models)
+        self._passes = {
+            name: DescriptorPass(self._models[name], self._index, self.device)
+            for name in dict.fromkeys(self._descriptor_of.values())
+        }
 
     @classmethod
     def from_checkpoint(
@@ -184,7 +188,7 @@ class DeepmdNetwork:
         for number, (owner, heads) in enumerate(groups.items()):
             self._evaluate_group(
                 structures,
-                self._models[owner],
+                owner,
                 heads,
                 parts,
                 energy_head=energy_head,
@@ -210,7 +214,7 @@ class DeepmdNetwork:
     def _evaluate_group(
         self,
         structures: Sequence[Atoms],
-        owner: Any,
+        owner: str,
         heads: Sequence[str],
         parts: list[dict[str, Any]],
         *,
@@ -220,63 +224,62 @@ class DeepmdNetwork:
     ) -> None:
         import torch
 
-        from mftscreen.model.acceleration import last_layer_complete
-
-        descriptor = owner.descriptor
-        budget = NeighborBudget.of(descriptor)
-        graph = build_graph(
-            structures,
-            self._index,
-            float(owner.get_rcut()),
-            budget.angle_cutoff,
-            budget.fixed,
-        )
+        sizes = [len(atoms) for atoms in structures]
         differentiate = derivatives and energy_head in heads
-        batch = to_tensors(graph, self.device)
-        batch.coordinates.requires_grad_(differentiate)
         tracking = torch.enable_grad() if differentiate else torch.inference_mode()
-        whole: AbstractContextManager[None] = nullcontext()
-        directed = any(self.heads[head].form == "dipole_norm" for head in heads)
-        if directed and hasattr(descriptor, "repflows"):
-            whole = last_layer_complete(descriptor.repflows)
-        with tracking, budget.fit(graph), whole:
-            node, rotation, *_ = descriptor(
-                batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
+        forms = {self.heads[head].form for head in heads}
+        with tracking:
+            features = self._passes[owner](
+                structures,
+                differentiate=differentiate,
+                molecular=not forms.isdisjoint(MOLECULAR_HEADS),
+                directed="dipole_norm" in forms,
             )
             for head in heads:
                 is_energy = head == energy_head
                 with torch.set_grad_enabled(differentiate and is_energy):
-                    values = self._fit(head, batch, node, rotation)
-                if not is_energy:
-                    for part, value in zip(parts, values.tolist(), strict=True):
-                        part["heads"][head] = value
-                    continue
+                    values = self._fit(head, features, sizes)
                 for part, value in zip(parts, values.tolist(), strict=True):
-                    part["energy"] = value
-                if differentiate:
-                    add_derivatives(values, batch, structures, parts)
+                    if is_energy:
+                        part["energy"] = value
+                    else:
+                        part["heads"][head] = value
+                if is_energy and differentiate and features.padded is not None:
+                    add_derivatives(values, features.padded.batch, structures, parts)
         if descriptors:
-            for part, atoms, rows in zip(
-                parts, structures, node.detach().cpu().numpy(), strict=True
-            ):
-                part["descriptors"] = rows[: len(atoms)].astype(np.float64)
+            nodes = features.nodes.detach().cpu().numpy()
+            rows = np.split(nodes, np.cumsum(sizes)[:-1])
+            for part, own in zip(parts, rows, strict=True):
+                part["descriptors"] = own.astype(np.float64)
 
-    def _fit(
-        self, name: str, batch: Batch, node: torch.Tensor, rotation: torch.Tensor
-    ) -> torch.Tensor:
+    def _fit(self, name: str, features: Features, sizes: Sequence[int]) -> torch.Tensor:
         """Return one value per structure from a head on top of the descriptor."""
+        import torch
+
         model, head = self._models[name], self.heads[name]
-        n_local = batch.neighbors.shape[1]
-        types = batch.types[:, :n_local]
-        atomic = model.fitting_net(node, types, gr=rotation)[head.variable]
         if head.molecular:
-            types = types.masked_fill(batch.real == 0, -1)
-            positions = batch.coordinates[:, :n_local]
-            atomic = model.contributions(atomic, positions, types)
-        else:
-            atomic = model.apply_out_stat({head.variable: atomic}, types)[head.variable]
+            return self._fit_molecules(name, features)
+        types = features.types[None]
+        atomic = model.fitting_net(features.nodes[None], types)[head.variable]
+        atomic = model.apply_out_stat({head.variable: atomic}, types)[head.variable]
+        lengths = torch.tensor(sizes, device=self.device)
+        total = torch.segment_reduce(atomic[0, :, 0], "sum", lengths=lengths)
+        return total / lengths if head.form == "intensive" else total
+
+    def _fit_molecules(self, name: str, features: Features) -> torch.Tensor:
+        """Return one value per molecule from a head that knows where its atoms are."""
+        assert features.padded is not None
+        model, padded = self._models[name], features.padded
+        batch, n_local = padded.batch, padded.nodes.shape[1]
+        types = batch.types[:, :n_local]
+        latent = model.fitting_net(padded.nodes, types, gr=padded.rotation)
+        atomic = model.contributions(
+            latent[self.heads[name].variable],
+            batch.coordinates[:, :n_local],
+            types.masked_fill(~batch.real, -1),
+        )
         total: torch.Tensor = (atomic[..., 0] * batch.real).sum(dim=1)
-        return total / batch.real.sum(dim=1) if head.form == "intensive" else total
+        return total
 
 
 def _choose_device(device: Device) -> torch.device:

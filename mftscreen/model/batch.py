@@ -33,7 +33,7 @@ class Batch:
     types, owners : Tensor of shape (n_frames, n_slots)
     neighbors : Tensor of shape (n_frames, n_local, n_neighbors)
     real : Tensor of shape (n_frames, n_local)
-        1 for atoms, 0 for padding.
+        True for atoms, False for padding.
     """
 
     coordinates: torch.Tensor
@@ -83,7 +83,7 @@ def to_tensors(graph: NeighborGraph, device: torch.device) -> Batch:
         types=types.clamp(min=0),
         neighbors=torch.as_tensor(graph.neighbors, device=device),
         owners=torch.as_tensor(graph.owners, device=device),
-        real=(types[:, : graph.n_local] >= 0).to(torch.float64),
+        real=types[:, : graph.n_local] >= 0,
     )
 
 

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from mftscreen.structures import find_neighbors
 
-__all__ = ["NeighborGraph", "Neighbors", "build_graph", "sort_neighbors"]
+__all__ = [
+    "FlatGraph",
+    "NeighborGraph",
+    "Neighbors",
+    "build_flat_graph",
+    "build_graph",
+    "sort_neighbors",
+]
 
 
 @dataclass(frozen=True)
@@ -139,4 +146,83 @@ def build_graph(
         n_angle = max(n_angle, int(angular.max(initial=0)) + 1)
     return NeighborGraph(
         coordinates, types, neighbors, owners, min(n_angle, n_neighbors)
+    )
+
+
+@dataclass(frozen=True)
+class FlatGraph:
+    """Structures as parts of one graph, with an edge from each atom to each neighbour.
+
+    A periodic image stands for the atom itself. Edges within the angle cutoff come
+    first, in the order of their centres; then the others, in the same order.
+
+    Attributes
+    ----------
+    types : ndarray of shape (n_atoms,)
+        Index into the type map.
+    starts : ndarray of shape (2 n_atoms + 1,)
+        Edges ``starts[i]`` to ``starts[i + 1]`` are those of atom i within the angle
+        cutoff, and ``starts[n_atoms + i]`` to ``starts[n_atoms + i + 1]`` its others.
+    centers, others : ndarray of shape (n_edges,)
+    vectors : ndarray of shape (n_edges, 3)
+        From centre to neighbour, in Å.
+    """
+
+    types: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    centers: NDArray[np.int64]
+    others: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of all structures."""
+        return len(self.types)
+
+    @property
+    def n_near(self) -> int:
+        """Edges within the angle cutoff."""
+        return int(self.starts[self.n_atoms])
+
+
+def build_flat_graph(
+    structures: Sequence[Atoms],
+    type_index: Mapping[str, int],
+    cutoff: float,
+    angle_cutoff: float,
+) -> FlatGraph:
+    """Return one graph for structures of different compositions and sizes.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+        At least one, each with at least one atom.
+    type_index : mapping of str to int
+        Position of each chemical symbol in the model's type map.
+    cutoff, angle_cutoff : float
+        In Å.
+
+    Returns
+    -------
+    FlatGraph
+    """
+    n_atoms = 0
+    parts = []
+    for atoms in structures:
+        centers, others, shifts, distances = find_neighbors(atoms, cutoff)
+        positions = atoms.positions
+        vectors = positions[others] - positions[centers] + shifts @ atoms.cell.array
+        parts.append((centers + n_atoms, others + n_atoms, vectors, distances))
+        n_atoms += len(atoms)
+    centers, others, vectors, distances = map(np.concatenate, zip(*parts, strict=True))
+    lists = centers + n_atoms * (distances >= angle_cutoff)
+    order = np.argsort(lists, kind="stable")
+    return FlatGraph(
+        types=np.array([type_index[s] for atoms in structures for s in atoms.symbols]),
+        starts=np.concatenate(
+            [[0], np.bincount(lists, minlength=2 * n_atoms).cumsum()]
+        ),
+        centers=centers[order],
+        others=others[order],
+        vectors=vectors[order].astype(np.float32),
     )
