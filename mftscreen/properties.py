@@ -37,9 +37,16 @@ Bias = Literal["per_element", "global"]
 TransformKind = Literal["identity", "log10", "standardise"]
 
 _COLUMNS = frozenset(
-    ("rank", "candidate", "unit", "ood_p_value", "ood", "status", "reason", "model")
+    (
+        *("rank", "front", "candidate", "formula", "unit", "status", "reason", "model"),
+        *("ood_p_value", "ood", "low_dimensional", "duplicate_of"),
+        *("distance", "nearest", "unseen_pairs"),
+    )
 )
 """Columns of result tables beside the property's own."""
+
+_AFFIXES = re.compile(r"relax_.*|.*_(unit|spread|low|high)")
+"""Columns that belong to a relaxation or to another property."""
 
 
 def check_property_name(name: str) -> str:
@@ -67,7 +74,8 @@ def check_property_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         msg = f"{name!r} is not made of letters, digits and underscores"
         raise ValueError(msg)
-    if name in {*all_properties, *chemical_symbols, *reserved_keys, *_COLUMNS}:
+    taken = {*all_properties, *chemical_symbols, *reserved_keys, *_COLUMNS}
+    if name in taken or _AFFIXES.fullmatch(name):
         msg = f"{name!r} already means something else in ASE or in result tables"
         raise ValueError(msg)
     return name

@@ -42,7 +42,13 @@ def test_names_that_ase_databases_reserve_are_refused(name: str) -> None:
         PropertySpec(name=name, label="x")
 
 
-@pytest.mark.parametrize("name", ["rank", "unit", "ood", "status", "model"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("rank", "front", "unit", "ood", "low_dimensional", "status", "model"),
+        *("relax_steps", "gap_unit", "gap_spread", "gap_low", "gap_high"),
+    ],
+)
 def test_names_of_other_result_columns_are_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         PropertySpec(name=name, label="x")

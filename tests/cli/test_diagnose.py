@@ -115,7 +115,7 @@ def test_rows_that_cannot_be_used_are_named(checkpoint: Path, tmp_path: Path) ->
         checkpoint, "--against", checkpoint, "--data", f"a={path}", "--n-samples", 4
     )
     assert result.exit_code == 3, result.output
-    assert "mixed.extxyz#8: element Cu is unknown" in result.stderr
+    assert "mixed.extxyz#8: holds Cu, which the model does not know" in result.stderr
     assert "mixed.extxyz#9: atoms 0 (H) and 1 (H)" in result.stderr
     assert re.search(r"^a +8 +16 ", result.stdout, re.MULTILINE)
 

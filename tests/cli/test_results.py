@@ -12,7 +12,6 @@ from ase.db import connect
 from click.testing import CliRunner, Result
 
 from mftscreen.cli import main
-from mftscreen.screen import result
 from mftscreen.screen.candidates import Candidate
 from mftscreen.screen.goals import Goal
 from mftscreen.screen.journal import DATABASE, Journal
@@ -166,8 +165,8 @@ def test_passwords_are_not_kept(
         yield Candidate("1", bulk("MgO", "rocksalt", a=4.2))
 
     # there is no such server
-    monkeypatch.setattr(result, "iter_candidates", candidates)
-    monkeypatch.setattr(result, "count_candidates", lambda *_: 1)
+    monkeypatch.setattr("mftscreen.screen.rank.iter_candidates", candidates)
+    monkeypatch.setattr("mftscreen.screen.rank.count_candidates", lambda *_: 1)
     source = "postgresql://ase:secret@host:5432/pool"
     arguments = [source, "-m", str(tiny_model), "-q", "--run", str(tmp_path / "run")]
     assert CliRunner().invoke(main, ["rank", *arguments]).exit_code == 0

@@ -28,6 +28,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    # what urllib keeps once it has read the proxies
+    monkeypatch.setattr("urllib.request._opener", None)
 
 
 @pytest.fixture

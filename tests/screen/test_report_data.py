@@ -22,11 +22,13 @@ pytest.importorskip("plotly", reason="reports need plotly")
 def alpha_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of another property, with other elements and without a reference set."""
     bundle = read_bundle(tiny_model)
-    spec = PropertySpec(name="alpha", label="polarizability", unit="Å^3")
+    spec = PropertySpec(
+        name="alpha", label="polarizability", unit="Å^3", head="extensive"
+    )
     head = PropertyHead(
         **{
             **dict(bundle.card.properties["gap"]),
-            "spec": spec.model_copy(update={"intensive": False}),
+            "spec": spec,
             "head": "alpha",
             "elements": ["O", "Si"],
         }
