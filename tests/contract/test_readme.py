@@ -31,7 +31,8 @@ def test_python_blocks_run(
 )
 def test_command_lines_parse(line: str) -> None:
     words = line.split("#")[0].split("|")[0].split()[1:]
-    path = [words[0], *(words[1:2] if words[0] in ("models", "ood") else [])]
+    groups = ("data", "models", "ood", "recipes", "results")
+    path = words[: 2 if words[0] in groups else 1]
     assert CliRunner().invoke(main, [*path, "--help"]).exit_code == 0
     options = {word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
     known = CliRunner().invoke(main, [*path, "--help"]).output
