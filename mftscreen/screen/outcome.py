@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from ase import Atoms
-from ase.io.jsonio import decode, encode
 
 __all__ = ["Outcome", "Relaxation", "pack_atoms", "unpack_atoms"]
 
@@ -75,7 +74,10 @@ class Outcome:
 
     def to_json(self) -> str:
         """Return the outcome as JSON, with every digit of its numbers."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)
+        # not asdict, which copies every list and is most of the work
+        relaxation = self.relaxation and vars(self.relaxation)
+        found = {**vars(self), "relaxation": relaxation}
+        return json.dumps(found, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Outcome:
@@ -88,12 +90,31 @@ class Outcome:
 
 
 def pack_atoms(atoms: Atoms) -> bytes:
-    """Return numbers, positions, cell and pbc of a structure, compressed."""
-    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    return zlib.compress(encode(bare).encode(), level=1)
+    """Return numbers, positions, cell and pbc of a structure, every digit of them."""
+    lengths = np.concatenate([np.asarray(atoms.cell), atoms.positions])
+    return b"".join(
+        (
+            np.asarray(atoms.pbc, dtype="?").tobytes(),
+            lengths.astype("<f8").tobytes(),
+            atoms.numbers.astype("<i4").tobytes(),
+        )
+    )
 
 
 def unpack_atoms(content: bytes) -> Atoms:
-    """Return the structure that :func:`pack_atoms` packed."""
-    atoms: Atoms = decode(zlib.decompress(content).decode())
-    return atoms
+    """Return the structure that :func:`pack_atoms` packed.
+
+    Raises
+    ------
+    ValueError
+        If that is not what `content` is.
+    """
+    n_atoms, rest = divmod(len(content) - 75, 28)  # 3 + 9 * 8, 3 * 8 + 4
+    if rest or n_atoms < 0:
+        msg = f"{len(content)} bytes are no packed structure"
+        raise ValueError(msg)
+    lengths = np.frombuffer(content, dtype="<f8", count=3 * n_atoms + 9, offset=3)
+    cell, positions = np.split(lengths.reshape(-1, 3), [3])
+    numbers = np.frombuffer(content, dtype="<i4", offset=75 + 24 * n_atoms)
+    pbc = np.frombuffer(content, dtype="?", count=3)
+    return Atoms(numbers, positions, cell=cell, pbc=pbc)
