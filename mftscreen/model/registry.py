@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_MODEL", "RegisteredModel", "registered_models", "resolve_mod
 DEFAULT_MODEL = "mft-mini"
 
 _SHA256 = {
-    "mft-mini": "556274694cd2a6c8a3ad4497435223e01d74063bcd7ffc94d28b05ad25d36919"
+    "mft-mini": "0fa5b35f844fb4206c66944a08de5b28517c124d0dc94e316f36a9802a3ef722"
 }
 
 
