@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/relaxation.py STRUCTURES.extxyz[.gz] [--optimizer fire]
 
-One process, one run, two threads for torch in both; only ratios mean anything on a
+One process, one run, as many threads for torch in both; only ratios mean anything on a
 machine that does other things, too. One by one is ``MFTCalculator``, ASE's
 ``FrechetCellFilter`` and ASE's optimiser. Prints
 
@@ -76,11 +76,18 @@ def report_agreement(batched: list[RelaxResult], single: list[RelaxResult]) -> N
 @click.option("--steps", default=200, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
+@click.option("--threads", default=2, show_default=True)
 def main(
-    path: Path, optimizer: str, fmax: float, steps: int, seed: int, rounds: int
+    path: Path,
+    optimizer: str,
+    fmax: float,
+    steps: int,
+    seed: int,
+    rounds: int,
+    threads: int,
 ) -> None:
     """Print differences and the ratio of times; its median over the rounds."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     settings = RelaxSettings(optimizer=optimizer, fmax=fmax, steps=steps)
     model = load_model()
     relaxer = Relaxer(model, settings)
