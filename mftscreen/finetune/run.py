@@ -39,8 +39,7 @@ from mftscreen.finetune.deepmd_input import (
 from mftscreen.finetune.launch import INPUT, LOG, train
 from mftscreen.finetune.select import Selection
 from mftscreen.finetune.task import Task, load_task
-from mftscreen.finetune.validation import validate
-from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.finetune.validation import Validator
 from mftscreen.model.checkpoint import (
     model_parameters,
     read_state,
@@ -114,7 +113,7 @@ def run_training(
         settings = config.training
         selection = Selection(
             directory,
-            lambda path: validate(task, DeepmdNetwork.from_checkpoint(path)),
+            Validator(task),
             patience=settings.patience,
             averaged=settings.ema is not None,
         )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 
+from mftscreen.diagnostics.drift import measure_drift
 from mftscreen.errors import DataError
 from mftscreen.finetune.config import PretrainConfig
 from mftscreen.finetune.dataset import LabelledStructure
@@ -18,9 +22,11 @@ from mftscreen.finetune.evaluate import (
 from mftscreen.finetune.task import Task
 from mftscreen.model.backend import DeepmdNetwork
 
-__all__ = ["CRITERION", "sample", "validate"]
+__all__ = ["CRITERION", "DRIFT", "Validator", "sample", "validate"]
 
-CRITERION = "criterion"
+CRITERION, DRIFT = "criterion", "drift"
+N_DRIFT_STRUCTURES, N_DRIFT_ATOMS = 25, 500
+"""What the drift of every checkpoint is measured on: a fraction of a second."""
 N_VALIDATED = 500
 """Force-field frames that checkpoints are compared on."""
 
@@ -28,6 +34,44 @@ N_VALIDATED = 500
 def sample(structures: Sequence[LabelledStructure]) -> list[LabelledStructure]:
     """Return at most ``N_VALIDATED`` structures, evenly spread."""
     return list(structures[:: math.ceil(len(structures) / N_VALIDATED)])
+
+
+class Validator:
+    """Validation of a run's checkpoints, and how far they have drifted.
+
+    Parameters
+    ----------
+    task : Task
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def __call__(self, checkpoint: Path) -> dict[str, float]:
+        """Return what :func:`validate` does and, if weights were taken over, ``drift``.
+
+        That is the 1-Wasserstein distance of the descriptors of some atoms of the
+        training set from the pretrained ones (Eq. 15 of arXiv:2601.08486).
+        """
+        network = DeepmdNetwork.from_checkpoint(checkpoint)
+        errors = validate(self.task, network)
+        if self._pretrained is None or not math.isfinite(errors[CRITERION]):
+            return errors
+        drift = measure_drift(
+            self._pretrained, network, self._structures, N_DRIFT_ATOMS
+        )
+        return {**errors, DRIFT: drift.w1}
+
+    @cached_property
+    def _pretrained(self) -> DeepmdNetwork | None:
+        if self.task.state is None or not self.task.config.transfers:
+            return None
+        return DeepmdNetwork(self.task.state)
+
+    @cached_property
+    def _structures(self) -> list[Atoms]:
+        rows = self.task.heads[next(iter(self.task.specs))]["train"]
+        return [s.atoms for s in rows[:: math.ceil(len(rows) / N_DRIFT_STRUCTURES)]]
 
 
 def validate(task: Task, network: DeepmdNetwork) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,8 @@ def test_lp_leaves_the_descriptor_and_ft_changes_it(
         path = _run(folder, strategy, document)
         assert _equal(_descriptor(path, "softness"), before) == frozen
         assert not load_model(path).has_energy
+        curve = json.loads((folder / strategy / "validation.json").read_text())
+        assert all((row["drift"] < 1e-6) == frozen for row in curve.values())
 
 
 def test_scratch_needs_nothing_pretrained(folder: Path) -> None:

@@ -54,6 +54,7 @@ def whole_run(tune: Callable[..., Path], pretrained: Path) -> Path:
 def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]:
     """Yield the trainer of a finished run, at its first step."""
     from deepmd.pt.train import training
+    from deepmd.pt.utils import env
 
     from mftscreen.finetune import trainer
 
@@ -63,6 +64,8 @@ def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(training, "NUM_WORKERS", 0)
+        # training sets it for good, and models built after that cannot be scripted
+        patch.setattr(env, "CUSTOM_OP_USE_JIT", env.CUSTOM_OP_USE_JIT)
         patch.setattr(training, "Trainer", trainer.Trainer)  # restored afterwards
         patch.setattr(trainer.Trainer, "run", lambda self: built.append(self))
         trainer.main(
