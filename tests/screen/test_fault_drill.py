@@ -210,10 +210,12 @@ def test_killed_twice_the_table_is_that_of_an_uninterrupted_run(
 
     run = tmp_path / "run"
     rng = random.Random(4)
-    done = []
+    done: list[int] = []
     for least, most in ((1, 150), (200, 350)):
         process = start(pool, tiny_model, run, resumed)
-        kill_at(process, run, rng.randint(least, most), rng.uniform(0, 0.1))
+        # the rows of the run before stay until the first new ones are written
+        count = max(rng.randint(least, most), *done, 0) + 1
+        kill_at(process, run, count, rng.uniform(0, 0.05))
         assert not resumed.exists()
         done.append(n_rows(run))
     finish(start(pool, tiny_model, run, resumed))
