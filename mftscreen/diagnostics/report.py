@@ -12,6 +12,7 @@ from string import Template
 from mftscreen.diagnostics.clusters import Separation
 from mftscreen.diagnostics.diagnosis import Diagnosis
 from mftscreen.errors import DataError
+from mftscreen.writing import output_file
 
 __all__ = [
     "check_output",
@@ -105,14 +106,8 @@ def write_diagnosis(diagnosis: Diagnosis, path: Path, command: str) -> None:
     else:
         plots = [(each.title, picture(draw_comparisons([each]))) for each in titled]
         content = _page(diagnosis, command, plots).encode()
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with output_file(path) as partial:
         partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        msg = f"cannot be written: {error.strerror or error}"
-        raise DataError(msg, path=path) from error
 
 
 def _page(

@@ -24,6 +24,7 @@ from mftscreen.finetune.run import run_training
 from mftscreen.finetune.task import load_task
 from mftscreen.finetune.validation import sample
 from mftscreen.model.bundle import read_bundle
+from mftscreen.writing import output_file
 
 __all__ = ["compare_strategies"]
 
@@ -188,6 +189,5 @@ def _write_results(run: Path, config: DownstreamConfig, results: list[Result]) -
         "config": config.model_dump(mode="json"),
         "results": [asdict(result) for result in results],
     }
-    partial = run / f".{_RESULT}.part"
-    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    partial.replace(run / _RESULT)
+    with output_file(run / _RESULT) as partial:
+        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")

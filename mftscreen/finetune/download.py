@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from mftscreen.errors import DataError
 from mftscreen.readers import open_text
+from mftscreen.writing import replacing
 
 __all__ = ["DATASETS", "Download", "download_dataset", "fetch"]
 
@@ -188,14 +189,9 @@ def fetch(
 
 @contextmanager
 def _part_of(path: Path) -> Iterator[Path]:
-    """Give the path of a file that becomes `path` if all goes well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as partial:
         yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _check_digest(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.metrics import regression_metrics
 from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.model.batch import batches_by_size
 from mftscreen.properties import PropertySpec
 
 __all__ = [
@@ -37,12 +38,10 @@ def batches_of(
     list of list of LabelledStructure
         By number of atoms, of up to 192 atoms if the smaller ones are padded.
     """
-    batches: list[list[LabelledStructure]] = [[]]
-    for item in sorted(structures, key=lambda s: len(s.atoms)):
-        if batches[-1] and (len(batches[-1]) + 1) * len(item.atoms) > BATCH_ATOMS:
-            batches.append([])
-        batches[-1].append(item)
-    return batches
+    sizes = [len(s.atoms) for s in structures]
+    return [
+        [structures[k] for k in batch] for batch in batches_by_size(sizes, BATCH_ATOMS)
+    ]
 
 
 def predict_property(

@@ -48,6 +48,7 @@ from mftscreen.model.checkpoint import (
 )
 from mftscreen.properties import MOLECULAR_HEADS
 from mftscreen.structures import find_neighbors
+from mftscreen.writing import replacing
 
 __all__ = ["run_training"]
 
@@ -188,10 +189,8 @@ def _as_yaml(config: TuneConfig) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:

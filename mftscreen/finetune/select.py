@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mftscreen.finetune.validation import CRITERION
+from mftscreen.writing import replacing
 
 __all__ = ["Selection", "checkpoints", "is_readable"]
 
@@ -106,9 +107,8 @@ class Selection:
         for step, path in new.items():
             with _one_thread():
                 self.curve[step] = dict(self._validate(path))
-            partial = self._file.with_name(f".{self._file.name}.part")
-            partial.write_text(json.dumps(self.curve, indent=1))
-            partial.replace(self._file)
+            with replacing(self._file) as partial:
+                partial.write_text(json.dumps(self.curve, indent=1))
             self._delete_superseded()
         return bool(new)
 

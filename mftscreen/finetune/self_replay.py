@@ -34,6 +34,7 @@ from mftscreen.finetune.settings import SelfReplayConfig
 from mftscreen.finetune.sources import read_force_field
 from mftscreen.model.backend import DeepmdNetwork, Evaluation
 from mftscreen.structures import check_structure, find_neighbors, structure_hash
+from mftscreen.writing import output_file
 
 __all__ = ["PARENT", "Teacher", "label_frames", "perturb_structures"]
 
@@ -255,14 +256,6 @@ def _keep(frames: Sequence[Atoms], path: Path) -> None:
     """Write frames, which a trajectory keeps to the last digit, whole or not at all."""
     from ase.io import write
 
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with output_file(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(partial, frames, format="traj")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
-        raise DataError(msg, path=path) from error
+        write(partial, frames, format="traj")

@@ -16,11 +16,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mftscreen.errors import ModelFileError
 from mftscreen.properties import Bias, PropertySpec
+from mftscreen.writing import replacing
 
 __all__ = ["Bundle", "ModelCard", "PropertyHead", "read_bundle", "write_bundle"]
 
@@ -166,16 +165,13 @@ def write_bundle(
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
             members[name] = buffer.getvalue()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in members.items():
-                # a fixed date, so that equal contents have an equal sha256
-                archive.writestr(zipfile.ZipInfo(name), content)
-        partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with (
+        replacing(path) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, content in members.items():
+            # a fixed date, so that equal contents have an equal sha256
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def read_bundle(path: Path) -> Bundle:

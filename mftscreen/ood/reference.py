@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -24,6 +22,7 @@ from mftscreen.ood.nearest import distinct_rows
 from mftscreen.ood.ofm import N_FEATURES, OFMFeaturizer
 from mftscreen.ood.storage import pack_detector, unpack_detector
 from mftscreen.structures import reduced_formula
+from mftscreen.writing import output_file
 
 __all__ = [
     "Reference",
@@ -279,14 +278,5 @@ def write_reference(path: Path, reference: Reference) -> None:
     DataError
         If the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **reference.to_arrays())
-        partial.replace(path)
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
-        raise DataError(msg, path=path) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with output_file(path) as partial, partial.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **reference.to_arrays())

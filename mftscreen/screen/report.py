@@ -8,11 +8,9 @@ import hashlib
 import html
 import json
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.util import find_spec
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 from mftscreen.errors import DataError
 from mftscreen.properties import PropertySpec
 from mftscreen.screen.report_scene import build_scene, element_style
+from mftscreen.writing import output_file
 
 if TYPE_CHECKING:
     from mftscreen.ood.map import Embedding
@@ -173,16 +172,8 @@ def build_report(data: ReportData, path: Path) -> None:
         plotly=_packed(plotly),
         script=script,
     )
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with output_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
-        raise DataError(msg, path=path) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _packed(text: str) -> str:

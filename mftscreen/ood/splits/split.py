@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from mftscreen.errors import DataError
 from mftscreen.ood.splits.data import SplitData, check_unique
 from mftscreen.readers import DAMAGED, open_text
+from mftscreen.writing import output_file
 
 __all__ = ["Fold", "Split", "build_split", "draw_validation"]
 
@@ -181,16 +180,8 @@ class Split:
         DataError
             If the file cannot be written.
         """
-        partial = path.with_name(f".{os.getpid()}.{path.name}")
-        try:
+        with output_file(path) as partial:
             partial.write_text(self.to_json() + "\n", encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            msg = f"cannot be written: {error.strerror or error}"
-            raise DataError(msg, path=path) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, path: Path, data: SplitData | None = None) -> Split:
@@ -213,7 +204,7 @@ class Split:
             split = cls.from_json(text)
             if data is not None:
                 split.check_data(data)
-        except (*DAMAGED, UnicodeDecodeError, DataError) as error:
+        except (*DAMAGED, DataError) as error:
             if isinstance(error, DataError) and error.path is not None:
                 raise
             raise DataError(str(error), path=path) from error
