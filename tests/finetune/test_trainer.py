@@ -327,7 +327,8 @@ def test_file_that_cannot_be_written_is_a_training_error(
 ) -> None:
     config = write_config("device", "scratch")
     Path(folder / "device").mkdir()
-    (folder / "device" / ".config.yaml.part").symlink_to("/dev/full")
+    full = folder / "device" / f".config.yaml.{os.getpid()}.part"
+    full.symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"cannot write in .*: No space left"):
         run_training(load_config(config), folder / "device")
 
