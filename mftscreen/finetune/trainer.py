@@ -19,7 +19,8 @@ A restart goes on where the checkpoint was written: the batches that the run has
 are drawn again and dropped, so that on one thread of a CPU its weights become those of
 a run that was never interrupted. deepmd-kit itself begins its data anew and takes the
 step of the checkpoint twice. With ``combine: alternate`` and a given ``lambda_reg``,
-training is otherwise that of ``dp --pt train``.
+training is otherwise that of ``dp --pt train``, with its layers in accelerated form
+(:mod:`mftscreen.model.acceleration`).
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from mftscreen.finetune.balance import (
     Combination,
     balanced_lambda,
 )
+from mftscreen.model.acceleration import accelerate
 
 __all__ = ["Trainer", "layer_groups", "main"]
 
@@ -98,6 +100,8 @@ class Trainer(training.Trainer):
     def __init__(self, config: dict[str, Any], *args: Any, **options: Any) -> None:
         self.combination = Combination.read(Path())
         super().__init__(config, *args, **options)
+        for model in self._get_inner_module().model.values():
+            accelerate(model)
         self._seed = int(config["training"]["seed"])
         self._step = 0
         self._joined: dict[str, Batch] = {}

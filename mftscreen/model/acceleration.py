@@ -3,13 +3,12 @@
 A small descriptor is bound by memory traffic over angles and edges, not by arithmetic.
 deepmd-kit gathers every term of a linear layer to the length of the angle list and adds
 them there; here terms that depend on an edge alone are added at the length of the edge
-list first, and the matrix product adds into its input. Its SiLUT evaluates both
-branches of Eq. 18 of arXiv:2601.08486 for every number, although few cross the
-threshold. And it updates edges and angles in the last layer, which nothing reads:
-energies and properties are functions of the atoms' features.
+list first, and the matrix product adds into its input. Its activation takes many passes
+(:mod:`mftscreen.model.activation`). And it updates edges and angles in the last layer,
+which nothing reads: energies and properties are functions of the atoms' features.
 
-This is for gradients, GPUs and float64; without them, the whole descriptor is replaced
-(:mod:`mftscreen.model.dpa3_inference`).
+This is for training, gradients, GPUs and float64; without them, the whole descriptor is
+replaced (:mod:`mftscreen.model.dpa3_inference`).
 """
 
 from __future__ import annotations
@@ -19,46 +18,11 @@ from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn import functional
 
-__all__ = ["SparseSiLUT", "accelerate", "last_layer_complete"]
+from mftscreen.model.activation import FusedSiLUT
 
-
-class SparseSiLUT(torch.nn.Module):
-    """SiLU below a threshold t, tanh(a (x - t)) + b above, smooth at t.
-
-    Parameters
-    ----------
-    threshold, slope, offset : float
-        t, a and b of Eq. 18.
-    """
-
-    def __init__(self, threshold: float, slope: float, offset: float) -> None:
-        super().__init__()
-        self.threshold = threshold
-        self.slope = slope
-        self.offset = offset
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the activation of `x`, element by element."""
-        result: torch.Tensor = functional.silu(x)
-        above = _find_at_least(x.detach().reshape(-1), self.threshold)
-        if above.numel():
-            large = x.reshape(-1)[above]
-            result.view(-1)[above] = (
-                torch.tanh(self.slope * (large - self.threshold)) + self.offset
-            )
-        return result
-
-
-def _find_at_least(x: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Return the indices of the elements of `x` (n,) that are at least `threshold`."""
-    if x.device.type == "cpu":
-        # NumPy is several times as fast as torch.nonzero on a CPU
-        return torch.from_numpy(np.flatnonzero(x.numpy() >= threshold))
-    return (x >= threshold).nonzero(as_tuple=True)[0]
+__all__ = ["accelerate", "last_layer_complete"]
 
 
 def _angle_update(
@@ -135,15 +99,14 @@ def accelerate(model: Any) -> None:
     Parameters
     ----------
     model : torch.nn.Module
-        For evaluation: its atomic features stay the same up to rounding; the edge
-        and rotation-equivariant features that it also returns do not, but within
-        :func:`last_layer_complete`.
+        Its atomic features stay the same up to rounding; the edge and
+        rotation-equivariant features that it also returns do not, but within
+        :func:`last_layer_complete`. Weights and their names are untouched.
     """
     for module in model.modules():
         silut = getattr(module, "silut", None)
-        if silut is not None and not isinstance(silut, SparseSiLUT):
-            offset = silut.const_val if hasattr(silut, "const_val") else silut.const
-            module.silut = SparseSiLUT(silut.threshold, silut.slope, offset)
+        if silut is not None and not isinstance(silut, FusedSiLUT):
+            module.silut = FusedSiLUT(silut)
         if type(module).__name__ == "RepFlowLayer":
             module.optim_angle_update_dynamic = MethodType(_angle_update, module)
             module.optim_edge_update_dynamic = MethodType(_edge_update, module)

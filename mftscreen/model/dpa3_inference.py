@@ -34,7 +34,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mftscreen.model.dpa3_kernels import SiLUT, find_cosines
+from mftscreen.model.activation import silut_constants
+from mftscreen.model.dpa3_kernels import find_cosines
 from mftscreen.model.dpa3_layers import Layer, State
 from mftscreen.model.graph import FlatGraph
 
@@ -85,7 +86,10 @@ class DPA3Inference:
     def __init__(self, descriptor: Any) -> None:
         repflows = descriptor.repflows
         self._repflows = repflows
-        self._silut = _constants(repflows.act.silut)
+        silut = repflows.act.silut
+        self._silut = (
+            silut_constants() if silut is None else silut_constants(silut.threshold)
+        )
         last = len(repflows.layers) - 1
         with torch.inference_mode():
             types = torch.arange(repflows.ntypes)
@@ -171,16 +175,3 @@ class DPA3Inference:
             return torch.exp(-torch.exp(rate * (r.clamp(max=cutoff) - smooth)))
         u = ((r - smooth) / (cutoff - smooth)).clamp(0, 1)
         return 1 - u**3 * (6 * u**2 - 15 * u + 10)
-
-
-def _constants(silut: Any | None) -> SiLUT:
-    """Return a SiLUT's constants for the compiled loops; by default those of SiLU.
-
-    Value and slope of tanh(a (x - t)) + b at the threshold t are those of SiLU.
-    """
-    if silut is None:
-        return np.float32(np.inf), np.float32(1), np.float32(0)
-    t = float(silut.threshold)
-    sigmoid = 1 / (1 + np.exp(-t))
-    slope, offset = sigmoid * (1 + t * (1 - sigmoid)), t * sigmoid
-    return np.float32(t), np.float32(2 * slope), np.float32(1 + offset)

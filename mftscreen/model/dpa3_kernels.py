@@ -21,7 +21,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["activate", "find_cosines", "pass_along_angles", "pass_along_edges"]
+__all__ = [
+    "activate",
+    "differentiate",
+    "differentiate_twice",
+    "find_cosines",
+    "pass_along_angles",
+    "pass_along_edges",
+]
 
 Floats: TypeAlias = NDArray[np.float32]
 Integers: TypeAlias = NDArray[np.int64]
@@ -65,14 +72,14 @@ def _compiled(function: _Function) -> _Function:
 
 
 @_compiled
-def _silut(x: np.float32, silut: SiLUT) -> np.float32:
-    """Return x sigmoid(x) below the threshold, tanh(a (x - t)) + b from it on.
+def _quotient(x: np.float32, silut: SiLUT) -> np.float32:
+    """Return q = 1 / (1 + exp(z)), z = -x below the threshold, 2 a (x - t) from it on.
 
-    Both are u + v / (1 + exp(z)), so that one exponential does, without a branch.
+    The activation is x q below and 1 + b - 2 q above, so that one exponential does,
+    without a branch.
     """
-    threshold, twice_slope, top = silut
-    low = x < threshold
-    z = -x if low else twice_slope * (x - threshold)
+    threshold, twice_slope, _ = silut
+    z = -x if x < threshold else twice_slope * (x - threshold)
     z = min(max(z, -_LARGEST), _LARGEST)
     # exp(z) = 2**n exp(r), with n added to the exponent's bits
     shifted = z * _LOG2_E + _ROUNDER
@@ -81,8 +88,15 @@ def _silut(x: np.float32, silut: SiLUT) -> np.float32:
     series = ((((_P7 * r + _P6) * r + _P5) * r + _P4) * r + _P3) * r + _P2
     bits = np.float32(shifted).view(np.int32) << np.int32(23)
     power = np.int32(bits + np.int32(127 << 23)).view(np.float32)
-    quotient = _ONE / (_ONE + power * (series * r * r + r + _ONE))
-    return x * quotient if low else top - _TWO * quotient
+    return _ONE / (_ONE + power * (series * r * r + r + _ONE))
+
+
+@_compiled
+def _silut(x: np.float32, silut: SiLUT) -> np.float32:
+    """Return x sigmoid(x) below the threshold, tanh(a (x - t)) + b from it on."""
+    threshold, _, top = silut
+    q = _quotient(x, silut)
+    return x * q if x < threshold else top - _TWO * q
 
 
 @_compiled
@@ -90,6 +104,44 @@ def activate(x: Floats, silut: SiLUT) -> None:
     """Replace the numbers of `x` (n,) by their activation."""
     for k in range(x.size):
         x[k] = _silut(x[k], silut)
+
+
+@_compiled
+def differentiate(x: Floats, gradient: Floats, silut: SiLUT, result: Floats) -> None:
+    """Write the first derivative at `x` times `gradient`, all of shape (n,)."""
+    threshold, twice_slope, _ = silut
+    for k in range(x.size):
+        q = _quotient(x[k], silut)
+        p = q * (_ONE - q)
+        first = q + x[k] * p if x[k] < threshold else _TWO * twice_slope * p
+        result[k] = first * gradient[k]
+
+
+@_compiled
+def differentiate_twice(
+    x: Floats,
+    gradient: Floats,
+    outer: Floats,
+    silut: SiLUT,
+    by_x: Floats,
+    by_gradient: Floats,
+) -> None:
+    """Write `outer` times the derivatives of what `differentiate` writes.
+
+    They are those with respect to `x` and to `gradient`; all of shape (n,).
+    """
+    threshold, twice_slope, _ = silut
+    for k in range(x.size):
+        q = _quotient(x[k], silut)
+        p = q * (_ONE - q)
+        tanh = _ONE - _TWO * q
+        if x[k] < threshold:
+            first, second = q + x[k] * p, p * (_TWO + x[k] * tanh)
+        else:
+            first = _TWO * twice_slope * p
+            second = -twice_slope * tanh * first
+        by_x[k] = second * gradient[k] * outer[k]
+        by_gradient[k] = first * outer[k]
 
 
 @_compiled

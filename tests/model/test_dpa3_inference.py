@@ -213,13 +213,13 @@ def test_the_shipped_model_takes_the_fast_path_unless_it_is_differentiated(
 def test_activation_is_accurate() -> None:
     from deepmd.pt.utils.utils import SiLUT
 
-    from mftscreen.model.dpa3_inference import _constants
+    from mftscreen.model.activation import silut_constants
     from mftscreen.model.dpa3_kernels import activate
 
     silut = SiLUT(3.0)
     x = torch.linspace(-80, 80, 100_001)
     expected = silut(x.to(torch.float64))
-    activate(x.numpy(), _constants(silut))
+    activate(x.numpy(), silut_constants(3.0))
     torch.testing.assert_close(x.to(torch.float64), expected, rtol=4e-7, atol=1e-30)
 
 
