@@ -34,9 +34,11 @@ class MFTCalculator(Calculator):
     ----------
     model : str, Path or Model, optional
         Name of a registered model, a ``.mft`` file, a stock deepmd-kit ``.pt``
-        checkpoint, or a loaded model. By default the shipped ``mft-mini``.
+        checkpoint, or a loaded model. By default the shipped ``mft-mini``. A large
+        pretrained model (``DPA-3.1-3M``) is downloaded when it is first used.
     energy_head : str, optional
-        Head for energy, forces and stress, where a checkpoint has several.
+        Head for energy, forces and stress, where a checkpoint has several; of a large
+        pretrained model also ``crystals``, which is the default, or ``molecules``.
     property_heads : sequence of str, optional
         Property heads of a ``.pt`` checkpoint to offer; all by default.
     device : {"auto", "cpu", "cuda"}

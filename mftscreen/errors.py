@@ -13,6 +13,7 @@
     │   └── UnknownHeadError (LookupError)   the model has no such head
     ├── UnknownPropertyError (ase PropertyNotImplementedError, LookupError)
     ├── DataError (ValueError)               a data set or one of its rows is unusable
+    ├── DownloadError (OSError)              a file cannot be had, or is another one
     ├── ConfigError (ValueError)             a configuration file; lists all problems
     └── TrainingError (RuntimeError)         the training process failed
 
@@ -31,6 +32,7 @@ from ase.calculators.calculator import InputError, PropertyNotImplementedError
 __all__ = [
     "ConfigError",
     "DataError",
+    "DownloadError",
     "InvalidGeometryError",
     "MftscreenError",
     "ModelError",
@@ -117,6 +119,10 @@ class DataError(MftscreenError, ValueError):
         self.path = path
 
 
+class DownloadError(MftscreenError, OSError):
+    """A file cannot be downloaded, or is not the one that was expected."""
+
+
 class ConfigError(MftscreenError, ValueError):
     """A configuration has problems; all of them are listed.
 
@@ -132,11 +138,11 @@ class ConfigError(MftscreenError, ValueError):
         self.problems = list(problems)
         self.path = path
         where = f"{path}: " if path is not None else ""
-        count = len(self.problems)
-        noun = "problem" if count == 1 else "problems"
-        super().__init__(
-            f"{where}{count} {noun}\n" + "\n".join(f"  {p}" for p in self.problems)
-        )
+        if len(self.problems) == 1:
+            super().__init__(where + self.problems[0])
+            return
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(f"{where}{len(self.problems)} problems\n{lines}")
 
 
 class TrainingError(MftscreenError, RuntimeError):

@@ -187,6 +187,10 @@ class Predictor:
                 derivatives=self.forces,
                 properties=self.properties,
             )
+        except StructureError as error:
+            if len(batch) == 1:
+                return [_failed(batch[0], usable[batch[0]], error)]
+            return [row for index in batch for row in self._predict([index], usable)]
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

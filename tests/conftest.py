@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -75,6 +80,128 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny.pt"
     path.write_bytes(build_checkpoint(HEADS))
     return path
+
+
+BACKBONE_BRANCHES = {
+    "Domains_Alloy": [],
+    "Omat24": ["Default", "Materials"],
+    "SPICE2": ["Drug"],
+    "OC22": [],
+}
+"""Head and aliases."""
+
+
+def build_backbone(**descriptor: object) -> bytes:
+    """Return a checkpoint in the layout of DPA-3.1-3M, made by deepmd-kit.
+
+    One descriptor and one fitting net serve all heads, and only a one-hot (Eq. 1)
+    tells the fitting net which of them it is.
+    """
+    import torch
+    from deepmd.pt.train.training import get_model_for_wrapper
+    from deepmd.pt.train.wrapper import ModelWrapper
+    from deepmd.pt.utils.multi_task import preprocess_shared_params
+
+    single = head_parameters({
+        "type": "ener", "seed": 1, "precision": "float32",
+        "dim_case_embd": len(BACKBONE_BRANCHES),
+    })  # fmt: skip
+    shared = {
+        "types": single["type_map"],
+        "descriptor": {**single["descriptor"], "precision": "float32", **descriptor},
+        "fitting": single["fitting_net"],
+    }
+    heads = {
+        name: {
+            "type_map": "types", "descriptor": "descriptor", "fitting_net": "fitting",
+            "model_branch_alias": aliases,
+        }
+        for name, aliases in BACKBONE_BRANCHES.items()
+    }  # fmt: skip
+    parameters, links = preprocess_shared_params(
+        {"shared_dict": shared, "model_dict": heads}
+    )
+    wrapper = ModelWrapper(get_model_for_wrapper(parameters), model_params=parameters)
+    wrapper.share_params(links, dict.fromkeys(heads, 1.0), resume=True)
+    buffer = io.BytesIO()
+    torch.save({"model": wrapper.state_dict()}, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def backbone() -> bytes:
+    return build_backbone()
+
+
+@dataclass
+class Publisher:
+    """A web server on this machine that a large pretrained model is published on.
+
+    Attributes
+    ----------
+    name, path : str, Path
+        Of the model, and where it is to be kept.
+    content : bytes
+        What is right.
+    answers : list of callable
+        One for each request, given the connection; after these, the content.
+    """
+
+    name: str
+    path: Path
+    content: bytes
+    urls: list[str] = field(default_factory=list)
+    answers: list[Callable[[BaseHTTPRequestHandler], None]] = field(
+        default_factory=list
+    )
+    requests: int = 0
+
+    def send(self, request: BaseHTTPRequestHandler, content: bytes) -> None:
+        """Answer with some content, of which it announces the right length."""
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(self.content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+
+@pytest.fixture
+def publisher(
+    backbone: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Publisher]:
+    """Publish a small DPA-3.1-3M, and let deepmd-kit's registry lead to it."""
+    from deepmd.pretrained.registry import MODEL_REGISTRY
+
+    name = "DPA-3.1-3M"
+    published = Publisher(name, tmp_path / "kept" / f"{name}.pt", backbone)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            published.requests += 1
+            if published.answers:
+                published.answers.pop(0)(self)
+            else:
+                published.send(self, published.content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        published.urls = [f"{address}/first.pt", f"{address}/second.pt"]
+        record = {
+            "urls": published.urls,
+            "filename": published.path.name,
+            "sha256": hashlib.sha256(backbone).hexdigest(),
+        }
+        monkeypatch.setitem(MODEL_REGISTRY, name, record)
+        monkeypatch.setenv("MFTSCREEN_MODELS", str(published.path.parent))
+        for variable in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(variable, "127.0.0.1")
+        # what urllib keeps once it has read the proxies
+        monkeypatch.setattr("urllib.request._opener", None)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield published
+        server.shutdown()
 
 
 @pytest.fixture

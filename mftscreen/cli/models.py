@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Any
+
 import click
+
+from mftscreen.cli.options import quiet_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["command"]
 
 
 @click.group("models")
 def command() -> None:
-    """List the shipped models, or show a model's card.
+    """List, download and show models.
 
     \b
     Example:
       mftscreen models list
       mftscreen models show mft-mini
+      mftscreen models download DPA-3.1-3M
     """
 
 
 @command.command("list")
 def list_models() -> None:
-    """List the models that come with the package.
+    """List the models that have a name.
+
+    They come with the package or are downloaded when they are first used, or by
+    'mftscreen models download'.
 
     \b
     Example:
       mftscreen models list
     """
     from mftscreen.model.bundle import read_bundle
+    from mftscreen.model.download import BACKBONES, backbone
     from mftscreen.model.registry import registered_models
 
     for model in registered_models().values():
@@ -34,14 +47,46 @@ def list_models() -> None:
         predicts = ["energy", "forces", "stress"] if card.energy_head else []
         click.echo(
             f"{model.name}\t{', '.join([*predicts, *card.properties])}"
-            f"\tsha256 {model.sha256[:12]}"
+            f"\tsha256 {model.sha256[:12]}\tshipped"
         )
+    for name, domains in BACKBONES.items():
+        known = backbone(name)
+        where = known.path if known.path.is_file() else "not downloaded"
+        heads = ", ".join(f"{kind}: {head}" for kind, head in domains.items())
+        click.echo(
+            f"{name}\tenergy, forces, stress ({heads})"
+            f"\tsha256 {known.sha256[:12]}\t{where}"
+        )
+
+
+@command.command("download")
+@click.argument("name")
+@quiet_option
+def download_model(name: str, quiet: bool) -> None:
+    """Download the large pretrained model NAME and print where it is.
+
+    What is there already is only checked. Models are kept where deepmd-kit keeps them,
+    or in the folder that MFTSCREEN_MODELS names.
+
+    \b
+    Example:
+      mftscreen models download DPA-3.1-3M
+    """
+    from mftscreen.errors import UnknownModelError
+    from mftscreen.model.download import BACKBONES, fetch_backbone
+
+    if name not in BACKBONES:
+        msg = f"no model {name!r} to download; there are {', '.join(BACKBONES)}"
+        raise UnknownModelError(msg)
+    click.echo(fetch_backbone(name, progress=not quiet).path)
 
 
 @command.command("show")
 @click.argument("model")
 def show_model(model: str) -> None:
-    """Show the card of MODEL (a name or a .mft file) as JSON.
+    """Show the card of MODEL (a name or a file) as JSON.
+
+    A deepmd-kit checkpoint has no card; its elements and heads are shown.
 
     \b
     Example:
@@ -51,6 +96,29 @@ def show_model(model: str) -> None:
     from mftscreen.model.registry import resolve_model
 
     path, _ = resolve_model(model)
+    if path.suffix == ".pt":
+        click.echo(json.dumps(_describe_checkpoint(path), indent=2))
+        return
     bundle = read_bundle(path)
     click.echo(bundle.card.model_dump_json(indent=2))
     click.echo(f"sha256 {bundle.sha256}", err=True)
+
+
+def _describe_checkpoint(path: Path) -> dict[str, Any]:
+    from mftscreen.model.branches import energy_branches
+    from mftscreen.model.checkpoint import model_parameters, read_state
+
+    parameters = model_parameters(read_state(path))
+    energies = energy_branches(parameters)
+    return {
+        "elements": next(iter(parameters.values()))["type_map"],
+        "heads": {
+            name: {
+                "predicts": "energy"
+                if name in energies
+                else own["fitting_net"]["type"],
+                "aliases": own.get("model_branch_alias", []),
+            }
+            for name, own in parameters.items()
+        },
+    }

@@ -1,8 +1,9 @@
 """deepmd-kit checkpoints as networks that evaluate mixed batches.
 
-Beside it only :mod:`mftscreen.model.rebuilding`, :mod:`mftscreen.model.heads` and the
-process that trains import deepmd. A checkpoint is opened with
-``weights_only=True``, so that a hostile file cannot run code.
+Beside it only :mod:`mftscreen.model.rebuilding`, :mod:`mftscreen.model.heads`,
+:mod:`mftscreen.model.download` and the process that trains import deepmd. A
+checkpoint is opened with ``weights_only=True``, so that a hostile file cannot run
+code.
 """
 
 from __future__ import annotations

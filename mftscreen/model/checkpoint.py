@@ -11,6 +11,7 @@ from typing import Any
 from mftscreen.errors import ModelFileError
 
 __all__ = [
+    "keep_heads",
     "model_parameters",
     "read_state",
     "resize_neighbor_budget",
@@ -81,6 +82,34 @@ def model_parameters(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "model_dict", {"Default": parameters}
     )
     return by_head
+
+
+def keep_heads(state: Mapping[str, Any], heads: Mapping[str, str]) -> dict[str, Any]:
+    """Return the state of a multi-task model with some of the heads.
+
+    Parameters
+    ----------
+    state : mapping
+        Of a single- or multi-task model.
+    heads : mapping of str to str
+        New name to the name in `state`.
+
+    Returns
+    -------
+    dict
+        A new state, which shares the tensors; the old one is not changed.
+    """
+    parameters = model_parameters(state)
+    kept: dict[str, Any] = {
+        f"model.{new}.{key.removeprefix(prefix)}": value
+        for new, old in heads.items()
+        for prefix in [f"model.{old}."]
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
+    by_head = {new: parameters[old] for new, old in heads.items()}
+    extra = {**state["_extra_state"], "model_params": {"model_dict": by_head}}
+    return {**kept, "_extra_state": extra}
 
 
 def resize_neighbor_budget(

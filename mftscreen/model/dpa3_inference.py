@@ -93,7 +93,10 @@ class DPA3Inference:
         last = len(repflows.layers) - 1
         with torch.inference_mode():
             types = torch.arange(repflows.ntypes)
-            self._nodes = repflows.act(descriptor.type_embedding(types))
+            embedding = descriptor.type_embedding(types)
+            if descriptor.add_chg_spin_ebd:
+                embedding = embedding + _embed_charge_and_spin(descriptor)
+            self._nodes = repflows.act(embedding)
             self._layers = [
                 Layer(
                     layer,
@@ -175,3 +178,12 @@ class DPA3Inference:
             return torch.exp(-torch.exp(rate * (r.clamp(max=cutoff) - smooth)))
         u = ((r - smooth) / (cutoff - smooth)).clamp(0, 1)
         return 1 - u**3 * (6 * u**2 - 15 * u + 10)
+
+
+def _embed_charge_and_spin(descriptor: Any) -> torch.Tensor:
+    """Return what the default charge and spin add to the features of every atom."""
+    charge, spin = torch.tensor(descriptor.default_chg_spin).to(torch.int64)
+    # deepmd-kit's first embedding is that of the charge -100
+    both = descriptor.chg_embedding(charge + 100), descriptor.spin_embedding(spin)
+    embedded: torch.Tensor = descriptor.act(descriptor.mix_cs_mlp(torch.cat(both)))
+    return embedded

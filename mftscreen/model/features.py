@@ -113,7 +113,11 @@ class DescriptorPass:
         batch.coordinates.requires_grad_(differentiate)
         with budget.fit(graph), self._whole(directed):
             nodes, rotation, *_ = self.model.descriptor(
-                batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
+                batch.coordinates,
+                batch.types,
+                batch.neighbors,
+                mapping=batch.owners,
+                **self._charge_and_spin(len(structures)),
             )
         types = batch.types[:, : graph.n_local]
         padded = PaddedFeatures(batch, nodes, rotation)
@@ -126,6 +130,13 @@ class DescriptorPass:
 
         descriptor = self.model.descriptor
         return DPA3Inference(descriptor) if supports(descriptor) else None
+
+    def _charge_and_spin(self, n_frames: int) -> dict[str, torch.Tensor]:
+        """Return the descriptor's default charge and spin, if it knows of any."""
+        if not self.model.has_chg_spin_ebd():
+            return {}
+        default = self.model.get_default_chg_spin()
+        return {"charge_spin": default.to(self.device).expand(n_frames, -1)}
 
     def _whole(self, directed: bool) -> AbstractContextManager[None]:
         from mftscreen.model.acceleration import last_layer_complete

@@ -6,14 +6,22 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ase import Atoms
 from pydantic import ValidationError
 
-from mftscreen.errors import ModelFileError, UnknownHeadError, UnknownPropertyError
+from mftscreen.errors import (
+    ModelFileError,
+    PeriodicityError,
+    UnknownHeadError,
+    UnknownPropertyError,
+)
 from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
+from mftscreen.model.branches import Domain, energy_branches, find_branch
 from mftscreen.model.bundle import Arrays, ModelCard, PropertyHead, read_bundle
+from mftscreen.model.checkpoint import keep_heads, model_parameters, read_state
+from mftscreen.model.download import find_domains
 from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
 from mftscreen.properties import PropertySpec
 
@@ -80,6 +88,9 @@ class LoadedModel:
         Arrays of the OFM reference set; empty if the model has none.
     calibration : mapping of str to ndarray
         Arrays that prediction intervals are made of; empty if the model has none.
+    domain : {"crystals", "molecules"} or None
+        What the energy head is for, if nobody has chosen it; then it is not evaluated
+        for anything else.
     """
 
     card: ModelCard
@@ -87,6 +98,7 @@ class LoadedModel:
     sha256: str
     reference: Arrays
     calibration: Arrays
+    domain: Domain | None = None
 
     @property
     def type_map(self) -> tuple[str, ...]:
@@ -135,6 +147,9 @@ class LoadedModel:
         ------
         UnknownPropertyError
             If the model does not predict a property, or has no energy head.
+        PeriodicityError
+            If the energy of a molecule is asked for and the energy head was taken by
+            default because it is for crystals, or the other way round.
         """
         unknown = [name for name in properties if name not in self.card.properties]
         if unknown or (energy and not self.has_energy):
@@ -144,6 +159,8 @@ class LoadedModel:
                 f"{', '.join(unknown) or 'energies'}; it predicts: {', '.join(known)}"
             )
             raise UnknownPropertyError(msg)
+        if energy and self.domain is not None:
+            self._check_domain(structures)
         heads = {name: self.card.properties[name].head for name in properties}
         specs = self.properties
         evaluations = self.network.evaluate(
@@ -164,6 +181,20 @@ class LoadedModel:
             for evaluation in evaluations
         ]
 
+    def _check_domain(self, structures: Sequence[Atoms]) -> None:
+        for atoms in structures:
+            kind = "crystals" if atoms.pbc.any() else "molecules"
+            if kind != self.domain:
+                msg = (
+                    f"{self.card.name} was loaded for {self.domain}, with its head "
+                    f"{self.card.energy_head}; a structure that is periodic in "
+                    f"{'some' if atoms.pbc.any() else 'no'} direction belongs to "
+                    f"{kind}. Energies of different heads do not compare, so choose "
+                    f"one with energy_head=: a head or, if there is one for them, "
+                    f"'crystals' or 'molecules'"
+                )
+                raise PeriodicityError(msg)
+
 
 def load_model(
     source: str | Path | None = None,
@@ -178,10 +209,14 @@ def load_model(
     ----------
     source : str or Path, optional
         Name of a registered model, path of a ``.mft`` file, or path of a stock
-        deepmd-kit ``.pt`` checkpoint. By default the shipped ``mft-mini``.
+        deepmd-kit ``.pt`` checkpoint. By default the shipped ``mft-mini``. A large
+        pretrained model (``DPA-3.1-3M``) is downloaded when it is first used.
     energy_head : str, optional
-        For a ``.pt`` file: the head for energy, forces and stress. May be left out if
-        there is only one. For a ``.mft`` file it replaces the one on the card.
+        For a ``.pt`` file: the head for energy, forces and stress, or an alias that
+        the checkpoint gives it. May be left out if there is only one. Of a large
+        pretrained model, ``crystals`` and ``molecules`` mean the heads of OMat24 and
+        of SPICE2 or OMol25; without a choice it is that for crystals, and molecules
+        are refused. For a ``.mft`` file it replaces the one on the card.
     property_heads : sequence of str, optional
         For a ``.pt`` file: the property heads to offer; all by default.
     device : {"auto", "cpu", "cuda"}
@@ -200,10 +235,7 @@ def load_model(
     """
     path, expected = resolve_model(DEFAULT_MODEL if source is None else source)
     if path.suffix == ".pt":
-        content = path.read_bytes()
-        network = DeepmdNetwork.from_checkpoint(content, device)
-        card = _card_of_checkpoint(path, network, energy_head, property_heads)
-        return LoadedModel(card, network, hashlib.sha256(content).hexdigest(), {}, {})
+        return _load_checkpoint(path, energy_head, property_heads, device)
     bundle = read_bundle(path)
     if expected is not None and bundle.sha256 != expected:
         msg = (
@@ -243,21 +275,56 @@ def _check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
             raise ModelFileError(msg)
 
 
+def _load_checkpoint(
+    path: Path,
+    energy_head: str | None,
+    property_heads: Sequence[str] | None,
+    device: Device,
+) -> LoadedModel:
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    state = read_state(content)
+    parameters = model_parameters(state)
+    energies = energy_branches(parameters)
+    head, domain = _choose_energy_head(path, energies, energy_head, sha256)
+    # there may be dozens, each of which would be built
+    kept = [name for name in parameters if name not in energies or name == head]
+    network = DeepmdNetwork(keep_heads(state, {name: name for name in kept}), device)
+    card = _card_of_checkpoint(path, network, head, property_heads)
+    return LoadedModel(card, network, sha256, {}, {}, domain)
+
+
+def _choose_energy_head(
+    path: Path,
+    energies: Mapping[str, Mapping[str, Any]],
+    wanted: str | None,
+    sha256: str,
+) -> tuple[str | None, Domain | None]:
+    """Return the energy head, and what it is for if nobody has chosen it."""
+    domains = find_domains(sha256)
+    try:
+        if wanted is not None:
+            return find_branch(energies, wanted, domains), None
+        for domain, head in domains.items():
+            return find_branch(energies, head), domain
+    except UnknownHeadError as error:
+        msg = f"{path}: {error}"
+        raise UnknownHeadError(msg) from None
+    if len(energies) > 1:
+        msg = (
+            f"{path} has several energy heads ({', '.join(energies)}); "
+            "choose one with energy_head="
+        )
+        raise UnknownHeadError(msg)
+    return next(iter(energies), None), None
+
+
 def _card_of_checkpoint(
     path: Path,
     network: DeepmdNetwork,
     energy_head: str | None,
     property_heads: Sequence[str] | None,
 ) -> ModelCard:
-    energies = network.energy_heads()
-    if energy_head is None and len(energies) > 1:
-        msg = (
-            f"{path} has several energy heads ({', '.join(energies)}); "
-            "choose one with energy_head="
-        )
-        raise UnknownHeadError(msg)
-    if energy_head is None and energies:
-        energy_head = energies[0]
     chosen = network.property_heads() if property_heads is None else property_heads
     properties: dict[str, PropertyHead] = {}
     for name in chosen:

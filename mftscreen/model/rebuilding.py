@@ -115,7 +115,7 @@ def describe_head(name: str, model: Any) -> Head:
     ModelFileError
         If it needs something that the batched evaluation does not do.
     """
-    from mftscreen.model.heads import DipoleNormFitting, R2Fitting
+    from mftscreen.model.fittings import DipoleNormFitting, R2Fitting
 
     atomic = model.atomic_model
     if not (hasattr(atomic, "descriptor") and hasattr(atomic, "fitting_net")):
@@ -125,9 +125,13 @@ def describe_head(name: str, model: Any) -> Head:
         "descriptors without mixed types": not atomic.descriptor.mixed_types(),
         "excluded atom types": atomic.atom_excl is not None,
         "excluded type pairs": atomic.pair_excl is not None,
-        "frame parameters": atomic.get_dim_fparam() > 0,
+        "frame parameters without default": (
+            atomic.get_dim_fparam() > 0 and not atomic.has_default_fparam()
+        ),
         "atomic parameters": atomic.get_dim_aparam() > 0,
-        "charge and spin embeddings": atomic.has_chg_spin_ebd(),
+        "charge and spin embeddings without default": (
+            atomic.has_chg_spin_ebd() and not atomic.has_default_chg_spin()
+        ),
     }
     reasons = [reason for reason, present in unsupported.items() if present]
     if reasons:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mftscreen.errors import ModelFileError, UnknownModelError
+from mftscreen.model.download import BACKBONES, fetch_backbone
 
 __all__ = ["DEFAULT_MODEL", "RegisteredModel", "registered_models", "resolve_model"]
 
@@ -49,7 +50,9 @@ def resolve_model(source: str | Path) -> tuple[Path, str | None]:
     Parameters
     ----------
     source : str or Path
-        The name of a registered model, or the path of a ``.mft`` or ``.pt`` file.
+        The name of a model that comes with the package, or of one in
+        :data:`mftscreen.model.download.BACKBONES`, which is downloaded if it is not
+        there; or the path of a ``.mft`` or ``.pt`` file.
 
     Returns
     -------
@@ -61,11 +64,16 @@ def resolve_model(source: str | Path) -> tuple[Path, str | None]:
     UnknownModelError
         If it is neither a known name nor a path that looks like a model file.
     ModelFileError
-        If it is a path and nothing is there.
+        If it is a path and nothing is there, or a downloaded file is damaged.
+    ModelError
+        If it cannot be downloaded; the message says how to bring it by hand.
     """
     known = registered_models()
     if isinstance(source, str) and source in known:
         return known[source].path, known[source].sha256
+    if isinstance(source, str) and source in BACKBONES:
+        fetched = fetch_backbone(source)
+        return fetched.path, fetched.sha256
     path = Path(source)
     if path.is_file():
         return path, None
@@ -73,7 +81,8 @@ def resolve_model(source: str | Path) -> tuple[Path, str | None]:
         msg = f"{path}: no such file"
         raise ModelFileError(msg)
     msg = (
-        f"no model named {str(source)!r}; known names: {', '.join(sorted(known))}. "
+        f"no model named {str(source)!r}; known names: "
+        f"{', '.join([*sorted(known), *BACKBONES])}. "
         "A file is given by its path and ends in .mft or .pt"
     )
     raise UnknownModelError(msg)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ase.build import bulk, molecule
+from click.testing import CliRunner, Result
+
+from mftscreen import MFTCalculator
+from mftscreen.cli import main
+from mftscreen.model.download import BACKBONES
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def listed() -> dict[str, list[str]]:
+    rows = [line.split("\t") for line in run("models", "list").stdout.splitlines()]
+    return {name: rest for name, *rest in rows}
+
+
+def test_list_says_what_is_in_the_cache(publisher: Any) -> None:
+    before = listed()
+    assert list(before)[-len(BACKBONES) :] == list(BACKBONES)
+    assert before["mft-mini"][-1] == "shipped"
+    assert before[publisher.name][0].endswith("(crystals: OMat24, molecules: SPICE2)")
+    assert {before[name][-1] for name in BACKBONES} == {"not downloaded"}
+    assert publisher.requests == 0
+    assert run("models", "download", publisher.name).exit_code == 0
+    assert listed()[publisher.name][-1] == str(publisher.path)
+
+
+def test_download_prints_the_path(publisher: Any) -> None:
+    for _ in range(2):
+        result = run("models", "download", publisher.name, "-q")
+        assert (result.exit_code, result.stdout) == (0, f"{publisher.path}\n")
+    assert publisher.requests == 1
+
+
+def test_only_large_models_are_downloaded() -> None:
+    result = run("models", "download", "mft-mini")
+    assert result.exit_code == 1
+    assert "no model 'mft-mini' to download; there are DPA-3.1-3M" in result.stderr
+
+
+def test_show_lists_the_heads(publisher: Any) -> None:
+    result = run("models", "show", publisher.name)
+    document = json.loads(result.stdout)
+    assert document["elements"] == ["H", "O", "Mg", "Si", "Ga", "As"]
+    assert list(document["heads"]) == ["Domains_Alloy", "Omat24", "SPICE2", "OC22"]
+    omat24 = {"predicts": "energy", "aliases": ["Default", "Materials"]}
+    assert document["heads"]["Omat24"] == omat24
+
+
+def test_show_tells_properties_from_energies(checkpoint: Path) -> None:
+    heads = json.loads(run("models", "show", str(checkpoint)).stdout)["heads"]
+    kinds = {name: head["predicts"] for name, head in heads.items()}
+    assert kinds == {
+        "alloys": "energy", "oxides": "energy", "gap": "property", "alpha": "property",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("head", [None, "molecules", "Omat24"])
+def test_predict_with_a_head(publisher: Any, tmp_path: Path, head: str | None) -> None:
+    structures = {"crystal": bulk("MgO", "rocksalt", a=4.2), "water": molecule("H2O")}
+    for name, atoms in structures.items():
+        atoms.write(tmp_path / f"{name}.extxyz")
+    files = [str(tmp_path / f"{name}.extxyz") for name in structures]
+    options = ["--energy"] if head is None else ["--energy-head", head]
+    result = run("predict", *files, "-m", publisher.name, *options)
+    assert result.exit_code == (3 if head is None else 0)
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    crystal, water = rows
+    calculator = MFTCalculator(publisher.name, energy_head=head)
+    expected = calculator.get_property("energy", structures["crystal"])
+    assert float(crystal["energy"]) == pytest.approx(expected, rel=1e-5)
+    if head is None:
+        assert water["status"] == "unsupported_pbc"
+        assert "energy_head=" in water["reason"]
+    else:
+        expected = calculator.get_property("energy", structures["water"])
+        assert float(water["energy"]) == pytest.approx(expected, rel=1e-5)

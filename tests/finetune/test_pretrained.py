@@ -1,0 +1,88 @@
+"""Fine-tuning from a large pretrained model, of which the tests have a small copy."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ase.build import bulk
+
+from mftscreen import load_model
+from mftscreen.errors import UnknownHeadError
+from mftscreen.finetune.task import load_pretrained
+from mftscreen.model.bundle import read_bundle
+from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.testing import check_model
+
+FITTING = "atomic_model.fitting_net"
+
+
+@pytest.mark.parametrize(
+    ("head", "branch"),
+    [("crystals", "Omat24"), ("molecules", "SPICE2"), ("Materials", "Omat24")],
+)
+def test_head_is_found_and_has_the_name_it_was_asked_for(
+    publisher: Any, head: str, branch: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="mftscreen"):
+        state, sha256 = load_pretrained(publisher.name, head)
+    assert sha256 == hashlib.sha256(publisher.content).hexdigest()
+    assert list(model_parameters(state)) == [head]
+    published = read_state(publisher.content)
+    code = state[f"model.{head}.{FITTING}.case_embd"]
+    assert torch.equal(code, published[f"model.{branch}.{FITTING}.case_embd"])
+    assert f"head {head!r} of {publisher.name} is its head {branch!r}" in caplog.text
+
+
+def test_all_heads_without_a_choice(publisher: Any) -> None:
+    state, _ = load_pretrained(publisher.name)
+    assert len(model_parameters(state)) == 4
+
+
+def test_unknown_head_lists_the_others(publisher: Any) -> None:
+    with pytest.raises(UnknownHeadError) as caught:
+        load_pretrained(publisher.name, "dft")
+    text = str(caught.value)
+    assert text.startswith(f"pretrained model {publisher.name}: there is no head 'dft'")
+    assert "Omat24 (Default, Materials), SPICE2 (Drug), OC22" in text
+    assert "for crystals: OMat24, for molecules: SPICE2" in text
+
+
+@pytest.mark.slow
+def test_recipe_for_the_shipped_model_fits_a_large_one(
+    publisher: Any, tune: Callable[..., Path]
+) -> None:
+    auxiliary = {"head": "crystals", "data": ["crystals.extxyz"], "batch_size": 16}
+    path = tune("large", "mft", pretrained=publisher.name, auxiliary=auxiliary)
+    bundle, published = read_bundle(path), read_state(publisher.content)
+    assert bundle.card.energy_head == "crystals"
+    trained = read_state(bundle.checkpoint)
+    # the force field goes on as the data set it was pretrained for
+    code = published[f"model.Omat24.{FITTING}.case_embd"]
+    assert torch.equal(trained[f"model.crystals.{FITTING}.case_embd"], code)
+    weight = "atomic_model.descriptor.repflows.layers.0.node_self_mlp.matrix"
+    before, after = (
+        published[f"model.SPICE2.{weight}"],
+        trained[f"model.crystals.{weight}"],
+    )
+    assert 0 < (before - after).abs().max() < 0.1
+    assert torch.equal(after, trained[f"model.softness.{weight}"])
+    check_model(load_model(path), [bulk("MgO", "rocksalt", a=4.3)])
+
+
+@pytest.mark.slow
+def test_other_strategies_need_no_head(
+    publisher: Any, tune: Callable[..., Path]
+) -> None:
+    path = tune("large_lp", "lp", pretrained=publisher.name)
+    published = read_state(publisher.content)
+    trained = read_state(read_bundle(path).checkpoint)
+    weight = "atomic_model.descriptor.repflows.layers.0.node_self_mlp.matrix"
+    assert torch.equal(
+        published[f"model.OC22.{weight}"], trained[f"model.softness.{weight}"]
+    )

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from mftscreen.downloading import check_digest, fetch
+from mftscreen.errors import DownloadError
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.bin"
+    path.write_bytes(b"content" * 100_000)
+    return path
+
+
+def test_file_is_whole_or_absent(source: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    fetch(source.as_uri(), tmp_path / "new" / "copy.bin", "sha256", digest)
+    assert (tmp_path / "new" / "copy.bin").read_bytes() == source.read_bytes()
+    with pytest.raises(DownloadError, match=f"expected {'0' * 64}"):
+        fetch(source.as_uri(), tmp_path / "bad" / "copy.bin", "sha256", "0" * 64)
+    assert not list((tmp_path / "bad").iterdir())
+
+
+def test_what_was_there_stays_if_the_download_fails(
+    source: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "copy.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(DownloadError, match=r"none\.bin"):
+        fetch((tmp_path / "none.bin").as_uri(), path, "sha256", "0" * 64)
+    assert path.read_bytes() == b"old"
+
+
+def test_folder_that_cannot_be_written_is_no_fault_of_the_address(source: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        fetch(source.as_uri(), source / "copy.bin", "sha256", "0" * 64)
+    assert not isinstance(caught.value, DownloadError)
+
+
+def test_wrong_checksum_names_the_file_and_both_checksums(source: Path) -> None:
+    found = hashlib.md5(source.read_bytes()).hexdigest()
+    check_digest(source, "md5", found)
+    with pytest.raises(DownloadError) as caught:
+        check_digest(source, "md5", "0" * 32)
+    assert str(caught.value) == (f"{source}: has the md5 {found}, expected {'0' * 32}")
