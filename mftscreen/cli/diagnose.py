@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -18,11 +17,8 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from mftscreen.diagnostics.diagnosis import (
-        Diagnosis,
-        DiagnosisOptions,
-        NamedNetwork,
-    )
+    from mftscreen.diagnostics.diagnosis import Diagnosis, DiagnosisOptions
+    from mftscreen.diagnostics.network import NamedNetwork
     from mftscreen.model.backend import Device
 
 __all__ = ["command"]
@@ -140,14 +136,17 @@ def command(
       mftscreen diagnose my.mft --against pretrained.mft --data train=train.extxyz \\
           --data id=id.extxyz --data ood=ood.extxyz -o drift.html --json drift.json
     """
-    from mftscreen.diagnostics.diagnosis import DiagnosisOptions, load_network
+    from mftscreen.diagnostics.diagnosis import DiagnosisOptions
     from mftscreen.diagnostics.drift import check_comparable
     from mftscreen.diagnostics.edges import parse_pair
+    from mftscreen.diagnostics.network import load_network
     from mftscreen.diagnostics.report import (
         check_output,
         drift_table,
+        left_out,
         separation_table,
         write_diagnosis,
+        write_numbers,
     )
 
     for path, formats in ((output, (".html", ".png")), (json_path, (".json",))):
@@ -166,13 +165,12 @@ def command(
     if output is not None:
         write_diagnosis(diagnosis, output, _command_line())
     if json_path is not None:
-        _write_json(diagnosis, json_path)
+        write_numbers(diagnosis, json_path, _command_line())
     _print_table(drift_table(diagnosis))
     click.echo()
     _print_table(separation_table(diagnosis))
-    for found in diagnosis.data_sets:
-        if found.no_edges:
-            click.echo(f"{found.name}: no edges: {found.no_edges}", err=True)
+    for what, why in left_out(diagnosis):
+        click.echo(f"{what}: not compared: {why}", err=True)
     if n_failed:
         ctx.exit(EXIT_FAILED_ROWS)
 
@@ -205,40 +203,15 @@ def _diagnose(
     quiet: bool,
 ) -> Diagnosis:
     """Return the diagnosis, with a progress bar meanwhile."""
-    from tqdm import tqdm
+    from mftscreen.diagnostics.diagnosis import diagnose
+    from mftscreen.diagnostics.progress import showing_stages
 
-    from mftscreen.diagnostics.diagnosis import N_STAGES, diagnose
-
-    bar = tqdm(
-        total=N_STAGES * len(data),
-        disable=True if quiet else None,
-        file=sys.stderr,
-        # without a guess of the time left: stages are of very different length
-        bar_format="{desc} |{bar}| stage {n_fmt} of {total_fmt} [{elapsed}]",
-    )
-    with bar:
-
-        def on_stage(stage: str) -> None:
-            bar.update()
-            bar.set_description(stage)
-
-        return diagnose(pretrained, fine_tuned, data, options, on_stage)
+    with showing_stages(options.count_stages(data), shown=not quiet) as begin:
+        return diagnose(pretrained, fine_tuned, data, options, begin)
 
 
 def _command_line() -> str:
     return shlex.join(["mftscreen", *sys.argv[1:]])
-
-
-def _write_json(diagnosis: Diagnosis, path: Path) -> None:
-    from mftscreen.errors import DataError
-
-    document = {"command": _command_line(), **diagnosis.to_dict()}
-    text = json.dumps(document, indent=2, allow_nan=False)
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
-        raise DataError(msg, path=path) from error
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -11,6 +11,7 @@ import click
 from mftscreen.cli.options import quiet_option
 
 if TYPE_CHECKING:
+    from mftscreen.finetune.config import AutoConfig, MFTConfig
     from mftscreen.finetune.derive import DownstreamConfig, Strategy
 
 __all__ = ["command"]
@@ -19,7 +20,7 @@ _STRATEGIES = ("scratch", "ft", "lp", "mft")
 
 
 def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> list[str]:
-    names = list(dict.fromkeys(text.split(","))) if text else []
+    names = list(dict.fromkeys(map(str.strip, text.split(",")))) if text else []
     for name in names:
         if name not in _STRATEGIES:
             msg = f"{name!r} is not one of {', '.join(_STRATEGIES)}"
@@ -46,8 +47,8 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 @click.option(
     "--strategy",
     type=click.Choice([*_STRATEGIES, "auto"]),
-    help="Instead of the one in CONFIG, which is an mft one; auto: compare, then train "
-    "the one with the smallest OOD error on all rows.",
+    help="Instead of the one in CONFIG, which is mft or auto; auto: compare, then "
+    "train the one with the smallest OOD error on all rows.",
 )
 @click.option(
     "--compare",
@@ -64,7 +65,15 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 @click.option(
     "--folds",
     metavar="K|NAME,NAME",
-    help="The first K folds, or these.  [default: that of CONFIG, or all]",
+    help="The K folds with the most test rows, or these.  [default: that of CONFIG, or "
+    "all]",
+)
+@click.option(
+    "--no-collapse-report",
+    "collapse_report",
+    flag_value=False,
+    default=True,
+    help="Do not compare the model with the pretrained one in the end.",
 )
 @quiet_option
 def command(
@@ -76,6 +85,7 @@ def command(
     compare: list[str],
     split: str | None,
     folds: str | None,
+    collapse_report: bool,
     quiet: bool,
 ) -> None:
     """Train the model that CONFIG (YAML) describes and write it as model.mft.
@@ -85,10 +95,17 @@ def command(
     smallest error on the validation set becomes the model. Ctrl-C leaves a run that
     --resume continues.
 
+    In the end, the model is compared with the pretrained one (collapse.html and
+    collapse.json; about a minute for a small model): how far descriptors of training
+    and test atoms have moved, and whether kinds of atoms are still kept apart. scratch
+    and pretrain have no such report, since they start from random weights. 'mftscreen
+    diagnose' measures the same on more atoms.
+
     --compare derives the other strategies' settings from an mft CONFIG, trains each of
     them on every fold, and prints mean and spread of the errors in and out of
     distribution; compare.json and compare.csv have all numbers. The same command goes
-    on where it was interrupted. --strategy auto goes on to train the best one.
+    on where it was interrupted. --strategy auto, or an mft CONFIG that says
+    strategy: auto, goes on to train the best one on all rows.
 
     \b
     Example:
@@ -102,14 +119,20 @@ def command(
     from mftscreen.finetune.derive import derive_config
     from mftscreen.finetune.run import run_training
 
+    settings: Any = load_config(config)
+    if strategy is None and settings.strategy == "auto":
+        strategy = "auto"
     comparing = bool(compare) or strategy == "auto"
     _check_usage(comparing, strategy, compare, split or folds)
     # a scheduler's or terminal's signal must end the trainer, too
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
-    settings: Any = load_config(config)
     directory = output or config.parent / config.stem
-    options: dict[str, Any] = {"threads": threads, "progress": not quiet}
+    options: dict[str, Any] = {
+        "threads": threads,
+        "progress": not quiet,
+        "collapse_report": collapse_report,
+    }
     again = f"mftscreen finetune {config} -o {directory} --resume"
     try:
         if comparing:
@@ -126,6 +149,8 @@ def command(
         click.echo(f"\nInterrupted. To continue: {again}", err=True)
         raise click.exceptions.Exit(130) from None
     _show_errors(path)
+    if collapse_report:
+        _show_collapse(path)
     click.echo(path)
 
 
@@ -156,8 +181,20 @@ def _show_errors(path: Path) -> None:
             click.echo(f"{part:<24}" + "".join(f"{cell:>10}" for cell in cells))
 
 
+def _show_collapse(path: Path) -> None:
+    """Print the numbers of a model's collapse report, if it has one."""
+    from mftscreen.finetune.collapse import PAGE, read_collapse
+
+    collapse = read_collapse(path)
+    if collapse is None:
+        return
+    click.echo(collapse.to_table(), nl=False)
+    if (page := path.with_name(PAGE)).exists():
+        click.echo(f"collapse report: {page}")
+
+
 def _compare(
-    config: Any,
+    config: MFTConfig | AutoConfig,
     directory: Path,
     strategies: list[str],
     split: str | None,
@@ -169,7 +206,8 @@ def _compare(
     from mftscreen.finetune.derive import derive_config
     from mftscreen.finetune.folds import choose_folds, prepare_split, without_split
 
-    config = derive_config(config, "mft")  # raises unless it has all settings
+    # raises unless it has all settings
+    config = cast("MFTConfig", derive_config(config, "mft"))
     file = prepare_split(config, split, directory, progress=options["progress"])
     comparison = compare_strategies(
         config,

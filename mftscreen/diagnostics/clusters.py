@@ -139,12 +139,16 @@ def compare_clusters(
     Raises
     ------
     DataError
-        As :func:`embed`.
+        As :func:`embed`; the message says which model it is of.
     """
 
     def clusters(model: str) -> Clusters:
         found = features(model)
-        plane = embed(found, seed)
+        try:
+            plane = embed(found, seed)
+        except DataError as error:
+            msg = f"{model} model: {error}"
+            raise DataError(msg) from error
         codes = labelled.codes
         return Clusters(
             plane, davies_bouldin(plane, codes), davies_bouldin(found, codes)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,42 +31,22 @@ from mftscreen.diagnostics.edges import (
     frequent_pairs,
 )
 from mftscreen.diagnostics.environments import atom_environments
+from mftscreen.diagnostics.network import NamedNetwork
 from mftscreen.diagnostics.sampling import gather_rows, sample_each
 from mftscreen.errors import DataError, ModelError
-from mftscreen.model.backend import DeepmdNetwork, Device
+from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.edges import edge_cutoffs, edge_features
-from mftscreen.model.loading import load_model
-from mftscreen.model.registry import resolve_model
 
 __all__ = [
     "DataSetDiagnosis",
     "Diagnosis",
     "DiagnosisOptions",
-    "NamedNetwork",
+    "MIN_ROWS",
     "diagnose",
-    "load_network",
 ]
 
 MIN_ROWS = 10
 """With fewer atoms or edges than this, clusters and their distances mean nothing."""
-
-
-@dataclass(frozen=True)
-class NamedNetwork:
-    """A network and where it is from.
-
-    Attributes
-    ----------
-    source : str
-        Name or path of the model.
-    sha256 : str
-        Of the model file.
-    network : DeepmdNetwork
-    """
-
-    source: str
-    sha256: str
-    network: DeepmdNetwork
 
 
 @dataclass(frozen=True)
@@ -86,6 +64,9 @@ class DiagnosisOptions:
     pairs : tuple of Pair
         For edges; the two pairs that are bonded most often if there are none.
     seed : int
+    clustered : tuple of str, optional
+        The data sets whose clusters are compared, which takes most of the time; all by
+        default.
     """
 
     n_atoms: int = 5000
@@ -93,6 +74,15 @@ class DiagnosisOptions:
     n_environments: int = 12
     pairs: tuple[Pair, ...] = ()
     seed: int = 0
+    clustered: tuple[str, ...] | None = None
+
+    def compares_clusters_of(self, name: str) -> bool:
+        """Return whether the clusters of a data set are compared."""
+        return self.clustered is None or name in self.clustered
+
+    def count_stages(self, names: Iterable[str]) -> int:
+        """Return how many stages a diagnosis of these data sets has, at most."""
+        return sum(5 if self.compares_clusters_of(name) else 1 for name in names)
 
 
 @dataclass(frozen=True)
@@ -105,20 +95,22 @@ class DataSetDiagnosis:
     n_structures, n_atoms : int
         Of the whole data set.
     drift : Drift
-    atoms : ClusterComparison
+    atoms : ClusterComparison or None
         Of atomic descriptors by environment.
     edges : ClusterComparison or None
         Of edge features by pair and distance.
-    no_edges : str
-        Why there is no comparison of edges; empty if there is one.
+    no_atoms, no_edges : str
+        Why there is no comparison of atoms or of edges; empty if there is one, and if
+        it was not asked for.
     """
 
     name: str
     n_structures: int
     n_atoms: int
     drift: Drift
-    atoms: ClusterComparison
-    edges: ClusterComparison | None
+    atoms: ClusterComparison | None = None
+    edges: ClusterComparison | None = None
+    no_atoms: str = ""
     no_edges: str = ""
 
 
@@ -141,41 +133,18 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers, without the points of the plots, as JSON knows them."""
         packages = ("mftscreen", "deepmd-kit", "POT", "scikit-learn")
+        clustered = self.options.clustered
         return {
             "pretrained": _identity(self.pretrained),
             "fine_tuned": _identity(self.fine_tuned),
             "options": asdict(self.options)
-            | {"pairs": ["-".join(pair) for pair in self.options.pairs]},
+            | {
+                "pairs": ["-".join(pair) for pair in self.options.pairs],
+                "clustered": None if clustered is None else list(clustered),
+            },
             "versions": {name: version(name) for name in packages},
             "data_sets": {each.name: _numbers(each) for each in self.data_sets},
         }
-
-
-def load_network(source: str | Path, device: Device = "auto") -> NamedNetwork:
-    """Open a model for comparison; it needs no card and no chosen head.
-
-    Parameters
-    ----------
-    source : str or Path
-        Name of a registered model, or path of a ``.mft`` or ``.pt`` file.
-    device : {"auto", "cpu", "cuda"}
-
-    Returns
-    -------
-    NamedNetwork
-
-    Raises
-    ------
-    UnknownModelError, ModelFileError
-        See :func:`mftscreen.model.loading.load_model`.
-    """
-    path, _ = resolve_model(source)
-    if path.suffix == ".pt":
-        content = path.read_bytes()
-        network = DeepmdNetwork.from_checkpoint(content, device)
-        return NamedNetwork(str(source), hashlib.sha256(content).hexdigest(), network)
-    model = load_model(source, device=device)
-    return NamedNetwork(str(source), model.sha256, model.network)
 
 
 def diagnose(
@@ -195,8 +164,7 @@ def diagnose(
         (:func:`mftscreen.structures.check_structure`).
     options : DiagnosisOptions, optional
     on_stage : callable
-        Told what comes next; ``N_STAGES`` times for each data set, unless it has no
-        edges.
+        Told what comes next; up to :meth:`DiagnosisOptions.count_stages` times.
 
     Returns
     -------
@@ -209,7 +177,7 @@ def diagnose(
         (:func:`mftscreen.diagnostics.drift.check_comparable`), or a feature is not
         finite.
     DataError
-        If a data set has fewer than 10 atoms, or nothing tells its atoms apart.
+        If a data set has fewer than 10 atoms.
     """
     options = options or DiagnosisOptions()
     check_comparable(pretrained.network, fine_tuned.network)
@@ -223,9 +191,6 @@ def diagnose(
         work = _DataSet(name, structures, options, on_stage)
         found.append(work.diagnose(pretrained.network, fine_tuned.network))
     return Diagnosis(pretrained, fine_tuned, options, tuple(found))
-
-
-N_STAGES = 5
 
 
 @dataclass(frozen=True)
@@ -243,27 +208,36 @@ class _DataSet:
         drift = measure_drift(
             pretrained, fine_tuned, self.structures, options.n_atoms, options.seed
         )
-        networks = {"pretrained": pretrained, "fine-tuned": fine_tuned}
-
-        def atom_features(model: str) -> NDArray[np.float64]:
-            self.on_stage(f"{self.name}: atoms, {model}")
-            return atomic_descriptors(networks[model], self.structures, atoms.rows)
-
-        atoms = self._sample_atoms()
-        comparison = compare_clusters(atoms, atom_features, options.seed)
-        try:
-            edges, reason = self._compare_edges(networks), ""
-        except (DataError, ModelError) as error:
-            edges, reason = None, str(error)
-        return DataSetDiagnosis(
+        found = DataSetDiagnosis(
             name=self.name,
             n_structures=len(self.structures),
             n_atoms=sum(len(each) for each in self.structures),
             drift=drift,
-            atoms=comparison,
-            edges=edges,
-            no_edges=reason,
         )
+        if not options.compares_clusters_of(self.name):
+            return found
+        networks = {"pretrained": pretrained, "fine-tuned": fine_tuned}
+        # all atoms of a crystal may be alike, or none bonded; drift is known still
+        try:
+            found = replace(found, atoms=self._compare_atoms(networks))
+        except (DataError, ModelError) as error:
+            found = replace(found, no_atoms=str(error))
+        try:
+            found = replace(found, edges=self._compare_edges(networks))
+        except (DataError, ModelError) as error:
+            found = replace(found, no_edges=str(error))
+        return found
+
+    def _compare_atoms(
+        self, networks: Mapping[str, DeepmdNetwork]
+    ) -> ClusterComparison:
+        atoms = self._sample_atoms()
+
+        def features(model: str) -> NDArray[np.float64]:
+            self.on_stage(f"{self.name}: atoms, {model}")
+            return atomic_descriptors(networks[model], self.structures, atoms.rows)
+
+        return compare_clusters(atoms, features, self.options.seed)
 
     def _sample_atoms(self) -> LabelledRows:
         """Return atoms of the most frequent environments."""
@@ -320,8 +294,9 @@ def _numbers(found: DataSetDiagnosis) -> dict[str, Any]:
         "n_structures": found.n_structures,
         "n_atoms": found.n_atoms,
         "drift": asdict(found.drift),
-        "atoms": _separations(found.atoms),
+        "atoms": None if found.atoms is None else _separations(found.atoms),
         "edges": None if found.edges is None else _separations(found.edges),
+        "no_atoms": found.no_atoms,
         "no_edges": found.no_edges,
     }
 

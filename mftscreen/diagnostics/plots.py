@@ -54,16 +54,17 @@ class TitledComparison:
 
 def titled_comparisons(found: Sequence[DataSetDiagnosis]) -> list[TitledComparison]:
     """Return the rows of plots: for each data set the atoms, then the edges."""
-    atom_hues = _hues([each.atoms for each in found])
+    atom_hues = _hues([each.atoms for each in found if each.atoms is not None])
     edge_hues = _hues([each.edges for each in found if each.edges is not None])
     titled = []
     for each in found:
-        drift, n_rows = each.drift, len(each.atoms.labelled.rows)
-        title = (
-            f"{each.name}: {n_rows} atoms "
-            f"(W1 {drift.w1:.3g} on {drift.n_atoms} atoms, spread {drift.spread:.3g})"
-        )
-        titled.append(TitledComparison(title, each.atoms, atom_hues))
+        drift = each.drift
+        if each.atoms is not None:
+            title = (
+                f"{each.name}: {len(each.atoms.labelled.rows)} atoms (W1 {drift.w1:.3g}"
+                f" on {drift.n_atoms} atoms, spread {drift.spread:.3g})"
+            )
+            titled.append(TitledComparison(title, each.atoms, atom_hues))
         if each.edges is not None:
             title = f"{each.name}: {len(each.edges.labelled.rows)} edges"
             titled.append(TitledComparison(title, each.edges, edge_hues))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,8 +18,10 @@ from mftscreen.writing import output_file
 __all__ = [
     "check_output",
     "drift_table",
+    "left_out",
     "separation_table",
     "write_diagnosis",
+    "write_numbers",
 ]
 
 FORMATS = (".html", ".png")
@@ -91,7 +94,8 @@ def write_diagnosis(diagnosis: Diagnosis, path: Path, command: str) -> None:
     Raises
     ------
     DataError
-        As :func:`check_output`, or if the file cannot be written.
+        As :func:`check_output`, if the file cannot be written, or if a picture is asked
+        for and there is nothing to plot.
     """
     from mftscreen.diagnostics.plots import (
         draw_comparisons,
@@ -102,12 +106,48 @@ def write_diagnosis(diagnosis: Diagnosis, path: Path, command: str) -> None:
     check_output(path)
     titled = titled_comparisons(diagnosis.data_sets)
     if path.suffix == ".png":
+        if not titled:
+            reasons = "; ".join(f"{name}: {why}" for name, why in left_out(diagnosis))
+            msg = f"there is nothing to plot: {reasons}"
+            raise DataError(msg, path=path)
         content = picture(draw_comparisons(titled))
     else:
         plots = [(each.title, picture(draw_comparisons([each]))) for each in titled]
         content = _page(diagnosis, command, plots).encode()
     with output_file(path) as partial:
         partial.write_bytes(content)
+
+
+def write_numbers(diagnosis: Diagnosis, path: Path, command: str) -> None:
+    """Write all numbers as JSON.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+    path : Path
+        An existing file is replaced once the new one is complete.
+    command : str
+        What made it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    document = {"command": command, **diagnosis.to_dict()}
+    text = json.dumps(document, indent=2, allow_nan=False)
+    with output_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def left_out(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    """Return what could not be compared, such as ``ood, edges``, and why."""
+    return [
+        (f"{found.name}, {what}", reason)
+        for found in diagnosis.data_sets
+        for what, reason in (("atoms", found.no_atoms), ("edges", found.no_edges))
+        if reason
+    ]
 
 
 def _page(
@@ -127,11 +167,7 @@ def _page(
             "frequent environments and of each kind of edge",
         ),
         ("seed", str(options.seed)),
-        *(
-            (f"{found.name}, edges", f"not compared: {found.no_edges}")
-            for found in diagnosis.data_sets
-            if found.no_edges
-        ),
+        *((what, f"not compared: {why}") for what, why in left_out(diagnosis)),
     ]
     template = files("mftscreen.diagnostics") / "report_page.html"
     return Template(template.read_text("utf-8")).substitute(

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
-from ase import Atoms
-
-from mftscreen.diagnostics.diagnosis import DiagnosisOptions, diagnose, load_network
-from mftscreen.diagnostics.drift import measure_drift
-from mftscreen.errors import ConfigError, DataError, ModelError
+from mftscreen.errors import ConfigError
+from mftscreen.finetune.collapse import collapse_parts, report_collapse
 from mftscreen.finetune.comparison import Comparison, Result
 from mftscreen.finetune.config import MFTConfig
 from mftscreen.finetune.derive import DownstreamConfig, Strategy, derive_config
 from mftscreen.finetune.folds import in_fold
-from mftscreen.finetune.partition import ID_TEST, OOD_TEST
 from mftscreen.finetune.run import run_training
 from mftscreen.finetune.task import load_task
-from mftscreen.finetune.validation import sample
 from mftscreen.model.bundle import read_bundle
 from mftscreen.writing import output_file
 
 __all__ = ["compare_strategies"]
 
-N_SAMPLES = 300
-"""Atoms of each environment and edges of each kind. ``mftscreen diagnose`` takes the
-paper's 2,000, whose t-SNE would take as long as a short training."""
-
 _RESULT = "result.json"
-
-log = logging.getLogger(__name__)
 
 
 def compare_strategies(
@@ -46,6 +34,7 @@ def compare_strategies(
     strategies: Sequence[Strategy] = ("scratch", "ft", "lp", "mft"),
     threads: int | None = None,
     progress: bool = False,
+    collapse_report: bool = True,
 ) -> Comparison:
     """Train strategies on the same folds and compare their errors.
 
@@ -65,6 +54,9 @@ def compare_strategies(
         Threads of the training process; all cores by default.
     progress : bool
         Whether to show progress on stderr.
+    collapse_report : bool
+        Whether each model is compared with the pretrained one; see
+        :func:`mftscreen.finetune.collapse.report_collapse`.
 
     Returns
     -------
@@ -79,13 +71,12 @@ def compare_strategies(
 
     Notes
     -----
-    The drift of a result is ``w1_train``, ``w1_id`` and ``w1_ood``, 1-Wasserstein
-    distances of the same atoms' descriptors from the pretrained ones (Eq. 15 of
-    arXiv:2601.08486; for ``scratch``, which never was there, just a distance), and
-    ``db_plane`` and ``db_descriptor``, Davies-Bouldin indices of the environments of
-    the OOD test's atoms over that of the pretrained model (Eqs. 13-14), on the t-SNE
-    plane and in the descriptor. They are of up to 500 structures of each part and 300
-    atoms of each environment.
+    The drift of a result is what its collapse report says: ``w1_train``, ``w1_id`` and
+    ``w1_ood``, 1-Wasserstein distances of the same atoms' descriptors from the
+    pretrained ones (Eq. 15 of arXiv:2601.08486; for ``scratch``, which never was there,
+    just a distance), and ``db_plane`` and ``db_descriptor``, Davies-Bouldin indices of
+    the environments of the OOD test's atoms over those of the pretrained model
+    (Eqs. 13-14), on the t-SNE plane and in the descriptor.
     """
     from tqdm import tqdm
 
@@ -102,50 +93,28 @@ def compare_strategies(
                 model = run_training(
                     settings, run, resume=True, threads=threads, progress=progress
                 )
-                # the parts are the same for all, and lp has no auxiliary frames to read
-                parts = _structures(in_fold(derive_config(config, "lp"), split, fold))
-                drift = _diagnose(model, config.pretrained, parts)
+                drift: Mapping[str, float] = {}
+                if collapse_report:
+                    # the parts are the same for all; lp has no auxiliary frames to read
+                    task = load_task(in_fold(derive_config(config, "lp"), split, fold))
+                    collapse = report_collapse(
+                        model,
+                        config.pretrained,
+                        collapse_parts(task),
+                        progress=progress,
+                    )
+                    drift = collapse.numbers if collapse is not None else {}
                 found = _results(model, strategy, fold, drift, directory)
                 _write_results(run, settings, found)
             results += found
     comparison = Comparison(tuple(results))
-    (directory / "compare.json").write_text(comparison.to_json(), encoding="utf-8")
-    (directory / "compare.csv").write_text(comparison.to_csv(), encoding="utf-8")
+    for name, text in (
+        ("compare.json", comparison.to_json()),
+        ("compare.csv", comparison.to_csv()),
+    ):
+        with output_file(directory / name) as partial:
+            partial.write_text(text, encoding="utf-8")
     return comparison
-
-
-def _structures(config: DownstreamConfig) -> dict[str, list[Atoms]]:
-    split = next(iter(load_task(config).heads.values()))
-    parts = ("train", ID_TEST, OOD_TEST)
-    # the atoms that drift is measured on would otherwise touch nearly all structures
-    return {
-        part: [s.atoms for s in sample(split[part])] for part in parts if part in split
-    }
-
-
-def _diagnose(
-    model: Path, pretrained: str, structures: Mapping[str, Sequence[Atoms]]
-) -> dict[str, float]:
-    """Return how far the descriptor moved, and how well it tells OOD atoms apart."""
-    before, after = load_network(pretrained), load_network(model)
-    found: dict[str, float] = {}
-    try:
-        for part, atoms in structures.items():
-            drift = measure_drift(before.network, after.network, atoms)
-            found[f"w1_{part}"] = drift.w1
-        options = DiagnosisOptions(n_samples=N_SAMPLES)
-        ood = diagnose(before, after, {OOD_TEST: structures[OOD_TEST]}, options)
-    except (DataError, ModelError) as error:  # too few atoms, say: errors are known
-        log.warning("%s is not diagnosed: %s", model, error)
-        return found
-    write = json.dumps(ood.to_dict(), indent=1)
-    model.with_name("diagnosis.json").write_text(write, encoding="utf-8")
-    atoms_apart = ood.data_sets[0].atoms
-    ratios = {
-        "db_plane": atoms_apart.on_plane.ratio,
-        "db_descriptor": atoms_apart.in_descriptor.ratio,
-    }
-    return found | {key: r for key, r in ratios.items() if r is not None}
 
 
 def _results(

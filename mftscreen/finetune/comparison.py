@@ -119,15 +119,18 @@ class Comparison:
         """The strategy of the smallest OOD error.
 
         With several properties, of the smallest mean of their errors, each divided by
-        that of predicting the mean of the training labels.
+        that of predicting the mean of the training labels. A property without labels in
+        any OOD test does not count.
         """
 
         def relative_error(strategy: str) -> float:
-            return fmean(
-                fmean(self.errors(name, strategy, OOD_TEST))
-                / fmean(self.errors(name, strategy, OOD_TEST, "mae_of_training_mean"))
-                for name in self.properties
-            )
+            shares = []
+            for name in self.properties:
+                errors = self.errors(name, strategy, OOD_TEST)
+                constant = self.errors(name, strategy, OOD_TEST, "mae_of_training_mean")
+                if errors:
+                    shares.append(fmean(errors) / (fmean(constant) or 1.0))
+            return fmean(shares)
 
         return min(self.strategies, key=relative_error)
 
@@ -143,13 +146,27 @@ class Comparison:
         strategy, test : str
         metric : str
             A key of :func:`mftscreen.metrics.regression_metrics`.
+
+        Returns
+        -------
+        list of float
+            Without the folds whose test has no label of the property: the same ones
+            for every strategy.
         """
         by_fold = {
             result.fold: result.metrics[test][metric]
             for result in self.results
             if (result.property, result.strategy) == (name, strategy)
+            and test in result.metrics
         }
-        return [by_fold[fold] for fold in self.folds]
+        return [by_fold[fold] for fold in self.folds if fold in by_fold]
+
+    def tested_folds(self, name: str, test: str = OOD_TEST) -> list[str]:
+        """Return the folds whose test has labels of a property."""
+        tested = {
+            r.fold for r in self.results if r.property == name and test in r.metrics
+        }
+        return [fold for fold in self.folds if fold in tested]
 
     def differences(
         self, name: str, strategy: str, test: str = OOD_TEST
@@ -165,13 +182,11 @@ class Comparison:
                 "property": name,
                 "strategy": strategy,
                 "mae": {
-                    test: asdict(Spread.of(self.errors(name, strategy, test)))
+                    test: asdict(Spread.of(errors))
                     for test in self.tests
+                    if (errors := self.errors(name, strategy, test))
                 },
-                "ood_mae_above_best": {
-                    "by_fold": self.differences(name, strategy),
-                    **asdict(Spread.of(self.differences(name, strategy))),
-                },
+                "ood_mae_above_best": self._above_best(name, strategy),
             }
             for name in self.properties
             for strategy in self.strategies
@@ -183,6 +198,13 @@ class Comparison:
             "results": [asdict(result) for result in self.results],
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+    def _above_best(self, name: str, strategy: str) -> dict[str, Any] | None:
+        above = self.differences(name, strategy)
+        if not above:
+            return None
+        folds = self.tested_folds(name)
+        return {"folds": folds, "by_fold": above, **asdict(Spread.of(above))}
 
     def to_csv(self) -> str:
         """Return one line per strategy, fold and property, with every number."""
@@ -204,18 +226,20 @@ class Comparison:
         drifts = _distinct(key for r in self.results for key in r.drift)
         lines = [["strategy", *self.tests, *drifts]]
         for strategy in self.strategies:
-            errors = [Spread.of(self.errors(name, strategy, t)) for t in self.tests]
+            errors = [_shown(self.errors(name, strategy, t)) for t in self.tests]
             moved = [self._drift(name, strategy, key) for key in drifts]
-            lines.append([strategy, *map(str, errors), *moved])
-        paired = [["strategy", *self.folds, "mean"]]
+            lines.append([strategy, *errors, *moved])
+        table = f"{name}: MAE {over}".rstrip() + f"\n{_format(lines)}"
+        tested = self.tested_folds(name)
+        if not tested:
+            return f"{table}{name}: no OOD test has a label\n"
+        paired = [["strategy", *tested, "mean"]]
         for strategy in self.strategies:
             above = self.differences(name, strategy)
             cells = [f"{value:+.3g}" for value in above]
-            paired.append([strategy, *cells, str(Spread.of(above))])
-        return (
-            f"{name}: MAE {over}".rstrip() + f"\n{_format(lines)}"
-            f"\n{name}: OOD MAE above that of {best}, by fold\n{_format(paired)}"
-        )
+            paired.append([strategy, *cells, _shown(above)])
+        title = f"{name}: OOD MAE above that of {best}, by fold"
+        return f"{table}\n{title}\n{_format(paired)}"
 
     def _drift(self, name: str, strategy: str, key: str) -> str:
         values = [
@@ -224,7 +248,11 @@ class Comparison:
             if (result.property, result.strategy) == (name, strategy)
             and key in result.drift
         ]
-        return str(Spread.of(values)) if values else ""
+        return _shown(values)
+
+
+def _shown(values: Sequence[float]) -> str:
+    return str(Spread.of(values)) if values else ""
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from pydantic import (
 
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.document import read_document
+from mftscreen.finetune.fields import BranchName, Element, PropertyName, Settings
 from mftscreen.finetune.presets import Preset, apply_preset
 from mftscreen.finetune.settings import (
     AuxiliaryConfig,
@@ -27,12 +29,11 @@ from mftscreen.finetune.settings import (
     DescriptorConfig,
     ForceFieldLoss,
     PropertyConfig,
-    PropertyName,
-    Settings,
     TrainingConfig,
 )
 
 __all__ = [
+    "AutoConfig",
     "FTConfig",
     "LPConfig",
     "MFTConfig",
@@ -77,7 +78,7 @@ class ScratchConfig(_Downstream):
 
     strategy: Literal["scratch"]
     descriptor: DescriptorConfig = DescriptorConfig()
-    elements: list[str] | None = None
+    elements: Annotated[list[Element], Field(min_length=1)] | None = None
     """Type map; by default the elements of the training data."""
 
     @property
@@ -98,10 +99,8 @@ class LPConfig(_FromPretrained):
     strategy: Literal["lp"]
 
 
-class MFTConfig(_FromPretrained):
-    """Property and force field trained together (Eqs. 10-12)."""
-
-    strategy: Literal["mft"]
+class _Multitask(_FromPretrained):
+    strategy: str
     auxiliary: AuxiliaryConfig
     transfer_head: bool = True
     """Whether the auxiliary head starts from its pretrained weights; if not, from
@@ -116,7 +115,7 @@ class MFTConfig(_FromPretrained):
         return self.transfer_backbone
 
     @model_validator(mode="after")
-    def _head_needs_its_backbone(self) -> MFTConfig:
+    def _head_needs_its_backbone(self) -> _Multitask:
         if self.transfer_head and not self.transfer_backbone:
             msg = (
                 "transfer_backbone: false needs transfer_head: false; a pretrained "
@@ -126,11 +125,33 @@ class MFTConfig(_FromPretrained):
         return self
 
     @model_validator(mode="after")
-    def _distinct_heads(self) -> MFTConfig:
+    def _distinct_heads(self) -> _Multitask:
         if self.auxiliary.head in self.properties:
             msg = f"a property and the auxiliary head are both {self.auxiliary.head!r}"
             raise ValueError(msg)
         return self
+
+
+class MFTConfig(_Multitask):
+    """Property and force field trained together (Eqs. 10-12)."""
+
+    strategy: Literal["mft"]
+
+
+class AutoConfig(_Multitask):
+    """What :class:`MFTConfig` says; the strategy is the one with the least OOD error.
+
+    ``mftscreen finetune`` compares all strategies on the split of `data`, then trains
+    the best one on all rows.
+    """
+
+    strategy: Literal["auto"]
+
+    @property
+    def as_mft(self) -> MFTConfig:
+        """The same settings for MFT, from which those of the others are derived."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return MFTConfig(**{**values, "strategy": "mft"})
 
 
 class PretrainConfig(Settings):
@@ -140,7 +161,7 @@ class PretrainConfig(Settings):
     name: str
     description: str = ""
     licence: str = ""
-    branches: dict[str, BranchConfig] = Field(min_length=1)
+    branches: dict[BranchName, BranchConfig] = Field(min_length=1)
     """Head name to data set."""
     probabilities: dict[str, PositiveFloat] = Field(default_factory=dict)
     """Share of training steps per branch; equal by default."""
@@ -169,17 +190,23 @@ TuneConfig = Annotated[
     Field(discriminator="strategy"),
 ]
 
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(TuneConfig)
+_PYDANTIC = re.compile(r"\[key\]|constrained-float|(literal|list)\[.*\]")
+"""What pydantic adds to a place: the name of an entry, or one type of several."""
+
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(
+    Annotated[TuneConfig | AutoConfig, Field(discriminator="strategy")]
+)
 _VARIANTS: dict[str, type[Settings]] = {
     "scratch": ScratchConfig,
     "ft": FTConfig,
     "lp": LPConfig,
     "mft": MFTConfig,
+    "auto": AutoConfig,
     "pretrain": PretrainConfig,
 }
 
 
-def load_config(path: Path) -> TuneConfig:
+def load_config(path: Path) -> TuneConfig | AutoConfig:
     """Read a configuration; relative paths in it start at its own folder.
 
     Parameters
@@ -190,7 +217,7 @@ def load_config(path: Path) -> TuneConfig:
 
     Returns
     -------
-    ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    ScratchConfig, FTConfig, LPConfig, MFTConfig, AutoConfig or PretrainConfig
         By its ``strategy``.
 
     Raises
@@ -210,13 +237,13 @@ def load_config(path: Path) -> TuneConfig:
     except ValidationError as error:
         problems = [_explain(dict(e)) for e in error.errors()]
         raise ConfigError(problems, path=path) from error
-    resolved: TuneConfig = _resolve_paths(config, path.parent.resolve())
+    resolved: TuneConfig | AutoConfig = _resolve_paths(config, path.parent.resolve())
     return resolved
 
 
 def _explain(error: dict[str, Any]) -> str:
-    # pydantic adds "[key]" where the name of an entry is wrong
-    location = [str(part) for part in error["loc"] if part != "[key]"]
+    parts = map(str, error["loc"])
+    location = [part for part in parts if not _PYDANTIC.fullmatch(part)]
     if location and location[0] in _VARIANTS:
         model: Any = _VARIANTS[location[0]]
         location = location[1:]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from mftscreen.errors import ConfigError, ModelError
 from mftscreen.finetune.config import (
+    AutoConfig,
     FTConfig,
     LPConfig,
     MFTConfig,
@@ -36,12 +37,14 @@ STRATEGIES: dict[Strategy, type[DownstreamConfig]] = {
 }
 
 
-def derive_config(config: TuneConfig, strategy: Strategy) -> DownstreamConfig:
+def derive_config(
+    config: TuneConfig | AutoConfig, strategy: Strategy
+) -> DownstreamConfig:
     """Return the configuration of another strategy for a fair comparison.
 
     Parameters
     ----------
-    config : MFTConfig
+    config : MFTConfig or AutoConfig
         It has all that the other strategies need.
     strategy : {"scratch", "ft", "lp", "mft"}
 
@@ -67,6 +70,8 @@ def derive_config(config: TuneConfig, strategy: Strategy) -> DownstreamConfig:
     MFT with ``aux_prob`` 0.5 beside 0.1 M of the others on MatBench. On QM9, where all
     take 0.1 M, MFT runs on two GPUs, and so takes twice the batches in as many steps.
     """
+    if isinstance(config, AutoConfig):
+        config = config.as_mft
     if not isinstance(config, MFTConfig):
         problem = (
             f"strategy: other strategies are derived from mft, not from "

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from mftscreen.errors import ConfigError, ModelError, TrainingError
+from mftscreen.errors import ConfigError, TrainingError
 from mftscreen.finetune.balance import (
     COMBINATION,
     Combination,
@@ -24,7 +24,11 @@ from mftscreen.finetune.balance import (
 )
 from mftscreen.finetune.bias import element_bias
 from mftscreen.finetune.card import write_model
+from mftscreen.finetune.collapse import collapse_parts, report_collapse
 from mftscreen.finetune.config import (
+    AutoConfig,
+    FTConfig,
+    LPConfig,
     MFTConfig,
     PretrainConfig,
     ScratchConfig,
@@ -62,12 +66,13 @@ log = logging.getLogger(__name__)
 
 
 def run_training(
-    config: TuneConfig,
+    config: TuneConfig | AutoConfig,
     directory: Path,
     *,
     resume: bool = False,
     threads: int | None = None,
     progress: bool = False,
+    collapse_report: bool = False,
 ) -> Path:
     """Train a model and write it as ``model.mft``.
 
@@ -82,6 +87,9 @@ def run_training(
         Threads of the training process; all cores by default.
     progress : bool
         Whether to show progress on stderr.
+    collapse_report : bool
+        Whether a model made from a pretrained one is compared with it in the end; see
+        :func:`mftscreen.finetune.collapse.report_collapse`.
 
     Returns
     -------
@@ -91,7 +99,8 @@ def run_training(
     Raises
     ------
     ConfigError
-        If `directory` holds a run and `resume` is false, or the run had another
+        If `config` says ``strategy: auto``, which compares strategies before it trains
+        one; if `directory` holds a run and `resume` is false, or the run had another
         configuration or other data.
     DataError
         If data cannot be used; the row is named.
@@ -100,6 +109,9 @@ def run_training(
     TrainingError
         See :func:`mftscreen.finetune.launch.train`.
     """
+    if isinstance(config, AutoConfig):
+        problem = "strategy: auto is for 'mftscreen finetune', which compares first"
+        raise ConfigError([problem])
     started = _check_directory(config, directory, resume)
     task = load_task(config, directory, progress=progress)
     with _writing_to(directory):
@@ -127,7 +139,15 @@ def run_training(
             threads=threads,
             progress=progress,
         )
-        return _write_best(task, selection)
+        model = _write_best(task, selection)
+    if (
+        collapse_report
+        and isinstance(config, FTConfig | LPConfig | MFTConfig)
+        and config.transfers
+    ):
+        parts = collapse_parts(task)
+        report_collapse(model, config.pretrained, parts, progress=progress)
+    return model
 
 
 def _write_best(task: Task, selection: Selection) -> Path:
@@ -241,12 +261,6 @@ def _starting_point(
         size = config.descriptor
         return None, (size.edge_cutoff, size.angle_cutoff)
     parameters = model_parameters(task.state)
-    if isinstance(config, MFTConfig) and config.auxiliary.head not in parameters:
-        msg = (
-            f"the pretrained model has no head {config.auxiliary.head!r}; "
-            f"its heads: {', '.join(parameters)}"
-        )
-        raise ModelError(msg)
     descriptor = next(iter(parameters.values()))["descriptor"]
     fitting = {name: p["fitting_net"] for name, p in parameters.items()}
     repflow = descriptor.get("repflow", {})

@@ -87,6 +87,12 @@ def test_equal_rows_have_no_plane() -> None:
         embed(equal, seed=0)
 
 
+def test_a_collapse_to_one_point_names_the_model() -> None:
+    features = {"pretrained": POINTS, "fine-tuned": np.ones_like(POINTS)}
+    with pytest.raises(DataError, match=r"^fine-tuned model: .* rows are equal"):
+        compare_clusters(LABELLED, features.__getitem__, seed=0)
+
+
 def test_comparison_has_both_models_and_both_spaces() -> None:
     collapsed = POINTS - 3.9 * CODES[:, None]
     features = {"pretrained": POINTS, "fine-tuned": collapsed}

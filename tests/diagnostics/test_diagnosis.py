@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 
-from mftscreen.diagnostics.diagnosis import (
-    N_STAGES,
-    Diagnosis,
-    DiagnosisOptions,
-    diagnose,
-    load_network,
-)
+from mftscreen.diagnostics.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from mftscreen.diagnostics.drift import measure_drift
+from mftscreen.diagnostics.network import load_network
 from mftscreen.errors import DataError, ModelError
 from mftscreen.model.registry import DEFAULT_MODEL, registered_models
 
@@ -111,10 +106,37 @@ def test_a_model_against_itself_has_not_changed(
         "all: drift",
         *(f"all: {w}, {m}" for w in ("atoms", "edges") for m in MODELS),
     ]
-    assert len(stages) == N_STAGES
+    assert len(stages) == options.count_stages(["all"])
 
 
 MODELS = ("pretrained", "fine-tuned")
+
+
+def test_clusters_of_chosen_data_sets_only(
+    checkpoint: Path, structures: list[Atoms]
+) -> None:
+    model = load_network(checkpoint, "cpu")
+    stages: list[str] = []
+    options = DiagnosisOptions(n_atoms=20, n_samples=10, clustered=("b",))
+    data = {"a": structures, "b": structures}
+    first, second = diagnose(model, model, data, options, stages.append).data_sets
+    assert (first.atoms, first.edges, first.no_atoms, first.no_edges) == (
+        None, None, "", "",
+    )  # fmt: skip
+    assert first.drift == second.drift
+    assert second.atoms is not None
+    assert len(stages) == options.count_stages(data) == 6
+
+
+def test_equal_atoms_have_a_drift_but_no_clusters(
+    checkpoint: Path, moved_checkpoint: Path
+) -> None:
+    models = load_network(checkpoint, "cpu"), load_network(moved_checkpoint, "cpu")
+    data = {"silicon": [bulk("Si")] * 10}
+    (found,) = diagnose(*models, data, OPTIONS).data_sets
+    assert found.drift.w1 > 0
+    assert found.atoms is None
+    assert found.no_atoms.startswith("pretrained model: the features of all 15 rows")
 
 
 def test_too_few_atoms(checkpoint: Path) -> None:
