@@ -25,6 +25,8 @@ __all__ = ["build_command", "train"]
 INPUT, LOG, LCURVE, LOCK = "input.json", "train.log", "lcurve.out", ".lock"
 POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
+N_REASON, N_TAIL = 60, 5
+"""Last lines of the log in which a reason is looked for, and that are shown."""
 REMEDY = "lower the learning rate or look for wrong labels"
 LOCK_SECONDS = 10.0  # a trainer that was killed takes a moment to be gone
 
@@ -129,6 +131,9 @@ def train(
                 # inherited, so that a trainer that outlives this process keeps it
                 pass_fds=(lock.fileno(),),
             )
+        lock.truncate(0)
+        lock.write(str(process.pid).encode())
+        lock.flush()
         try:
             _watch(process, selection, steps, done, progress)
         finally:
@@ -180,7 +185,11 @@ def _lock(directory: Path) -> Iterator[IO[bytes]]:
         deadline = time.monotonic() + LOCK_SECONDS
         while not _is_locked(stream):
             if time.monotonic() > deadline:
-                msg = f"a training still runs in {directory}; wait for it or end it"
+                trainer = (directory / LOCK).read_text() or "not started yet"
+                msg = (
+                    f"a training still runs in {directory} (process {trainer}): a "
+                    "trainer outlives a command that was killed; wait for it or end it"
+                )
                 raise TrainingError(msg, directory / LOG)
             time.sleep(POLL_SECONDS)
         yield stream
@@ -271,13 +280,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _reason(log: Path, lines: int = 5) -> str:
+def _reason(log: Path) -> str:
     """Return why training ended: a reason we know, or the log's end."""
     text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    for line in text[-lines:]:
-        name, _, message = line.partition(": ")
+    # torchrun says much after it, and torch names the process in front of it
+    for line in reversed(text[-N_REASON:]):
+        name, _, message = re.sub(r"^\[rank\d+\]: ", "", line).partition(": ")
         if name.startswith("mftscreen.errors."):
             return message
         if "NaN detected" in line or "Non-finite gradient" in line:
             return f"the loss is not finite ({message}); {REMEDY}"
-    return " | ".join(line.strip() for line in text[-lines:]) or "the log is empty"
+    return " | ".join(line.strip() for line in text[-N_TAIL:]) or "the log is empty"

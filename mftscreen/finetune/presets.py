@@ -71,11 +71,11 @@ def apply_preset(document: Mapping[str, Any]) -> dict[str, Any]:
     'mse'
     """
     preset = document.get("preset")
-    if preset not in _LOSSES:
+    if not isinstance(preset, str) or preset not in _LOSSES:
         return dict(document)
     strategy = document.get("strategy")
     defaults: dict[str, Any] = {"training": _TRAINING}
-    if strategy == "mft":
+    if strategy in ("mft", "auto"):
         defaults = _MFT[preset]
     elif strategy == "scratch":
         defaults = {"training": _TRAINING, "descriptor": _DESCRIPTOR}

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -16,13 +13,13 @@ from pydantic import (
     model_validator,
 )
 
+from mftscreen.finetune.fields import Element, Seed, Settings, Tests
 from mftscreen.properties import (
     Bias,
     HeadKind,
     PropertySpec,
     Transform,
     TransformKind,
-    check_property_name,
 )
 
 __all__ = [
@@ -32,20 +29,10 @@ __all__ = [
     "DescriptorConfig",
     "ForceFieldLoss",
     "PropertyConfig",
-    "PropertyName",
     "SelfReplayConfig",
-    "Settings",
     "SplitConfig",
     "TrainingConfig",
 ]
-
-
-class Settings(BaseModel):
-    """A block of keys, none of which may be unknown."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
 
 
 class DescriptorConfig(Settings):
@@ -80,12 +67,24 @@ class ForceFieldLoss(Settings):
     force: tuple[NonNegativeFloat, NonNegativeFloat] = (100.0, 60.0)
     virial: tuple[NonNegativeFloat, NonNegativeFloat] = (0.02, 1.0)
 
+    @model_validator(mode="after")
+    def _both_or_none(self) -> ForceFieldLoss:
+        for name in ("energy", "force", "virial"):
+            start, end = getattr(self, name)
+            if (start == 0) != (end == 0):
+                msg = (
+                    f"{name}: [{start:g}, {end:g}]: deepmd-kit leaves the term out if "
+                    "one of both is 0; take a small number, or 0 for both"
+                )
+                raise ValueError(msg)
+        return self
+
 
 class PropertyConfig(Settings):
     """A downstream property: its labels, its head and how it is trained."""
 
-    label: str
-    """For people, e.g. ``refractive index``."""
+    label: str = ""
+    """For people, e.g. ``refractive index``; by default the property's name."""
     unit: str = "1"
     """Of the labels; ``"1"`` if dimensionless."""
     column: str | None = None
@@ -118,23 +117,11 @@ class PropertyConfig(Settings):
         """Return the property under its name, with a fitted transform."""
         return PropertySpec(
             name=name,
-            label=self.label,
+            label=self.label or name,
             unit=self.unit,
             head=self.head,
             transform=transform,
         )
-
-
-def _check_test_names(tests: dict[str, Path]) -> dict[str, Path]:
-    taken = {"train", "validation", "training_set", "n_train"} & tests.keys()
-    if taken:
-        msg = f"a test set cannot be called {', '.join(sorted(taken))}"
-        raise ValueError(msg)
-    return tests
-
-
-PropertyName = Annotated[str, AfterValidator(check_property_name)]
-Tests = Annotated[dict[str, Path], AfterValidator(_check_test_names)]
 
 
 class SplitConfig(Settings):
@@ -213,20 +200,21 @@ class SelfReplayConfig(Settings):
     """Standard deviation of the strain of a periodic cell along its axes."""
     pool: list[Path] = Field(default_factory=list)
     """Files with further structures, beside those of the training set."""
-    seed: int = 1
+    seed: Seed = 1
 
 
 class AuxiliaryConfig(BranchConfig):
     """The force-field task that is trained beside the property (Eq. 10)."""
 
     head: str
-    """Force-field head of the pretrained model to go on training."""
+    """Force-field head of the pretrained model to go on training; of a large one that
+    is downloaded, ``crystals`` and ``molecules`` stand for a head each."""
     data: list[Path] = Field(default_factory=list)
     """extxyz, ase.db or deepmd/npy with energy, forces and, for crystals, stress."""
     self_replay: SelfReplayConfig | None = None
     """In place of `data`: frames labelled by the pretrained model itself."""
     elements: (
-        Literal["downstream"] | Annotated[list[str], Field(min_length=1)] | None
+        Literal["downstream"] | Annotated[list[Element], Field(min_length=1)] | None
     ) = None
     """Keep frames of these elements only; ``downstream``: those of the training set."""
     max_atoms: PositiveInt | None = None
@@ -246,7 +234,7 @@ class AuxiliaryConfig(BranchConfig):
     lambda_reg: NonNegativeFloat | Literal["auto"] = 1.0
     """Weight of this task's loss (Eq. 11); multiplies its prefactors. ``auto`` balances
     both tasks' gradients in the descriptor, measured before the first step with heads
-    that have been fitted for a moment."""
+    that have been fitted for a moment; with `self_replay` it needs ``kind: mae``."""
     loss: ForceFieldLoss = ForceFieldLoss()
     batch_size: PositiveInt = 128
     """Atoms per batch (deepmd's ``auto:N``)."""
@@ -271,6 +259,18 @@ class AuxiliaryConfig(BranchConfig):
         if self.self_replay is not None and self.group is not None:
             msg = (
                 "'group' is for 'data'; frames of 'self_replay' stay with their parent"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_gradient_to_balance(self) -> AuxiliaryConfig:
+        replayed = self.self_replay is not None and self.loss.kind == "mse"
+        if self.lambda_reg == "auto" and replayed:
+            msg = (
+                "lambda_reg: auto finds no gradient of a squared error where the model "
+                "agrees with its own labels (self_replay); take loss.kind: mae, or a "
+                "number for lambda_reg"
             )
             raise ValueError(msg)
         return self
@@ -317,4 +317,15 @@ class TrainingConfig(Settings):
     from each layer to the one below."""
     n_gpus: PositiveInt = 1
     """Processes with one GPU each, started by torchrun; each draws its own batches."""
-    seed: int = 1
+    seed: Seed = 1
+
+    @model_validator(mode="after")
+    def _rate_does_not_rise(self) -> TrainingConfig:
+        first, last = self.learning_rate
+        if last > first:
+            msg = (
+                f"learning_rate: [{first:g}, {last:g}] rises; the first value is that "
+                "of the first step"
+            )
+            raise ValueError(msg)
+        return self

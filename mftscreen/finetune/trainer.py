@@ -51,6 +51,7 @@ from mftscreen.finetune.balance import (
     balanced_lambda,
 )
 from mftscreen.model.acceleration import accelerate
+from mftscreen.model.fittings import DipoleNormFitting
 
 __all__ = ["Trainer", "layer_groups", "main"]
 
@@ -100,8 +101,12 @@ class Trainer(training.Trainer):
     def __init__(self, config: dict[str, Any], *args: Any, **options: Any) -> None:
         self.combination = Combination.read(Path())
         super().__init__(config, *args, **options)
-        for model in self._get_inner_module().model.values():
-            accelerate(model)
+        models = self._get_inner_module().model.values()
+        heads = [model.get_fitting_net() for model in models]
+        # all share one descriptor, so that one head that reads vectors is enough
+        atoms_only = not any(isinstance(head, DipoleNormFitting) for head in heads)
+        for model in models:
+            accelerate(model, atoms_only=atoms_only)
         self._seed = int(config["training"]["seed"])
         self._step = 0
         self._joined: dict[str, Batch] = {}
@@ -152,7 +157,10 @@ class Trainer(training.Trainer):
             index = dp_random.choice(np.arange(self.num_model), p=self.model_prob)
             drawn = self.model_keys[index]
             self._next_training_batch(drawn)
-            if step != 1 and step % self.disp_freq:
+            self._batches.update([drawn, *self._joined])
+            if step % self.disp_freq == 0:
+                self._batches.clear()
+            elif step != 1:
                 continue
             for head in self.model_keys:
                 if head != drawn:

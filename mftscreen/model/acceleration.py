@@ -5,7 +5,8 @@ deepmd-kit gathers every term of a linear layer to the length of the angle list 
 them there; here terms that depend on an edge alone are added at the length of the edge
 list first, and the matrix product adds into its input. Its activation takes many passes
 (:mod:`mftscreen.model.activation`). And it updates edges and angles in the last layer,
-which nothing reads: energies and properties are functions of the atoms' features.
+which most heads do not read: energies and properties are functions of the atoms'
+features, all but the dipole moment, which is made of vectors along the edges.
 
 This is for training, gradients, GPUs and float64; without them, the whole descriptor is
 replaced (:mod:`mftscreen.model.dpa3_inference`).
@@ -93,15 +94,18 @@ def _update_nodes_only(
     return updated
 
 
-def accelerate(model: Any) -> None:
+def accelerate(model: Any, *, atoms_only: bool = True) -> None:
     """Replace the slow parts of a deepmd-kit DPA3 model; others are left as they are.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Its atomic features stay the same up to rounding; the edge and
-        rotation-equivariant features that it also returns do not, but within
-        :func:`last_layer_complete`. Weights and their names are untouched.
+        Its atomic features stay the same up to rounding. Weights and their names are
+        untouched.
+    atoms_only : bool, optional
+        Whether nothing but atomic features is read. If so, the edge and equivariant
+        features that the descriptor also returns are wrong, but within
+        :func:`last_layer_complete`.
     """
     for module in model.modules():
         silut = getattr(module, "silut", None)
@@ -110,7 +114,7 @@ def accelerate(model: Any) -> None:
         if type(module).__name__ == "RepFlowLayer":
             module.optim_angle_update_dynamic = MethodType(_angle_update, module)
             module.optim_edge_update_dynamic = MethodType(_edge_update, module)
-        if type(module).__name__ == "DescrptBlockRepflows":
+        if atoms_only and type(module).__name__ == "DescrptBlockRepflows":
             last = module.layers[-1]
             if not last.sequential_update:  # else atoms are updated after the angles
                 last.update_angle = False

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 __all__ = ["FusedSiLUT", "silut_constants"]
 
@@ -115,6 +116,7 @@ class _Gradient(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: Any, outer: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
