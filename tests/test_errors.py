@@ -20,6 +20,7 @@ PARENTS = {
     "UnknownHeadError": (errors.ModelError, LookupError),
     "UnknownPropertyError": (MftscreenError, PropertyNotImplementedError, LookupError),
     "DataError": (MftscreenError, ValueError),
+    "DownloadError": (MftscreenError, OSError),
     "ConfigError": (MftscreenError, ValueError),
     "TrainingError": (MftscreenError, RuntimeError),
 }
@@ -67,7 +68,7 @@ def test_config_error_lists_all_problems() -> None:
     error = ConfigError(["steps: missing", "lr: negative"], path="run.yaml")
     assert str(error) == "run.yaml: 2 problems\n  steps: missing\n  lr: negative"
     assert error.problems == ["steps: missing", "lr: negative"]
-    assert str(ConfigError(["steps: missing"])) == "1 problem\n  steps: missing"
+    assert str(ConfigError(["steps: missing"])) == "steps: missing"
 
 
 def test_training_error_names_its_log() -> None:

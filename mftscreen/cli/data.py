@@ -83,7 +83,9 @@ def describe(
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
     else:
-        click.echo("\n".join(_as_text(found)))
+        # a file or an id may have a name that is no UTF-8
+        text = "\n".join(_as_text(found)).encode(errors="backslashreplace")
+        click.echo(text.decode())
     if found.problems:
         ctx.exit(EXIT_FAILED_ROWS)
 
@@ -235,8 +237,8 @@ def download(name: str, folder: Path, quiet: bool) -> None:
 
     NAME is a MatBench task with structures (matbench_dielectric, _jdft2d, _log_gvrh,
     _log_kvrh, _mp_e_form, _mp_gap, _mp_is_metal, _perovskites, _phonons) or qm9. The
-    folder that the environment variable MFTSCREEN_DATA names is searched first. What
-    is downloaded is checked by its checksum.
+    folder that the environment variable MFTSCREEN_DATA names is searched first, and
+    what is there is linked to. What is downloaded is checked by its checksum.
 
     \b
     Example:

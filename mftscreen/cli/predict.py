@@ -34,6 +34,13 @@ __all__ = ["command"]
     help="Property to predict; may be repeated.  [default: all of the model]",
 )
 @click.option("--energy", is_flag=True, help="Also the energy, in eV.")
+@click.option(
+    "--energy-head",
+    metavar="NAME",
+    default=None,
+    help="Energy by this head, where the model has several; of a DPA model also "
+    "'crystals' or 'molecules'.  [default: that of the model's card]",
+)
 @model_option
 @device_option
 @click.pass_context
@@ -42,6 +49,7 @@ def command(
     files: tuple[Path, ...],
     names: tuple[str, ...],
     energy: bool,
+    energy_head: str | None,
     model: str | None,
     device: Device,
 ) -> None:
@@ -55,11 +63,15 @@ def command(
     Example:
       mftscreen predict POSCAR relaxed.cif -p dielectric
     """
+    from mftscreen.model.loading import load_model
     from mftscreen.predictor import Predictor
     from mftscreen.structures import reduced_formula
 
+    energy = energy or energy_head is not None
     predictor = Predictor(
-        model, properties=list(names) or None, energy=energy, device=device
+        load_model(model, energy_head=energy_head, device=device),
+        properties=list(names) or None,
+        energy=energy,
     )
     labels: list[str] = []
 

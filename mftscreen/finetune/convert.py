@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TextIO, get_args
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 
-from mftscreen.errors import DataError
+from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.dataset import (
     ENERGY_LABELS,
     LabelledStructure,
     write_deepmd_npy,
 )
+from mftscreen.structures import check_structure
 
 __all__ = ["DataFormat", "find_format", "write_labelled"]
 
@@ -29,6 +32,13 @@ TABLE = "labels.csv"
 """The table in a folder of format ``csv``."""
 
 _SUFFIXES: dict[str, DataFormat] = {".extxyz": "extxyz", ".xyz": "extxyz", ".db": "db"}
+
+_TAKEN: dict[DataFormat, frozenset[str]] = {
+    "extxyz": frozenset({"id", "Lattice", "Properties", "pbc", "stress"}),
+    "npy": frozenset({"box", "coord", "real_atom_types"}),
+    "csv": frozenset({"cif", "file", "id", "path", "structure"}),
+}
+"""Names that a format has for something else; ase.db refuses its own."""
 
 
 def find_format(path: Path) -> DataFormat:
@@ -47,8 +57,9 @@ def find_format(path: Path) -> DataFormat:
     DataError
         For any other name: of a folder it does not tell what is to be in it.
     """
-    if path.suffix in _SUFFIXES:
-        return _SUFFIXES[path.suffix]
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
     msg = (
         "the name does not tell the format; use .extxyz, .xyz or .db, or a folder and "
         f"one of the formats {', '.join(get_args(DataFormat)[2:])}"
@@ -85,14 +96,22 @@ def write_labelled(
     Raises
     ------
     DataError
-        If `path` exists or cannot be written, a label is no valid key of an ASE
-        database, or the format cannot hold a structure or its labels.
+        If `path` exists, cannot be written or has a name that stands for another
+        format, a label has a name that the format keeps for something else, or the
+        format cannot hold a structure or its labels.
 
     Notes
     -----
     Ids are written as ``id``, in a database as ``name`` where they do not look like a
     number; deepmd/npy has no place for them. Other values of a row are not written.
     """
+    if data_format in _SUFFIXES.values() and find_format(path) != data_format:
+        msg = f"is not the name of a file of format {data_format}: it could not be read"
+        raise DataError(msg, path=path)
+    taken = sorted(_TAKEN.get(data_format, frozenset()).intersection(labels))
+    if taken:
+        msg = f"{data_format} has {', '.join(taken)} for something else; rename (--as)"
+        raise DataError(msg)
     writer: Callable[[Iterable[LabelledStructure], Path, Sequence[str]], None]
     writer = {
         "extxyz": _write_extxyz,
@@ -135,8 +154,8 @@ def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
         _remove(partial)  # of a run that was killed
         yield partial
         partial.rename(path)
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
+    except (OSError, sqlite3.Error) as error:
+        msg = f"cannot be written: {getattr(error, 'strerror', None) or error}"
         raise DataError(msg, path=path) from error
     finally:
         _remove(partial)
@@ -181,11 +200,27 @@ def _write_extxyz(
 ) -> None:
     from ase.io.extxyz import write_extxyz
 
-    with path.open("w", encoding="utf-8") as stream:
+    with _open_text(path) as stream:
         for row in rows:
             atoms = _bare(row, labels)
-            atoms.info = {"id": row.id, **_properties(row, labels)}
+            atoms.info = {"id": _as_info(row.id), **_properties(row, labels)}
             write_extxyz(stream, [atoms])
+
+
+def _as_info(name: str) -> str:
+    """Return what ASE writes so that it reads `name` again, and not a number, say."""
+    from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+
+    found = key_val_str_to_dict(key_val_dict_to_str({"id": name}))["id"]
+    if isinstance(found, str) and found == name:
+        return name
+    # ASE's reader takes backslashes away, its writer adds them to quotes only
+    return "_JSON " + json.dumps(name, ensure_ascii=False).replace("\\", "\\\\")
+
+
+def _open_text(path: Path) -> TextIO:
+    """Open a file that may get the bytes of ids that are not UTF-8."""
+    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _write_db(
@@ -204,7 +239,8 @@ def _write_db(
                 raise DataError(msg) from error
             try:
                 check({"name": row.id})
-            except ValueError:  # looks like a number
+                row.id.encode("utf-8")
+            except ValueError:  # looks like a number, or is no UTF-8
                 named = values
             else:
                 named = {"name": row.id, **values}
@@ -225,19 +261,23 @@ def _write_csv(
 ) -> None:
     from ase.io import write
 
-    if set(labels) & set(ENERGY_LABELS):
+    if "force" in labels:
         msg = "a table cannot hold forces; use extxyz, db or npy"
         raise DataError(msg)
     path.mkdir()
-    with (path / TABLE).open("w", encoding="utf-8", newline="") as stream:
+    with _open_text(path / TABLE) as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["id", "file", *labels])
         for number, row in enumerate(rows):
-            atoms = _bare(row, labels)
+            atoms = _bare(row, ())
+            try:
+                check_structure(atoms, chemical_symbols[1:])
+            except StructureError as error:  # of which ASE would make no CIF
+                msg = f"row {row.id}: {error}"
+                raise DataError(msg) from error
             # CIF has no molecules, layers or chains
             suffix = "cif" if atoms.pbc.all() else "extxyz"
             name = f"{number:06d}.{suffix}"
             write(path / name, atoms)
-            values = _properties(row, labels)
-            cells = [repr(values[label]) if label in values else "" for label in labels]
+            cells = [repr(float(row.labels[label])) for label in labels]
             table.writerow([row.id, name, *cells])

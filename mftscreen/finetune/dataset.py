@@ -51,31 +51,38 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     ----------
     atoms : Atoms
         With a calculator that holds ``energy``, ``forces`` and perhaps ``stress``
-        (what :func:`ase.io.read` attaches).
+        (what :func:`ase.io.read` attaches). Without a stress, a ``virial`` (3, 3) in
+        its ``info``, as QUIP and dpdata write it to extended XYZ, is taken.
 
     Returns
     -------
     dict of str to ndarray
         ``energy`` (), ``force`` (n_atoms, 3) and, for a periodic structure with a
-        stress, ``virial`` (3, 3) :math:`= -V\sigma` in eV.
+        stress or virial, ``virial`` (3, 3) :math:`= -V\sigma` in eV.
 
     Raises
     ------
     DataError
-        If energy or forces are missing or not finite.
+        If energy or forces are missing, or a label is no number or not finite.
     """
     results = atoms.calc.results if atoms.calc is not None else {}
     missing = [name for name in ("energy", "forces") if name not in results]
     if missing:
         msg = f"a force-field frame needs energy and forces; missing {missing}"
         raise DataError(msg)
-    labels = {
-        "energy": np.asarray(float(results["energy"])),
-        "force": np.asarray(results["forces"], dtype=float),
-    }
-    if "stress" in results and atoms.pbc.all():
-        stress = voigt_6_to_full_3x3_stress(np.asarray(results["stress"], dtype=float))
-        labels["virial"] = -atoms.get_volume() * stress
+    try:
+        labels = {
+            "energy": np.asarray(float(results["energy"])),
+            "force": np.asarray(results["forces"], dtype=float),
+        }
+        if "stress" in results and atoms.pbc.all():
+            stress = np.asarray(results["stress"], dtype=float)
+            labels["virial"] = -atoms.get_volume() * voigt_6_to_full_3x3_stress(stress)
+        elif "virial" in atoms.info and atoms.pbc.all():
+            labels["virial"] = np.reshape(atoms.info["virial"], (3, 3)).astype(float)
+    except (TypeError, ValueError) as error:
+        msg = f"a force-field label cannot be used: {error}"
+        raise DataError(msg) from error
     for name, value in labels.items():
         if not np.isfinite(value).all():
             msg = f"the {name} label is not finite"

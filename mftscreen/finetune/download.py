@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import gzip
-import hashlib
 import os
+import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.request import urlopen
+from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
-from mftscreen.errors import DataError
-from mftscreen.readers import open_text
+from mftscreen.downloading import check_digest, fetch
+from mftscreen.errors import DataError, DownloadError
+from mftscreen.readers import DAMAGED, open_text
 from mftscreen.writing import replacing
 
-__all__ = ["DATASETS", "Download", "download_dataset", "fetch"]
+__all__ = ["DATASETS", "Download", "download_dataset"]
 
 ENVIRONMENT = "MFTSCREEN_DATA"
 
@@ -47,8 +49,6 @@ _QM9_FILES = {
     _QM9_EXCLUDED: (f"{_FIGSHARE}/3195404", "a361887bacb427b8a0ce7903d92a53b4"),
 }
 """Address and MD5 as figshare gives them."""
-
-_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def download_dataset(name: str, folder: Path, *, progress: bool = False) -> Down
     name : str
         One of ``DATASETS``.
     folder : Path
-        Where a file is written: ``matbench_<task>.json.gz`` or ``qm9.extxyz.gz``. It is
+        Where the file will be: ``matbench_<task>.json.gz`` or ``qm9.extxyz.gz``. It is
         made if need be. What is there already is not replaced.
     progress : bool
         Whether to show progress on stderr.
@@ -88,13 +88,14 @@ def download_dataset(name: str, folder: Path, *, progress: bool = False) -> Down
     ------
     DataError
         If there is no such data set, matminer is needed but not installed, the file
-        cannot be downloaded or written, or has another checksum.
+        cannot be downloaded or written, has another checksum or is damaged.
 
     Notes
     -----
     The folder that the environment variable ``MFTSCREEN_DATA`` names is searched first,
-    for ``matbench/<name>.json.gz`` or ``<name>.json.gz``, and for ``qm9/``; its files
-    are not checked. Addresses and checksums of MatBench's files are matminer's own
+    for ``matbench/<name>.json.gz`` or ``<name>.json.gz``, to which a link is made, or
+    of which a copy where links are impossible; and for ``qm9/``. Its files are not
+    checked. Addresses and checksums of MatBench's files are matminer's own
     [1]_; ``matminer.datasets.load_dataset`` itself would keep a truncated file for a
     whole one, and make 130,000 pymatgen structures only to have the file.
 
@@ -115,17 +116,33 @@ def download_dataset(name: str, folder: Path, *, progress: bool = False) -> Down
     local = os.environ.get(ENVIRONMENT)
     if name == "qm9":
         return _qm9(folder, Path(local) if local else None, progress)
-    file = f"{name}.json.gz"
-    for place in (Path(local, "matbench", file), Path(local, file)) if local else ():
-        if place.is_file():
-            return Download(place, f"found by {ENVIRONMENT}, not checked")
+    path = folder / f"{name}.json.gz"
+    for place in (Path(local, "matbench"), Path(local)) if local else ():
+        found = place / path.name
+        if found.is_file() and _linked(path, found):
+            return Download(path, f"is {found}, by {ENVIRONMENT}; not checked")
     url, digest = _matminers_record(name)
-    path = folder / file
     if path.exists():
-        _check_digest(path, "sha256", digest)
+        _check_what_is_there(path, digest)
         return Download(path, "was there already; its checksum is right")
-    fetch(url, path, "sha256", digest, progress=progress)
+    _fetch(url, path, "sha256", digest, progress)
     return Download(path, f"downloaded from {url}; its checksum is right")
+
+
+def _linked(path: Path, source: Path) -> bool:
+    """Make `path` a link to `source`; return whether it is the same file now."""
+    try:
+        if path.exists():
+            return filecmp.cmp(path, source, shallow=False)
+        with _part_of(path) as partial:
+            try:
+                partial.symlink_to(source.resolve())
+            except OSError:  # no file system or, on Windows, no user has links
+                shutil.copyfile(source, partial)
+    except OSError as error:
+        msg = f"cannot be linked to {source}: {error.strerror or error}"
+        raise DataError(msg, path=path) from error
+    return True
 
 
 def _matminers_record(name: str) -> tuple[str, str]:
@@ -140,51 +157,23 @@ def _matminers_record(name: str) -> tuple[str, str]:
     return get_dataset_attribute(name, "url"), get_dataset_attribute(name, "hash")
 
 
-def fetch(
-    url: str, path: Path, algorithm: str, digest: str, *, progress: bool = False
-) -> None:
-    """Download a file, whole and as expected or not at all.
-
-    Parameters
-    ----------
-    url : str
-    path : Path
-    algorithm : str
-        Of :mod:`hashlib`.
-    digest : str
-        Expected, hexadecimal.
-    progress : bool
-        Whether to show progress on stderr.
-
-    Raises
-    ------
-    DataError
-        If the address cannot be reached, the file cannot be written, or the checksum is
-        another one.
-    """
+def _fetch(url: str, path: Path, algorithm: str, digest: str, progress: bool) -> None:
     try:
-        with _part_of(path) as partial:
-            with (
-                urlopen(url, timeout=60) as answer,
-                partial.open("wb") as file,
-                tqdm(
-                    desc=path.name,
-                    total=int(answer.headers.get("Content-Length") or 0) or None,
-                    unit="B",
-                    unit_scale=True,
-                    disable=None if progress else True,
-                ) as bar,
-            ):
-                while chunk := answer.read(_CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-            _check_digest(partial, algorithm, digest, shown=url)
+        fetch(url, path, algorithm, digest, progress=progress)
     except OSError as error:
         msg = (
             f"cannot be downloaded to {path.parent}: {error}; on a machine without "
             f"internet, bring the file and name its folder in {ENVIRONMENT}"
         )
-        raise DataError(msg, path=url) from error
+        raise DataError(msg, path=path.name) from error
+
+
+def _check_what_is_there(path: Path, digest: str) -> None:
+    try:
+        check_digest(path, "sha256", digest)
+    except DownloadError as error:
+        msg = f"{error}; remove it and try again"
+        raise DataError(msg) from error
 
 
 @contextmanager
@@ -194,34 +183,33 @@ def _part_of(path: Path) -> Iterator[Path]:
         yield partial
 
 
-def _check_digest(
-    path: Path, algorithm: str, digest: str, shown: str | None = None
-) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found != digest:
-        remedy = "try again" if shown else "remove it and try again"
-        msg = f"has the {algorithm} {found}, expected {digest}; {remedy}"
-        raise DataError(msg, path=shown or path)
-
-
 def _qm9(folder: Path, local: Path | None, progress: bool) -> Download:
     path = folder / "qm9.extxyz.gz"
     if path.exists():
         return Download(path, "was there already; not checked")
     table = local and local / "qm9" / "qm9_props.csv.xz"
     if table and table.is_file():
-        number = _write_molecules(_local_qm9(table.parent), path, progress)
+        molecules = _undamaged(_local_qm9(table.parent), table.parent)
+        number = _write_molecules(molecules, path, progress)
         return Download(path, f"{number} molecules of {ENVIRONMENT}")
     archive = local and local / "qm9" / _QM9_ARCHIVE
     with TemporaryDirectory(prefix="mftscreen-") as scratch:
         source = archive.parent if archive and archive.is_file() else Path(scratch)
         for file, (url, digest) in _QM9_FILES.items():
             if not (source / file).is_file():
-                fetch(url, source / file, "md5", digest, progress=progress)
-        number = _write_molecules(_published_qm9(source), path, progress)
+                _fetch(url, source / file, "md5", digest, progress)
+        molecules = _undamaged(_published_qm9(source), source)
+        number = _write_molecules(molecules, path, progress)
     where = ENVIRONMENT if local and source == local / "qm9" else _FIGSHARE
     return Download(path, f"{number} molecules of {where}")
+
+
+def _undamaged(molecules: Iterable[Atoms], folder: Path) -> Iterator[Atoms]:
+    try:
+        yield from molecules
+    except (*DAMAGED, tarfile.TarError, BadZipFile, ValueError, LookupError) as error:
+        msg = f"the files of QM9 here are damaged: {error}"
+        raise DataError(msg, path=folder) from error
 
 
 def _local_qm9(folder: Path) -> Iterator[Atoms]:

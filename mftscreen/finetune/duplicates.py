@@ -75,11 +75,13 @@ def same_structures(structures: Iterable[Atoms]) -> NDArray[np.int64]:
     ]
     if not points:
         return np.zeros(0, dtype=np.int64)
-    pairs = cKDTree(points).query_pairs(_TOLERANCE, p=np.inf, output_type="ndarray")
-    shape = (len(points), len(points))
+    # of equal points one will do: their pairs are as many as their square
+    distinct, place = np.unique(np.round(points, 9), axis=0, return_inverse=True)
+    pairs = cKDTree(distinct).query_pairs(_TOLERANCE, p=np.inf, output_type="ndarray")
+    shape = (len(distinct), len(distinct))
     graph = coo_array((np.ones(len(pairs)), pairs.T), shape=shape)
     labels: NDArray[np.int64] = connected_components(graph)[1].astype(np.int64)
-    return labels
+    return labels[place.ravel()]
 
 
 def _composition(atoms: Atoms) -> tuple[object, ...]:

@@ -24,6 +24,8 @@ DIFFERENT = 0.01
 """Of the interquartile range of all labels: larger differences are conflicts."""
 EXTREME = 10.0
 """Interquartile ranges from the nearest quartile: labels beyond are pointed out."""
+_N_LISTED = 8
+"""Labels of one structure that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _repeats(
             continue
         values = sorted(row.label for row in same)
         ids = tuple(row.name for row in same)
-        listed = ", ".join(f"{row.label:.6g}" for row in same)
+        listed = _listed(values, [row.label for row in same])
         leaks = len({row.in_test for row in same}) == 2
         if leaks:
             message = f"one structure in training and test data, labels {listed}"
@@ -196,6 +198,12 @@ def _repeats(
             message = f"one structure with labels {listed}"
             findings.append(Finding("conflicting labels", message, ids))
     return findings
+
+
+def _listed(ordered: Sequence[float], labels: Sequence[float]) -> str:
+    if len(labels) > _N_LISTED:
+        return f"from {ordered[0]:.6g} to {ordered[-1]:.6g}"
+    return ", ".join(f"{label:.6g}" for label in labels)
 
 
 def _change_of_units(low: float, high: float, unit: str | None) -> str | None:

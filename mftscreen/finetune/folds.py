@@ -94,9 +94,10 @@ def choose_folds(split: Path, wanted: str | None, config: MFTConfig) -> list[str
     split : Path
         What :func:`prepare_split` returned.
     wanted : str or None
-        A number of folds, the first ones, or names with commas between them (a single
-        name that is a number ends with a comma); None for the fold that `config` names
-        or, if it names none, for all.
+        A number of folds, those with the most test rows, because an error of a few rows
+        says little; or names with commas between them (a single name that is a number
+        ends with a comma); None for the fold that `config` names or, if it names none,
+        for all.
     config : MFTConfig
 
     Returns
@@ -108,7 +109,8 @@ def choose_folds(split: Path, wanted: str | None, config: MFTConfig) -> list[str
     DataError
         If there is no such fold, or there are fewer.
     """
-    folds = Split.read(split).folds
+    found = Split.read(split)
+    folds = found.folds
     if wanted is None:
         if config.data.split is not None and config.data.split.file == split:
             return [config.data.split.fold]
@@ -118,9 +120,13 @@ def choose_folds(split: Path, wanted: str | None, config: MFTConfig) -> list[str
         if not 1 <= count <= len(folds):
             msg = f"{count} folds are asked for; there are {len(folds)}"
             raise DataError(msg, path=split)
-        return [fold.name for fold in folds[:count]]
+        largest = sorted(folds, key=lambda fold: -len(fold.test))
+        return [fold.name for fold in largest[:count]]
     names = dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip())
-    return [find_fold(Split.read(split), name, split).name for name in names]
+    if not names:
+        msg = f"{wanted!r} names no fold"
+        raise DataError(msg, path=split)
+    return [find_fold(found, name, split).name for name in names]
 
 
 def without_split(config: DownstreamConfig) -> DownstreamConfig:

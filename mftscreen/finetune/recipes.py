@@ -73,8 +73,9 @@ def find_recipe(name: str) -> Recipe:
     known = find_recipes()
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-    raise ConfigError([f"no recipe {name!r}; there is {', '.join(close)}"])
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    there = f"there is {', '.join(close)}" if close else "see 'mftscreen recipes list'"
+    raise ConfigError([f"no recipe {name!r}; {there}"])
 
 
 def copy_recipe(recipe: Recipe, destination: Path) -> list[Path]:
@@ -128,7 +129,7 @@ def missing_files(config: BaseModel) -> list[Path]:
     list of Path
         Data, splits and pretrained models; to be made or downloaded before training.
     """
-    named = dict.fromkeys(_paths(config.model_dump()))
+    named = dict.fromkeys(path.resolve() for path in _paths(config.model_dump()))
     return [path for path in named if not path.exists()]
 
 

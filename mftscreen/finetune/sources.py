@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, Literal
 
 import numpy as np
@@ -124,7 +125,7 @@ def _labelled(
             kind = "missing"
         elif number is not None:
             kind = "not finite"
-        message = f"no finite label {column!r} (found {value!r})"
+        message = f"no finite label {column!r} (found {shortened(value)})"
         problem = RowProblem(name, kind, message)
         if kind == "not a number" or (number is not None and np.isinf(number)):
             return problem

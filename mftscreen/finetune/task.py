@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from mftscreen.errors import DataError, StructureError
+from mftscreen.errors import ConfigError, DataError, StructureError, UnknownHeadError
 from mftscreen.finetune.auxiliary import load_auxiliary
 from mftscreen.finetune.bias import settle_bias
 from mftscreen.finetune.config import (
@@ -33,8 +33,10 @@ from mftscreen.finetune.sources import (
     read_force_field,
     read_labelled,
 )
+from mftscreen.model.branches import energy_branches, find_branch
 from mftscreen.model.bundle import read_bundle
-from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.checkpoint import keep_heads, model_parameters, read_state
+from mftscreen.model.download import find_domains
 from mftscreen.model.registry import resolve_model
 from mftscreen.properties import PropertySpec, Transform
 from mftscreen.structures import check_structure, structure_hash
@@ -126,7 +128,7 @@ def load_task(
     DataError
         If data cannot be read or split, or structures cannot be used; they are named.
     ModelError
-        If the pretrained model cannot be read, or lacks the head that is to label.
+        If the pretrained model cannot be read, or lacks the auxiliary head.
     """
     heads: dict[str, Split] = {}
     seed = config.training.seed
@@ -141,7 +143,8 @@ def load_task(
         if isinstance(config, ScratchConfig):
             type_map = config.elements
         else:
-            state, pretrained_sha256 = load_pretrained(config.pretrained)
+            head = config.auxiliary.head if isinstance(config, MFTConfig) else None
+            state, pretrained_sha256 = load_pretrained(config.pretrained, head)
             first = next(iter(model_parameters(state).values()))
             type_map = first["type_map"]
         if isinstance(config, MFTConfig):
@@ -158,6 +161,7 @@ def load_task(
                 frames = without_formulas_of(frames, _tests(heads))
             group = branch.group if branch.self_replay is None else PARENT
             heads[head] = _split_branch(frames, branch, group, seed)
+    _check_names(heads)
     everything = [
         s for split in heads.values() for part in split.values() for s in part
     ]
@@ -170,6 +174,16 @@ def load_task(
         specs = _fit_specs(config, heads)
     settled = settle_bias(config, heads)
     return Task(settled, heads, list(type_map), state, pretrained_sha256, specs)
+
+
+def _check_names(heads: Iterable[str]) -> None:
+    """Raise if torch has a use of its own for a head's name."""
+    from torch.nn import ModuleDict  # in which deepmd-kit keeps the heads
+
+    taken = [name for name in heads if hasattr(ModuleDict(), name)]
+    if taken:
+        msg = f"no head can be called {taken[0]!r}, which means something to torch"
+        raise ConfigError([msg])
 
 
 def _tests(heads: Mapping[str, Split]) -> list[LabelledStructure]:
@@ -320,19 +334,40 @@ def _split(
     return split
 
 
-def load_pretrained(source: str) -> tuple[dict[str, Any], str]:
+def load_pretrained(source: str, head: str | None = None) -> tuple[dict[str, Any], str]:
     """Return the state of a pretrained checkpoint, and the sha256 of its file.
 
     Parameters
     ----------
     source : str
         A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
+    head : str, optional
+        The force-field head that is needed; of a large pretrained model, ``crystals``
+        and ``molecules`` stand for one each. In the state it has this name, and no
+        other head is there.
 
     Raises
     ------
     ModelError
         If there is no such model, or it cannot be read.
+    UnknownHeadError
+        If the model has no such head.
     """
+    state, sha256 = _read_pretrained(source)
+    if head is None:
+        return state, sha256
+    branches = energy_branches(model_parameters(state))
+    try:
+        found = find_branch(branches, head, find_domains(sha256))
+    except UnknownHeadError as error:
+        msg = f"pretrained model {source}: {error}"
+        raise UnknownHeadError(msg) from None
+    if found != head:
+        log.info("head %r of %s is its head %r", head, source, found)
+    return keep_heads(state, {head: found}), sha256
+
+
+def _read_pretrained(source: str) -> tuple[dict[str, Any], str]:
     path, _ = resolve_model(source)
     if path.suffix == ".pt":
         content = path.read_bytes()

@@ -91,13 +91,14 @@ def same_distribution_factor(
     Returns
     -------
     str or None
-        None also for fewer than 20 labels.
+        None also for fewer than 20 labels that are not zero.
 
     Notes
     -----
     The ratio of the medians of the absolute labels and that of the interquartile
     ranges must both be within 20 % of one factor between units, and this must be larger
-    than 3 or smaller than 1/3. A change of units under a logarithm shifts labels and is
+    than 3 or smaller than 1/3. Labels of zero, as metals have for a gap, tell no unit
+    and are left out. A change of units under a logarithm shifts labels and is
     not found.
 
     Examples
@@ -108,9 +109,10 @@ def same_distribution_factor(
     >>> same_distribution_factor(labels, [x + 1.0 for x in labels]) is None
     True
     """
-    if min(len(first), len(second)) < _N_LEAST:
+    one, other = ([value for value in values if value] for values in (first, second))
+    if min(len(one), len(other)) < _N_LEAST:
         return None
-    (median_1, range_1), (median_2, range_2) = map(_scale, (first, second))
+    (median_1, range_1), (median_2, range_2) = map(_scale, (one, other))
     if not min(median_1, median_2, range_1, range_2) > 0.0:
         return None
     center, spread = log(median_2 / median_1), log(range_2 / range_1)
@@ -143,9 +145,9 @@ def mixed_units(
 
     Notes
     -----
-    The sorted absolute labels are cut where one is the largest multiple of the one
-    before it, at least 20 from either end. The parts must be three times apart there
-    and differ as two units do (:func:`same_distribution_factor`).
+    The sorted absolute labels, less those of zero, are cut where one is the largest
+    multiple of the one before it, at least 20 from either end. The parts must be three
+    times apart there and differ as two units do (:func:`same_distribution_factor`).
 
     Examples
     --------
@@ -153,9 +155,9 @@ def mixed_units(
     >>> mixed_units([*labels, *(1000 * x for x in labels)], unit="eV")
     (1000.0, 'eV to meV')
     """
-    sizes = np.sort(np.abs(labels))
+    sizes = np.sort(np.abs([label for label in labels if label]))
     inner = sizes[_N_LEAST - 1 : len(sizes) - _N_LEAST + 1]
-    if len(inner) < 2 or inner[0] == 0.0:
+    if len(inner) < 2:
         return None
     ratios = inner[1:] / inner[:-1]
     cut = int(np.argmax(ratios))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
@@ -57,7 +58,7 @@ def iter_deepmd_npy(folder: Path) -> Iterator[Row]:
         label = (Path(folder.name) / system.relative_to(folder)).as_posix()
         try:
             yield from _frames(system, label)
-        except (OSError, ValueError, IndexError) as error:
+        except (OSError, EOFError, ValueError, IndexError) as error:
             msg = f"is no readable deepmd/npy system: {error}"
             raise DataError(msg, path=system) from error
 
@@ -81,7 +82,8 @@ def _frames(system: Path, label: str) -> Iterator[Row]:
 
 
 def _load(block: Path, periodic: bool) -> _Arrays:
-    arrays = {path.stem: np.load(path) for path in sorted(block.glob("*.npy"))}
+    files = sorted(block.glob("*.npy"))
+    arrays = {path.stem: np.atleast_1d(np.load(path)) for path in files}
     for name in ("coord", "box") if periodic else ("coord",):
         if name not in arrays:
             msg = f"{block.name} has no {name}.npy"
@@ -100,10 +102,15 @@ def _row(
     symbols: list[str],
     periodic: bool,
 ) -> Row:
-    types = frame.get("real_atom_types", types)
+    types = frame.get("real_atom_types", types).astype(np.int64)
     real = types >= 0  # others pad the frame
+    elements = [symbols[k] for k in types[real]]
+    unknown = sorted(set(elements) - atomic_numbers.keys())
+    if unknown:
+        msg = f"type_map.raw has {', '.join(unknown)}, which is no chemical symbol"
+        raise ValueError(msg)
     atoms = Atoms(
-        [symbols[k] for k in types[real]],
+        elements,
         positions=frame["coord"].reshape(-1, 3)[real],
         cell=frame["box"].reshape(3, 3) if periodic else None,
         pbc=periodic,

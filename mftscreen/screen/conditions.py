@@ -103,12 +103,10 @@ def check_condition(
     >>> check_condition("gap > 3 and formula in ['MgO', 'ZnO'] and not ood")
     >>> check_condition("gap.to_csv('a.csv') == 1")
     Traceback (most recent call last):
-    mftscreen.errors.ConfigError: 1 problem
-      condition "gap.to_csv('a.csv') == 1": only columns, constants and operators ...
+    mftscreen.errors.ConfigError: condition ...: only columns, constants and ...
     >>> check_condition("id == 3", columns=["id", "gap"], texts=["id"])
     Traceback (most recent call last):
-    mftscreen.errors.ConfigError: 1 problem
-      condition 'id == 3': id holds texts, which are written in quotes: '3'
+    mftscreen.errors.ConfigError: condition ...: id holds texts, which are ...
     """
     try:
         tree = ast.parse(condition.strip(), mode="eval")

@@ -77,8 +77,7 @@ class RelaxSettings:
     >>> RelaxSettings(fmax=-1)
     Traceback (most recent call last):
     ...
-    mftscreen.errors.ConfigError: 1 problem
-      fmax is a positive number of eV/Å, got -1
+    mftscreen.errors.ConfigError: fmax is a positive number of eV/Å, got -1
     """
 
     optimizer: OptimizerName = "fire"

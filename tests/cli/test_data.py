@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.db import connect
 from ase.io import read, write
 from click.testing import CliRunner
 
@@ -186,6 +189,39 @@ def test_rows_in_another_unit_than_the_others(tmp_path: Path) -> None:
     assert finding["rows"] == [f"mgo-{k}" for k in range(1, 50, 2)]
 
 
+def test_gaps_of_metals_tell_no_unit(tmp_path: Path) -> None:
+    rows = crystals(110)
+    for k, atoms in enumerate(rows):
+        atoms.info["gap"] *= 0.0 if k < 60 else 1000.0 if k % 2 else 1.0
+    write(tmp_path / "rows.extxyz", rows)
+    _, text, _ = run("describe", tmp_path / "rows.extxyz", "-p", "gap", "--json", "-q")
+    (finding,) = json.loads(text)["problems"]
+    assert finding["message"].endswith("and more differ as from eV to meV")
+    assert finding["rows"] == [f"mgo-{k}" for k in range(61, 110, 2)]
+
+
+def test_many_labels_of_one_structure_are_not_all_listed(tmp_path: Path) -> None:
+    rows = [crystals(1)[0] for _ in range(40)]
+    for k, atoms in enumerate(rows):
+        atoms.info = {"id": f"mgo-{k}", "gap": 1.0 + 0.1 * k}
+    write(tmp_path / "rows.extxyz", rows)
+    _, text, _ = run("describe", tmp_path / "rows.extxyz", "-p", "gap", "--json", "-q")
+    (finding,) = json.loads(text)["problems"]
+    assert finding["message"] == "one structure with labels from 1 to 4.9"
+    assert len(finding["rows"]) == 40
+
+
+def test_label_that_is_an_array_is_shown_in_brief(tmp_path: Path) -> None:
+    rows = crystals(2)
+    rows[1].info["gap"] = np.ones(500)
+    write(tmp_path / "rows.extxyz", rows)
+    code, text, _ = run("describe", tmp_path / "rows.extxyz", "-p", "gap", "-q")
+    assert code == 3
+    (line,) = [line for line in text.splitlines() if "not a number" in line]
+    assert line.endswith("mgo-1")
+    assert len(line) < 150
+
+
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     files = []
     for fold in ("a", "b"):
@@ -282,6 +318,102 @@ def test_force_field_round_trip(tmp_path: Path, name: str, options: list[str]) -
             np.testing.assert_allclose(row.labels[label], value, atol=1e-6)
 
 
+IDS = [
+    "007",
+    "1e5",
+    "1_2",
+    "T",
+    "1 2 3",
+    'a"b',
+    "a\\b",
+    "d\\1.cif",
+    "Ü",
+    "[1]",
+    "_JSON 1",
+]
+
+
+@pytest.mark.parametrize(("name", "options"), [("o.xyz", []), ("o", ["--to", "csv"])])
+def test_ids_are_kept_as_they_are(
+    tmp_path: Path, name: str, options: list[str]
+) -> None:
+    with (tmp_path / "in.csv").open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["id", "file", "gap"])
+        table.writerows([name, "Si.cif", k] for k, name in enumerate(IDS))
+    with (tmp_path / "in.csv").open("ab") as stream:
+        stream.write(b"M\xfcller,Si.cif,-1\r\n")
+    write(tmp_path / "Si.cif", bulk("Si"))
+    code, _, errors = run(
+        "convert", tmp_path / "in.csv", tmp_path / name, "-p", "gap", "-q", *options
+    )
+    assert code == 0, errors
+    path = tmp_path / name / "labels.csv" if options else tmp_path / name
+    found = {row.id: float(row.labels["gap"]) for row in read_labelled(path, "gap")}
+    assert found == {name: k for k, name in enumerate(IDS)} | {"M\udcfcller": -1}
+
+
+def test_ids_that_a_database_refuses_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "Si.cif", bulk("Si"))
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"id,file,gap\n007,Si.cif,1\nM\xfcller,Si.cif,2\nx,Si.cif,3\n")
+    code, _, errors = run("convert", path, tmp_path / "o.db", "-p", "gap", "-q")
+    assert code == 0, errors
+    with connect(tmp_path / "o.db") as rows:
+        assert [row.get("name") for row in rows.select()] == [None, None, "x"]
+
+
+def test_names_that_are_no_utf8_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b"id,file,gap\nM\xfcller,Si.cif,\n")
+    code, text, _ = run("describe", tmp_path / "in.csv", "-p", "gap", "-q")
+    assert code == 3
+    assert "M\\udcfcller" in text
+
+
+def test_energies_can_stand_in_a_table(tmp_path: Path) -> None:
+    rows = crystals(3)
+    for atoms in rows:
+        atoms.info["energy"] = -atoms.info["gap"]
+    write(tmp_path / "in.extxyz", rows)
+    code, _, errors = run(
+        "convert", tmp_path / "in.extxyz", tmp_path / "out", "-p", "energy",
+        "--to", "csv", "-q",
+    )  # fmt: skip
+    assert code == 0, errors
+    table = tmp_path / "out" / "labels.csv"
+    found = [float(row.labels["energy"]) for row in read_labelled(table, "energy")]
+    assert found == [-atoms.info["gap"] for atoms in rows]
+
+
+def test_structure_that_no_cif_can_hold_is_named(tmp_path: Path) -> None:
+    rows = crystals(2)
+    rows[1].set_cell(np.zeros((3, 3)))
+    write(tmp_path / "in.traj", rows)
+    code, _, errors = run(
+        "convert", tmp_path / "in.traj", tmp_path / "o", "-p", "gap", "--to", "csv"
+    )
+    assert code == 1
+    assert "row mgo-1: pbc is [True, True, True] but the cell is" in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["in.traj"]
+
+
+@pytest.mark.parametrize("name", ["out.extxyz", "out.db"])
+def test_disk_that_is_full(clean: Path, tmp_path: Path, name: str) -> None:
+    """No file can grow beyond 2,000 bytes, as on a disk that is almost full."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        code, _, errors = run("convert", clean, tmp_path / name, "-p", "gap", "-q")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert code == 1
+    assert f"{name}: cannot be written:" in errors
+    assert [path.name for path in tmp_path.iterdir()] == [clean.name]
+
+
 def test_existing_output_is_kept(clean: Path, tmp_path: Path) -> None:
     for name in ("there.db", "there"):
         target = tmp_path / name
@@ -298,10 +430,12 @@ def test_nothing_is_left_of_a_failed_conversion(tmp_path: Path) -> None:
     rows = crystals(4)
     del rows[3].info["gap"]
     write(tmp_path / "in.extxyz", rows)
-    for options in ([], ["--to", "npy"], ["--to", "csv"], ["--to", "db"]):
+    for name, options in (
+        ("out.xyz", []), ("o", ["--to", "npy"]), ("o", ["--to", "csv"]), ("o.db", []),
+    ):  # fmt: skip
         code, _, errors = run(
-            "convert", tmp_path / "in.extxyz", tmp_path / "out.extxyz", "-p", "gap",
-            "-q", *options,
+            "convert", tmp_path / "in.extxyz", tmp_path / name, "-p", "gap", "-q",
+            *options,
         )  # fmt: skip
         assert code == 1
         assert "row mgo-3: no finite label 'gap'" in errors
@@ -316,6 +450,11 @@ def test_nothing_is_left_of_a_failed_conversion(tmp_path: Path) -> None:
         ("out", ["--to", "csv"], "a table cannot hold forces"),
         ("out.db", [], "row clean.extxyz#0: a force-field frame needs energy and"),
         ("no/out.db", ["-p", "gap"], "no is not a folder"),
+        ("out.db", ["-p", "gap", "--to", "extxyz"], "not the name of a file of format"),
+        ("out.xyz.gz", ["-p", "gap", "--to", "extxyz"], "does not tell the format"),
+        ("out.xyz", ["-p", "gap", "--as", "stress"], "has stress for something else"),
+        ("out", ["-p", "gap", "--as", "coord", "--to", "npy"], "npy has coord for"),
+        ("out", ["-p", "gap", "--as", "file", "--to", "csv"], "csv has file for"),
         ("out.db", ["--as", "gap"], "--as renames the label"),
     ],
 )
@@ -328,9 +467,10 @@ def test_refused_conversions(
     assert [path.name for path in tmp_path.iterdir()] == [clean.name]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(DATA is None, reason="MFTSCREEN_DATA is not set")
-def test_largest_refractive_index_is_pointed_out() -> None:
-    code, path, _ = run("download", "matbench_dielectric", "-q")
+def test_largest_refractive_index_is_pointed_out(tmp_path: Path) -> None:
+    code, path, _ = run("download", "matbench_dielectric", "-o", tmp_path, "-q")
     assert code == 0
     _, text, _ = run("describe", path.strip(), "-p", "n", "--json", "-q")
     document = json.loads(text)

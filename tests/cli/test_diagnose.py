@@ -76,7 +76,7 @@ def test_report_json_and_table(checkpoint: Path, data: Path, tmp_path: Path) -> 
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["options"] == {
         "n_atoms": 20, "n_samples": 12, "n_environments": 12, "pairs": ["Mg-O"],
-        "seed": 3,
+        "seed": 3, "clustered": None,
     }  # fmt: skip
     numbers = document["data_sets"]["<i>"]
     assert numbers["drift"]["w1"] == 0.0
@@ -105,6 +105,17 @@ def test_a_picture_alone(checkpoint: Path, data: Path, tmp_path: Path) -> None:
     # neither empty nor without colour
     assert image[..., :3].std() > 0.01
     assert np.ptp(image[..., :3], axis=2).max() > 0.3
+
+
+def test_data_without_clusters_are_told(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "silicon.extxyz"
+    write(path, [bulk("MgO", "rocksalt", a=30.0)] * 5)
+    base = [checkpoint, "--against", checkpoint, "--data", f"a={path}"]
+    page = tmp_path / "report.html"
+    result = diagnose(*base, "-o", page)
+    assert result.exit_code == 0, result.output
+    assert "a, edges: not compared: 0 edges of bonded atoms" in result.stderr
+    assert re.search(r"^a +5 +10 +10 +0 ", result.stdout, re.MULTILINE)
 
 
 def test_rows_that_cannot_be_used_are_named(checkpoint: Path, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     labels = {"energy": np.asarray(-10.0), "force": np.full((2, 3), 0.1)}
     crystals = [LabelledStructure("si", atoms, labels)]
     split = {"train": TRAIN, "validation": VALIDATION, "held out": TRAIN[:2]}
+    split["without labels"] = []
     config = MFTConfig.model_validate(CONFIG)
     task = Task(
         config,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mftscreen.errors import ConfigError, DataError, ModelError
 from mftscreen.finetune.compare import compare_strategies
 from mftscreen.finetune.comparison import Comparison, Result
 from mftscreen.finetune.config import (
+    AutoConfig,
     FTConfig,
     LPConfig,
     MFTConfig,
@@ -23,6 +25,7 @@ from mftscreen.finetune.deepmd_input import PreparedData, build_deepmd_input
 from mftscreen.finetune.derive import derive_config, descriptor_size
 from mftscreen.finetune.folds import choose_folds, prepare_split, without_split
 from mftscreen.finetune.recipes import find_recipes
+from mftscreen.finetune.run import run_training
 from mftscreen.finetune.task import load_pretrained, load_task
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters
@@ -159,6 +162,32 @@ def test_the_best_has_the_smallest_relative_errors() -> None:
     assert gap.best == "ft"
 
 
+def test_a_property_without_ood_labels_is_left_out_of_the_choice() -> None:
+    results = [
+        # shear has labels in fold b only, another property in none
+        r if r.property == "gap" or r.fold == "b"
+        else Result(r.strategy, r.fold, r.property, {"id": r.metrics["id"]})
+        for r in _results().results
+    ]  # fmt: skip
+    errors = {"id": {"mae": 0.1, "mae_of_training_mean": 0.0}}
+    results += [Result(s, f, "hardness", errors) for f in "ab" for s in ("lp", "ft")]
+    found = Comparison(tuple(results))
+    # lp: 0.4 / 1 and 10 / 50; ft: 0.3 / 1 and 40 / 50
+    assert found.best == "lp"
+    assert found.tested_folds("shear") == ["b"]
+    assert found.differences("shear", "ft") == [30.0]
+    summary = json.loads(found.to_json())["summary"]
+    above = {(r["property"], r["strategy"]): r["ood_mae_above_best"] for r in summary}
+    assert above["shear", "ft"]["folds"] == ["b"]
+    assert above["hardness", "ft"] is None
+    assert "hardness: no OOD test has a label" in found.to_table()
+
+
+def test_a_constant_that_is_right_is_no_reason_to_fail() -> None:
+    errors = {"mae": 0.0, "mae_of_training_mean": 0.0}
+    assert Comparison((Result("ft", "a", "gap", {"ood": errors}),)).best == "ft"
+
+
 def test_differences_are_paired_by_fold() -> None:
     shuffled = Comparison(_results().results[::-1])
     assert shuffled.folds == ["b", "a"]
@@ -200,9 +229,18 @@ def test_folds_are_chosen_by_number_or_name(folder: Path, mft: MFTConfig) -> Non
     names = [fold.name for fold in Split.read(split).folds]
     assert names == ["Mg-O", "O-Si", "Si"]
     assert choose_folds(split, None, config) == names
-    assert choose_folds(split, "2", config) == names[:2]
+    whole = Split.read(split)
+    first = whole.folds[0]
+    smaller = replace(first, train=first.train + first.test[1:], test=first.test[:1])
+    other = folder / "smaller.json"
+    replace(whole, folds=(smaller, *whole.folds[1:])).write(other)
+    assert choose_folds(other, "2", config) == names[1:]
     assert choose_folds(split, "Si,Mg-O,Si", config) == ["Si", "Mg-O"]
-    for wrong, message in (("4", "there are 3"), ("4,", "no fold '4'; the folds")):
+    for wrong, message in (
+        ("4", "there are 3"),
+        ("4,", "no fold '4'; the folds"),
+        (" , ", "names no fold"),
+    ):
         with pytest.raises(DataError, match=message):
             choose_folds(split, wrong, config)
     # the one that is there is taken again, and no other method's
@@ -251,6 +289,7 @@ def test_strategies_are_trained_on_the_same_folds_once(
         assert result["metrics"]["ood"]["n"] == len(tested)
         assert result["drift"]["w1_ood"] > 0
         assert result["drift"]["db_descriptor"] > 0
+        assert model.with_name("collapse.html").exists()
     first = {file: file.stat().st_mtime_ns for file in output.rglob("model.mft")}
     assert len(first) == 4
     config = load_config(path)
@@ -286,8 +325,12 @@ def test_auto_trains_the_best_on_all_rows(
     assert code == 0, errors
     assert "Smallest OOD error: lp" in text
     model = output / "best" / "model.mft"
-    *_, title, validation, last = text.splitlines()
+    *_, title, validation, heading, train, page, last = text.splitlines()
     assert last == str(model)
+    assert page == f"collapse report: {model.with_name('collapse.html')}"
+    assert heading.split()[:4] == ["drift", "from", "model.mft", "atoms"]
+    # lp leaves the descriptor as it is
+    assert train.split()[::2][:2] == ["train", "0"]
     assert title.split() == ["softness", "(1)", "n", "mae", "rmse", "r2", "spearman"]
     card = read_bundle(model).card
     metrics = card.properties["softness"].metrics["validation"]
@@ -298,6 +341,38 @@ def test_auto_trains_the_best_on_all_rows(
     assert card.properties["softness"].n_train == 29
     config = load_config(path)
     assert without_split(config).data.split is None
+
+
+def test_auto_in_the_configuration_is_the_flag(tmp_path: Path, mft: MFTConfig) -> None:
+    path = tmp_path / "auto.yaml"
+    path.write_text(MFT.replace("strategy: mft", "strategy: auto"))
+    auto = load_config(path)
+    assert isinstance(auto, AutoConfig)
+    for strategy in ("ft", "mft"):
+        assert derive_config(auto, strategy) == derive_config(mft, strategy)
+    for options in ([], ["--strategy", "auto"], ["--compare", "ft"]):
+        code, _, errors = run(path, *options)
+        assert code == 1
+        assert "a comparison needs a split; or give --split" in errors
+    # a strategy that is given is trained alone
+    code, _, errors = run(path, "--strategy", "ft", "--folds", "2")
+    assert code == 2
+    assert "--split and --folds are for --compare" in " ".join(errors.split())
+    with pytest.raises(ConfigError, match="auto is for 'mftscreen finetune'"):
+        run_training(auto, tmp_path / "run")
+
+
+def test_auto_takes_its_presets_from_mft(tmp_path: Path) -> None:
+    texts = []
+    for strategy in ("mft", "auto"):
+        path = tmp_path / f"{strategy}.yaml"
+        path.write_text(
+            f"strategy: {strategy}\nname: gap\npreset: matbench\npretrained: mft-mini\n"
+            "properties: {gap: {label: gap}}\ndata: {train: [rows.extxyz]}\n"
+            "auxiliary: {data: [frames.extxyz]}\n"
+        )
+        texts.append(derive_config(load_config(path), "mft"))
+    assert texts[0] == texts[1]
 
 
 def test_another_strategy_needs_the_settings_of_mft(tmp_path: Path) -> None:
@@ -313,11 +388,14 @@ def test_another_strategy_needs_the_settings_of_mft(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--compare", "ft,best"], "'best' is not one of scratch, ft, lp, mft"),
+        (["--compare", "ft, best"], "'best' is not one of"),
         (["--folds", "2"], "are for --compare"),
         (["--compare", "ft", "--strategy", "lp"], "--strategy lp one"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, options: list[str], message: str) -> None:
-    code, _, errors = run(tmp_path / "config.yaml", *options)
+    path = tmp_path / "config.yaml"
+    path.write_text(MFT)
+    code, _, errors = run(path, *options)
     assert code == 2
     assert message in " ".join(errors.split())

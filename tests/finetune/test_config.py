@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,25 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         ("ft", {"training__patience": 0}, "training.patience: .* greater than 0"),
         ("ft", {"training__layer_decay": 1.5}, "layer_decay: .* less than or equal"),
         ("ft", {"preset": "qm8"}, "preset: .*'qm9' or 'matbench'"),
+        ("ft", {"preset": ["qm9"]}, "preset: .*'qm9' or 'matbench'"),
+        ("ft", {"training__learning_rate": [1e-5, 1e-3]}, "1e-05, 0.001\\] rises"),
+        ("ft", {"training__learning_rate": [math.inf, 1e-3]}, "rate.0: .* finite"),
+        ("ft", {"training__seed": -1}, "training.seed: .* greater than or equal to 0"),
+        ("ft", {"training__seed": 2**32}, "training.seed: .* less than 4294967296"),
+        ("mft", {"auxiliary__lambda_reg": math.inf}, "auxiliary.lambda_reg: .* finite"),
+        ("mft", {"auxiliary__lambda_reg": "much"}, "auxiliary.lambda_reg: .* 'auto'"),
+        (
+            "mft",
+            {"auxiliary__loss": {"energy": [0, 20]}},
+            r"energy: \[0, 20\]: deepmd-kit leaves the term out",
+        ),
+        ("mft", {"auxiliary__elements": ["Xx"]}, "elements.0: .*'Xx' is not a chem"),
+        ("scratch", {"elements": ["si"]}, "elements.0: .*'si' is not a chemical"),
+        (
+            "pretrain",
+            {"branches__v1.1": {"data": ["a.extxyz"]}},
+            "branches.v1.1: .*letters, digits, underscores and dashes",
+        ),
     ],
 )
 def test_values_that_make_no_sense(
@@ -207,6 +227,20 @@ def test_values_that_make_no_sense(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, changed(strategy, **change))
+
+
+@pytest.mark.parametrize("kind", ["mse", "mae"])
+def test_measured_weight_needs_a_gradient(tmp_path: Path, kind: str) -> None:
+    auxiliary = {
+        "head": "oxides", "self_replay": {}, "lambda_reg": "auto",
+        "loss": {"kind": kind},
+    }  # fmt: skip
+    document = changed("mft", auxiliary=auxiliary)
+    if kind == "mae":
+        assert load(tmp_path, document).auxiliary.lambda_reg == "auto"
+        return
+    (problem,) = problems(tmp_path, document)
+    assert "take loss.kind: mae, or a number for lambda_reg" in problem
 
 
 @pytest.mark.parametrize(
@@ -238,7 +272,7 @@ def test_preset_leaves_what_is_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize("document", [{"name": "x"}, {"strategy": "sft"}])
 def test_strategy_must_be_a_known_one(tmp_path: Path, document: dict[str, str]) -> None:
     assert problems(tmp_path, document) == [
-        "strategy: one of scratch, ft, lp, mft, pretrain is needed"
+        "strategy: one of scratch, ft, lp, mft, auto, pretrain is needed"
     ]
 
 
@@ -277,7 +311,7 @@ def test_registered_name_is_no_path(tmp_path: Path) -> None:
 def test_not_yaml(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"run\.yaml: 1 problem\n  not YAML"):
+    with pytest.raises(ConfigError, match=r"run\.yaml: not YAML"):
         load_config(path)
 
 

@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read
 
 from mftscreen.errors import DataError
 from mftscreen.finetune.dataset import (
@@ -171,6 +172,10 @@ def test_no_virial_unless_fully_periodic(pbc: bool | tuple[bool, ...]) -> None:
             {"energy": 0.0, "forces": np.zeros((2, 3)), "stress": np.full(6, np.nan)},
             "virial label is not finite",
         ),
+        (
+            {"energy": "low", "forces": np.zeros((2, 3))},
+            "cannot be used: could not convert string to float: 'low'",
+        ),
     ],
 )
 def test_unusable_force_field_labels(
@@ -181,3 +186,24 @@ def test_unusable_force_field_labels(
         atoms = with_results(atoms, **results)
     with pytest.raises(DataError, match=message):
         force_field_labels(atoms)
+
+
+def test_crystal_without_a_cell_has_no_virial() -> None:
+    atoms = bulk("Si")
+    atoms.set_cell(np.zeros((3, 3)))
+    atoms = with_results(atoms, energy=0.0, forces=np.zeros((2, 3)), stress=np.ones(6))
+    with pytest.raises(DataError, match="volume not defined"):
+        force_field_labels(atoms)
+
+
+def test_virial_of_an_extended_xyz(tmp_path: Path) -> None:
+    path = tmp_path / "one.xyz"
+    path.write_text(
+        '1\nLattice="4 0 0 0 4 0 0 0 4" virial="1 2 3 2 5 6 3 6 9" energy=-1 '
+        "Properties=species:S:1:pos:R:3:forces:R:3\nSi 0 0 0 0.1 0.2 0.3\n"
+    )
+    atoms = read(path)
+    labels = force_field_labels(atoms)
+    np.testing.assert_array_equal(labels["virial"], [[1, 2, 3], [2, 5, 6], [3, 6, 9]])
+    atoms.pbc = False
+    assert force_field_labels(atoms).keys() == {"energy", "force"}

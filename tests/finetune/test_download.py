@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import lzma
@@ -16,7 +15,7 @@ from click.testing import CliRunner
 from mftscreen.cli import main
 from mftscreen.errors import DataError
 from mftscreen.finetune import download
-from mftscreen.finetune.download import DATASETS, download_dataset, fetch
+from mftscreen.finetune.download import DATASETS, download_dataset
 from mftscreen.finetune.sources import read_labelled
 
 
@@ -51,15 +50,69 @@ def write_matbench(path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["matbench", "."])
 def test_file_of_the_data_folder_is_used(
-    data: Path, place: str, offline: None, monkeypatch: pytest.MonkeyPatch
+    data: Path,
+    place: str,
+    tmp_path: Path,
+    offline: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MFTSCREEN_DATA", str(data))
     write_matbench(data / place / "matbench_dielectric.json.gz")
-    result = CliRunner().invoke(main, ["data", "download", "matbench_dielectric"])
-    assert result.exit_code == 0, result.stderr
-    assert "found by MFTSCREEN_DATA, not checked" in result.stderr
-    (row,) = read_labelled(Path(result.stdout.strip()), "n")
-    assert row.labels["n"] == 3.4
+    folder = tmp_path / "my" / "data"
+    link = folder / "matbench_dielectric.json.gz"
+    for _ in range(2):
+        result = CliRunner().invoke(
+            main, ["data", "download", "matbench_dielectric", "-o", str(folder)]
+        )
+        assert result.exit_code == 0, result.stderr
+        assert "by MFTSCREEN_DATA; not checked" in result.stderr
+        assert Path(result.stdout.strip()) == link
+        (row,) = read_labelled(link, "n")
+        assert row.labels["n"] == 3.4
+        assert link.readlink() == data / place / link.name
+        assert list(folder.iterdir()) == [link]
+
+
+@pytest.mark.usefixtures("offline")
+def test_file_is_copied_where_links_are_impossible(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setenv("MFTSCREEN_DATA", str(data))
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    source = data / "matbench_dielectric.json.gz"
+    write_matbench(source)
+    for _ in range(2):
+        path = download_dataset("matbench_dielectric", tmp_path / "my").path
+        assert not path.is_symlink()
+        assert path.read_bytes() == source.read_bytes()
+
+
+def test_link_to_a_file_that_is_gone_is_replaced(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "matbench_dielectric.json.gz"
+    path.symlink_to(tmp_path / "gone")
+    write_matbench(data / path.name)
+    assert download_dataset("matbench_dielectric", tmp_path).path == path
+    assert path.readlink() == data / path.name
+
+
+def test_another_file_of_the_name_is_kept(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matminer")
+    write_matbench(data / "matbench_dielectric.json.gz")
+    path = tmp_path / "matbench_dielectric.json.gz"
+    path.write_text("mine")
+    with pytest.raises(DataError, match="has the sha256"):
+        download_dataset("matbench_dielectric", tmp_path)
+    assert path.read_text() == "mine"
+
+
+def test_folder_that_can_have_no_link(data: Path, tmp_path: Path) -> None:
+    write_matbench(data / "matbench_dielectric.json.gz")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be linked to"):
+        download_dataset("matbench_dielectric", tmp_path / "file" / "folder")
 
 
 @pytest.mark.usefixtures("offline")
@@ -100,23 +153,14 @@ def test_unknown_name_lists_the_others() -> None:
         download_dataset("matbench", Path())
 
 
-def test_fetched_file_is_whole_or_absent(tmp_path: Path) -> None:
-    source = tmp_path / "source.bin"
-    source.write_bytes(b"content" * 100_000)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    fetch(source.as_uri(), tmp_path / "new" / "copy.bin", "sha256", digest)
-    assert (tmp_path / "new" / "copy.bin").read_bytes() == source.read_bytes()
-    with pytest.raises(DataError, match=f"expected {'0' * 64}"):
-        fetch(source.as_uri(), tmp_path / "bad" / "copy.bin", "sha256", "0" * 64)
-    assert not list((tmp_path / "bad").iterdir())
-
-
+@pytest.mark.usefixtures("offline")
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    source = tmp_path / "source.bin"
-    source.write_bytes(b"content")
+    pytest.importorskip("matminer")
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
     with pytest.raises(DataError, match="cannot be downloaded"):
-        fetch(source.as_uri(), source / "copy.bin", "sha256", "0" * 64)
-    assert source.read_bytes() == b"content"
+        download_dataset("matbench_jdft2d", file / "folder")
+    assert file.read_bytes() == b"content"
 
 
 COLUMNS = {
@@ -196,3 +240,21 @@ def test_published_archive_of_qm9(
     ]
     (data / "qm9" / "uncharacterized.txt").write_text("\n".join(table))
     check_water(download.download_dataset("qm9", tmp_path / "out").path)
+
+
+def test_damaged_archive_of_qm9(data: Path, tmp_path: Path) -> None:
+    archive = data / "qm9" / "dsgdb9nsd.xyz.tar.bz2"
+    with tarfile.open(archive, "w:bz2") as file:
+        for number in range(60):
+            member = tarfile.TarInfo(f"dsgdb9nsd_{number:06d}.xyz")
+            content = published(number)
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    (data / "qm9" / "uncharacterized.txt").touch()
+    whole = archive.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"nothing"):
+        archive.write_bytes(damaged)
+        with pytest.raises(DataError, match="QM9 here are damaged") as caught:
+            download_dataset("qm9", tmp_path / "out")
+        assert caught.value.path == archive.parent
+        assert not list((tmp_path / "out").iterdir())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -78,3 +80,14 @@ def test_others_are_not() -> None:
 
 def test_nothing() -> None:
     assert same_structures([]).shape == (0,)
+
+
+def test_many_copies() -> None:
+    structures = [Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])] * 600
+    tracemalloc.start()
+    groups = same_structures(structures)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert groups.tolist() == [0] * 600
+    # the numbers of 180,000 pairs take 3 MB
+    assert peak < 2e6

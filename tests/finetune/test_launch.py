@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import threading
 from pathlib import Path
 
@@ -62,10 +63,18 @@ def test_missing_gpus_are_named(tmp_path: Path) -> None:
     ("log", "reason"),
     [
         ("Traceback\nmftscreen.errors.TrainingError: the loss is 0\n", "the loss is 0"),
+        (
+            "[rank1]: mftscreen.errors.TrainingError: the loss: 0\n"
+            + "torchrun\n" * 30,
+            "the loss: 0",
+        ),
+        ("x: Non-finite gradient: g\n", f"the loss is not finite .*; {launch.REMEDY}"),
         ("a\nRuntimeError: out of memory\n", "a | RuntimeError: out of memory"),
         ("", "the log is empty"),
     ],
 )
 def test_reason_is_taken_from_the_log(tmp_path: Path, log: str, reason: str) -> None:
     (tmp_path / "train.log").write_text(log)
-    assert launch._reason(tmp_path / "train.log") == reason
+    assert re.fullmatch(
+        reason.replace("|", r"\|"), launch._reason(tmp_path / "train.log")
+    )

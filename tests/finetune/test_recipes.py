@@ -122,6 +122,9 @@ def test_list_and_show() -> None:
     code, _, errors = run("show", "mft/dielectrics")
     assert code == 1
     assert "no recipe 'mft/dielectrics'; there is mft/dielectric" in errors
+    code, _, errors = run("show", "zzz")
+    assert code == 1
+    assert "no recipe 'zzz'; see 'mftscreen recipes list'" in errors
 
 
 def test_a_copy_is_whole_and_valid(tmp_path: Path) -> None:
@@ -193,6 +196,26 @@ def test_frames_are_labelled_once_and_keep_their_parents(tmp_path: Path) -> None
     other = label(tmp_path, "--rattle", "0.2")
     assert other.returncode == 2
     assert "write to another file" in " ".join(other.stderr.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--calculator", "ase.calculators.nope:EMT"], "No module named"),
+        (["--calculator", "ase.calculators.emt.EMT"], "it is MODULE:FACTORY"),
+        (["--calculator", "ase.calculators.emt:Emt"], "it is MODULE:FACTORY"),
+        (["--argument", "asap_cutoff"], "not KEY=VALUE"),
+    ],
+)
+def test_a_wrong_calculator_is_named_and_leaves_nothing(
+    tmp_path: Path, options: list[str], expected: str
+) -> None:
+    write(tmp_path / "parents.extxyz", bulk("Cu"))
+    done = label(tmp_path, *options)
+    assert done.returncode == 2
+    assert expected in " ".join(done.stderr.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["parents.extxyz"]
 
 
 @pytest.mark.slow

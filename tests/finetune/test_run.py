@@ -113,8 +113,14 @@ def test_missing_auxiliary_head_is_named(folder: Path, pretrained: Path) -> None
     document = _downstream(
         "mft", pretrained=str(pretrained), auxiliary={**AUXILIARY, "head": "third"}
     )
-    with pytest.raises(ModelError, match=r"no head 'third'; its heads: first, second"):
+    with pytest.raises(ModelError, match=r"no head 'third'; the heads are: first, sec"):
         _run(folder, "wrong-head", document)
+
+
+def test_no_head_can_have_a_name_that_torch_uses(folder: Path) -> None:
+    properties = {"values": {"column": "softness"}}
+    with pytest.raises(ConfigError, match="no head can be called 'values'"):
+        _run(folder, "reserved", _downstream("scratch", properties=properties))
 
 
 def test_bad_label_is_named_before_training(folder: Path) -> None:

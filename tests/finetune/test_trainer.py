@@ -15,14 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.io import write
 
 from mftscreen.errors import TrainingError
 from mftscreen.finetune.balance import COMBINATION, Combination, balanced_lambda
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.run import run_training
 from mftscreen.finetune.select import checkpoints, is_readable
+from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import read_state
 
@@ -224,6 +228,40 @@ def test_lower_layers_learn_more_slowly(joint_run: Path, tmp_path: Path) -> None
             assert rates == pytest.approx([rates[0] * 0.5**k for k in range(4)])
             trainer.optimizer.step()
             trainer.scheduler.step()
+
+
+def test_dipole_is_trained_as_it_is_predicted(
+    folder: Path, tune: Callable[..., Path], pretrained: Path, tmp_path: Path
+) -> None:
+    """Its vectors are made of the last layer's edges, which other heads do not read."""
+    rng = np.random.default_rng(0)
+    molecules = [
+        Atoms("OSi2", rng.normal(size=(3, 3)), info={"mu": 1.0 + k}) for k in range(4)
+    ]
+    write(folder / "molecules.extxyz", molecules)
+    path = tune(
+        "dipole",
+        "ft",
+        pretrained=str(pretrained),
+        properties={"mu": {"label": "dipole moment", "head": "dipole_norm"}},
+        data={"train": ["molecules.extxyz"]},
+        training={"steps": 1, "save_every": 1},
+    )
+    with _trainer(path.parent, Combination(), tmp_path / "run") as trainer:
+        loss, batches = _step_loss(trainer, "mu")
+        last_layer = [n for n in _gradients(trainer, loss) if ".layers.1." in n]
+        assert any("edge_self_linear" in name for name in last_layer)
+        inputs, _, _ = batches["mu"]
+        model = trainer._get_inner_module().model["mu"]
+        trained = model(inputs["coord"], inputs["atype"], inputs["box"])["mu"]
+        network = DeepmdNetwork({**trainer.wrapper.state_dict()})
+        symbols = np.array(network.type_map)[inputs["atype"].cpu().numpy()]
+        positions = inputs["coord"].detach().cpu().numpy().reshape(len(symbols), -1, 3)
+    structures = [Atoms(s, p) for s, p in zip(symbols, positions, strict=True)]
+    predicted = network.evaluate(structures, property_heads=["mu"])
+    assert trained[:, 0].tolist() == pytest.approx(
+        [p.heads["mu"] for p in predicted], rel=1e-5
+    )
 
 
 def test_loss_of_zero_stops_the_run(

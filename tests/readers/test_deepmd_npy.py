@@ -101,6 +101,8 @@ def test_padding_atoms_are_left_out(tmp_path: Path) -> None:
         ("no sets", r"there is no set\.\*"),
         ("unknown type", "out of range"),
         ("cut short", "is no readable deepmd/npy system"),
+        ("empty", "is no readable deepmd/npy system"),
+        ("no symbols", "has Type_0, which is no chemical symbol"),
     ],
 )
 def test_damaged_system_is_named(tmp_path: Path, damage: str, message: str) -> None:
@@ -117,6 +119,10 @@ def test_damaged_system_is_named(tmp_path: Path, damage: str, message: str) -> N
         block.rename(system / "frames")
     elif damage == "unknown type":
         (system / "type.raw").write_text("5 0 0 0\n")
+    elif damage == "no symbols":
+        (system / "type_map.raw").write_text("Type_0\nAl\n")
+    elif damage == "empty":
+        (block / "coord.npy").write_bytes(b"")
     else:
         (block / "coord.npy").write_bytes((block / "coord.npy").read_bytes()[:-8])
     with pytest.raises(DataError, match=message) as caught:
@@ -127,3 +133,14 @@ def test_damaged_system_is_named(tmp_path: Path, damage: str, message: str) -> N
 def test_folder_without_systems(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no deepmd/npy system"):
         list(iter_rows(tmp_path))
+
+
+def test_types_as_floats_and_a_label_without_axes(tmp_path: Path) -> None:
+    write_standard(tmp_path / "one", [strained_copper(0)], "1 0 0 0\n")
+    block = tmp_path / "one" / "set.000"
+    np.save(block / "real_atom_types.npy", [[1.0, 0.0, 0.0, 0.0]])
+    np.save(block / "gap.npy", 0.5)
+    (row,) = iter_rows(tmp_path / "one")
+    assert isinstance(row.structure, Atoms)
+    assert list(row.structure.symbols) == ["Al", "Cu", "Cu", "Cu"]
+    assert row.values["gap"] == 0.5

@@ -204,6 +204,9 @@ class Split:
             split = cls.from_json(text)
             if data is not None:
                 split.check_data(data)
+        except FileNotFoundError as error:
+            msg = "no such file; 'mftscreen split DATA ... -o FILE' writes it"
+            raise DataError(msg, path=path) from error
         except (*DAMAGED, DataError) as error:
             if isinstance(error, DataError) and error.path is not None:
                 raise
