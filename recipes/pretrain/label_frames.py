@@ -40,12 +40,20 @@ def open_calculator(factory: str, arguments: tuple[str, ...]) -> Any:
     module, _, name = factory.partition(":")
     options = {}
     for argument in arguments:
-        key, _, value = argument.partition("=")
+        key, equals, value = argument.partition("=")
+        if not equals:
+            msg = f"--argument {argument}: not KEY=VALUE"
+            raise click.UsageError(msg)
         try:
             options[key] = json.loads(value)  # numbers, true, false
         except json.JSONDecodeError:
             options[key] = value
-    return getattr(importlib.import_module(module), name)(**options)
+    try:
+        make = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        msg = f"--calculator {factory}: {error}; it is MODULE:FACTORY"
+        raise click.UsageError(msg) from error
+    return make(**options)
 
 
 def make_frames(
@@ -110,12 +118,31 @@ def check_settings(folder: Path, settings: str) -> None:
 @click.command()
 @click.argument("parents", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--calculator", required=True, help="MODULE:FACTORY")
+@click.option(
+    "--calculator", required=True, help="MODULE:FACTORY, e.g. ase.calculators.emt:EMT"
+)
 @click.option("--argument", "arguments", multiple=True, help="KEY=VALUE of FACTORY")
-@click.option("--rattle", "rattles", multiple=True, default=(0.05, 0.14, 0.28))
-@click.option("--strain", default=0.03, help="Standard deviation; 0 for none.")
-@click.option("--max-force", default=30.0, help="eV/Å")
-@click.option("--seed", default=0)
+@click.option(
+    "--rattle",
+    "rattles",
+    multiple=True,
+    default=(0.05, 0.14, 0.28),
+    show_default=True,
+    help="Standard deviation in Å; one frame of each parent for each.",
+)
+@click.option(
+    "--strain",
+    default=0.03,
+    show_default=True,
+    help="Standard deviation; 0 for none.",
+)
+@click.option(
+    "--max-force",
+    default=30.0,
+    show_default=True,
+    help="Drop frames with larger forces, in eV/Å.",
+)
+@click.option("--seed", default=0, show_default=True)
 def main(
     parents: Path,
     output: Path,
@@ -127,10 +154,10 @@ def main(
     seed: int,
 ) -> None:
     """Label frames made of PARENTS and write them to OUTPUT, an extended XYZ file."""
+    teacher = open_calculator(calculator, arguments)
     folder = output.with_suffix(".parts")
     settings = [calculator, *arguments, *rattles, strain, max_force, seed]
     check_settings(folder, json.dumps(settings))
-    teacher = open_calculator(calculator, arguments)
     structures = read_parents(parents)
     dropped: Counter[str] = Counter()
     parts = []

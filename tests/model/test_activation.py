@@ -60,6 +60,25 @@ def test_threads_share_the_numbers_out() -> None:
         assert torch.equal(one, three)
 
 
+def test_third_derivative_is_refused() -> None:
+    from deepmd.pt.utils.utils import SiLUT
+
+    x = torch.tensor([1.0, 5.0], requires_grad=True)
+    y = FusedSiLUT(SiLUT(3.0))(x).sum()
+    (first,) = torch.autograd.grad(y, x, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        second.sum().backward()
+
+
+def test_numbers_that_are_not_finite_stay_so() -> None:
+    from deepmd.pt.utils.utils import SiLUT
+
+    x = torch.tensor([torch.nan, -torch.inf])
+    found = _value_and_derivatives(FusedSiLUT(SiLUT(3.0)), x)
+    assert not any(tensor[:2].isfinite().any() for tensor in found[:2])
+
+
 def test_input_is_not_changed() -> None:
     from deepmd.pt.utils.utils import SiLUT
 

@@ -283,6 +283,18 @@ def test_r2_weight_for_all_elements(network: DeepmdNetwork) -> None:
     np.testing.assert_allclose(model.out_bias[0, :, 0].numpy(), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_that_need_no_net_leave_it_a_scale(
+    network: DeepmdNetwork, kind: str
+) -> None:
+    # two elements, two molecules: the weights of the elements fit them exactly
+    labels = {"r2": [19.0, 35.0], "dipole_norm": [0.0, 0.0]}[kind]
+    model = network._models[kind]
+    model.change_out_bias(_samples(network, {kind: labels}))
+    assert model.out_std[0, 0, 0].item() == 1e-2
+    assert 1e-5 < model.scale.item() < 1e-2
+
+
 def test_trained_head_keeps_its_scales(network: DeepmdNetwork) -> None:
     model = network._models["r2"]
     before = model.out_bias.clone()

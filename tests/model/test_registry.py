@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mftscreen.errors import ModelFileError, UnknownModelError
+from mftscreen.model.download import BACKBONES
 from mftscreen.model.registry import DEFAULT_MODEL, registered_models, resolve_model
 
 
@@ -52,4 +53,5 @@ def test_unknown_name_lists_the_known_ones(source: str) -> None:
         resolve_model(source)
     assert f"no model named {source!r}" in str(caught.value)
     assert all(name in str(caught.value) for name in registered_models())
+    assert all(name in str(caught.value) for name in BACKBONES)
     assert ".mft" in str(caught.value)
