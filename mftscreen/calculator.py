@@ -38,7 +38,8 @@ class MFTCalculator(Calculator):
         pretrained model (``DPA-3.1-3M``) is downloaded when it is first used.
     energy_head : str, optional
         Head for energy, forces and stress, where a checkpoint has several; of a large
-        pretrained model also ``crystals``, which is the default, or ``molecules``.
+        pretrained model also ``crystals``, the default where there is one, or
+        ``molecules``.
     property_heads : sequence of str, optional
         Property heads of a ``.pt`` checkpoint to offer; all by default.
     device : {"auto", "cpu", "cuda"}

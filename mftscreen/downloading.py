@@ -69,7 +69,7 @@ def _read(url: str, name: str, progress: bool) -> Iterator[bytes]:
                     received += len(chunk)
                     bar.update(len(chunk))
                     yield chunk
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:
         msg = f"{url}: {error or type(error).__name__}"
         raise DownloadError(msg) from error
     if received < length:  # urllib takes the end of a connection for that of a file

@@ -39,7 +39,7 @@ __all__ = ["command"]
     metavar="NAME",
     default=None,
     help="Energy by this head, where the model has several; of a DPA model also "
-    "'crystals' or 'molecules'.  [default: that of the model's card]",
+    "'crystals' or 'molecules'.  [default: that of the model]",
 )
 @model_option
 @device_option

@@ -199,9 +199,13 @@ def read_collapse(model: Path) -> Collapse | None:
     numbers = model.with_name(NUMBERS)
     if not numbers.exists():
         return None
-    document = json.loads(numbers.read_text(encoding="utf-8"))
+    try:
+        document = json.loads(numbers.read_text(encoding="utf-8"))
+        made_of = document["fine_tuned"]["sha256"]
+    except (ValueError, LookupError, TypeError):  # something else of this name
+        return None
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    return Collapse(document) if document["fine_tuned"]["sha256"] == sha256 else None
+    return Collapse(document) if made_of == sha256 else None
 
 
 def _report(

@@ -86,7 +86,7 @@ def write_labelled(
         or an extended XYZ where a structure is not periodic in all directions.
     labels : sequence of str
         Of properties, or of a force field: ``energy``, ``force``, ``virial``, which
-        become ASE's results and cannot be written as ``csv``.
+        become ASE's results; ``csv`` has no place for forces.
 
     Returns
     -------
@@ -211,7 +211,10 @@ def _as_info(name: str) -> str:
     """Return what ASE writes so that it reads `name` again, and not a number, say."""
     from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 
-    found = key_val_str_to_dict(key_val_dict_to_str({"id": name}))["id"]
+    try:
+        found = key_val_str_to_dict(key_val_dict_to_str({"id": name}))["id"]
+    except ValueError:  # begins as if it were JSON
+        found = None
     if isinstance(found, str) and found == name:
         return name
     # ASE's reader takes backslashes away, its writer adds them to quotes only

@@ -131,10 +131,9 @@ def train(
                 # inherited, so that a trainer that outlives this process keeps it
                 pass_fds=(lock.fileno(),),
             )
-        lock.truncate(0)
-        lock.write(str(process.pid).encode())
-        lock.flush()
         try:
+            lock.write(str(process.pid).encode())
+            lock.flush()
             _watch(process, selection, steps, done, progress)
         finally:
             _stop(process)
@@ -192,6 +191,7 @@ def _lock(directory: Path) -> Iterator[IO[bytes]]:
                 )
                 raise TrainingError(msg, directory / LOG)
             time.sleep(POLL_SECONDS)
+        stream.truncate(0)  # of the process of a run that has ended
         yield stream
 
 

@@ -215,8 +215,9 @@ def load_model(
         For a ``.pt`` file: the head for energy, forces and stress, or an alias that
         the checkpoint gives it. May be left out if there is only one. Of a large
         pretrained model, ``crystals`` and ``molecules`` mean the heads of OMat24 and
-        of SPICE2 or OMol25; without a choice it is that for crystals, and molecules
-        are refused. For a ``.mft`` file it replaces the one on the card.
+        of SPICE2 or OMol25; without a choice it is that for crystals, or else for
+        molecules, and the energies of others are refused. For a ``.mft`` file it
+        replaces the one on the card.
     property_heads : sequence of str, optional
         For a ``.pt`` file: the property heads to offer; all by default.
     device : {"auto", "cpu", "cuda"}
