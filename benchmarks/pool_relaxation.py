@@ -26,16 +26,14 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.io import write
+from pools import FILE, draw
 from tqdm import tqdm
 
 from mftscreen import Predictor, load_model
-from mftscreen.errors import StructureError
 from mftscreen.model.loading import Model
-from mftscreen.readers import iter_extxyz
 from mftscreen.screen.relax import Relaxer, RelaxResult, RelaxSettings
-from mftscreen.structures import check_structure, find_neighbors
+from mftscreen.structures import find_neighbors
 
-FILE = Path("pools/mp_gap_pool20k.extxyz.gz")
 MAX_ATOMS = 40
 MAX_VOLUME_CHANGE = 0.3
 MIN_APPROACH = 0.75
@@ -82,7 +80,7 @@ class Outcome:
     pair : str
         See :func:`closest_approach`.
     gain : float
-        Energy that relaxation has released, in eV/atom; NaN if it failed.
+        Energy that relaxation has released, in eV/atom; NaN if one of both is missing.
     """
 
     name: str
@@ -97,27 +95,17 @@ class Outcome:
         if not self.result.ok:
             return self.result.reason
         change = self.result.volume_change
+        if not np.isfinite([change, self.approach, self.gain]).all():
+            return "there is no finite number to compare with the start"
         if abs(change) > MAX_VOLUME_CHANGE:
             return f"the volume changes by {100 * change:+.0f} %"
         if self.approach < MIN_APPROACH:
             return f"{self.pair} comes to {self.approach:.2f} of its shortest distance"
-        if not MIN_GAIN <= self.gain <= MAX_GAIN:
+        if self.gain < MIN_GAIN:
+            return f"the energy rises by {-self.gain:.3f} eV/atom"
+        if self.gain > MAX_GAIN:
             return f"the energy falls by {self.gain:.3f} eV/atom"
         return ""
-
-
-def draw(path: Path, model: Model, count: int, seed: int) -> list[Atoms]:
-    """Return random structures that the model can relax."""
-    usable = []
-    for atoms in iter_extxyz(path):
-        if isinstance(atoms, Atoms) and len(atoms) <= MAX_ATOMS:
-            try:
-                check_structure(atoms, model.type_map)
-            except StructureError:
-                continue
-            usable.append(atoms)
-    chosen = np.random.default_rng(seed).choice(len(usable), count, replace=False)
-    return [usable[k] for k in chosen]
 
 
 def relax(
@@ -151,14 +139,17 @@ def report(outcomes: list[Outcome]) -> None:
         f"{len(sound)} of {len(outcomes)} converge without explosion: "
         f"{len(converged)} converge, {len(exploded)} explode"
     )
-    whole = [o for o in outcomes if o.result.ok] or outcomes
+    whole = [o for o in outcomes if o.result.ok]
     for what, values in {
         "steps": [o.result.steps for o in whole],
         "volume change, %": [100 * o.result.volume_change for o in whole],
         "closest approach, relative to the start": [o.approach for o in whole],
         "energy released, eV/atom": [o.gain for o in whole],
     }.items():
-        low, lower, median, upper, high = np.quantile(values, [0, 0.05, 0.5, 0.95, 1])
+        finite = [value for value in values if np.isfinite(value)]
+        if not finite:
+            continue
+        low, lower, median, upper, high = np.quantile(finite, [0, 0.05, 0.5, 0.95, 1])
         click.echo(
             f"  {what:40s} median {median:.3g}, 90 % in {lower:.3g} to {upper:.3g}, "
             f"all in {low:.3g} to {high:.3g}"
@@ -195,7 +186,7 @@ def main(
     """Print how many relaxations are sound."""
     torch.set_num_threads(threads)
     model = load_model(source)
-    structures = draw(data / FILE, model, count, seed)
+    structures = draw(data / FILE, model, count, seed, MAX_ATOMS)
     sizes = [len(atoms) for atoms in structures]
     click.echo(f"{count} structures of {min(sizes)}-{max(sizes)} atoms, seed {seed}")
     outcomes = relax(structures, model, RelaxSettings(steps=steps))

@@ -16,31 +16,10 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from ase import Atoms
+from pools import FILE, draw
 from tqdm import tqdm
 
 from mftscreen import Predictor, load_model
-from mftscreen.errors import StructureError
-from mftscreen.model.loading import Model
-from mftscreen.readers import iter_extxyz
-from mftscreen.structures import check_structure
-
-FILE = Path("pools/mp_gap_pool20k.extxyz.gz")
-
-
-def draw(path: Path, model: Model, count: int, seed: int) -> list[Atoms]:
-    """Return at most so many random structures of elements that the model knows."""
-    frames = [atoms for atoms in iter_extxyz(path) if isinstance(atoms, Atoms)]
-    drawn: list[Atoms] = []
-    for k in np.random.default_rng(seed).permutation(len(frames)):
-        try:
-            check_structure(frames[k], model.type_map)
-        except StructureError:
-            continue
-        drawn.append(frames[k])
-        if len(drawn) == count:
-            break
-    return drawn
 
 
 @click.command()
@@ -60,7 +39,6 @@ def main(
     torch.set_num_threads(threads)
     model = load_model(source)
     structures = draw(data / FILE, model, count, seed)
-    count = len(structures)
     name = next(iter(model.properties))
     predictors = {
         f"{name} only": Predictor(model, properties=[name]),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mftscreen.errors import MftscreenError, StructureError, UnknownPropertyError
 from mftscreen.model.backend import Device
 from mftscreen.model.loading import Model, Prediction, load_model
-from mftscreen.structures import check_structure, to_atoms
+from mftscreen.structures import to_atoms
 
 __all__ = ["PredictionRow", "Predictor"]
 
@@ -152,7 +152,7 @@ class Predictor:
                 if isinstance(structure, MftscreenError):
                     raise structure
                 atoms = to_atoms(structure)
-                check_structure(atoms, self.model.type_map)
+                self.model.check_structure(atoms, energy=self.energy)
                 for name in self.properties:
                     self.model.properties[name].check_structure(atoms)
             except MftscreenError as error:

@@ -21,7 +21,7 @@ from mftscreen.errors import UnknownPropertyError
 from mftscreen.model.loading import Model, Prediction
 from mftscreen.predictor import PredictionRow, Predictor
 from mftscreen.properties import PropertySpec
-from mftscreen.structures import find_neighbors
+from mftscreen.structures import check_structure, find_neighbors
 
 __all__ = ["FakeModel", "check_model"]
 
@@ -55,6 +55,16 @@ class FakeModel:
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
+
+    def check_structure(self, atoms: Atoms, *, energy: bool = False) -> None:
+        """Raise if a structure cannot be evaluated; its energy always can.
+
+        Raises
+        ------
+        StructureError
+            See :func:`mftscreen.structures.check_structure`.
+        """
+        check_structure(atoms, self.type_map)
 
     def evaluate(
         self,

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,45 @@ def test_file_is_whole_or_absent(source: Path, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=f"expected {'0' * 64}"):
         fetch(source.as_uri(), tmp_path / "bad" / "copy.bin", "sha256", "0" * 64)
     assert not list((tmp_path / "bad").iterdir())
+
+
+class _WrongLength(BaseHTTPRequestHandler):
+    """Announces as many bytes as the address says, and sends seven."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", self.path.removeprefix("/"))
+        self.end_headers()
+        self.wfile.write(b"content")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with HTTPServer(("127.0.0.1", 0), _WrongLength) as http:
+        thread = threading.Thread(
+            target=http.serve_forever, kwargs={"poll_interval": 0.01}
+        )
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [("many", "invalid literal"), ("9", "ended after 7 of 9 bytes")],
+)
+def test_wrong_length_is_told(
+    server: str, tmp_path: Path, length: str, message: str
+) -> None:
+    with pytest.raises(DownloadError, match=message) as caught:
+        fetch(f"{server}/{length}", tmp_path / "copy.bin", "sha256", "0" * 64)
+    assert str(caught.value).startswith(f"{server}/{length}: ")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_was_there_stays_if_the_download_fails(

@@ -164,7 +164,7 @@ def _finding_lines(title: str, findings: Sequence[Finding]) -> Iterator[str]:
     "data_format",
     type=click.Choice(["extxyz", "db", "npy", "csv"]),
     default=None,
-    help="Format of OUT; npy (deepmd-kit) and csv (with CIFs) are folders.  "
+    help="Format of OUT; npy (deepmd-kit) and csv (with structure files) are folders.  "
     "[default: by its name]",
 )
 @quiet_option
@@ -179,8 +179,9 @@ def convert(
     """Write the labelled data IN as OUT, which must not exist.
 
     OUT is .extxyz, .xyz or .db, or a folder: with --to npy deepmd/npy mixed-type
-    systems, with --to csv the table labels.csv and a CIF for each structure. Nothing
-    is written if a row of IN has no structure or label.
+    systems, with --to csv the table labels.csv and a CIF for each structure, or an
+    .extxyz for those that are not periodic in all directions, such as molecules.
+    Nothing is written if a row of IN has no structure or label.
 
     \b
     Example:
@@ -208,11 +209,12 @@ def _read(
 ) -> Iterator[LabelledStructure]:
     from tqdm import tqdm
 
+    from mftscreen.finetune.convert import read_frames
     from mftscreen.finetune.dataset import LabelledStructure
-    from mftscreen.finetune.sources import read_force_field, read_labelled
+    from mftscreen.finetune.sources import read_labelled
 
     if column is None:
-        rows = read_force_field(source)
+        rows = read_frames(source)
     else:
         rows = (
             LabelledStructure(row.id, row.atoms, {name or column: row.labels[column]})

@@ -124,8 +124,8 @@ def command(
 
     Prints how far the atomic descriptors of each data set have moved (1-Wasserstein
     distance) and how well kinds of atoms and edges are still kept apart
-    (Davies-Bouldin index, relative to the pretrained model); the report shows t-SNE
-    plots of both models. Models are names, .mft or .pt files.
+    (Davies-Bouldin index, relative to the pretrained model). With -o, a report shows
+    t-SNE plots of both models, too. Models are names, .mft or .pt files.
 
     t-SNE takes most of the time, some ten minutes for each data set on a CPU core; in
     proportion less with smaller --n-samples. A Wasserstein distance of 5,000 atoms
@@ -155,12 +155,16 @@ def command(
     options = DiagnosisOptions(
         n_atoms, n_samples, n_environments, tuple(map(parse_pair, pairs)), seed
     )
-    before, after = load_network(pretrained, device), load_network(model, device)
+    before, after = (
+        load_network(each, device, progress=not quiet) for each in (pretrained, model)
+    )
     check_comparable(before.network, after.network)
     structures, n_failed = {}, 0
     for name, file in data.items():
         structures[name], failed = _read(file, after.network.type_map)
         n_failed += failed
+    if output is None and not quiet:
+        click.echo("Numbers only; -o FILE.html writes t-SNE plots, too", err=True)
     diagnosis = _diagnose(before, after, structures, options, quiet)
     if output is not None:
         write_diagnosis(diagnosis, output, _command_line())

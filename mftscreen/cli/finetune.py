@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _STRATEGIES = ("scratch", "ft", "lp", "mft")
+_PROPERTY = {
+    "n": ("n", ".0f"),
+    "mae": ("mae", ".4g"),
+    "rmse": ("rmse", ".4g"),
+    "r2": ("r2", ".3f"),
+    "spearman": ("spearman", ".3f"),
+}
+_FORCE_FIELD = {
+    "n": ("n", ".0f"),
+    "force_mae": ("force, eV/Å", ".4g"),
+    "energy_mae": ("energy, eV/atom", ".4g"),
+}
+"""Metrics that are shown, with their titles and formats."""
 
 
 def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> list[str]:
@@ -98,23 +112,26 @@ def command(
     In the end, the model is compared with the pretrained one (collapse.html and
     collapse.json; about a minute for a small model): how far descriptors of training
     and test atoms have moved, and whether kinds of atoms are still kept apart. scratch
-    and pretrain have no such report, since they start from random weights. 'mftscreen
-    diagnose' measures the same on more atoms.
+    and pretrain, which start from random weights, have no such report, save that
+    --compare makes one of scratch, too. 'mftscreen diagnose' measures the same on more
+    atoms.
 
     --compare derives the other strategies' settings from an mft CONFIG, trains each of
     them on every fold, and prints mean and spread of the errors in and out of
-    distribution; compare.json and compare.csv have all numbers. The same command goes
-    on where it was interrupted. --strategy auto, or an mft CONFIG that says
-    strategy: auto, goes on to train the best one on all rows.
+    distribution; compare.json and compare.csv have all numbers. The folds are those of
+    the split that CONFIG names, or of --split. The same command goes on where it was
+    interrupted. --strategy auto, or an mft CONFIG that says strategy: auto, goes on to
+    train the best one on all rows.
 
     \b
     Example:
       mftscreen finetune my/config.yaml -o runs/mft
       mftscreen finetune my/config.yaml -o runs/mft --resume
       mftscreen finetune my/config.yaml --strategy ft -o runs/ft
-      mftscreen finetune my/config.yaml --compare scratch,ft,lp,mft --split loco \\
-          --folds 3 -o runs/compare
+      mftscreen finetune my/config.yaml --compare scratch,ft,lp,mft --folds 3 \\
+          -o runs/compare
     """
+    from mftscreen.finetune.collapse import starting_model
     from mftscreen.finetune.config import load_config
     from mftscreen.finetune.derive import derive_config
     from mftscreen.finetune.run import run_training
@@ -128,23 +145,34 @@ def command(
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
     directory = output or config.parent / config.stem
-    options: dict[str, Any] = {
-        "threads": threads,
-        "progress": not quiet,
-        "collapse_report": collapse_report,
-    }
+    options: dict[str, Any] = {"threads": threads, "progress": not quiet}
     again = f"mftscreen finetune {config} -o {directory} --resume"
     try:
         if comparing:
             again = "the same command"
-            best = _compare(settings, directory, compare, split, folds, options)
+            best = _compare(
+                settings,
+                directory,
+                compare,
+                split,
+                folds,
+                {**options, "collapse_report": collapse_report},
+            )
             if strategy != "auto":
                 return
             settings, directory, resume = best, directory / "best", True
         elif strategy is not None:
-            settings = derive_config(settings, cast("Strategy", strategy))
+            settings = derive_config(
+                settings, cast("Strategy", strategy), progress=not quiet
+            )
             again += f" --strategy {strategy}"
-        path = run_training(settings, directory, resume=resume, **options)
+        path = run_training(
+            settings,
+            directory,
+            resume=resume,
+            collapse_against=starting_model(settings) if collapse_report else None,
+            **options,
+        )
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted. To continue: {again}", err=True)
         raise click.exceptions.Exit(130) from None
@@ -169,16 +197,31 @@ def _show_errors(path: Path) -> None:
     """Print the errors on a model's card, one line for each validation and test set."""
     from mftscreen.model.bundle import read_bundle
 
-    columns = {"n": ".0f", "mae": ".4g", "rmse": ".4g", "r2": ".3f", "spearman": ".3f"}
-    for name, head in read_bundle(path).card.properties.items():
-        titles = "".join(f"{column:>10}" for column in columns)
-        click.echo(f"{f'{name} ({head.spec.unit})':<24}{titles}")
-        for part, metrics in head.metrics.items():
-            cells = (
-                f"{metrics[key]:{form}}" if key in metrics else ""
-                for key, form in columns.items()
-            )
-            click.echo(f"{part:<24}" + "".join(f"{cell:>10}" for cell in cells))
+    card = read_bundle(path).card
+    for name, head in card.properties.items():
+        _show_parts(f"{name} ({head.spec.unit})", _PROPERTY, head.metrics)
+    for name, found in card.force_field.items():
+        parts = {part: m for part, m in found.items() if isinstance(m, dict)}
+        _show_parts(f"{name}, MAE", _FORCE_FIELD, parts)
+
+
+def _show_parts(
+    title: str,
+    columns: Mapping[str, tuple[str, str]],
+    parts: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Print a table of metrics, with a line for each part."""
+    widths = {key: max(10, len(shown) + 2) for key, (shown, _) in columns.items()}
+    heading = (f"{shown:>{widths[key]}}" for key, (shown, _) in columns.items())
+    click.echo(f"{title:<24}{''.join(heading)}")
+    for part, metrics in parts.items():
+        cells = (
+            f"{metrics[key]:>{width}{columns[key][1]}}"
+            if key in metrics
+            else " " * width
+            for key, width in widths.items()
+        )
+        click.echo(f"{part:<24}{''.join(cells)}".rstrip())
 
 
 def _show_collapse(path: Path) -> None:

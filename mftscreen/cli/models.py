@@ -38,6 +38,7 @@ def list_models() -> None:
     Example:
       mftscreen models list
     """
+    from mftscreen.errors import UnknownModelError
     from mftscreen.model.bundle import read_bundle
     from mftscreen.model.download import BACKBONES, backbone
     from mftscreen.model.registry import registered_models
@@ -50,7 +51,11 @@ def list_models() -> None:
             f"\tsha256 {model.sha256[:12]}\tshipped"
         )
     for name, domains in BACKBONES.items():
-        known = backbone(name)
+        try:
+            known = backbone(name)
+        except UnknownModelError as error:  # by the deepmd-kit that is installed
+            click.echo(error, err=True)
+            continue
         where = known.path if known.path.is_file() else "not downloaded"
         heads = ", ".join(f"{kind}: {head}" for kind, head in domains.items())
         click.echo(
@@ -72,21 +77,19 @@ def download_model(name: str, quiet: bool) -> None:
     Example:
       mftscreen models download DPA-3.1-3M
     """
-    from mftscreen.errors import UnknownModelError
-    from mftscreen.model.download import BACKBONES, fetch_backbone
+    from mftscreen.model.download import fetch_backbone
 
-    if name not in BACKBONES:
-        msg = f"no model {name!r} to download; there are {', '.join(BACKBONES)}"
-        raise UnknownModelError(msg)
     click.echo(fetch_backbone(name, progress=not quiet).path)
 
 
 @command.command("show")
 @click.argument("model")
-def show_model(model: str) -> None:
+@quiet_option
+def show_model(model: str, quiet: bool) -> None:
     """Show the card of MODEL (a name or a file) as JSON.
 
-    A deepmd-kit checkpoint has no card; its elements and heads are shown.
+    A deepmd-kit checkpoint has no card; its elements and heads are shown. A large
+    pretrained model is downloaded for that, if it is not there.
 
     \b
     Example:
@@ -95,7 +98,7 @@ def show_model(model: str) -> None:
     from mftscreen.model.bundle import read_bundle
     from mftscreen.model.registry import resolve_model
 
-    path, _ = resolve_model(model)
+    path, _ = resolve_model(model, progress=not quiet)
     if path.suffix == ".pt":
         click.echo(json.dumps(_describe_checkpoint(path), indent=2))
         return

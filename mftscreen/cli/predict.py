@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.options import device_option, model_option
+from mftscreen.cli.options import device_option, model_option, quiet_option
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -43,6 +43,7 @@ __all__ = ["command"]
 )
 @model_option
 @device_option
+@quiet_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -52,24 +53,29 @@ def command(
     energy_head: str | None,
     model: str | None,
     device: Device,
+    quiet: bool,
 ) -> None:
     """Predict properties of structure FILEs; CSV on standard output.
 
     Any format that 'mftscreen rank' reads (CIF, POSCAR, extxyz, ase.db, JSON, ...);
     every structure of a file with several gets a row. Exit code 3 if some could not be
-    evaluated.
+    evaluated. A large pretrained model is downloaded when it is first used, and
+    predicts energies only.
 
     \b
     Example:
       mftscreen predict POSCAR relaxed.cif -p dielectric
     """
     from mftscreen.model.loading import load_model
+    from mftscreen.model.registry import check_fine_tuned
     from mftscreen.predictor import Predictor
     from mftscreen.structures import reduced_formula
 
     energy = energy or energy_head is not None
+    if model is not None and not energy:
+        check_fine_tuned(model)
     predictor = Predictor(
-        load_model(model, energy_head=energy_head, device=device),
+        load_model(model, energy_head=energy_head, device=device, progress=not quiet),
         properties=list(names) or None,
         energy=energy,
     )

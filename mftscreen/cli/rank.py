@@ -293,9 +293,15 @@ def _only_property(models: tuple[str, ...]) -> str:
     """Return the property to rank by if there is no choice."""
     from mftscreen.errors import UnknownPropertyError
     from mftscreen.model.bundle import read_bundle
-    from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
+    from mftscreen.model.registry import (
+        DEFAULT_MODEL,
+        check_fine_tuned,
+        resolve_model,
+    )
 
-    path, _ = resolve_model(models[0] if models else DEFAULT_MODEL)
+    model = models[0] if models else DEFAULT_MODEL
+    check_fine_tuned(model)
+    path, _ = resolve_model(model)
     card = read_bundle(path).card
     names = list(card.properties)
     if len(names) == 1:
@@ -303,5 +309,7 @@ def _only_property(models: tuple[str, ...]) -> str:
     msg = (
         f"model {card.name} predicts several properties; choose --property from: "
         f"{', '.join(names)}"
+        if names
+        else f"model {card.name} predicts no property"
     )
     raise UnknownPropertyError(msg)

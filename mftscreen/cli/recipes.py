@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mftscreen.cli import EXIT_ERROR
+
 __all__ = ["command"]
 
 
@@ -70,18 +72,30 @@ def copy_recipe(name: str, destination: Path) -> None:
 
 @command.command("validate")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-def validate(paths: tuple[Path, ...]) -> None:
+@click.pass_context
+def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
     """Check configurations without training; name the files that are still missing.
+
+    All are checked; the exit code is 1 if one is not valid.
 
     \b
     Example:
       mftscreen recipes validate my/config.yaml
     """
+    from mftscreen.errors import ConfigError
     from mftscreen.finetune.config import load_config
     from mftscreen.finetune.recipes import missing_files
 
+    n_bad = 0
     for path in paths:
-        config = load_config(path)
+        try:
+            config = load_config(path)
+        except ConfigError as error:
+            click.echo(f"Error: {error}", err=True)
+            n_bad += 1
+            continue
         click.echo(f"{path}: a valid {config.strategy} configuration")
         for missing in missing_files(config):
             click.echo(f"  not there yet: {missing}")
+    if n_bad:
+        ctx.exit(EXIT_ERROR)

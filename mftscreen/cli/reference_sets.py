@@ -95,7 +95,11 @@ def open_chosen(
     """Return a reference set, from its own file or from that of a model."""
     from mftscreen.errors import ModelFileError
     from mftscreen.model.bundle import read_bundle
-    from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
+    from mftscreen.model.registry import (
+        DEFAULT_MODEL,
+        check_fine_tuned,
+        resolve_model,
+    )
     from mftscreen.ood.reference import open_reference, read_reference
 
     if source is not None and model is not None:
@@ -103,7 +107,9 @@ def open_chosen(
         raise click.UsageError(msg, ctx)
     if source is not None:
         return read_reference(source, alpha)
-    path, _ = resolve_model(model or DEFAULT_MODEL)
+    model = model or DEFAULT_MODEL
+    check_fine_tuned(model)
+    path, _ = resolve_model(model)
     bundle = read_bundle(path)
     elements = {e for head in bundle.card.properties.values() for e in head.elements}
     reference = open_reference(bundle.reference, alpha, elements)

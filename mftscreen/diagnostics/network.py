@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from mftscreen.model.backend import DeepmdNetwork, Device
-from mftscreen.model.loading import load_model
-from mftscreen.model.registry import resolve_model
+from mftscreen.model.branches import main_head
+from mftscreen.model.checkpoint import keep_heads, model_parameters
+from mftscreen.model.loading import load_state
 
 __all__ = ["NamedNetwork", "load_network"]
 
@@ -24,6 +24,7 @@ class NamedNetwork:
     sha256 : str
         Of the model file.
     network : DeepmdNetwork
+        With one head: descriptors are compared, and need no other.
     """
 
     source: str
@@ -31,7 +32,9 @@ class NamedNetwork:
     network: DeepmdNetwork
 
 
-def load_network(source: str | Path, device: Device = "auto") -> NamedNetwork:
+def load_network(
+    source: str | Path, device: Device = "auto", *, progress: bool = False
+) -> NamedNetwork:
     """Open a model for comparison; it needs no card and no chosen head.
 
     Parameters
@@ -39,6 +42,8 @@ def load_network(source: str | Path, device: Device = "auto") -> NamedNetwork:
     source : str or Path
         Name of a registered model, or path of a ``.mft`` or ``.pt`` file.
     device : {"auto", "cpu", "cuda"}
+    progress : bool, default False
+        Whether a download shows its progress on stderr.
 
     Returns
     -------
@@ -49,10 +54,7 @@ def load_network(source: str | Path, device: Device = "auto") -> NamedNetwork:
     UnknownModelError, ModelFileError
         See :func:`mftscreen.model.loading.load_model`.
     """
-    path, _ = resolve_model(source)
-    if path.suffix == ".pt":
-        content = path.read_bytes()
-        network = DeepmdNetwork.from_checkpoint(content, device)
-        return NamedNetwork(str(source), hashlib.sha256(content).hexdigest(), network)
-    model = load_model(source, device=device)
-    return NamedNetwork(str(source), model.sha256, model.network)
+    state, sha256 = load_state(source, progress=progress)
+    head = main_head(model_parameters(state))
+    network = DeepmdNetwork(keep_heads(state, {head: head}), device)
+    return NamedNetwork(str(source), sha256, network)

@@ -1,4 +1,4 @@
-"""Random rows of many structures, and the features of just those rows.
+"""Samples: evenly spread structures, random rows, and the features of just those rows.
 
 A row is an atom or an edge; rows are counted through all structures.
 """
@@ -6,7 +6,7 @@ A row is an atom or an edge; rows are counted through all structures.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -15,9 +15,32 @@ from numpy.typing import NDArray
 from mftscreen.errors import ModelError
 from mftscreen.model.batch import batches_by_size
 
-__all__ = ["gather_rows", "sample_each"]
+__all__ = ["gather_rows", "sample_each", "take_evenly"]
 
 ATOMS_PER_BATCH = 192
+_T = TypeVar("_T")
+
+
+def take_evenly(items: Sequence[_T], n: int) -> list[_T]:
+    """Return `n` items, evenly spread, or all if there are no more.
+
+    Parameters
+    ----------
+    items : sequence
+    n : int
+
+    Returns
+    -------
+    list
+        In their order; the first is the first of `items`.
+
+    Examples
+    --------
+    >>> take_evenly("abcdefg", 3)
+    ['a', 'c', 'e']
+    """
+    size = min(n, len(items))
+    return [items[k * len(items) // size] for k in range(size)]
 
 
 def sample_each(

@@ -19,6 +19,7 @@ from mftscreen.finetune.evaluate import (
     predict_property,
     property_labels,
 )
+from mftscreen.finetune.partition import in_order
 from mftscreen.finetune.settings import BranchConfig
 from mftscreen.finetune.sources import read_force_field
 from mftscreen.finetune.task import Split, Task, data_hash
@@ -63,10 +64,10 @@ def write_model(
     for name, spec in task.specs.items():
         split = task.heads[name]
         predicted = {
-            part: predict_property(network, spec, structures)
-            for part, structures in split.items()
+            part: predict_property(network, spec, split[part])
+            for part in in_order(split)
             # of several properties, one may have no label in a test
-            if part != "train" and structures
+            if part != "train" and split[part]
         }
         rows = calibrate(name, split, predicted["validation"], reference)
         calibration |= rows.to_arrays(name)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
 from mftscreen.diagnostics.diagnosis import (
@@ -21,8 +20,10 @@ from mftscreen.diagnostics.diagnosis import (
 from mftscreen.diagnostics.network import load_network
 from mftscreen.diagnostics.progress import showing_stages
 from mftscreen.diagnostics.report import write_diagnosis, write_numbers
+from mftscreen.diagnostics.sampling import take_evenly
 from mftscreen.errors import MftscreenError
-from mftscreen.finetune.partition import ID_TEST, OOD_TEST
+from mftscreen.finetune.config import FTConfig, LPConfig, MFTConfig, TuneConfig
+from mftscreen.finetune.partition import ID_TEST, OOD_TEST, in_order
 from mftscreen.finetune.task import Task
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "collapse_parts",
     "read_collapse",
     "report_collapse",
+    "starting_model",
 ]
 
 PAGE, NUMBERS = "collapse.html", "collapse.json"
@@ -42,7 +44,7 @@ N_SAMPLES = 300
 """Atoms of each environment and edges of each kind. ``mftscreen diagnose`` takes the
 paper's 2,000, whose t-SNE would take as long as a short training."""
 
-COMMAND = "mftscreen finetune"
+_MADE_BY = "mftscreen finetune"  # what a report gives as its command
 _COLUMNS = ("atoms", "W1", "spread", "DB t-SNE", "DB desc.")
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,18 @@ def _ratios(found: Mapping[str, Any]) -> dict[str, float | None]:
     }
 
 
+def starting_model(config: TuneConfig) -> str | None:
+    """Return the pretrained model whose weights a run takes over, if it does.
+
+    Parameters
+    ----------
+    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    """
+    if isinstance(config, FTConfig | LPConfig | MFTConfig) and config.transfers:
+        return config.pretrained
+    return None
+
+
 def collapse_parts(task: Task) -> dict[str, list[Atoms]]:
     """Return the structures that a report is made of.
 
@@ -125,19 +139,7 @@ def collapse_parts(task: Task) -> dict[str, list[Atoms]]:
     }
     if parts.get(ID_TEST):
         del parts["validation"]
-    order = sorted(parts, key=_place)
-    return {part: _spread(parts[part]) for part in order}
-
-
-def _place(part: str) -> int:
-    order = ("train", "validation", ID_TEST)
-    return order.index(part) if part in order else len(order)
-
-
-def _spread(structures: Sequence[Atoms]) -> list[Atoms]:
-    size = min(N_STRUCTURES, len(structures))
-    chosen = np.linspace(0, len(structures), size, endpoint=False).astype(int)
-    return [structures[k] for k in chosen]
+    return {part: take_evenly(parts[part], N_STRUCTURES) for part in in_order(parts)}
 
 
 def report_collapse(
@@ -224,9 +226,9 @@ def _report(
     before, after = load_network(pretrained), load_network(model)
     with showing_stages(options.count_stages(usable), shown=progress) as begin:
         diagnosis = diagnose(before, after, usable, options, begin)
-    write_numbers(diagnosis, model.with_name(NUMBERS), COMMAND)
+    write_numbers(diagnosis, model.with_name(NUMBERS), _MADE_BY)
     try:
-        write_diagnosis(diagnosis, page, COMMAND)
+        write_diagnosis(diagnosis, page, _MADE_BY)
     except Exception as error:  # noqa: BLE001, the numbers are there without plots
         _warn(f"{page} cannot be made", error)
     return read_collapse(model)

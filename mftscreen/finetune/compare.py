@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.collapse import collapse_parts, report_collapse
+from mftscreen.finetune.collapse import read_collapse
 from mftscreen.finetune.comparison import Comparison, Result
 from mftscreen.finetune.config import MFTConfig
 from mftscreen.finetune.derive import DownstreamConfig, Strategy, derive_config
 from mftscreen.finetune.folds import in_fold
 from mftscreen.finetune.run import run_training
-from mftscreen.finetune.task import load_task
 from mftscreen.model.bundle import read_bundle
 from mftscreen.writing import output_file
 
@@ -56,7 +55,8 @@ def compare_strategies(
         Whether to show progress on stderr.
     collapse_report : bool
         Whether each model is compared with the pretrained one; see
-        :func:`mftscreen.finetune.collapse.report_collapse`.
+        :func:`mftscreen.finetune.collapse.report_collapse`. Reports that are missing
+        are made up for.
 
     Returns
     -------
@@ -86,25 +86,21 @@ def compare_strategies(
     with tqdm(runs, unit="training", disable=disable, file=sys.stderr) as bar:
         for strategy, fold in bar:
             bar.set_description(f"{strategy}, fold {fold}")
-            settings = in_fold(derive_config(config, strategy), split, fold)
+            derived = derive_config(config, strategy, progress=progress)
+            settings = in_fold(derived, split, fold)
             run = directory / strategy / quote(fold, safe=" ")
             found = _read_results(run, settings)
-            if found is None:
+            # a run that has ended is not trained again for its report
+            if found is None or (collapse_report and not all(r.drift for r in found)):
                 model = run_training(
-                    settings, run, resume=True, threads=threads, progress=progress
+                    settings,
+                    run,
+                    resume=True,
+                    threads=threads,
+                    progress=progress,
+                    collapse_against=config.pretrained if collapse_report else None,
                 )
-                drift: Mapping[str, float] = {}
-                if collapse_report:
-                    # the parts are the same for all; lp has no auxiliary frames to read
-                    task = load_task(in_fold(derive_config(config, "lp"), split, fold))
-                    collapse = report_collapse(
-                        model,
-                        config.pretrained,
-                        collapse_parts(task),
-                        progress=progress,
-                    )
-                    drift = collapse.numbers if collapse is not None else {}
-                found = _results(model, strategy, fold, drift, directory)
+                found = _results(model, strategy, fold, directory)
                 _write_results(run, settings, found)
             results += found
     comparison = Comparison(tuple(results))
@@ -118,13 +114,10 @@ def compare_strategies(
 
 
 def _results(
-    model: Path,
-    strategy: Strategy,
-    fold: str,
-    drift: Mapping[str, float],
-    directory: Path,
+    model: Path, strategy: Strategy, fold: str, directory: Path
 ) -> list[Result]:
-    card = read_bundle(model).card
+    card, collapse = read_bundle(model).card, read_collapse(model)
+    drift = {} if collapse is None else collapse.numbers
     return [
         Result(
             strategy,

@@ -8,13 +8,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
-from mftscreen.finetune.partition import OOD_TEST
+from mftscreen.finetune.partition import OOD_TEST, in_order
 
 __all__ = ["Comparison", "Result", "Spread"]
 
+MIN_OOD_ROWS = 20
+"""Errors of fewer are pointed out."""
 _ERROR = "mae"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ class Comparison:
 
     @property
     def tests(self) -> list[str]:
-        """All parts that errors are known of, in the order of the results."""
-        return _distinct(part for result in self.results for part in result.metrics)
+        """All parts that errors are known of: validation, ID test, OOD test."""
+        return in_order(_distinct(part for r in self.results for part in r.metrics))
 
     @property
     def best(self) -> str:
@@ -208,12 +211,22 @@ class Comparison:
 
     def to_csv(self) -> str:
         """Return one line per strategy, fold and property, with every number."""
-        lines = [_flat(result) for result in self.results]
+        errors = _distinct(
+            (test, metric)
+            for test in self.tests
+            for result in self.results
+            for metric in result.metrics.get(test, ())
+        )
+        drifts = _distinct(key for result in self.results for key in result.drift)
         stream = io.StringIO()
-        names = _distinct(name for line in lines for name in line)
-        table = csv.DictWriter(stream, names, lineterminator="\n")
-        table.writeheader()
-        table.writerows(lines)
+        table = csv.writer(stream, lineterminator="\n")
+        names = [f"{test}_{metric}" for test, metric in errors]
+        table.writerow(["strategy", "fold", "property", *names, *drifts, "model"])
+        for result in self.results:
+            numbers = [result.metrics.get(t, {}).get(m, "") for t, m in errors]
+            moved = [result.drift.get(key, "") for key in drifts]
+            first = [result.strategy, result.fold, result.property]
+            table.writerow([*first, *numbers, *moved, result.model])
         return stream.getvalue()
 
     def to_table(self) -> str:
@@ -221,7 +234,7 @@ class Comparison:
         return "\n".join(self._table_of(name) for name in self.properties)
 
     def _table_of(self, name: str) -> str:
-        best, n_folds = self.best, len(self.folds)
+        n_folds = len(self.folds)
         over = f"mean ± standard deviation of {n_folds} folds" if n_folds > 1 else ""
         drifts = _distinct(key for r in self.results for key in r.drift)
         lines = [["strategy", *self.tests, *drifts]]
@@ -230,16 +243,24 @@ class Comparison:
             moved = [self._drift(name, strategy, key) for key in drifts]
             lines.append([strategy, *errors, *moved])
         table = f"{name}: MAE {over}".rstrip() + f"\n{_format(lines)}"
-        tested = self.tested_folds(name)
-        if not tested:
+        if not self.tested_folds(name):
             return f"{table}{name}: no OOD test has a label\n"
-        paired = [["strategy", *tested, "mean"]]
+        return f"{table}\n{self._pairs_of(name)}"
+
+    def _pairs_of(self, name: str) -> str:
+        """Return how far all are from the best, fold by fold."""
+        tested = self.tested_folds(name)
+        sizes = [int(n) for n in self.errors(name, self.best, OOD_TEST, "n")]
+        paired = [["strategy", *tested, "mean"], ["(OOD rows)", *map(str, sizes), ""]]
         for strategy in self.strategies:
             above = self.differences(name, strategy)
             cells = [f"{value:+.3g}" for value in above]
             paired.append([strategy, *cells, _shown(above)])
-        title = f"{name}: OOD MAE above that of {best}, by fold"
-        return f"{table}\n{title}\n{_format(paired)}"
+        title = f"{name}: OOD MAE above that of {self.best}, by fold"
+        small = [f for f, n in zip(tested, sizes, strict=True) if n < MIN_OOD_ROWS]
+        warning = f"{name}: fewer than {MIN_OOD_ROWS} OOD rows, which decide little, in"
+        warning = f"{warning} {', '.join(small)}\n" if small else ""
+        return f"{title}\n{_format(paired)}{warning}"
 
     def _drift(self, name: str, strategy: str, key: str) -> str:
         values = [
@@ -255,23 +276,8 @@ def _shown(values: Sequence[float]) -> str:
     return str(Spread.of(values)) if values else ""
 
 
-def _distinct(names: Iterable[str]) -> list[str]:
+def _distinct(names: Iterable[_T]) -> list[_T]:
     return list(dict.fromkeys(names))
-
-
-def _flat(result: Result) -> dict[str, Any]:
-    return {
-        "strategy": result.strategy,
-        "fold": result.fold,
-        "property": result.property,
-        **{
-            f"{test}_{metric}": value
-            for test, metrics in result.metrics.items()
-            for metric, value in metrics.items()
-        },
-        **result.drift,
-        "model": result.model,
-    }
 
 
 def _format(lines: Sequence[Sequence[str]]) -> str:

@@ -100,7 +100,6 @@ class LPConfig(_FromPretrained):
 
 
 class _Multitask(_FromPretrained):
-    strategy: str
     auxiliary: AuxiliaryConfig
     transfer_head: bool = True
     """Whether the auxiliary head starts from its pretrained weights; if not, from
@@ -164,9 +163,9 @@ class PretrainConfig(Settings):
     branches: dict[BranchName, BranchConfig] = Field(min_length=1)
     """Head name to data set."""
     probabilities: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """Share of training steps per branch; equal by default."""
+    """Head name to share of training steps; equal by default."""
     energy_head: str
-    """Branch that calculators use."""
+    """Head that calculators use."""
     descriptor: DescriptorConfig = DescriptorConfig()
     loss: ForceFieldLoss = ForceFieldLoss()
     training: TrainingConfig
@@ -180,7 +179,8 @@ class PretrainConfig(Settings):
     def _known_branches(self) -> PretrainConfig:
         for name in [self.energy_head, *self.probabilities]:
             if name not in self.branches:
-                msg = f"{name!r} is not a branch; branches: {', '.join(self.branches)}"
+                heads = ", ".join(self.branches)
+                msg = f"{name!r} is not a head; 'branches' has {heads}"
                 raise ValueError(msg)
         return self
 

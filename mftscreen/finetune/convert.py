@@ -8,7 +8,8 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
@@ -22,9 +23,11 @@ from mftscreen.finetune.dataset import (
     LabelledStructure,
     write_deepmd_npy,
 )
+from mftscreen.finetune.sources import read_force_field
+from mftscreen.readers import iter_rows
 from mftscreen.structures import check_structure
 
-__all__ = ["DataFormat", "find_format", "write_labelled"]
+__all__ = ["DataFormat", "find_format", "read_frames", "write_labelled"]
 
 DataFormat = Literal["extxyz", "db", "npy", "csv"]
 
@@ -39,6 +42,10 @@ _TAKEN: dict[DataFormat, frozenset[str]] = {
     "csv": frozenset({"cif", "file", "id", "path", "structure"}),
 }
 """Names that a format has for something else; ase.db refuses its own."""
+
+
+_N_LOOKED_AT = 100
+"""Rows that are searched for labels."""
 
 
 def find_format(path: Path) -> DataFormat:
@@ -65,6 +72,49 @@ def find_format(path: Path) -> DataFormat:
         f"one of the formats {', '.join(get_args(DataFormat)[2:])}"
     )
     raise DataError(msg, path=path)
+
+
+def read_frames(path: Path) -> Iterator[LabelledStructure]:
+    """Yield the frames of a force field, as :func:`read_force_field` does.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    LabelledStructure
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read; after the last frame, if some are unusable. If all
+        are, other numbers are named that may be meant.
+    """
+    frames = read_force_field(path)
+    try:
+        first = next(frames, None)
+    except DataError as error:
+        columns = _numbers(path)
+        if not columns:
+            raise
+        msg = f"no row has energy and forces; name a label (-p): {', '.join(columns)}"
+        raise DataError(msg, path=path) from error
+    if first is not None:
+        yield first
+        yield from frames
+
+
+def _numbers(path: Path) -> list[str]:
+    """Return the names of numbers in the first rows of a file, their ids aside."""
+    found: dict[str, None] = {}
+    for row in islice(iter_rows(path), _N_LOOKED_AT):
+        for name, value in row.values.items():
+            with suppress(TypeError, ValueError):
+                float(value)
+                if str(value) != row.name:
+                    found[name] = None
+    return list(found)
 
 
 def write_labelled(
@@ -282,5 +332,8 @@ def _write_csv(
             suffix = "cif" if atoms.pbc.all() else "extxyz"
             name = f"{number:06d}.{suffix}"
             write(path / name, atoms)
-            cells = [repr(float(row.labels[label])) for label in labels]
+            cells = [
+                repr(float(row.labels[label])) if label in row.labels else ""
+                for label in labels
+            ]
             table.writerow([row.id, name, *cells])

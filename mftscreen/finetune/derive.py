@@ -14,8 +14,8 @@ from mftscreen.finetune.config import (
     ScratchConfig,
     TuneConfig,
 )
+from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.settings import DescriptorConfig, TrainingConfig
-from mftscreen.finetune.task import load_pretrained
 from mftscreen.model.checkpoint import model_parameters
 
 __all__ = [
@@ -38,7 +38,7 @@ STRATEGIES: dict[Strategy, type[DownstreamConfig]] = {
 
 
 def derive_config(
-    config: TuneConfig | AutoConfig, strategy: Strategy
+    config: TuneConfig | AutoConfig, strategy: Strategy, *, progress: bool = False
 ) -> DownstreamConfig:
     """Return the configuration of another strategy for a fair comparison.
 
@@ -47,6 +47,9 @@ def derive_config(
     config : MFTConfig or AutoConfig
         It has all that the other strategies need.
     strategy : {"scratch", "ft", "lp", "mft"}
+    progress : bool, default False
+        Whether a download of the pretrained model, whose size ``scratch`` has, shows
+        its progress on stderr.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def derive_config(
     values["name"] = f"{config.name}-{strategy}"
     values["training"] = _as_many_property_steps(config)
     if target is ScratchConfig:
-        state, _ = load_pretrained(config.pretrained)
+        state, _ = load_pretrained(config.pretrained, progress=progress)
         pretrained = next(iter(model_parameters(state).values()))
         values["descriptor"] = descriptor_size(pretrained["descriptor"])
         values["elements"] = list(pretrained["type_map"])

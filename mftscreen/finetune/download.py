@@ -174,6 +174,9 @@ def _check_what_is_there(path: Path, digest: str) -> None:
     except DownloadError as error:
         msg = f"{error}; remove it and try again"
         raise DataError(msg) from error
+    except OSError as error:
+        msg = f"cannot be read: {error.strerror or error}"
+        raise DataError(msg, path=path) from error
 
 
 @contextmanager
@@ -192,15 +195,17 @@ def _qm9(folder: Path, local: Path | None, progress: bool) -> Download:
         molecules = _undamaged(_local_qm9(table.parent), table.parent)
         number = _write_molecules(molecules, path, progress)
         return Download(path, f"{number} molecules of {ENVIRONMENT}")
-    archive = local and local / "qm9" / _QM9_ARCHIVE
     with TemporaryDirectory(prefix="mftscreen-") as scratch:
-        source = archive.parent if archive and archive.is_file() else Path(scratch)
+        places = {}
         for file, (url, digest) in _QM9_FILES.items():
-            if not (source / file).is_file():
-                _fetch(url, source / file, "md5", digest, progress)
-        molecules = _undamaged(_published_qm9(source), source)
+            places[file] = local / "qm9" / file if local else Path(scratch, file)
+            if not places[file].is_file():  # nothing is written to the data folder
+                places[file] = Path(scratch, file)
+                _fetch(url, places[file], "md5", digest, progress)
+        archive, excluded = places[_QM9_ARCHIVE], places[_QM9_EXCLUDED]
+        molecules = _undamaged(_published_qm9(archive, excluded), archive.parent)
         number = _write_molecules(molecules, path, progress)
-    where = ENVIRONMENT if local and source == local / "qm9" else _FIGSHARE
+    where = _FIGSHARE if archive.parent == Path(scratch) else ENVIRONMENT
     return Download(path, f"{number} molecules of {where}")
 
 
@@ -230,13 +235,13 @@ def _local_qm9(folder: Path) -> Iterator[Atoms]:
             yield Atoms(numbers[atoms], positions[atoms].astype(float), info=info)
 
 
-def _published_qm9(folder: Path) -> Iterator[Atoms]:
+def _published_qm9(path: Path, inconsistent: Path) -> Iterator[Atoms]:
     """Yield the molecules of the published archive, less the inconsistent ones."""
-    text = (folder / _QM9_EXCLUDED).read_text(encoding="utf-8")
+    text = inconsistent.read_text(encoding="utf-8")
     rows = (line.split() for line in text.splitlines())
     # the table's rows begin with a number, its title and last line do not
     excluded = {int(row[0]) for row in rows if len(row) > 2 and row[0].isdecimal()}
-    with tarfile.open(folder / _QM9_ARCHIVE) as archive:
+    with tarfile.open(path) as archive:
         for member in archive:
             file = archive.extractfile(member)
             if file is None or not member.name.endswith(".xyz"):

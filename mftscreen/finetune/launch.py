@@ -120,6 +120,7 @@ def train(
         elif pretrained is not None:
             start = ["--finetune", pretrained]
         with log.open("ab") as stream:
+            begin = stream.tell()  # what stands before is of the runs before
             process = subprocess.Popen(
                 build_command(start, n_gpus),
                 cwd=directory,
@@ -138,7 +139,7 @@ def train(
         finally:
             _stop(process)
     if not selection.is_exhausted:
-        _check_end(process, directory, steps)
+        _check_end(process, directory, steps, begin)
 
 
 def _check_gpus(n_gpus: int) -> None:
@@ -155,8 +156,13 @@ def _check_gpus(n_gpus: int) -> None:
         raise TrainingError(msg)
 
 
-def _check_end(process: subprocess.Popen[bytes], directory: Path, steps: int) -> None:
-    """Raise with the reason if training did not get to its last step."""
+def _check_end(
+    process: subprocess.Popen[bytes], directory: Path, steps: int, begin: int
+) -> None:
+    """Raise with the reason if training did not get to its last step.
+
+    The reason stands in the log from the byte `begin` on.
+    """
     log = directory / LOG
     saved = checkpoints(directory)
     if saved and not is_readable(saved[max(saved)]):
@@ -170,10 +176,11 @@ def _check_end(process: subprocess.Popen[bytes], directory: Path, steps: int) ->
         )
         raise TrainingError(msg, log)
     if process.returncode != 0:
-        msg = f"training stopped with exit code {process.returncode}: {_reason(log)}"
+        reason = _reason(log, begin)
+        msg = f"training stopped with exit code {process.returncode}: {reason}"
         raise TrainingError(msg, log)
     if max(saved, default=0) < steps:
-        msg = f"training ended before step {steps}: {_reason(log)}"
+        msg = f"training ended before step {steps}: {_reason(log, begin)}"
         raise TrainingError(msg, log)
 
 
@@ -280,9 +287,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _reason(log: Path) -> str:
+def _reason(log: Path, begin: int) -> str:
     """Return why training ended: a reason we know, or the log's end."""
-    text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    with log.open("rb") as stream:
+        stream.seek(begin)
+        text = stream.read().decode(errors="replace").strip().splitlines()
     # torchrun says much after it, and torch names the process in front of it
     for line in reversed(text[-N_REASON:]):
         name, _, message = re.sub(r"^\[rank\d+\]: ", "", line).partition(": ")

@@ -12,10 +12,18 @@ from mftscreen.finetune.settings import SplitConfig
 from mftscreen.ood.splits import Fold, Split, draw_validation
 from mftscreen.structures import reduced_formula
 
-__all__ = ["ID_TEST", "OOD_TEST", "divide", "find_fold", "without_formulas_of"]
+__all__ = [
+    "ID_TEST",
+    "OOD_TEST",
+    "divide",
+    "find_fold",
+    "in_order",
+    "without_formulas_of",
+]
 
 ID_TEST, OOD_TEST = "id", "ood"
 """Names of the two tests, on cards and in tables."""
+_ORDER = ("train", "validation", ID_TEST, OOD_TEST)
 _NAMED = 5
 
 
@@ -55,6 +63,27 @@ def divide(
         if row.id in part_of:
             parts.setdefault(part_of[row.id], []).append(row)
     return parts
+
+
+def in_order(parts: Iterable[str]) -> list[str]:
+    """Return the names of parts in the order in which they are shown.
+
+    Parameters
+    ----------
+    parts : iterable of str
+
+    Returns
+    -------
+    list of str
+        Training, validation, ID and OOD test, and then all others as they were.
+
+    Examples
+    --------
+    >>> in_order(["ood", "my test", "id", "validation"])
+    ['validation', 'id', 'ood', 'my test']
+    """
+    places = {part: place for place, part in enumerate(_ORDER)}
+    return sorted(parts, key=lambda part: places.get(part, len(places)))
 
 
 def find_fold(split: Split, name: str, path: Path | None = None) -> Fold:

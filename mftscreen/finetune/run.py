@@ -27,8 +27,6 @@ from mftscreen.finetune.card import write_model
 from mftscreen.finetune.collapse import collapse_parts, report_collapse
 from mftscreen.finetune.config import (
     AutoConfig,
-    FTConfig,
-    LPConfig,
     MFTConfig,
     PretrainConfig,
     ScratchConfig,
@@ -72,7 +70,7 @@ def run_training(
     resume: bool = False,
     threads: int | None = None,
     progress: bool = False,
-    collapse_report: bool = False,
+    collapse_against: str | None = None,
 ) -> Path:
     """Train a model and write it as ``model.mft``.
 
@@ -87,8 +85,9 @@ def run_training(
         Threads of the training process; all cores by default.
     progress : bool
         Whether to show progress on stderr.
-    collapse_report : bool
-        Whether a model made from a pretrained one is compared with it in the end; see
+    collapse_against : str, optional
+        The pretrained model that the new one is compared with in the end, such as
+        :func:`mftscreen.finetune.collapse.starting_model` returns; see
         :func:`mftscreen.finetune.collapse.report_collapse`.
 
     Returns
@@ -140,13 +139,9 @@ def run_training(
             progress=progress,
         )
         model = _write_best(task, selection)
-    if (
-        collapse_report
-        and isinstance(config, FTConfig | LPConfig | MFTConfig)
-        and config.transfers
-    ):
+    if collapse_against is not None:
         parts = collapse_parts(task)
-        report_collapse(model, config.pretrained, parts, progress=progress)
+        report_collapse(model, collapse_against, parts, progress=progress)
     return model
 
 

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from mftscreen.finetune.fields import Element, Seed, Settings, Tests
+from mftscreen.finetune.fields import BranchName, Element, Seed, Settings, Tests
 from mftscreen.properties import (
     Bias,
     HeadKind,
@@ -206,7 +206,7 @@ class SelfReplayConfig(Settings):
 class AuxiliaryConfig(BranchConfig):
     """The force-field task that is trained beside the property (Eq. 10)."""
 
-    head: str
+    head: BranchName
     """Force-field head of the pretrained model to go on training; of a large one that
     is downloaded, ``crystals`` and ``molecules`` stand for a head each."""
     data: list[Path] = Field(default_factory=list)

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from mftscreen.errors import ConfigError, DataError, StructureError, UnknownHeadError
+from mftscreen.errors import ConfigError, DataError, StructureError
 from mftscreen.finetune.auxiliary import load_auxiliary
 from mftscreen.finetune.bias import settle_bias
 from mftscreen.finetune.config import (
@@ -25,6 +25,7 @@ from mftscreen.finetune.config import (
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.evaluate import property_labels
 from mftscreen.finetune.partition import ID_TEST, divide, without_formulas_of
+from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.self_replay import PARENT, Teacher
 from mftscreen.finetune.settings import BranchConfig
 from mftscreen.finetune.sources import (
@@ -33,15 +34,11 @@ from mftscreen.finetune.sources import (
     read_force_field,
     read_labelled,
 )
-from mftscreen.model.branches import energy_branches, find_branch
-from mftscreen.model.bundle import read_bundle
-from mftscreen.model.checkpoint import keep_heads, model_parameters, read_state
-from mftscreen.model.download import find_domains
-from mftscreen.model.registry import resolve_model
+from mftscreen.model.checkpoint import model_parameters
 from mftscreen.properties import PropertySpec, Transform
 from mftscreen.structures import check_structure, structure_hash
 
-__all__ = ["Split", "Task", "data_hash", "load_pretrained", "load_task"]
+__all__ = ["Split", "Task", "data_hash", "load_task"]
 
 log = logging.getLogger(__name__)
 Split = dict[str, list[LabelledStructure]]
@@ -56,7 +53,7 @@ class Task:
     config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
         With biases that fit the data; see :func:`mftscreen.finetune.bias.settle_bias`.
     heads : mapping of str to Split
-        By head (property, auxiliary head or branch), then by part: ``train``,
+        By head (property, auxiliary or pretrained one), then by part: ``train``,
         ``validation`` and the names of test sets.
     type_map : sequence of str
     state : mapping or None
@@ -117,7 +114,7 @@ def load_task(
     folder : Path, optional
         Where frames that the pretrained model labels are kept, for the next time.
     progress : bool
-        Whether to show the progress of labelling on stderr.
+        Whether to show the progress of a download and of labelling on stderr.
 
     Returns
     -------
@@ -125,6 +122,8 @@ def load_task(
 
     Raises
     ------
+    ConfigError
+        If torch has a use of its own for a head's name.
     DataError
         If data cannot be read or split, or structures cannot be used; they are named.
     ModelError
@@ -144,7 +143,9 @@ def load_task(
             type_map = config.elements
         else:
             head = config.auxiliary.head if isinstance(config, MFTConfig) else None
-            state, pretrained_sha256 = load_pretrained(config.pretrained, head)
+            state, pretrained_sha256 = load_pretrained(
+                config.pretrained, head, progress=progress
+            )
             first = next(iter(model_parameters(state).values()))
             type_map = first["type_map"]
         if isinstance(config, MFTConfig):
@@ -248,6 +249,8 @@ def _load_properties(config: Any, seed: int) -> dict[str, Split]:
         for part in ("train", "validation"):
             if not split[part]:
                 msg = f"no {part} row has a label {columns[name]!r} for {name!r}"
+                if part == "validation":
+                    msg += "; name rows that have one in data.validation"
                 raise DataError(msg)
     return heads
 
@@ -332,45 +335,3 @@ def _split(
     for item in structures:
         split["validation" if group_of(item) in held_out else "train"].append(item)
     return split
-
-
-def load_pretrained(source: str, head: str | None = None) -> tuple[dict[str, Any], str]:
-    """Return the state of a pretrained checkpoint, and the sha256 of its file.
-
-    Parameters
-    ----------
-    source : str
-        A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
-    head : str, optional
-        The force-field head that is needed; of a large pretrained model, ``crystals``
-        and ``molecules`` stand for one each. In the state it has this name, and no
-        other head is there.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model, or it cannot be read.
-    UnknownHeadError
-        If the model has no such head.
-    """
-    state, sha256 = _read_pretrained(source)
-    if head is None:
-        return state, sha256
-    branches = energy_branches(model_parameters(state))
-    try:
-        found = find_branch(branches, head, find_domains(sha256))
-    except UnknownHeadError as error:
-        msg = f"pretrained model {source}: {error}"
-        raise UnknownHeadError(msg) from None
-    if found != head:
-        log.info("head %r of %s is its head %r", head, source, found)
-    return keep_heads(state, {head: found}), sha256
-
-
-def _read_pretrained(source: str) -> tuple[dict[str, Any], str]:
-    path, _ = resolve_model(source)
-    if path.suffix == ".pt":
-        content = path.read_bytes()
-        return read_state(content), hashlib.sha256(content).hexdigest()
-    bundle = read_bundle(path)
-    return read_state(bundle.checkpoint), bundle.sha256

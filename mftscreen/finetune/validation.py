@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.diagnostics.drift import measure_drift
+from mftscreen.diagnostics.sampling import take_evenly
 from mftscreen.errors import DataError
 from mftscreen.finetune.config import PretrainConfig
 from mftscreen.finetune.dataset import LabelledStructure
@@ -21,6 +22,8 @@ from mftscreen.finetune.evaluate import (
 )
 from mftscreen.finetune.task import Task
 from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.model.branches import main_head
+from mftscreen.model.checkpoint import keep_heads, model_parameters
 
 __all__ = ["CRITERION", "DRIFT", "Validator", "sample", "validate"]
 
@@ -33,7 +36,7 @@ N_VALIDATED = 500
 
 def sample(structures: Sequence[LabelledStructure]) -> list[LabelledStructure]:
     """Return at most ``N_VALIDATED`` structures, evenly spread."""
-    return list(structures[:: math.ceil(len(structures) / N_VALIDATED)])
+    return take_evenly(structures, N_VALIDATED)
 
 
 class Validator:
@@ -66,12 +69,13 @@ class Validator:
     def _pretrained(self) -> DeepmdNetwork | None:
         if self.task.state is None or not self.task.config.transfers:
             return None
-        return DeepmdNetwork(self.task.state)
+        head = main_head(model_parameters(self.task.state))
+        return DeepmdNetwork(keep_heads(self.task.state, {head: head}))
 
     @cached_property
     def _structures(self) -> list[Atoms]:
         rows = self.task.heads[next(iter(self.task.specs))]["train"]
-        return [s.atoms for s in rows[:: math.ceil(len(rows) / N_DRIFT_STRUCTURES)]]
+        return [s.atoms for s in take_evenly(rows, N_DRIFT_STRUCTURES)]
 
 
 def validate(task: Task, network: DeepmdNetwork) -> dict[str, float]:

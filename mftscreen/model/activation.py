@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from mftscreen.model.dpa3_kernels import SiLUT
 
 __all__ = ["FusedSiLUT", "silut_constants"]
 
 NUMBERS_PER_THREAD = 100_000
 """A fraction of a millisecond, so that it does not matter what a thread costs."""
 
-Constants = tuple[np.float32, np.float32, np.float32]
 
-
-def silut_constants(threshold: float = np.inf) -> Constants:
+def silut_constants(threshold: float = np.inf) -> SiLUT:
     """Return t, 2 a and 1 + b; value and slope at the threshold are those of SiLU.
 
     Parameters
@@ -84,7 +85,7 @@ class _Value(torch.autograd.Function):
     """The activation."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, constants: Constants) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, constants: SiLUT) -> torch.Tensor:
         from mftscreen.model.dpa3_kernels import activate
 
         ctx.save_for_backward(x)
@@ -105,7 +106,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, gradient: torch.Tensor, constants: Constants
+        ctx: Any, x: torch.Tensor, gradient: torch.Tensor, constants: SiLUT
     ) -> torch.Tensor:
         from mftscreen.model.dpa3_kernels import differentiate
 

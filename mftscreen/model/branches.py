@@ -7,11 +7,19 @@ from typing import Any, Literal
 
 from mftscreen.errors import UnknownHeadError
 
-__all__ = ["Domain", "energy_branches", "find_branch"]
+__all__ = [
+    "Domain",
+    "choose_energy_head",
+    "energy_branches",
+    "find_branch",
+    "main_head",
+]
 
 Domain = Literal["crystals", "molecules"]
 
 Branches = Mapping[str, Mapping[str, Any]]
+"""Heads by name, with deepmd-kit's parameters: what a checkpoint's authors say of them,
+as :func:`mftscreen.model.checkpoint.model_parameters` gives it."""
 
 
 def energy_branches(parameters: Branches) -> dict[str, Mapping[str, Any]]:
@@ -62,7 +70,7 @@ def find_branch(
     Raises
     ------
     UnknownHeadError
-        If there is none; the message lists all.
+        If there is none, or a name stands for several; the message lists all.
 
     Examples
     --------
@@ -72,21 +80,99 @@ def find_branch(
     >>> find_branch(heads, "molecules", {"molecules": "SPICE2"})
     'SPICE2'
     """
-    known = {head: head for head in parameters}
-    for head, own in parameters.items():
-        for alias in own.get("model_branch_alias", ()):
-            known.setdefault(alias, head)
     meant = {str(domain): head for domain, head in (domains or {}).items()}
     for wanted in (name, meant.get(name)):
-        if wanted in known:
-            return known[wanted]
-        for text, head in known.items():
-            if wanted is not None and text.casefold() == wanted.casefold():
-                return head
+        found = [] if wanted is None else _matches(parameters, wanted)
+        if len(found) > 1:
+            msg = (
+                f"{wanted!r} may be any of the heads {', '.join(found)}; "
+                "give one of these names"
+            )
+            raise UnknownHeadError(msg)
+        if found:
+            return found[0]
     msg = f"there is no head {name!r}; the heads are: {_list(parameters)}"
     if meant:
         msg += "; " + ", ".join(f"for {word}: {head}" for word, head in meant.items())
     raise UnknownHeadError(msg)
+
+
+def _matches(parameters: Branches, wanted: str) -> list[str]:
+    """Return the heads that a name stands for, by the strictest rule that finds any."""
+    if wanted in parameters:
+        return [wanted]
+    names = {
+        h: [h, *own.get("model_branch_alias", ())] for h, own in parameters.items()
+    }
+    folded = wanted.casefold()
+    return [head for head, texts in names.items() if wanted in texts] or [
+        head for head, texts in names.items() if folded in map(str.casefold, texts)
+    ]
+
+
+def choose_energy_head(
+    energies: Branches, wanted: str | None, domains: Mapping[Domain, str]
+) -> tuple[str | None, Domain | None]:
+    """Return the head for energies, and what it is for if nobody has chosen it.
+
+    Parameters
+    ----------
+    energies : mapping of str to mapping
+        Heads that predict energies, with deepmd-kit's parameters.
+    wanted : str or None
+        As :func:`find_branch` takes it, if somebody has chosen.
+    domains : mapping of str to str
+        Head by kind of structure; the first one is taken without a choice.
+
+    Returns
+    -------
+    head : str or None
+        None if there is none.
+    domain : {"crystals", "molecules"} or None
+
+    Raises
+    ------
+    UnknownHeadError
+        If there is no such head, or several to choose from.
+
+    Examples
+    --------
+    >>> choose_energy_head({"Omat24": {}, "OC22": {}}, None, {"crystals": "OMat24"})
+    ('Omat24', 'crystals')
+    """
+    if wanted is not None:
+        return find_branch(energies, wanted, domains), None
+    for domain, head in domains.items():
+        return find_branch(energies, head), domain
+    if len(energies) > 1:
+        msg = (
+            f"there are several energy heads ({', '.join(energies)}); "
+            "choose one with energy_head="
+        )
+        raise UnknownHeadError(msg)
+    return next(iter(energies), None), None
+
+
+def main_head(parameters: Branches) -> str:
+    """Return the head whose descriptor stands for the model: of a property, if any.
+
+    Parameters
+    ----------
+    parameters : mapping of str to mapping
+        Heads with deepmd-kit's parameters.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> heads = {"a": {"fitting_net": {}}, "b": {"fitting_net": {"type": "property"}}}
+    >>> main_head(heads)
+    'b'
+    """
+    energies = energy_branches(parameters)
+    return next(iter([n for n in parameters if n not in energies] or parameters))
 
 
 def _list(parameters: Branches) -> str:

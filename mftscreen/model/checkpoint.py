@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from mftscreen.errors import ModelFileError
 
 __all__ = [
     "keep_heads",
     "model_parameters",
+    "read_checkpoint",
     "read_state",
     "resize_neighbor_budget",
     "save_state",
@@ -21,7 +25,53 @@ __all__ = [
 BUFFERS = (".descriptor.repflows.mean", ".descriptor.repflows.stddev")
 
 
-def read_state(source: str | Path | bytes) -> dict[str, Any]:
+class _FittingNet(BaseModel, strict=True):
+    type: str = "ener"
+
+
+class _HeadParameters(BaseModel, strict=True):
+    """What is read of a head's parameters; the rest is deepmd-kit's to understand."""
+
+    type_map: list[str] = Field(min_length=1)
+    descriptor: dict[str, Any]
+    fitting_net: _FittingNet
+    model_branch_alias: list[str] = []
+
+
+_PARAMETERS: TypeAdapter[Any] = TypeAdapter(
+    Annotated[dict[str, _HeadParameters], Field(min_length=1)]
+)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the model state in a ``.pt`` file, and the sha256 of the file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    state : dict
+        As :func:`read_state` returns it.
+    sha256 : str
+
+    Raises
+    ------
+    ModelFileError
+        As :func:`read_state`, or if the file cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"{path}: {error.strerror or error}"
+        raise ModelFileError(msg) from error
+    return read_state(content, path), hashlib.sha256(content).hexdigest()
+
+
+def read_state(
+    source: str | Path | bytes, name: str | Path | None = None
+) -> dict[str, Any]:
     """Return the model state of a deepmd-kit PyTorch checkpoint.
 
     Parameters
@@ -29,11 +79,14 @@ def read_state(source: str | Path | bytes) -> dict[str, Any]:
     source : str, Path or bytes
         A ``.pt`` file or its contents. Opened with ``weights_only=True``, so that a
         hostile file cannot run code.
+    name : str or Path, optional
+        What messages call the contents: the file that they are from.
 
     Returns
     -------
     dict
-        Tensors by name, and ``_extra_state`` with the model's parameters.
+        Tensors by name, and ``_extra_state`` with the model's parameters, of which
+        each head has a type map, a descriptor and a fitting net.
 
     Raises
     ------
@@ -43,14 +96,18 @@ def read_state(source: str | Path | bytes) -> dict[str, Any]:
     """
     import torch
 
-    name = "the checkpoint" if isinstance(source, bytes) else str(source)
+    if name is None:
+        name = "the checkpoint" if isinstance(source, bytes) else source
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         state = torch.load(stream, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         msg = f"{name}: no such file"
         raise ModelFileError(msg) from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as e:
+    except (
+        pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError,
+        AttributeError, LookupError,
+    ) as e:  # fmt: skip
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         msg = f"{name} is not a deepmd-kit PyTorch checkpoint: {reason}"
         raise ModelFileError(msg) from e
@@ -63,7 +120,31 @@ def read_state(source: str | Path | bytes) -> dict[str, Any]:
     if not isinstance(parameters, dict):
         msg = f"{name} holds no deepmd-kit model (no _extra_state.model_params)"
         raise ModelFileError(msg)
+    _check_state(state, name)
     return dict(state)
+
+
+def _check_state(state: Mapping[str, Any], name: str | Path) -> None:
+    """Raise if a state is not laid out as everything that reads it expects."""
+    import torch
+
+    for key, value in state.items():
+        if key != "_extra_state" and not (
+            isinstance(key, str) and isinstance(value, torch.Tensor)
+        ):
+            msg = (
+                f"{name} is not a deepmd-kit model: {key!r} is a "
+                f"{type(value).__name__}; tensors by name are expected"
+            )
+            raise ModelFileError(msg)
+    try:
+        _PARAMETERS.validate_python(model_parameters(state))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["model_dict", *map(str, first["loc"])])
+        reason, *_ = first["msg"].partition(" or instance of")  # of a class in here
+        msg = f"{name} is not a deepmd-kit model: {place}: {reason}"
+        raise ModelFileError(msg) from error
 
 
 def save_state(state: Mapping[str, Any]) -> bytes:
@@ -85,19 +166,21 @@ def model_parameters(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def keep_heads(state: Mapping[str, Any], heads: Mapping[str, str]) -> dict[str, Any]:
-    """Return the state of a multi-task model with some of the heads.
+    """Return a state that has some of the heads only, under names of one's choice.
 
     Parameters
     ----------
     state : mapping
-        Of a single- or multi-task model.
+        Of a model with one head or several.
     heads : mapping of str to str
-        New name to the name in `state`.
+        For each head to keep: the name that it is to have, to the name that it has in
+        `state`.
 
     Returns
     -------
     dict
-        A new state, which shares the tensors; the old one is not changed.
+        A new state, laid out as that of a multi-task model; it shares the tensors. The
+        old one is not changed.
     """
     parameters = model_parameters(state)
     kept: dict[str, Any] = {

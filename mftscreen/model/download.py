@@ -10,11 +10,17 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 
 from mftscreen.downloading import check_digest, fetch
-from mftscreen.errors import DownloadError, ModelError, ModelFileError
+from mftscreen.errors import (
+    DownloadError,
+    ModelError,
+    ModelFileError,
+    UnknownModelError,
+)
 from mftscreen.model.branches import Domain
 
 __all__ = ["BACKBONES", "Backbone", "backbone", "fetch_backbone", "find_domains"]
@@ -66,9 +72,23 @@ def backbone(name: str) -> Backbone:
     Returns
     -------
     Backbone
+
+    Raises
+    ------
+    UnknownModelError
+        If it is none of these, or deepmd-kit has no such model any more.
     """
     from deepmd.pretrained.registry import MODEL_REGISTRY
 
+    if name not in BACKBONES:
+        msg = f"no model {name!r} to download; there are {', '.join(BACKBONES)}"
+        raise UnknownModelError(msg)
+    if name not in MODEL_REGISTRY:
+        msg = (
+            f"the deepmd-kit that is installed ({version('deepmd-kit')}) does not know "
+            f"{name}; it has {', '.join(MODEL_REGISTRY)}"
+        )
+        raise UnknownModelError(msg)
     record = MODEL_REGISTRY[name]
     path = _folder() / record["filename"]
     return Backbone(name, path, record["sha256"], tuple(record["urls"]))
@@ -88,20 +108,23 @@ def find_domains(sha256: str) -> Mapping[Domain, str]:
     sha256 : str
         Of the file, wherever it is.
     """
+    from deepmd.pretrained.registry import MODEL_REGISTRY
+
     for name, domains in BACKBONES.items():
-        if backbone(name).sha256 == sha256:
+        # a deepmd-kit without the model cannot tell what it is
+        if name in MODEL_REGISTRY and backbone(name).sha256 == sha256:
             return domains
     return {}
 
 
-def fetch_backbone(name: str, *, progress: bool = True) -> Backbone:
+def fetch_backbone(name: str, *, progress: bool = False) -> Backbone:
     """Return a model whose file is there and has the right checksum.
 
     Parameters
     ----------
     name : str
         One of ``BACKBONES``.
-    progress : bool
+    progress : bool, default False
         Whether a download shows its progress on stderr, if that is a terminal.
 
     Returns
@@ -110,6 +133,8 @@ def fetch_backbone(name: str, *, progress: bool = True) -> Backbone:
 
     Raises
     ------
+    UnknownModelError
+        As :func:`backbone`.
     ModelFileError
         If the file that is there is not the one that was published.
     ModelError

@@ -2,7 +2,7 @@ r"""Heads for molecules, as deepmd-kit plugins: ⟨R²⟩ and the norm of the di
 
 deepmd-kit imports this module by the entry point in the group ``deepmd.pt``, so that
 ``dp`` trains, tests and loads such heads wherever mftscreen is installed. In its input,
-a model (a branch of ``model_dict``) has ``"type": "molecular_property"`` and a fitting
+a model (an entry of ``model_dict``) has ``"type": "molecular_property"`` and a fitting
 net of type ``r2`` or ``dipole_norm``, otherwise with the keys of ``property``.
 
 With :math:`d_i` the vector from the centre of mass to atom i, the values are

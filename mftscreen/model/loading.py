@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ase import Atoms
-from pydantic import ValidationError
 
 from mftscreen.errors import (
     ModelFileError,
@@ -18,14 +16,21 @@ from mftscreen.errors import (
     UnknownPropertyError,
 )
 from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
-from mftscreen.model.branches import Domain, energy_branches, find_branch
-from mftscreen.model.bundle import Arrays, ModelCard, PropertyHead, read_bundle
-from mftscreen.model.checkpoint import keep_heads, model_parameters, read_state
+from mftscreen.model.branches import Domain, choose_energy_head, energy_branches
+from mftscreen.model.bundle import Arrays, Bundle, ModelCard, read_bundle
+from mftscreen.model.cards import card_of_checkpoint, check_card
+from mftscreen.model.checkpoint import (
+    keep_heads,
+    model_parameters,
+    read_checkpoint,
+    read_state,
+)
 from mftscreen.model.download import find_domains
 from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
 from mftscreen.properties import PropertySpec
+from mftscreen.structures import check_structure
 
-__all__ = ["LoadedModel", "Model", "Prediction", "load_model"]
+__all__ = ["LoadedModel", "Model", "Prediction", "load_model", "load_state"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ class Model(Protocol):
     def has_energy(self) -> bool: ...  # noqa: D102
     @property
     def sha256(self) -> str: ...  # noqa: D102
+
+    def check_structure(self, atoms: Atoms, *, energy: bool = False) -> None:
+        """Raise if a structure cannot be evaluated; see :class:`LoadedModel`."""
 
     def evaluate(
         self,
@@ -115,6 +123,27 @@ class LoadedModel:
         """Whether the model predicts energy, forces and stress."""
         return self.card.energy_head is not None
 
+    def check_structure(self, atoms: Atoms, *, energy: bool = False) -> None:
+        """Raise if a structure cannot be evaluated, whatever the property.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        energy : bool, default False
+            Whether its energy is wanted.
+
+        Raises
+        ------
+        StructureError
+            See :func:`mftscreen.structures.check_structure`.
+        PeriodicityError
+            If the energy is wanted of what the energy head is not for; see
+            :meth:`evaluate`.
+        """
+        check_structure(atoms, self.type_map)
+        if energy:
+            self._check_domain(atoms)
+
     def evaluate(
         self,
         structures: Sequence[Atoms],
@@ -159,8 +188,9 @@ class LoadedModel:
                 f"{', '.join(unknown) or 'energies'}; it predicts: {', '.join(known)}"
             )
             raise UnknownPropertyError(msg)
-        if energy and self.domain is not None:
-            self._check_domain(structures)
+        if energy:
+            for atoms in structures:
+                self._check_domain(atoms)
         heads = {name: self.card.properties[name].head for name in properties}
         specs = self.properties
         evaluations = self.network.evaluate(
@@ -181,19 +211,19 @@ class LoadedModel:
             for evaluation in evaluations
         ]
 
-    def _check_domain(self, structures: Sequence[Atoms]) -> None:
-        for atoms in structures:
-            kind = "crystals" if atoms.pbc.any() else "molecules"
-            if kind != self.domain:
-                msg = (
-                    f"{self.card.name} was loaded for {self.domain}, with its head "
-                    f"{self.card.energy_head}; a structure that is periodic in "
-                    f"{'some' if atoms.pbc.any() else 'no'} direction belongs to "
-                    f"{kind}. Energies of different heads do not compare, so choose "
-                    f"one with energy_head=: a head or, if there is one for them, "
-                    f"'crystals' or 'molecules'"
-                )
-                raise PeriodicityError(msg)
+    def _check_domain(self, atoms: Atoms) -> None:
+        """Raise if nobody has chosen the energy head and it is not for a structure."""
+        kind = "crystals" if atoms.pbc.any() else "molecules"
+        if self.domain not in (None, kind):
+            msg = (
+                f"{self.card.name} was loaded for {self.domain}, with its head "
+                f"{self.card.energy_head}; a structure that is periodic in "
+                f"{'some' if atoms.pbc.any() else 'no'} direction belongs to "
+                f"{kind}. Energies of different heads do not compare, so choose "
+                f"one with energy_head=: a head or, if there is one for them, "
+                f"'crystals' or 'molecules'"
+            )
+            raise PeriodicityError(msg)
 
 
 def load_model(
@@ -202,6 +232,7 @@ def load_model(
     energy_head: str | None = None,
     property_heads: Sequence[str] | None = None,
     device: Device = "auto",
+    progress: bool = False,
 ) -> LoadedModel:
     """Load a model by name or path.
 
@@ -221,6 +252,8 @@ def load_model(
     property_heads : sequence of str, optional
         For a ``.pt`` file: the property heads to offer; all by default.
     device : {"auto", "cpu", "cuda"}
+    progress : bool, default False
+        Whether a download shows its progress on stderr.
 
     Returns
     -------
@@ -234,46 +267,19 @@ def load_model(
     UnknownHeadError
         If a head does not exist, or an energy head has to be chosen.
     """
-    path, expected = resolve_model(DEFAULT_MODEL if source is None else source)
+    name = DEFAULT_MODEL if source is None else source
+    path, expected = resolve_model(name, progress=progress)
     if path.suffix == ".pt":
         return _load_checkpoint(path, energy_head, property_heads, device)
-    bundle = read_bundle(path)
-    if expected is not None and bundle.sha256 != expected:
-        msg = (
-            f"{path} has sha256 {bundle.sha256}, expected {expected}; "
-            "the installation is damaged, reinstall mftscreen"
-        )
-        raise ModelFileError(msg)
-    network = DeepmdNetwork.from_checkpoint(bundle.checkpoint, device)
+    bundle = _read_bundle(path, expected)
+    network = DeepmdNetwork(read_state(bundle.checkpoint, path), device)
     card = bundle.card
     if energy_head is not None:
         card = card.model_copy(update={"energy_head": energy_head})
-    _check_card(path, card, network)
+    check_card(path, card, network)
     return LoadedModel(
         card, network, bundle.sha256, bundle.reference, bundle.calibration
     )
-
-
-def _check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
-    """Raise if the card's heads are not those of the checkpoint."""
-    named = {head.head: "property" for head in card.properties.values()}
-    if card.energy_head is not None:
-        named[card.energy_head] = "energy"
-    for head, kind in named.items():
-        found = network.heads.get(head)
-        if found is None or found.kind != kind:
-            heads = ", ".join(f"{h.name} ({h.kind})" for h in network.heads.values())
-            msg = f"{path}: no {kind} head {head!r} in the checkpoint; it has {heads}"
-            raise UnknownHeadError(msg)
-    for name, listed in card.properties.items():
-        found = network.heads[listed.head]
-        if (found.variable, found.form) != (name, listed.spec.head):
-            msg = (
-                f"{path}: the card says that head {listed.head!r} predicts {name} "
-                f"({listed.spec.head}), the checkpoint that it predicts "
-                f"{found.variable} ({found.form})"
-            )
-            raise ModelFileError(msg)
 
 
 def _load_checkpoint(
@@ -282,88 +288,58 @@ def _load_checkpoint(
     property_heads: Sequence[str] | None,
     device: Device,
 ) -> LoadedModel:
-    content = path.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    state = read_state(content)
+    state, sha256 = read_checkpoint(path)
     parameters = model_parameters(state)
     energies = energy_branches(parameters)
-    head, domain = _choose_energy_head(path, energies, energy_head, sha256)
-    # there may be dozens, each of which would be built
-    kept = [name for name in parameters if name not in energies or name == head]
-    network = DeepmdNetwork(keep_heads(state, {name: name for name in kept}), device)
-    card = _card_of_checkpoint(path, network, head, property_heads)
-    return LoadedModel(card, network, sha256, {}, {}, domain)
-
-
-def _choose_energy_head(
-    path: Path,
-    energies: Mapping[str, Mapping[str, Any]],
-    wanted: str | None,
-    sha256: str,
-) -> tuple[str | None, Domain | None]:
-    """Return the energy head, and what it is for if nobody has chosen it."""
-    domains = find_domains(sha256)
     try:
-        if wanted is not None:
-            return find_branch(energies, wanted, domains), None
-        for domain, head in domains.items():
-            return find_branch(energies, head), domain
+        head, domain = choose_energy_head(energies, energy_head, find_domains(sha256))
     except UnknownHeadError as error:
         msg = f"{path}: {error}"
         raise UnknownHeadError(msg) from None
-    if len(energies) > 1:
+    # there may be dozens, each of which would be built
+    kept = [name for name in parameters if name not in energies or name == head]
+    network = DeepmdNetwork(keep_heads(state, {name: name for name in kept}), device)
+    card = card_of_checkpoint(path, network, head, property_heads)
+    return LoadedModel(card, network, sha256, {}, {}, domain)
+
+
+def load_state(
+    source: str | Path, *, progress: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Return the weights of a model and their parameters, and the file's sha256.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for :func:`load_model`.
+    progress : bool, default False
+        Whether a download shows its progress on stderr.
+
+    Returns
+    -------
+    state : dict
+        As :func:`mftscreen.model.checkpoint.read_state` returns it; no head is built.
+    sha256 : str
+
+    Raises
+    ------
+    UnknownModelError, ModelFileError
+        As :func:`load_model`.
+    """
+    path, expected = resolve_model(source, progress=progress)
+    if path.suffix == ".pt":
+        return read_checkpoint(path)
+    bundle = _read_bundle(path, expected)
+    return read_state(bundle.checkpoint, path), bundle.sha256
+
+
+def _read_bundle(path: Path, expected: str | None) -> Bundle:
+    """Return a model file, which has the sha256 that it must have, if any."""
+    bundle = read_bundle(path)
+    if expected is not None and bundle.sha256 != expected:
         msg = (
-            f"{path} has several energy heads ({', '.join(energies)}); "
-            "choose one with energy_head="
+            f"{path} has sha256 {bundle.sha256}, expected {expected}; "
+            "the installation is damaged, reinstall mftscreen"
         )
-        raise UnknownHeadError(msg)
-    return next(iter(energies), None), None
-
-
-def _card_of_checkpoint(
-    path: Path,
-    network: DeepmdNetwork,
-    energy_head: str | None,
-    property_heads: Sequence[str] | None,
-) -> ModelCard:
-    chosen = network.property_heads() if property_heads is None else property_heads
-    properties: dict[str, PropertyHead] = {}
-    for name in chosen:
-        head = network.heads.get(name)
-        if head is None or head.kind != "property":
-            known = ", ".join(network.property_heads()) or "none"
-            msg = f"{path} has no property head {name!r}; its property heads: {known}"
-            raise UnknownHeadError(msg)
-        if head.variable in properties:
-            first = properties[head.variable].head
-            msg = (
-                f"{path}: heads {first!r} and {name!r} both predict "
-                f"{head.variable!r}; choose one with property_heads="
-            )
-            raise UnknownHeadError(msg)
-        try:
-            spec = PropertySpec(
-                name=head.variable,
-                label=head.variable,
-                head=head.form,
-            )
-        except ValidationError as error:
-            msg = f"{path}: head {name!r}: {error.errors()[0]['msg']}"
-            raise ModelFileError(msg) from error
-        properties[head.variable] = PropertyHead(
-            spec=spec,
-            head=name,
-            elements=list(network.type_map),
-            n_train=0,
-            train_range=(float("-inf"), float("inf")),
-            training_set="unknown (a bare checkpoint has no card)",
-            training_hash="",
-        )
-    card = ModelCard(
-        name=path.stem,
-        strategy="unknown",
-        energy_head=energy_head,
-        properties=properties,
-    )
-    _check_card(path, card, network)
-    return card
+        raise ModelFileError(msg)
+    return bundle

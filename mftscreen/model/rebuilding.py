@@ -62,7 +62,7 @@ def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, An
     Raises
     ------
     ModelFileError
-        If deepmd-kit cannot rebuild a model, or there is none.
+        If deepmd-kit cannot rebuild a model.
     """
     import copy
 
@@ -83,14 +83,14 @@ def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, An
             try:
                 model = get_model(copy.deepcopy(head_params))
                 model.load_state_dict(weights)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            except (
+                AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+                ValueError,
+            ) as error:  # fmt: skip
                 msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
                 raise ModelFileError(msg) from error
             accelerate(model)
             models[name] = model.to(device).eval().requires_grad_(requires_grad=False)
-    if not models:
-        msg = "the checkpoint holds no model"
-        raise ModelFileError(msg)
     return models
 
 

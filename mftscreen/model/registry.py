@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from mftscreen.errors import ModelFileError, UnknownModelError
+from mftscreen.errors import ModelError, ModelFileError, UnknownModelError
 from mftscreen.model.download import BACKBONES, fetch_backbone
 
-__all__ = ["DEFAULT_MODEL", "RegisteredModel", "registered_models", "resolve_model"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "RegisteredModel",
+    "check_fine_tuned",
+    "registered_models",
+    "resolve_model",
+]
 
 DEFAULT_MODEL = "mft-mini"
 
@@ -44,7 +50,33 @@ def registered_models() -> dict[str, RegisteredModel]:
     }
 
 
-def resolve_model(source: str | Path) -> tuple[Path, str | None]:
+def check_fine_tuned(source: str | Path) -> None:
+    """Raise if a name is that of a model that has been pretrained, but no more.
+
+    Nothing is downloaded to find that out.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for :func:`resolve_model`.
+
+    Raises
+    ------
+    ModelError
+        If it is in :data:`mftscreen.model.download.BACKBONES`.
+    """
+    if isinstance(source, str) and source in BACKBONES:
+        msg = (
+            f"{source} is a pretrained model: it predicts energies, but no property, "
+            "and has no reference set. Fine-tune it ('mftscreen finetune') and give "
+            "the .mft file that comes of it"
+        )
+        raise ModelError(msg)
+
+
+def resolve_model(
+    source: str | Path, *, progress: bool = False
+) -> tuple[Path, str | None]:
     """Return the file of a model and, for a registered one, the sha256 it must have.
 
     Parameters
@@ -53,6 +85,8 @@ def resolve_model(source: str | Path) -> tuple[Path, str | None]:
         The name of a model that comes with the package, or of one in
         :data:`mftscreen.model.download.BACKBONES`, which is downloaded if it is not
         there; or the path of a ``.mft`` or ``.pt`` file.
+    progress : bool, default False
+        Whether a download shows its progress on stderr.
 
     Returns
     -------
@@ -72,7 +106,7 @@ def resolve_model(source: str | Path) -> tuple[Path, str | None]:
     if isinstance(source, str) and source in known:
         return known[source].path, known[source].sha256
     if isinstance(source, str) and source in BACKBONES:
-        fetched = fetch_backbone(source)
+        fetched = fetch_backbone(source, progress=progress)
         return fetched.path, fetched.sha256
     path = Path(source)
     if path.is_file():

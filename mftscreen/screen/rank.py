@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
+from mftscreen.model.registry import DEFAULT_MODEL, check_fine_tuned, resolve_model
 from mftscreen.readers import without_password
 from mftscreen.screen.candidates import Candidate, count_candidates, iter_candidates
 from mftscreen.screen.elements import ElementFilter, FilteredError
@@ -114,6 +114,8 @@ def rank(
     options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
     if models is None or isinstance(models, str | Path):
         models = [models] if models is not None else []
+    for model in models:
+        check_fine_tuned(model)  # before it is downloaded
     sources = tuple(str(model) for model in models) or (None,)
     settings = Settings(sources, tuple(options.goals), device, relax)
     evaluator = open_evaluator(settings)

@@ -146,7 +146,8 @@ def outcome(benchmark: ModuleType, **changes: object):
         ({"volume_change": -0.4}, "the volume changes by -40 %"),
         ({"approach": 0.5}, "O-O comes to 0.50 of its shortest distance"),
         ({"gain": 1.5}, "the energy falls by 1.500 eV/atom"),
-        ({"gain": -0.1}, "the energy falls by -0.100 eV/atom"),
+        ({"gain": -0.1}, "the energy rises by 0.100 eV/atom"),
+        ({"gain": np.nan}, "there is no finite number to compare with the start"),
     ],
 )
 def test_what_counts_as_an_explosion(
@@ -181,13 +182,43 @@ def test_relaxed_pool(benchmark: ModuleType, pool: Path) -> None:
     assert sum("not converged in 1 steps" in line for line in lines) == 3
 
 
+@script("pool_relaxation")
+def test_report_of_outcomes_without_numbers(
+    benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = {"status": "relaxation_failed", "reason": "stopped", "gain": np.nan}
+    benchmark.report([outcome(benchmark, **failed)])
+    assert capsys.readouterr().out.splitlines() == [
+        "0 of 1 converge without explosion: 1 converge, 1 explode",
+        "  x: stopped",
+    ]
+    benchmark.report([outcome(benchmark), outcome(benchmark, gain=np.nan)])
+    text = capsys.readouterr().out
+    assert text.startswith("1 of 2 converge without explosion")
+    assert "energy released, eV/atom                 median 0.01, 90 %" in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize("count", [0, 4])
+@script("pool_relaxation")
+def test_more_than_the_pool_has_cannot_be_drawn(
+    benchmark: ModuleType, pool: Path, count: int
+) -> None:
+    arguments = ["--data", str(pool), "-n", str(count)]
+    result = CliRunner().invoke(benchmark.main, arguments)
+    assert result.exit_code == 1
+    assert f"{count} structures (-n) cannot be drawn: " in result.stderr
+    assert "has 3 that can be used" in result.stderr
+
+
 @script("throughput")
 def test_throughput_leaves_foreign_elements_out(
     benchmark: ModuleType, pool: Path, tiny_model: Path
 ) -> None:
     lines = run(
-        benchmark, "--data", pool, "-m", tiny_model, "--rounds", 1, "--threads", 1
-    )
+        benchmark, "--data", pool, "-m", tiny_model, "--rounds", 1, "--threads", 1,
+        "-n", 3,
+    )  # fmt: skip
     assert lines[0] == "3 structures of 2.0 atoms on average, 1 threads, seed 0"
     assert [line.split()[0] for line in lines[1:]] == ["gap", "E+F+S", *2 * ["E+F+S"]]
     drawn = benchmark.draw(pool / benchmark.FILE, load_model(tiny_model), 2, seed=1)

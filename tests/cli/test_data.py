@@ -16,6 +16,8 @@ from ase.io import read, write
 from click.testing import CliRunner
 
 from mftscreen.cli import main
+from mftscreen.finetune.convert import write_labelled
+from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.sources import read_force_field, read_labelled
 from mftscreen.structures import structure_hash
 
@@ -330,6 +332,7 @@ IDS = [
     "Ü",
     "[1]",
     "_JSON 1",
+    "_JSON x",
 ]
 
 
@@ -397,6 +400,24 @@ def test_structure_that_no_cif_can_hold_is_named(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in.traj"]
 
 
+def test_row_without_one_of_its_labels_has_an_empty_cell(tmp_path: Path) -> None:
+    labels = {"gap": np.asarray(1.0), "n": np.asarray(2.0)}
+    rows = [LabelledStructure("a", bulk("Si"), labels)]
+    rows.append(LabelledStructure("b", bulk("Si"), {"n": np.asarray(3.0)}))
+    write_labelled(rows, tmp_path / "o", "csv", ["gap", "n"])
+    lines = (tmp_path / "o" / "labels.csv").read_text().splitlines()
+    assert lines[1:] == ["a,000000.cif,1.0,2.0", "b,000001.cif,,3.0"]
+    again = read_labelled(tmp_path / "o" / "labels.csv", "gap", "n")
+    assert [set(row.labels) for row in again] == [{"gap", "n"}, {"n"}]
+
+
+def test_force_field_without_a_usable_frame_is_named_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "in.extxyz", [bulk("Si"), bulk("Ge")])
+    code, _, errors = run("convert", tmp_path / "in.extxyz", tmp_path / "o.db", "-q")
+    assert code == 1
+    assert "row in.extxyz#0: a force-field frame needs energy and forces" in errors
+
+
 @pytest.mark.parametrize("name", ["out.extxyz", "out.db"])
 def test_disk_that_is_full(clean: Path, tmp_path: Path, name: str) -> None:
     """No file can grow beyond 2,000 bytes, as on a disk that is almost full."""
@@ -448,7 +469,7 @@ def test_nothing_is_left_of_a_failed_conversion(tmp_path: Path) -> None:
         ("out", ["-p", "gap"], "the name does not tell the format"),
         ("out.db", ["-p", "gap", "--as", "gap (eV)"], "not a key of an ASE database"),
         ("out", ["--to", "csv"], "a table cannot hold forces"),
-        ("out.db", [], "row clean.extxyz#0: a force-field frame needs energy and"),
+        ("out.db", [], "no row has energy and forces; name a label (-p): gap\n"),
         ("no/out.db", ["-p", "gap"], "no is not a folder"),
         ("out.db", ["-p", "gap", "--to", "extxyz"], "not the name of a file of format"),
         ("out.xyz.gz", ["-p", "gap", "--to", "extxyz"], "does not tell the format"),

@@ -115,6 +115,7 @@ def test_data_without_clusters_are_told(checkpoint: Path, tmp_path: Path) -> Non
     result = diagnose(*base, "-o", page)
     assert result.exit_code == 0, result.output
     assert "a, edges: not compared: 0 edges of bonded atoms" in result.stderr
+    assert "writes t-SNE plots" not in result.stderr
     assert re.search(r"^a +5 +10 +10 +0 ", result.stdout, re.MULTILINE)
 
 
@@ -129,6 +130,7 @@ def test_rows_that_cannot_be_used_are_named(checkpoint: Path, tmp_path: Path) ->
     assert "mixed.extxyz#8: holds Cu, which the model does not know" in result.stderr
     assert "mixed.extxyz#9: atoms 0 (H) and 1 (H)" in result.stderr
     assert re.search(r"^a +8 +16 ", result.stdout, re.MULTILINE)
+    assert "-o FILE.html writes t-SNE plots" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from mftscreen import MFTCalculator
 from mftscreen.cli import main
+from mftscreen.model import download
 from mftscreen.model.download import BACKBONES
 
 
@@ -84,3 +85,77 @@ def test_predict_with_a_head(publisher: Any, tmp_path: Path, head: str | None) -
     else:
         expected = calculator.get_property("energy", structures["water"])
         assert float(water["energy"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_list_without_a_model_that_deepmd_lacks(
+    publisher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepmd.pretrained.registry import MODEL_REGISTRY
+
+    monkeypatch.delitem(MODEL_REGISTRY, publisher.name)
+    assert set(listed()) == {"mft-mini", *BACKBONES} - {publisher.name}
+    result = run("models", "list")
+    assert result.exit_code == 0
+    assert f"does not know {publisher.name}" in result.stderr
+
+
+STRUCTURE = "structure.extxyz"
+DOWNLOADING = {
+    "download": ["models", "download", "DPA-3.1-3M"],
+    "show": ["models", "show", "DPA-3.1-3M"],
+    "predict": ["predict", STRUCTURE, "-m", "DPA-3.1-3M", "--energy"],
+    "diagnose": [
+        "diagnose", "DPA-3.1-3M", "--against", "DPA-3.1-3M", "--data", f"a={STRUCTURE}",
+        "--n-samples", "10",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("command", DOWNLOADING)
+def test_download_is_as_quiet_as_it_is_to_be(
+    publisher: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    quiet: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bulk("MgO", "rocksalt", a=4.2).write(STRUCTURE)
+    shown = []
+    fetch = download.fetch
+
+    def record(*arguments: Any, progress: bool) -> None:
+        shown.append(progress)
+        fetch(*arguments, progress=progress)
+
+    monkeypatch.setattr(download, "fetch", record)
+    run(*DOWNLOADING[command], *(["-q"] if quiet else []))
+    assert shown == [not quiet]
+
+
+def test_help_of_show_says_that_it_downloads() -> None:
+    assert "is downloaded" in run("models", "show", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["rank", STRUCTURE],
+        ["rank", STRUCTURE, "-p", "dielectric"],
+        ["rank", STRUCTURE, "-p", "dielectric", "-m", "mft-mini"],
+        ["ood", "score", STRUCTURE],
+        ["ood", "explain", STRUCTURE, "--id", "0"],
+        ["predict", STRUCTURE],
+    ],
+)
+def test_pretrained_model_without_a_property_is_not_downloaded(
+    publisher: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bulk("MgO", "rocksalt", a=4.2).write(STRUCTURE)
+    result = run(*command, "-m", publisher.name)
+    assert result.exit_code == 1
+    assert f"Error: {publisher.name} is a pretrained model: " in result.stderr
+    assert "mftscreen finetune" in result.stderr
+    assert publisher.requests == 0

@@ -23,8 +23,9 @@ from mftscreen.finetune.collapse import (
     collapse_parts,
     read_collapse,
     report_collapse,
+    starting_model,
 )
-from mftscreen.finetune.config import FTConfig
+from mftscreen.finetune.config import FTConfig, MFTConfig
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.task import Task
 from mftscreen.model.backend import DeepmdNetwork
@@ -96,6 +97,23 @@ def test_a_report_is_made_once_for_a_model(model: Path, checkpoint: Path) -> Non
     found = report_collapse(model, str(checkpoint), PARTS)
     assert found is not None
     assert found.numbers["w1_ood"] == 0.0
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"fine_tuned": 1}', "null"])
+def test_something_else_of_its_name_is_no_report(tmp_path: Path, content: str) -> None:
+    model = tmp_path / "model.mft"
+    model.write_bytes(b"weights")
+    (tmp_path / NUMBERS).write_text(content)
+    assert read_collapse(model) is None
+
+
+def test_a_run_starts_from_what_it_takes_weights_of() -> None:
+    settings = _task(gap={}).config.model_dump()
+    assert starting_model(_task(gap={}).config) == "mft-mini"
+    auxiliary = {"head": "crystals", "data": ["unused"]}
+    random = {"transfer_backbone": False, "transfer_head": False}
+    settings |= {"strategy": "mft", "auxiliary": auxiliary, **random}
+    assert starting_model(MFTConfig.model_validate(settings)) is None
 
 
 def test_small_parts_are_named(

@@ -24,9 +24,10 @@ from mftscreen.finetune.config import (
 from mftscreen.finetune.deepmd_input import PreparedData, build_deepmd_input
 from mftscreen.finetune.derive import derive_config, descriptor_size
 from mftscreen.finetune.folds import choose_folds, prepare_split, without_split
+from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.recipes import find_recipes
 from mftscreen.finetune.run import run_training
-from mftscreen.finetune.task import load_pretrained, load_task
+from mftscreen.finetune.task import load_task
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters
 from mftscreen.ood.splits import Split
@@ -143,8 +144,12 @@ def _results() -> Comparison:
                 fold,
                 name,
                 {
+                    "ood": {
+                        "n": 20.0 - k,
+                        "mae": maes[k],
+                        "mae_of_training_mean": baseline[name],
+                    },
                     "id": {"mae": 0.1, "mae_of_training_mean": baseline[name]},
-                    "ood": {"mae": maes[k], "mae_of_training_mean": baseline[name]},
                 },
                 {"w1_ood": float(k)},
             )
@@ -209,8 +214,20 @@ def test_tables_for_people_and_programs() -> None:
         line.split() for line in table.splitlines()
     ]
     assert "shear: OOD MAE above that of lp, by fold" in table
+    shown = [line.split() for line in table.splitlines()]
+    assert ["strategy", "id", "ood", "w1_ood"] in shown
+    assert ["(OOD", "rows)", "20", "19"] in shown
+    small = [line for line in table.splitlines() if "fewer than 20" in line]
+    assert small == [
+        f"{name}: fewer than 20 OOD rows, which decide little, in b"
+        for name in ("gap", "shear")
+    ]
     rows = list(csv.DictReader(_results().to_csv().splitlines()))
     assert len(rows) == 8
+    names = list(rows[0])
+    assert names[:4] == ["strategy", "fold", "property", "id_mae"]
+    assert names[5:7] == ["ood_n", "ood_mae"]
+    assert names[-2:] == ["w1_ood", "model"]
     assert rows[0]["strategy"] == "lp"
     assert float(rows[0]["ood_mae"]) == 0.3
     assert float(rows[-1]["w1_ood"]) == 1.0
@@ -284,7 +301,7 @@ def test_strategies_are_trained_on_the_same_folds_once(
         card = read_bundle(model).card
         assert card.strategy == result["strategy"]
         assert result["metrics"] == card.properties["softness"].metrics
-        assert {"validation", "id", "ood"} == result["metrics"].keys()
+        assert list(result["metrics"]) == ["validation", "id", "ood"]
         tested = next(f.test for f in split.folds if f.name == result["fold"])
         assert result["metrics"]["ood"]["n"] == len(tested)
         assert result["drift"]["w1_ood"] > 0
@@ -297,6 +314,22 @@ def test_strategies_are_trained_on_the_same_folds_once(
     again = compare_strategies(config, output, strategies=("ft", "mft"), **chosen)
     assert again.best == document["best"]
     assert first == {file: file.stat().st_mtime_ns for file in first}
+    # a report that is missing is made up for, and nothing is trained for it
+    kept = output / "ft" / "Mg-O" / "result.json"
+    text = kept.read_text()
+    without = json.loads(text)
+    without["results"][0]["drift"] = {}
+    kept.write_text(json.dumps(without))
+    kept.with_name("collapse.json").unlink()
+    log = kept.with_name("train.log").read_text()
+    off = compare_strategies(
+        config, output, strategies=("ft", "mft"), collapse_report=False, **chosen
+    )
+    assert off.results[0].drift == {}
+    made_up = compare_strategies(config, output, strategies=("ft", "mft"), **chosen)
+    assert made_up == again
+    assert kept.read_text() == text
+    assert kept.with_name("train.log").read_text() == log
     training = config.training.model_copy(update={"seed": 9})
     other = config.model_copy(update={"training": training})
     with pytest.raises(ConfigError, match="another configuration"):

@@ -171,8 +171,10 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     ("strategy", "change", "message"),
     [
         ("mft", {"auxiliary__head": "gap"}, "auxiliary head are both 'gap'"),
-        ("pretrain", {"energy_head": "metals"}, "'metals' is not a branch"),
-        ("pretrain", {"probabilities": {"c": 1}}, "branches: oxides, alloys"),
+        ("mft", {"auxiliary__head": "v1.1"}, "auxiliary.head: .*letters, digits"),
+        ("mft", {"auxiliary__head": ""}, "auxiliary.head: .*letters, digits"),
+        ("pretrain", {"energy_head": "metals"}, "'metals' is not a head"),
+        ("pretrain", {"probabilities": {"c": 1}}, "'branches' has oxides, alloys"),
         ("pretrain", {"branches": {}}, "branches: .* at least 1"),
         ("ft", {"data__train": []}, "data.train: .* at least 1"),
         (

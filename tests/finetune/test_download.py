@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -148,6 +149,32 @@ def test_wrong_file_in_place_is_refused(
     assert path.exists()
 
 
+@pytest.mark.usefixtures("offline")
+def test_something_that_cannot_be_read_in_place(tmp_path: Path) -> None:
+    pytest.importorskip("matminer")
+    (tmp_path / "matbench_jdft2d.json.gz").mkdir()
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        download_dataset("matbench_jdft2d", tmp_path)
+
+
+def test_nothing_is_left_of_a_copy_that_fails(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    def fill_the_disk(_: Path, target: Path) -> None:
+        target.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    monkeypatch.setattr(download.shutil, "copyfile", fill_the_disk)
+    write_matbench(data / "matbench_dielectric.json.gz")
+    with pytest.raises(DataError, match="No space left"):
+        download_dataset("matbench_dielectric", tmp_path / "my")
+    assert not list((tmp_path / "my").iterdir())
+
+
 def test_unknown_name_lists_the_others() -> None:
     with pytest.raises(DataError, match=r"no data set 'matbench'.*matbench_phonons"):
         download_dataset("matbench", Path())
@@ -223,8 +250,9 @@ def published(number: int) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+@pytest.mark.parametrize("missing", [None, "uncharacterized.txt"])
 def test_published_archive_of_qm9(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str | None
 ) -> None:
     with tarfile.open(data / "qm9" / "dsgdb9nsd.xyz.tar.bz2", "w:bz2") as archive:
         for number in (3, 58):
@@ -238,8 +266,17 @@ def test_published_archive_of_qm9(
         "   58  InChI=1S/H2O  InChI=1S/CO",
         "1 molecule",
     ]
-    (data / "qm9" / "uncharacterized.txt").write_text("\n".join(table))
+    excluded = data / "qm9" / "uncharacterized.txt"
+    excluded.write_text("\n".join(table))
+    if missing is not None:
+        published_at = excluded.rename(tmp_path / "elsewhere.txt")
+        digest = hashlib.md5(published_at.read_bytes()).hexdigest()
+        address = published_at.as_uri(), digest
+        monkeypatch.setitem(download._QM9_FILES, missing, address)
+    before = sorted(data.rglob("*"))
     check_water(download.download_dataset("qm9", tmp_path / "out").path)
+    # nothing is written to the data folder, not even what it lacks
+    assert sorted(data.rglob("*")) == before
 
 
 def test_damaged_archive_of_qm9(data: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -42,6 +43,28 @@ def test_trainer_that_is_just_ending_is_waited_for(
         timer.join()
 
 
+def test_the_process_of_an_ended_run_is_not_named(tmp_path: Path) -> None:
+    path = tmp_path / launch.LOCK
+    path.write_text("4711")
+    with launch._lock(tmp_path) as lock:
+        assert path.read_text() == ""
+        lock.write(b"4712")
+        lock.flush()
+        assert path.read_text() == "4712"
+
+
+def test_reason_is_that_of_this_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / launch.LOG
+    log.write_text("mftscreen.errors.TrainingError: the loss is 0\n")
+    failing = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
+    monkeypatch.setattr(launch, "build_command", lambda *_: failing)
+    with pytest.raises(TrainingError, match="exit code 1: no memory"):
+        launch.train(tmp_path, 1, Selection(tmp_path, _not_called))
+    assert log.read_text().count("\n") == 2  # of both runs
+
+
 def test_several_gpus_are_driven_by_torchrun() -> None:
     command = launch.build_command(["--finetune", "pretrained.pt"], 4, python="python")
     assert command == [
@@ -76,5 +99,5 @@ def test_missing_gpus_are_named(tmp_path: Path) -> None:
 def test_reason_is_taken_from_the_log(tmp_path: Path, log: str, reason: str) -> None:
     (tmp_path / "train.log").write_text(log)
     assert re.fullmatch(
-        reason.replace("|", r"\|"), launch._reason(tmp_path / "train.log")
+        reason.replace("|", r"\|"), launch._reason(tmp_path / "train.log", 0)
     )

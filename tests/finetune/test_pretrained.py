@@ -14,7 +14,7 @@ from ase.build import bulk
 
 from mftscreen import load_model
 from mftscreen.errors import UnknownHeadError
-from mftscreen.finetune.task import load_pretrained
+from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters, read_state
 from mftscreen.testing import check_model

@@ -25,9 +25,9 @@ from mftscreen.finetune.deepmd_input import (
     Pretrained,
     build_deepmd_input,
 )
+from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.recipes import find_recipes
 from mftscreen.finetune.sources import read_force_field
-from mftscreen.finetune.task import load_pretrained
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters
 
@@ -143,6 +143,18 @@ def test_a_copy_is_whole_and_valid(tmp_path: Path) -> None:
     code, _, errors = run("copy", "scratch/qm9_gap", tmp_path / "my")
     assert code == 1
     assert "exists already" in errors
+
+
+def test_all_configurations_are_validated(tmp_path: Path) -> None:
+    good = RECIPES["smoke"].path
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(good.read_text() + "unknown: 1\n")
+    code, printed, errors = run("validate", bad, tmp_path / "none.yaml", good)
+    assert code == 1
+    assert f"{good}: a valid mft configuration" in printed
+    assert f"{bad}: unknown: unknown key" in " ".join(errors.split())
+    assert str(tmp_path / "none.yaml") in errors
+    assert errors.count("Error: ") == 2
 
 
 def test_what_stands_beside_a_recipe_is_copied_too(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import torch
 import yaml
 from ase.build import bulk
 from ase.io import write
+from click.testing import CliRunner
 
 from mftscreen import load_model
+from mftscreen.cli import main
 from mftscreen.errors import ConfigError, DataError, ModelError, TrainingError
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.run import run_training
@@ -69,6 +71,24 @@ def test_pretrained_force_field_works(pretrained: Path) -> None:
     assert model.has_energy
     assert model.card.force_field["first"]["validation"]["force_mae"] > 0
     check_model(model, [bulk("MgO", "rocksalt", a=4.3), bulk("Si", cubic=True)])
+
+
+def test_a_pretraining_ends_with_its_errors(folder: Path, pretrained: Path) -> None:
+    arguments = [folder / "pretrained.yaml", "-o", pretrained.parent, "--resume", "-q"]
+    done = CliRunner().invoke(main, ["finetune", *map(str, arguments)])
+    assert done.exit_code == 0, done.stderr
+    force_field = read_bundle(pretrained).card.force_field
+    assert force_field.keys() == {"first", "second"}
+    lines = done.stdout.splitlines()
+    for heading, validation, (head, found) in zip(
+        lines[::2], lines[1::2], force_field.items(), strict=False
+    ):
+        title = f"{head}, MAE n force, eV/Å energy, eV/atom"
+        assert " ".join(heading.split()) == title
+        errors = found["validation"]
+        numbers = [f"{errors[key]:.4g}" for key in ("n", "force_mae", "energy_mae")]
+        assert validation.split() == ["validation", *numbers]
+    assert lines[4:] == [str(pretrained)]
 
 
 AUXILIARY = {"head": "first", "data": ["crystals.extxyz"], "batch_size": 16}

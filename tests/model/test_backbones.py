@@ -134,11 +134,25 @@ def test_without_a_choice_it_is_for_crystals_and_says_so(publisher: Any) -> None
     assert all(word in str(caught.value) for word in ("Omat24", "'molecules'"))
 
 
-def test_refused_molecule_is_a_failed_row(publisher: Any) -> None:
-    predictor = Predictor(load_model(publisher.name), energy=True)
-    rows = list(predictor(STRUCTURES))
+def test_refused_molecule_is_a_failed_row_and_splits_no_batch(
+    publisher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(publisher.name)
+    batches = []
+    evaluate = model.network.evaluate
+
+    def record(structures: list[Atoms], **options: Any) -> list[Any]:
+        batches.append([str(atoms.symbols) for atoms in structures])
+        return evaluate(structures, **options)
+
+    monkeypatch.setattr(model.network, "evaluate", record)
+    rows = list(Predictor(model, energy=True)(STRUCTURES))
     assert [row.ok for row in rows] == [True, False, True]
     assert rows[1].status == "unsupported_pbc"
+    assert batches == [["MgO", "Si8"]]
+    # its energy alone is refused
+    (row,) = Predictor(model)(STRUCTURES[1:2])
+    assert row.ok
 
 
 def test_descriptors_are_for_everything(publisher: Any) -> None:

@@ -30,6 +30,29 @@ def test_names_of_heads(name: str, head: str) -> None:
     assert find_branch(HEADS, name, DOMAINS) == head
 
 
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("Spice2", "SPICE2, spice2"),
+        ("shared", "first, second"),
+        ("SHARED", "first, second"),
+        ("other", "first, Other"),
+    ],
+)
+def test_ambiguous_name_lists_what_it_may_mean(name: str, heads: str) -> None:
+    aliases = {"first": ["shared", "OTHER"], "second": ["shared"], "Other": []}
+    parameters = HEADS | {h: {"model_branch_alias": a} for h, a in aliases.items()}
+    with pytest.raises(UnknownHeadError) as caught:
+        find_branch(parameters, name)
+    assert f"{name!r} may be any of the heads {heads};" in str(caught.value)
+
+
+def test_spelling_decides_before_lower_and_upper_case() -> None:
+    parameters = {"a": {"model_branch_alias": ["Oxides"]}, "oxides": {}}
+    assert find_branch(parameters, "oxides") == "oxides"
+    assert find_branch(parameters, "Oxides") == "a"
+
+
 def test_heads_own_name_wins_over_a_domain() -> None:
     heads = {"crystals": {}, "OMat24": {}}
     assert find_branch(heads, "crystals", DOMAINS) == "crystals"

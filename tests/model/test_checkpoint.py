@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from ase.build import bulk
+from click.testing import CliRunner
 
+from mftscreen import load_model
+from mftscreen.cli import main
+from mftscreen.diagnostics.network import load_network
+from mftscreen.errors import ModelFileError
+from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.checkpoint import (
     model_parameters,
+    read_checkpoint,
     read_state,
     resize_neighbor_budget,
     save_state,
@@ -48,3 +58,94 @@ def test_saved_state_is_small_and_loads(checkpoint: Path) -> None:
     )
     (found,) = network.evaluate([bulk("Si")], energy_head="oxides")
     assert found.energy == expected.energy
+
+
+REMOVED = object()
+
+FAULTS: dict[str, tuple[list[Any], Any, str]] = {
+    "no heads": ([], {}, "model_dict: .* at least 1 item"),
+    "list of heads": ([], ["gap"], "model_dict: .* dictionary"),
+    "number for a name": ([7], {}, "model_dict.7.* string"),
+    "list for a head": (["gap"], [], "model_dict.gap: .* dictionary$"),
+    "no elements": (["gap", "type_map"], REMOVED, "gap.type_map: Field required"),
+    "empty type map": (["gap", "type_map"], [], "gap.type_map: .* at least 1 item"),
+    "numbers for elements": (["gap", "type_map"], [8, 14], "gap.type_map.0: .* string"),
+    "no descriptor": (["gap", "descriptor"], REMOVED, "gap.descriptor: Field required"),
+    "no fitting net": (["gap", "fitting_net"], REMOVED, "fitting_net: Field required"),
+    "number for a kind": (["gap", "fitting_net", "type"], 1, "net.type: .* string"),
+    "text for aliases": (["gap", "model_branch_alias"], "E", "alias: .* list"),
+    "number for an alias": (["gap", "model_branch_alias"], [1], "alias.0: .* string"),
+}
+"""Where something is put into a checkpoint's heads, what, and what is said of it."""
+
+
+@pytest.fixture(params=FAULTS)
+def faulty(
+    request: pytest.FixtureRequest, checkpoint: Path, tmp_path: Path
+) -> tuple[Path, str]:
+    places, value, message = FAULTS[request.param]
+    state = read_state(checkpoint)
+    state["_extra_state"] = copy.deepcopy(state["_extra_state"])
+    target, places = state["_extra_state"]["model_params"], ["model_dict", *places]
+    for place in places[:-1]:
+        target = target[place]
+    if value is REMOVED:
+        del target[places[-1]]
+    else:
+        target[places[-1]] = value
+    path = tmp_path / "faulty.pt"
+    path.write_bytes(save_state(state))
+    return path, message
+
+
+def test_every_reader_names_the_file_and_the_fault(faulty: tuple[Path, str]) -> None:
+    path, message = faulty
+    readers = read_state, read_checkpoint, load_model, load_network, load_pretrained
+    for reader in readers:
+        with pytest.raises(ModelFileError, match=message) as caught:
+            reader(path)
+        assert str(caught.value).startswith(f"{path} is not a deepmd-kit model: ")
+    result = CliRunner().invoke(main, ["models", "show", str(path)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {path} is not a deepmd-kit model: ")
+
+
+@pytest.mark.parametrize(("key", "value"), [(3, torch.zeros(1)), ("model.gap.x", 3)])
+def test_weights_are_tensors_by_name(
+    checkpoint: Path, tmp_path: Path, key: object, value: object
+) -> None:
+    path = tmp_path / "faulty.pt"
+    torch.save({"model": {**read_state(checkpoint), key: value}}, path)
+    with pytest.raises(ModelFileError, match="tensors by name are expected") as caught:
+        load_model(path, energy_head="oxides")
+    assert f"{path} is not a deepmd-kit model: {key!r} is a" in str(caught.value)
+
+
+def test_fault_inside_a_model_file_is_reported_with_its_path(tiny_model: Path) -> None:
+    from mftscreen.model.bundle import read_bundle, write_bundle
+
+    bundle = read_bundle(tiny_model)
+    state = read_state(bundle.checkpoint)
+    state["_extra_state"] = {"model_params": {"model_dict": []}}
+    path = tiny_model.with_name("faulty.mft")
+    write_bundle(path, bundle.card, save_state(state), bundle.reference)
+    with pytest.raises(ModelFileError, match=r"faulty\.mft is not a deepmd-kit model"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"activation_function": 5}, {"repflow": {"e_sel": 1, "a_sel": 2}}]
+)
+def test_what_deepmd_cannot_rebuild_is_a_model_file_error(
+    checkpoint: Path, change: dict[str, Any]
+) -> None:
+    state = read_state(checkpoint)
+    state["_extra_state"] = copy.deepcopy(state["_extra_state"])
+    model_parameters(state)["gap"]["descriptor"].update(change)
+    with pytest.raises(ModelFileError, match="head 'gap' cannot be rebuilt"):
+        DeepmdNetwork(state)
+
+
+def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="Is a directory"):
+        read_checkpoint(tmp_path)

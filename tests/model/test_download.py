@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mftscreen.errors import ModelError, ModelFileError
+from mftscreen.errors import ModelError, ModelFileError, UnknownModelError
 from mftscreen.model import download
 from mftscreen.model.download import BACKBONES, backbone, fetch_backbone
 from mftscreen.model.registry import resolve_model
@@ -210,3 +210,41 @@ def test_threads_download_once(publisher: Any) -> None:
 def test_file_is_known_by_its_checksum(publisher: Any) -> None:
     assert download.find_domains(backbone(NAME).sha256) == BACKBONES[NAME]
     assert download.find_domains("0" * 64) == {}
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UnknownModelError, match="no model 'DPA-9' to download; there"):
+        backbone("DPA-9")
+
+
+def test_deepmd_without_the_model(
+    publisher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepmd.pretrained.registry import MODEL_REGISTRY
+
+    sha256 = backbone(NAME).sha256
+    monkeypatch.delitem(MODEL_REGISTRY, NAME)
+    for function in (backbone, fetch_backbone, resolve_model):
+        with pytest.raises(UnknownModelError, match=r"does not know DPA.*; it has"):
+            function(NAME)
+    # files are known as far as they can be
+    assert download.find_domains(sha256) == {}
+    other = "DPA-3.3-1M"
+    assert download.find_domains(backbone(other).sha256) == BACKBONES[other]
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_progress_is_shown_if_asked_for(
+    publisher: Any, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    asked = []
+    original = download.fetch
+
+    def record(*arguments: Any, progress: bool) -> None:
+        asked.append(progress)
+        original(*arguments, progress=progress)
+
+    monkeypatch.setattr(download, "fetch", record)
+    options = {"progress": True} if shown else {}
+    resolve_model(NAME, **options)
+    assert asked == [shown]

@@ -1,0 +1,59 @@
+"""The pretrained model that a fine-tuning starts from."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mftscreen.errors import UnknownHeadError
+from mftscreen.model.branches import energy_branches, find_branch
+from mftscreen.model.checkpoint import keep_heads, model_parameters
+from mftscreen.model.download import find_domains
+from mftscreen.model.loading import load_state
+
+__all__ = ["load_pretrained"]
+
+log = logging.getLogger(__name__)
+
+
+def load_pretrained(
+    source: str, head: str | None = None, *, progress: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Return the state of a pretrained checkpoint, and the sha256 of its file.
+
+    Parameters
+    ----------
+    source : str
+        A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
+    head : str, optional
+        The force-field head that is needed; of a large pretrained model, ``crystals``
+        and ``molecules`` stand for one each. In the state it has this name, and no
+        other head is there.
+    progress : bool, default False
+        Whether a download shows its progress on stderr.
+
+    Returns
+    -------
+    state : dict
+        As :func:`mftscreen.model.checkpoint.read_state` returns it.
+    sha256 : str
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it cannot be read.
+    UnknownHeadError
+        If the model has no such head.
+    """
+    state, sha256 = load_state(source, progress=progress)
+    if head is None:
+        return state, sha256
+    branches = energy_branches(model_parameters(state))
+    try:
+        found = find_branch(branches, head, find_domains(sha256))
+    except UnknownHeadError as error:
+        msg = f"pretrained model {source}: {error}"
+        raise UnknownHeadError(msg) from None
+    if found != head:
+        log.info("head %r of %s is its head %r", head, source, found)
+    return keep_heads(state, {head: found}), sha256
