@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from ase.build import bulk
-from ase.io import write
+from ase.io import read, write
 from click.testing import CliRunner
 
 from mftscreen import load_model
@@ -159,6 +159,21 @@ def test_property_without_labels_is_named_before_training(folder: Path) -> None:
     document = _downstream("scratch", properties=properties)
     with pytest.raises(DataError, match="'gap'"):
         _run(folder, "no-label", document)
+
+
+def test_property_with_too_few_labels_to_validate_says_what_to_do(
+    folder: Path,
+) -> None:
+    labelled, *others = read(folder / "crystals.extxyz", ":")
+    labelled.info["gap"] = 1.0
+    write(folder / "rare.extxyz", [labelled, *others])
+    document = _downstream(
+        "scratch",
+        properties={"softness": {"label": "softness"}, "gap": {"label": "band gap"}},
+        data={"train": ["rare.extxyz"]},
+    )
+    with pytest.raises(DataError, match=r"no validation row .* in data\.validation"):
+        _run(folder, "rare-label", document)
 
 
 def test_trainer_failure_shows_the_log(folder: Path) -> None:
