@@ -31,6 +31,11 @@ __all__ = ["PreparedData", "Pretrained", "build_deepmd_input"]
 FITTING_NEURONS = [128, 128, 128]
 EVERY_BATCH = 2**31
 """For statistics of the labels, where deepmd-kit by default looks at ten batches."""
+_OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
+    "adam": {"type": "Adam"},
+    # enable_gram would need a C++ compiler and calculate in half precision
+    "muon": {"type": "HybridMuon", "enable_gram": False},
+}
 
 
 @dataclass(frozen=True)
@@ -292,7 +297,7 @@ def _schedule(training: TrainingConfig) -> dict[str, Any]:
             # the paper decays every 1000 of 100,000 steps
             "decay_steps": min(1000, max(1, training.steps // 100)),
         },
-        "optimizer": {"type": "Adam"},
+        "optimizer": dict(_OPTIMIZERS[training.optimizer]),
     }
 
 

@@ -145,4 +145,7 @@ def descriptor_size(parameters: Mapping[str, Any]) -> DescriptorConfig:
         edge_scale=repflow["e_sel"] / reduced,
         angle_scale=repflow["a_sel"] / reduced,
         update_residual=repflow["update_residual"],
+        edge_input=(
+            "distance" if repflow.get("edge_init_use_dist") else "inverse_distance"
+        ),
     )

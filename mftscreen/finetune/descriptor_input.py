@@ -57,7 +57,7 @@ def new_descriptor(
             "a_compress_use_split": True,
             "update_angle": True,
             "smooth_edge_update": True,
-            "edge_init_use_dist": True,
+            "edge_init_use_dist": size.edge_input == "distance",
             "use_exp_switch": True,
             "update_style": "res_residual",
             "update_residual": size.update_residual,

@@ -56,6 +56,9 @@ class DescriptorConfig(Settings):
     """Number of neighbours that sums over angles are divided by."""
     update_residual: PositiveFloat = 0.5
     """Initial weight of each layer's update."""
+    edge_input: Literal["distance", "inverse_distance"] = "distance"
+    """What edges start from. The inverse tells short bonds apart from the first step
+    on, which a force field of molecules needs to be learned at all in few steps."""
 
 
 class ForceFieldLoss(Settings):
@@ -304,6 +307,10 @@ class TrainingConfig(Settings):
     """Atoms per batch (deepmd's ``auto:N``)."""
     learning_rate: tuple[PositiveFloat, PositiveFloat] = (1e-3, 1e-5)
     """First and last value of the exponential schedule."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """``adam`` as in the paper, or ``muon``, which is deepmd-kit's HybridMuon: steps of
+    equal size in all directions of a weight matrix (Adam for vectors). It takes larger
+    learning rates."""
     gradient_max_norm: PositiveFloat = 5.0
     save_every: PositiveInt = 500
     """Steps between checkpoints; each is validated while training goes on."""

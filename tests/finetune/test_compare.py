@@ -23,10 +23,12 @@ from mftscreen.finetune.config import (
 )
 from mftscreen.finetune.deepmd_input import PreparedData, build_deepmd_input
 from mftscreen.finetune.derive import derive_config, descriptor_size
+from mftscreen.finetune.descriptor_input import new_descriptor
 from mftscreen.finetune.folds import choose_folds, prepare_split, without_split
 from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.recipes import find_recipes
 from mftscreen.finetune.run import run_training
+from mftscreen.finetune.settings import DescriptorConfig
 from mftscreen.finetune.task import load_task
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters
@@ -122,6 +124,16 @@ def test_derived_settings_are_those_of_the_recipes(strategy: str) -> None:
             3,
             16,
         )
+
+
+@pytest.mark.parametrize("edge_input", ["distance", "inverse_distance"])
+def test_size_of_a_descriptor_is_found_again(edge_input: str) -> None:
+    size = DescriptorConfig(n_layers=4, edge_scale=22, angle_scale=5, e_dim=24)
+    size = size.model_copy(update={"edge_input": edge_input})
+    found = descriptor_size(new_descriptor(size, (110, 20), 1))
+    assert found.model_copy(update={"edge_scale": 22.0, "angle_scale": 5.0}) == size
+    assert found.edge_scale == pytest.approx(22, rel=0.02)
+    assert found.angle_scale == pytest.approx(5, rel=0.02)
 
 
 def test_what_cannot_be_derived(mft: MFTConfig) -> None:

@@ -200,6 +200,19 @@ def test_padding_of_the_pretrained_descriptor_keeps_the_ratio() -> None:
     assert PRETRAINED.descriptor["repflow"]["e_sel"] == 1200
 
 
+def test_what_is_not_the_papers() -> None:
+    document = _build(
+        "scratch",
+        **QM9,
+        training={"optimizer": "muon"},
+        descriptor={"edge_input": "inverse_distance"},
+    )
+    assert document["optimizer"] == {"type": "HybridMuon", "enable_gram": False}
+    repflow = document["model"]["shared_dict"]["descriptor"]["repflow"]
+    assert repflow["edge_init_use_dist"] is False
+    assert document["learning_rate"] == _build("scratch", **QM9)["learning_rate"]
+
+
 def test_new_descriptor_has_the_scales_asked_for() -> None:
     document = _build(
         "scratch",

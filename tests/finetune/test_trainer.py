@@ -206,6 +206,23 @@ def test_steps_alternate_in_the_share_asked_for(whole_run: Path) -> None:
     )
 
 
+def test_muon_goes_on_as_if_nothing_had_happened(
+    folder: Path, pretrained: Path, write_config: Callable[..., Path]
+) -> None:
+    training = {"steps": 12, "save_every": 6, "batch_size": 16, "optimizer": "muon"}
+    settings = {"training": {**training, "layer_decay": 0.8}, "auxiliary": ALTERNATE}
+    config = write_config("muon", "mft", pretrained=str(pretrained), **settings)
+    run_training(load_config(config), folder / "muon", threads=1)
+    whole = checkpoints(folder / "muon")
+    last = read_state(whole[12])
+    assert "HybridMuon" in (folder / "muon" / "out.json").read_text()
+    for path in (whole[12], folder / "muon" / "model.mft"):
+        path.unlink()
+    run_training(load_config(config), folder / "muon", resume=True, threads=1)
+    again = read_state(whole[12])
+    assert all(torch.equal(last[k], again[k]) for k in last if torch.is_tensor(last[k]))
+
+
 def test_lower_layers_learn_more_slowly(joint_run: Path, tmp_path: Path) -> None:
     combination = replace(JOINT, layer_decay=0.5)
     with _trainer(joint_run, combination, tmp_path / "run") as trainer:
