@@ -56,7 +56,7 @@ def fetch(
 def _read(url: str, name: str, progress: bool) -> Iterator[bytes]:
     try:
         with urlopen(url, timeout=_TIMEOUT) as answer:
-            length = int(answer.headers.get("Content-Length") or 0)
+            length = _announced_length(answer.headers.get("Content-Length"), url)
             with tqdm(
                 desc=name,
                 total=length or None,
@@ -69,12 +69,21 @@ def _read(url: str, name: str, progress: bool) -> Iterator[bytes]:
                     received += len(chunk)
                     bar.update(len(chunk))
                     yield chunk
-    except (OSError, HTTPException, ValueError) as error:
+    except (OSError, HTTPException) as error:
         msg = f"{url}: {error or type(error).__name__}"
         raise DownloadError(msg) from error
     if received < length:  # urllib takes the end of a connection for that of a file
         msg = f"{url}: the connection ended after {received} of {length} bytes"
         raise DownloadError(msg)
+
+
+def _announced_length(text: str | None, url: str) -> int:
+    """Return the length that a header says, 0 if there is none."""
+    try:
+        return int(text or 0)
+    except ValueError as error:
+        msg = f"{url}: the length that is announced is {text!r}, not a number"
+        raise DownloadError(msg) from error
 
 
 def check_digest(

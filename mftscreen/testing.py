@@ -133,7 +133,8 @@ def check_model(
 
     Finite differences of the energy give forces and stress; translation, rotation,
     permutation and supercells change results as physics says; a batch gives what
-    single evaluations give; structures are not changed.
+    single evaluations give; structures are not changed. The model's
+    ``check_structure`` must accept them and what is made of them here.
 
     Parameters
     ----------

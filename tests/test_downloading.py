@@ -56,7 +56,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("length", "message"),
-    [("many", "invalid literal"), ("9", "ended after 7 of 9 bytes")],
+    [("many", "announced is 'many', not a number"), ("9", "ended after 7 of 9 bytes")],
 )
 def test_wrong_length_is_told(
     server: str, tmp_path: Path, length: str, message: str

@@ -117,11 +117,15 @@ def _describe_checkpoint(path: Path) -> dict[str, Any]:
         "elements": next(iter(parameters.values()))["type_map"],
         "heads": {
             name: {
-                "predicts": "energy"
-                if name in energies
-                else own["fitting_net"]["type"],
+                "predicts": "energy" if name in energies else _predicted(own),
                 "aliases": own.get("model_branch_alias", []),
             }
             for name, own in parameters.items()
         },
     }
+
+
+def _predicted(own: dict[str, Any]) -> str:
+    """Return the property of a head that is not for energies, or its kind."""
+    fitting: dict[str, str] = own["fitting_net"]
+    return fitting.get("property_name", fitting["type"])

@@ -49,8 +49,7 @@ model_option = click.option(
     "-m",
     "--model",
     default=None,
-    help="Name of a model (see 'mftscreen models list') or path of a model file.  "
-    "[default: mft-mini]",
+    help="Name of a shipped model or path of a .mft file.  [default: mft-mini]",
 )
 device_option = click.option(
     "--device",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.options import device_option, model_option, quiet_option
+from mftscreen.cli.options import device_option, quiet_option
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -41,7 +41,13 @@ __all__ = ["command"]
     help="Energy by this head, where the model has several; of a DPA model also "
     "'crystals' or 'molecules'.  [default: that of the model]",
 )
-@model_option
+@click.option(
+    "-m",
+    "--model",
+    default=None,
+    help="Name of a model (see 'mftscreen models list') or path of a .mft or .pt "
+    "file.  [default: mft-mini]",
+)
 @device_option
 @quiet_option
 @click.pass_context

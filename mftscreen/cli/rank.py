@@ -302,6 +302,12 @@ def _only_property(models: tuple[str, ...]) -> str:
     model = models[0] if models else DEFAULT_MODEL
     check_fine_tuned(model)
     path, _ = resolve_model(model)
+    if path.suffix == ".pt":
+        msg = (
+            f"{path} is a deepmd-kit checkpoint, which has no card; say which property "
+            f"with --property ('mftscreen models show {path}' lists its heads)"
+        )
+        raise UnknownPropertyError(msg)
     card = read_bundle(path).card
     names = list(card.properties)
     if len(names) == 1:

@@ -91,7 +91,7 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
         try:
             config = load_config(path)
         except ConfigError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error}{_how_to_copy(path)}", err=True)
             n_bad += 1
             continue
         click.echo(f"{path}: a valid {config.strategy} configuration")
@@ -99,3 +99,15 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
             click.echo(f"  not there yet: {missing}")
     if n_bad:
         ctx.exit(EXIT_ERROR)
+
+
+def _how_to_copy(path: Path) -> str:
+    """Return what to add to an error about a path, if a recipe's name was meant."""
+    from mftscreen.finetune.recipes import find_recipes
+
+    wanted = path.as_posix()
+    if not path.exists():
+        for name in find_recipes():
+            if name == wanted or name.startswith(f"{wanted}/"):
+                return f"; copy it first: mftscreen recipes copy {name} DIR"
+    return ""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mftscreen.model.backend import DeepmdNetwork, Device
-from mftscreen.model.branches import main_head
-from mftscreen.model.checkpoint import keep_heads, model_parameters
+from mftscreen.model.checkpoint import keep_main_head
 from mftscreen.model.loading import load_state
 
 __all__ = ["NamedNetwork", "load_network"]
@@ -55,6 +54,5 @@ def load_network(
         See :func:`mftscreen.model.loading.load_model`.
     """
     state, sha256 = load_state(source, progress=progress)
-    head = main_head(model_parameters(state))
-    network = DeepmdNetwork(keep_heads(state, {head: head}), device)
+    network = DeepmdNetwork(keep_main_head(state), device)
     return NamedNetwork(str(source), sha256, network)

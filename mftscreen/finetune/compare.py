@@ -10,12 +10,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.collapse import read_collapse
+from mftscreen.finetune.collapse import (
+    collapse_parts,
+    read_collapse,
+    report_collapse,
+)
 from mftscreen.finetune.comparison import Comparison, Result
 from mftscreen.finetune.config import MFTConfig
 from mftscreen.finetune.derive import DownstreamConfig, Strategy, derive_config
 from mftscreen.finetune.folds import in_fold
-from mftscreen.finetune.run import run_training
+from mftscreen.finetune.run import MODEL, run_training
+from mftscreen.finetune.task import load_task
 from mftscreen.model.bundle import read_bundle
 from mftscreen.writing import output_file
 
@@ -89,10 +94,10 @@ def compare_strategies(
             derived = derive_config(config, strategy, progress=progress)
             settings = in_fold(derived, split, fold)
             run = directory / strategy / quote(fold, safe=" ")
+            model = run / MODEL
             found = _read_results(run, settings)
-            # a run that has ended is not trained again for its report
-            if found is None or (collapse_report and not all(r.drift for r in found)):
-                model = run_training(
+            if found is None:
+                run_training(
                     settings,
                     run,
                     resume=True,
@@ -100,8 +105,14 @@ def compare_strategies(
                     progress=progress,
                     collapse_against=config.pretrained if collapse_report else None,
                 )
-                found = _results(model, strategy, fold, directory)
-                _write_results(run, settings, found)
+            elif collapse_report and not all(result.drift for result in found):
+                parts = collapse_parts(load_task(settings, run, progress=progress))
+                report_collapse(model, config.pretrained, parts, progress=progress)
+            else:
+                results += found
+                continue
+            found = _results(model, strategy, fold, directory)
+            _write_results(run, settings, found)
             results += found
     comparison = Comparison(tuple(results))
     for name, text in (
@@ -137,7 +148,8 @@ def _read_results(run: Path, config: DownstreamConfig) -> list[Result] | None:
     if not path.exists():
         return None
     document = json.loads(path.read_text(encoding="utf-8"))
-    if document["config"] != config.model_dump(mode="json"):
+    # not as text: keys may have come since, which have defaults
+    if type(config).model_validate(document["config"]) != config:
         problem = (
             f"{run} holds a training with another configuration; compare in another "
             "directory with --output"

@@ -89,7 +89,7 @@ def read_frames(path: Path) -> Iterator[LabelledStructure]:
     ------
     DataError
         If the file cannot be read; after the last frame, if some are unusable. If all
-        are, other numbers are named that may be meant.
+        are, labels of properties are named, too: perhaps one of them was meant.
     """
     frames = read_force_field(path)
     try:
@@ -98,8 +98,8 @@ def read_frames(path: Path) -> Iterator[LabelledStructure]:
         columns = _numbers(path)
         if not columns:
             raise
-        msg = f"no row has energy and forces; name a label (-p): {', '.join(columns)}"
-        raise DataError(msg, path=path) from error
+        msg = f"{error}\nTo convert a property, name its label: {', '.join(columns)}"
+        raise DataError(msg) from error
     if first is not None:
         yield first
         yield from frames

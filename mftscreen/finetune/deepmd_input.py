@@ -33,8 +33,14 @@ EVERY_BATCH = 2**31
 """For statistics of the labels, where deepmd-kit by default looks at ten batches."""
 _OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "adam": {"type": "Adam"},
-    # enable_gram would need a C++ compiler and calculate in half precision
-    "muon": {"type": "HybridMuon", "enable_gram": False},
+    "muon": {
+        "type": "HybridMuon",
+        "weight_decay": 0.001,
+        "magma_muon": True,
+        # kernels that would be compiled when a training begins
+        "enable_gram": False,
+        "flash_muon": False,
+    },
 }
 
 

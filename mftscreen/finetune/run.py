@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from pydantic import ValidationError
 
 from mftscreen.errors import ConfigError, TrainingError
 from mftscreen.finetune.balance import (
@@ -52,7 +53,7 @@ from mftscreen.properties import MOLECULAR_HEADS
 from mftscreen.structures import find_neighbors
 from mftscreen.writing import replacing
 
-__all__ = ["run_training"]
+__all__ = ["MODEL", "run_training"]
 
 CONFIG, DATA_HASH = "config.yaml", "data.sha256"
 PRETRAINED, MODEL = "pretrained.pt", "model.mft"
@@ -99,8 +100,8 @@ def run_training(
     ------
     ConfigError
         If `config` says ``strategy: auto``, which compares strategies before it trains
-        one; if `directory` holds a run and `resume` is false, or the run had another
-        configuration or other data.
+        one; if it is a pretraining that is to be compared; if `directory` holds a run
+        and `resume` is false, or the run had another configuration or other data.
     DataError
         If data cannot be used; the row is named.
     ModelError
@@ -110,6 +111,9 @@ def run_training(
     """
     if isinstance(config, AutoConfig):
         problem = "strategy: auto is for 'mftscreen finetune', which compares first"
+        raise ConfigError([problem])
+    if collapse_against is not None and isinstance(config, PretrainConfig):
+        problem = "strategy: pretrain has no collapse report: no property is trained"
         raise ConfigError([problem])
     started = _check_directory(config, directory, resume)
     task = load_task(config, directory, progress=progress)
@@ -189,13 +193,21 @@ def _check_directory(config: TuneConfig, directory: Path, resume: bool) -> bool:
             "another directory with --output"
         )
         raise ConfigError([problem])
-    if (directory / CONFIG).read_text(encoding="utf-8") != _as_yaml(config):
+    if not _is_same(config, (directory / CONFIG).read_text(encoding="utf-8")):
         problem = (
             f"{directory / CONFIG} differs from the configuration given; a run is "
             "resumed with the configuration it was started with"
         )
         raise ConfigError([problem])
     return True
+
+
+def _is_same(config: TuneConfig, text: str) -> bool:
+    """Return whether a configuration was written so, by this version or another."""
+    try:
+        return type(config).model_validate(yaml.safe_load(text)) == config
+    except (ValidationError, yaml.YAMLError):
+        return False
 
 
 def _as_yaml(config: TuneConfig) -> str:

@@ -309,8 +309,8 @@ class TrainingConfig(Settings):
     """First and last value of the exponential schedule."""
     optimizer: Literal["adam", "muon"] = "adam"
     """``adam`` as in the paper, or ``muon``, which is deepmd-kit's HybridMuon: steps of
-    equal size in all directions of a weight matrix (Adam for vectors). It takes larger
-    learning rates."""
+    equal size in all directions of a weight matrix, smaller ones where gradients
+    disagree with those before (Magma), a weight decay of 0.001; Adam for vectors."""
     gradient_max_norm: PositiveFloat = 5.0
     save_every: PositiveInt = 500
     """Steps between checkpoints; each is validated while training goes on."""

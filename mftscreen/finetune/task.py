@@ -250,7 +250,11 @@ def _load_properties(config: Any, seed: int) -> dict[str, Split]:
             if not split[part]:
                 msg = f"no {part} row has a label {columns[name]!r} for {name!r}"
                 if part == "validation":
-                    msg += "; name rows that have one in data.validation"
+                    msg += (
+                        "; name rows that have one in data.validation"
+                        if data.split is None
+                        else f"; choose another fold than {data.split.fold!r}"
+                    )
                 raise DataError(msg)
     return heads
 

@@ -22,8 +22,7 @@ from mftscreen.finetune.evaluate import (
 )
 from mftscreen.finetune.task import Task
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.branches import main_head
-from mftscreen.model.checkpoint import keep_heads, model_parameters
+from mftscreen.model.checkpoint import keep_main_head
 
 __all__ = ["CRITERION", "DRIFT", "Validator", "sample", "validate"]
 
@@ -69,8 +68,7 @@ class Validator:
     def _pretrained(self) -> DeepmdNetwork | None:
         if self.task.state is None or not self.task.config.transfers:
             return None
-        head = main_head(model_parameters(self.task.state))
-        return DeepmdNetwork(keep_heads(self.task.state, {head: head}))
+        return DeepmdNetwork(keep_main_head(self.task.state))
 
     @cached_property
     def _structures(self) -> list[Atoms]:

@@ -24,7 +24,8 @@ from mftscreen.errors import (
     UnknownHeadError,
 )
 from mftscreen.model.batch import add_derivatives
-from mftscreen.model.checkpoint import read_state
+from mftscreen.model.branches import main_head
+from mftscreen.model.checkpoint import model_parameters, read_state
 from mftscreen.model.features import DescriptorPass, Features
 from mftscreen.model.rebuilding import (
     build_models,
@@ -88,6 +89,7 @@ class DeepmdNetwork:
         self.heads = {
             name: describe_head(name, model) for name, model in models.items()
         }
+        self._main_head = main_head(model_parameters(state))
         self._models = {name: model.atomic_model for name, model in models.items()}
         first = next(iter(self._models.values()))
         self.type_map: tuple[str, ...] = tuple(first.type_map)
@@ -127,10 +129,7 @@ class DeepmdNetwork:
     @property
     def descriptor(self) -> Any:
         """deepmd-kit's descriptor of the first property head, else of the first."""
-        return self._models[self._main_head()].descriptor
-
-    def _main_head(self) -> str:
-        return next(iter(self.property_heads() or self.heads))
+        return self._models[self._main_head].descriptor
 
     def evaluate(
         self,
@@ -184,7 +183,7 @@ class DeepmdNetwork:
         for head in asked:
             groups.setdefault(self._descriptor_of[head], []).append(head)
         if not groups:
-            groups[self._descriptor_of[self._main_head()]] = []
+            groups[self._descriptor_of[self._main_head]] = []
         parts: list[dict[str, Any]] = [{"heads": {}} for _ in structures]
         for number, (owner, heads) in enumerate(groups.items()):
             self._evaluate_group(

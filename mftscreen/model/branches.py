@@ -142,7 +142,8 @@ def choose_energy_head(
     """
     if wanted is not None:
         return find_branch(energies, wanted, domains), None
-    for domain, head in domains.items():
+    if domains:
+        domain, head = next(iter(domains.items()))
         return find_branch(energies, head), domain
     if len(energies) > 1:
         msg = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +13,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from mftscreen.errors import ModelFileError
+from mftscreen.model.branches import main_head
 
 __all__ = [
     "keep_heads",
+    "keep_main_head",
     "model_parameters",
     "read_checkpoint",
     "read_state",
@@ -22,11 +25,15 @@ __all__ = [
     "save_state",
 ]
 
+BEGINNINGS = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+"""Of what ``torch.save`` writes: a zip archive or, before torch 1.6, pickles."""
+
 BUFFERS = (".descriptor.repflows.mean", ".descriptor.repflows.stddev")
 
 
 class _FittingNet(BaseModel, strict=True):
     type: str = "ener"
+    property_name: str = ""
 
 
 class _HeadParameters(BaseModel, strict=True):
@@ -61,11 +68,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
     ModelFileError
         As :func:`read_state`, or if the file cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        msg = f"{path}: {error.strerror or error}"
-        raise ModelFileError(msg) from error
+    content = _read_bytes(path)
     return read_state(content, path), hashlib.sha256(content).hexdigest()
 
 
@@ -98,19 +101,16 @@ def read_state(
 
     if name is None:
         name = "the checkpoint" if isinstance(source, bytes) else source
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    content = source if isinstance(source, bytes) else _read_bytes(Path(source))
     try:
-        state = torch.load(stream, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        msg = f"{name}: no such file"
-        raise ModelFileError(msg) from None
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (
-        pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError,
-        AttributeError, LookupError,
-    ) as e:  # fmt: skip
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        pickle.UnpicklingError, struct.error, AssertionError, AttributeError, EOFError,
+        LookupError, OSError, RuntimeError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        reason = _explain(content, error)
         msg = f"{name} is not a deepmd-kit PyTorch checkpoint: {reason}"
-        raise ModelFileError(msg) from e
+        raise ModelFileError(msg) from error
     if isinstance(state, dict) and "model" in state:
         state = state["model"]
     try:
@@ -122,6 +122,25 @@ def read_state(
         raise ModelFileError(msg)
     _check_state(state, name)
     return dict(state)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        msg = f"{path}: no such file"
+        raise ModelFileError(msg) from None
+    except OSError as error:
+        msg = f"{path}: {error.strerror or error}"
+        raise ModelFileError(msg) from error
+
+
+def _explain(content: bytes, error: Exception) -> str:
+    """Return why torch cannot load a file, of which it often says something else."""
+    if not content.startswith(BEGINNINGS):
+        return "not a file that torch.save has written"
+    reason = str(error).partition("\n")[0] if isinstance(error, RuntimeError) else ""
+    return reason or "it is damaged, or holds more than tensors and plain containers"
 
 
 def _check_state(state: Mapping[str, Any], name: str | Path) -> None:
@@ -141,7 +160,9 @@ def _check_state(state: Mapping[str, Any], name: str | Path) -> None:
         _PARAMETERS.validate_python(model_parameters(state))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(["model_dict", *map(str, first["loc"])])
+        multi_task = "model_dict" in state["_extra_state"]["model_params"]
+        loc = ("model_dict", *first["loc"]) if multi_task else first["loc"][1:]
+        place = ".".join(map(str, loc))
         reason, *_ = first["msg"].partition(" or instance of")  # of a class in here
         msg = f"{name} is not a deepmd-kit model: {place}: {reason}"
         raise ModelFileError(msg) from error
@@ -193,6 +214,23 @@ def keep_heads(state: Mapping[str, Any], heads: Mapping[str, str]) -> dict[str, 
     by_head = {new: parameters[old] for new, old in heads.items()}
     extra = {**state["_extra_state"], "model_params": {"model_dict": by_head}}
     return {**kept, "_extra_state": extra}
+
+
+def keep_main_head(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state with one head only, for those who want descriptors.
+
+    Parameters
+    ----------
+    state : mapping
+
+    Returns
+    -------
+    dict
+        As :func:`keep_heads` returns it, with the head of
+        :func:`mftscreen.model.branches.main_head` under its own name.
+    """
+    head = main_head(model_parameters(state))
+    return keep_heads(state, {head: head})
 
 
 def resize_neighbor_budget(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Literal, get_args
 
@@ -179,6 +180,7 @@ class Relaxer:
     def __init__(self, model: Model, settings: RelaxSettings | None = None) -> None:
         self.settings = settings or RelaxSettings()
         self._evaluate: Callable[[Sequence[Atoms]], Iterable[PredictionRow]]
+        self._check: Callable[[Atoms], None]
         if self.settings.relaxer is not None:
             from mftscreen.screen.foreign import ForeignForces, load_factory
 
@@ -186,7 +188,8 @@ class Relaxer:
                 load_factory(self.settings.relaxer),
                 stress=self.settings.cell_filter != "none",
             )
-            self._evaluate, self._elements = foreign, foreign.elements
+            self._evaluate = foreign
+            self._check = partial(check_structure, elements=foreign.elements)
             # it may start from what it found for the structure's last step
             self._pool = 1
             return
@@ -194,7 +197,7 @@ class Relaxer:
             msg = "the model has no energy head, so it cannot relax structures"
             raise UnknownPropertyError(msg)
         self._evaluate = Predictor(model, properties=[], forces=True)
-        self._elements = model.type_map
+        self._check = partial(model.check_structure, energy=True)
         self._pool = POOL
 
     def __call__(self, structures: Iterable[Atoms]) -> Iterator[RelaxResult]:
@@ -217,7 +220,7 @@ class Relaxer:
             room = min(self._pool, LOOKAHEAD - len(done)) - len(active)
             for index, atoms in islice(stream, room):
                 try:
-                    check_structure(atoms, self._elements)
+                    self._check(atoms)
                 except StructureError as error:
                     done[index] = _rejected(atoms, error)
                 else:

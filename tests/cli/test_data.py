@@ -469,7 +469,7 @@ def test_nothing_is_left_of_a_failed_conversion(tmp_path: Path) -> None:
         ("out", ["-p", "gap"], "the name does not tell the format"),
         ("out.db", ["-p", "gap", "--as", "gap (eV)"], "not a key of an ASE database"),
         ("out", ["--to", "csv"], "a table cannot hold forces"),
-        ("out.db", [], "no row has energy and forces; name a label (-p): gap\n"),
+        ("out.db", [], "To convert a property, name its label: gap\n"),
         ("no/out.db", ["-p", "gap"], "no is not a folder"),
         ("out.db", ["-p", "gap", "--to", "extxyz"], "not the name of a file of format"),
         ("out.xyz.gz", ["-p", "gap", "--to", "extxyz"], "does not tell the format"),

@@ -61,7 +61,7 @@ def test_show_tells_properties_from_energies(checkpoint: Path) -> None:
     heads = json.loads(run("models", "show", str(checkpoint)).stdout)["heads"]
     kinds = {name: head["predicts"] for name, head in heads.items()}
     assert kinds == {
-        "alloys": "energy", "oxides": "energy", "gap": "property", "alpha": "property",
+        "alloys": "energy", "oxides": "energy", "gap": "gap", "alpha": "alpha",
     }  # fmt: skip
 
 

@@ -149,6 +149,17 @@ def test_unknown_property_lists_what_there_is(database: Path, tiny_model: Path) 
     assert "gap" in result.stderr
 
 
+def test_checkpoint_has_no_card_to_say_the_property(
+    database: Path, checkpoint: Path
+) -> None:
+    arguments = ["rank", str(database), "-m", str(checkpoint), "-q"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert f"Error: {checkpoint} is a deepmd-kit checkpoint" in result.stderr
+    assert "--property" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_output_is_refused_before_the_work(
     database: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -334,6 +334,8 @@ def test_strategies_are_trained_on_the_same_folds_once(
     kept.write_text(json.dumps(without))
     kept.with_name("collapse.json").unlink()
     log = kept.with_name("train.log").read_text()
+    for checkpoint in kept.parent.glob("model.ckpt*"):
+        checkpoint.unlink()
     off = compare_strategies(
         config, output, strategies=("ft", "mft"), collapse_report=False, **chosen
     )

@@ -157,6 +157,22 @@ def test_all_configurations_are_validated(tmp_path: Path) -> None:
     assert errors.count("Error: ") == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [("mft/dielectric", "mft/dielectric"), ("mft-mini", "mft-mini/mft")],
+)
+def test_name_of_a_recipe_is_no_file(
+    given: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = run("validate", given)
+    assert code == 1
+    assert errors.startswith(f"Error: {given}: No such file or directory; copy it")
+    assert f"mftscreen recipes copy {name} DIR" in errors
+    (tmp_path / given).mkdir(parents=True)
+    assert "copy it first" not in run("validate", given)[2]
+
+
 def test_what_stands_beside_a_recipe_is_copied_too(tmp_path: Path) -> None:
     code, printed, _ = run("copy", "pretrain/molecules", tmp_path)
     assert code == 0

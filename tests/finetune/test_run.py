@@ -201,3 +201,26 @@ def test_resume_refuses_another_configuration(folder: Path, pretrained: Path) ->
     config = load_config(_config(folder, "changed", document))
     with pytest.raises(ConfigError, match="differs"):
         run_training(config, folder / "changed", resume=True)
+
+
+def test_resume_fills_in_what_has_a_default(folder: Path, pretrained: Path) -> None:
+    document = _downstream("ft", pretrained=str(pretrained))
+    path = _run(folder, "older", document)
+    written = folder / "older" / "config.yaml"
+    settings = yaml.safe_load(written.read_text())
+    del settings["training"]["optimizer"]
+    written.write_text(yaml.safe_dump(settings))  # with its keys in another order
+    config = load_config(_config(folder, "older", document))
+    assert run_training(config, folder / "older", resume=True) == path
+
+
+def test_pretraining_has_no_collapse_report(folder: Path) -> None:
+    document = {
+        "strategy": "pretrain",
+        "branches": {"first": {"data": ["crystals.extxyz"]}},
+        "energy_head": "first",
+        "training": {"steps": 1},
+    }
+    config = load_config(_config(folder, "none", document))
+    with pytest.raises(ConfigError, match="no collapse report"):
+        run_training(config, folder / "none", collapse_against="mft-mini")

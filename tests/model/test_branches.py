@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mftscreen.errors import UnknownHeadError
-from mftscreen.model.branches import energy_branches, find_branch
+from mftscreen.model.branches import choose_energy_head, energy_branches, find_branch
 
 HEADS = {
     "Omat24": {"model_branch_alias": ["Default", "Materials"]},
@@ -78,3 +78,10 @@ def test_energy_heads() -> None:
     kinds = {"a": "ener", "b": "property", "c": "direct_force_ener", "d": "dos"}
     heads = {name: {"fitting_net": {"type": kind}} for name, kind in kinds.items()}
     assert list(energy_branches(heads)) == ["a", "c"]
+
+
+def test_without_a_choice_the_first_kind_of_structure_decides() -> None:
+    assert choose_energy_head(HEADS, None, DOMAINS) == ("Omat24", "crystals")
+    assert choose_energy_head(HEADS, "molecules", DOMAINS) == ("SPICE2", None)
+    assert choose_energy_head({"a": {}}, None, {}) == ("a", None)
+    assert choose_energy_head({}, None, {}) == (None, None)

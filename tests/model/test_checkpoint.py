@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import copy
+import io
+import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from mftscreen.errors import ModelFileError
 from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.checkpoint import (
+    keep_heads,
+    keep_main_head,
     model_parameters,
     read_checkpoint,
     read_state,
@@ -72,10 +77,13 @@ FAULTS: dict[str, tuple[list[Any], Any, str]] = {
     "numbers for elements": (["gap", "type_map"], [8, 14], "gap.type_map.0: .* string"),
     "no descriptor": (["gap", "descriptor"], REMOVED, "gap.descriptor: Field required"),
     "no fitting net": (["gap", "fitting_net"], REMOVED, "fitting_net: Field required"),
+    "number for a property": (
+        ["gap", "fitting_net", "property_name"], 1, "property_name: .* string"
+    ),
     "number for a kind": (["gap", "fitting_net", "type"], 1, "net.type: .* string"),
     "text for aliases": (["gap", "model_branch_alias"], "E", "alias: .* list"),
     "number for an alias": (["gap", "model_branch_alias"], [1], "alias.0: .* string"),
-}
+}  # fmt: skip
 """Where something is put into a checkpoint's heads, what, and what is said of it."""
 
 
@@ -108,6 +116,20 @@ def test_every_reader_names_the_file_and_the_fault(faulty: tuple[Path, str]) -> 
     result = CliRunner().invoke(main, ["models", "show", str(path)])
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {path} is not a deepmd-kit model: ")
+
+
+def test_place_in_a_checkpoint_of_one_head(
+    single_task_checkpoint: bytes, tmp_path: Path
+) -> None:
+    state = read_state(single_task_checkpoint)
+    state["_extra_state"] = copy.deepcopy(state["_extra_state"])
+    del state["_extra_state"]["model_params"]["type_map"]
+    path = tmp_path / "faulty.pt"
+    path.write_bytes(save_state(state))
+    with pytest.raises(ModelFileError) as caught:
+        read_state(path)
+    expected = f"{path} is not a deepmd-kit model: type_map: Field required"
+    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize(("key", "value"), [(3, torch.zeros(1)), ("model.gap.x", 3)])
@@ -149,3 +171,78 @@ def test_what_deepmd_cannot_rebuild_is_a_model_file_error(
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="Is a directory"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!DOCTYPE html>\n<html>",
+        b"energies of alloys",
+        b"",
+        pickle.dumps({"model": {}}, protocol=2),
+    ],
+)
+def test_what_torch_has_not_written(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "page.pt"
+    path.write_bytes(content)
+    result = CliRunner().invoke(main, ["models", "show", str(path)])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {path} is not a deepmd-kit PyTorch checkpoint: "
+        "not a file that torch.save has written\n"
+    )
+
+
+@pytest.fixture
+def legacy(checkpoint: Path) -> bytes:
+    """The checkpoint as torch wrote it before 1.6: pickles, then the numbers."""
+    stream = io.BytesIO()
+    torch.save(
+        {"model": read_state(checkpoint)}, stream, _use_new_zipfile_serialization=False
+    )
+    return stream.getvalue()
+
+
+def test_old_format_is_read(legacy: bytes, checkpoint: Path) -> None:
+    assert read_state(legacy).keys() == read_state(checkpoint).keys()
+
+
+def test_old_format_is_refused_wherever_it_ends(legacy: bytes) -> None:
+    reasons = set()
+    for size in [*range(400), *range(400, len(legacy), len(legacy) // 200)]:
+        with pytest.raises(ModelFileError) as caught:
+            read_state(legacy[:size])
+        reason = str(caught.value).partition("PyTorch checkpoint: ")[2]
+        reasons.add(re.sub(r"\d+", "N", reason))
+    assert reasons == {
+        "not a file that torch.save has written",
+        "it is damaged, or holds more than tensors and plain containers",
+        "unexpected EOF, expected N more bytes. The file might be corrupted.",
+    }
+
+
+def test_old_format_whose_numbers_have_another_name() -> None:
+    stream = io.BytesIO()
+    state = {"model": {"model.gap.x": torch.zeros(3)}}
+    torch.save(state, stream, _use_new_zipfile_serialization=False)
+    content = stream.getvalue()
+    name = re.findall(rb"\d{6,}", content)[-1]  # of the storage, before the numbers
+    before, _, after = content.rpartition(name)
+    with pytest.raises(ModelFileError, match="checkpoint: it is damaged") as caught:
+        read_state(before + b"0" * len(name) + after)
+    assert isinstance(caught.value.__cause__, AssertionError)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_file_of_torch_with_code_in_it(zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.pt"
+    torch.save({"model": print}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ModelFileError, match="holds more than tensors"):
+        read_state(path)
+
+
+def test_main_head_is_kept(checkpoint: Path) -> None:
+    state = read_state(checkpoint)
+    assert list(model_parameters(keep_main_head(state))) == ["gap"]
+    energies = keep_heads(state, {"oxides": "oxides", "alloys": "alloys"})
+    assert list(model_parameters(keep_main_head(energies))) == ["oxides"]

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ase.optimize import BFGS, FIRE, LBFGS
 
 from mftscreen import MFTCalculator, load_model
 from mftscreen.errors import ConfigError, UnknownPropertyError
+from mftscreen.predictor import Predictor
 from mftscreen.readers import iter_extxyz
 from mftscreen.screen.coordinates import Coordinates
 from mftscreen.screen.foreign import ForeignForces, load_factory
@@ -294,6 +296,15 @@ class TestRelaxer:
             "invalid_geometry", "ok", "invalid_geometry", "unknown_element", "ok",
         ]  # fmt: skip
         assert np.isnan(results[3].fmax)
+
+    def test_what_the_energy_head_is_not_for_is_refused(self, publisher: Any) -> None:
+        model = load_model(publisher.name)  # for crystals
+        structures = [bulk("Si"), molecule("H2O"), bulk("Si")]
+        results = list(Relaxer(model, RelaxSettings(steps=1))(structures))
+        assert [result.status for result in results] == ["ok", "unsupported_pbc", "ok"]
+        assert results[1].reason.startswith(f"{publisher.name} was loaded for crystals")
+        (row,) = Predictor(model, energy=True)([structures[1]])
+        assert (row.status, row.reason) == (results[1].status, results[1].reason)
 
     def test_slab_keeps_its_vacuum(self, slab: Atoms) -> None:
         (result,) = Relaxer(FakeModel(), RelaxSettings(fmax=0.02))([slab])
