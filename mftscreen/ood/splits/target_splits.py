@@ -18,6 +18,8 @@ __all__ = ["MATBENCH_SEED", "Tail", "kde_tails", "property_tail", "random_split"
 MATBENCH_SEED = 18012019
 _REACH = 9.0
 """In bandwidths."""
+_ROUNDING = 1e-12
+"""Densities that differ by less, relatively, are equal."""
 _CHUNK = 64
 """Rows at a time, so that what is calculated stays in the cache."""
 
@@ -121,7 +123,7 @@ def kde_tails(
     return _tail_split(
         data,
         "kde_tails",
-        density < threshold,
+        density < threshold * (1 - _ROUNDING),
         {"ood_share": ood_share, "id_share": id_share, "val_share": val_share},
         seed,
     )
