@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -41,6 +41,8 @@ class Combination:
         ``input.json`` already.
     layer_decay : float
         Factor on the learning rate from each layer to the one below; 1 for none.
+    shared : sequence of sequence of str
+        Property heads with labels of the same rows: a batch of the first trains all.
     """
 
     auxiliary: str | None = None
@@ -48,6 +50,22 @@ class Combination:
     aux_prob: float = 0.5
     lambda_reg: float | Literal["auto"] | None = None
     layer_decay: float = 1.0
+    shared: Sequence[Sequence[str]] = ()
+
+    def sharing(self, head: str) -> list[str]:
+        """Return the heads that a batch of a head trains, this one first.
+
+        Parameters
+        ----------
+        head : str
+            That batches are drawn for.
+        """
+        return next((list(heads) for heads in self.shared if heads[0] == head), [head])
+
+    def drawn(self, heads: Iterable[str]) -> list[str]:
+        """Return those of some heads that batches are drawn for."""
+        others = {head for heads in self.shared for head in heads[1:]}
+        return [head for head in heads if head not in others]
 
     @classmethod
     def read(cls, directory: Path) -> Combination:
@@ -147,7 +165,8 @@ def summarize_training(directory: Path) -> dict[str, Any]:
     summary["combine"] = combination.combine
     if combination.combine == "alternate":
         summary["aux_prob"] = combination.aux_prob
-    summary["aux_share"] = batches[head] / batches.total()
+    drawn = sum(batches[name] for name in combination.drawn(batches))
+    summary["aux_share"] = batches[head] / drawn
     summary["lambda_reg"] = combination.lambda_reg
     if combination.lambda_reg == "auto":
         measured = json.loads((directory / LAMBDA).read_text())

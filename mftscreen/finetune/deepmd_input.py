@@ -6,6 +6,7 @@ arXiv:2601.08486.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,22 +164,30 @@ def build_deepmd_input(
     if not config.transfers:
         descriptor["seed"] = seed
         heads = {name: _without(head, "finetune_head") for name, head in heads.items()}
-    shares = _shares(config)
+    shares = _shares(config, data)
     return _multi_task(
         type_map, descriptor, {}, heads, losses, data, batches, shares, config.training
     )
 
 
-def _shares(config: Any) -> dict[str, float]:
-    """Return the probability of each head to be that of a step."""
-    names = list(config.properties)
+def _shares(config: Any, data: Mapping[str, PreparedData]) -> dict[str, float]:
+    """Return the probability of each head to be that of a step.
+
+    Of properties with the same data it is the first, whose steps train them all.
+    """
+    counts: Counter[str] = Counter()
+    first: dict[tuple[Path, ...], str] = {}
+    for name in config.properties:
+        counts[first.setdefault(tuple(data[name].train), name)] += 1
+    heads = list(config.properties)
     if not isinstance(config, MFTConfig):
-        return dict.fromkeys(names, 1.0 / len(names))
+        return {name: counts[name] / len(heads) for name in heads}
     aux = config.auxiliary
     if aux.combine == "joint":
         # the trainer adds all other heads to every step of the first
-        return {**dict.fromkeys([aux.head, *names], 0.0), names[0]: 1.0}
-    return {aux.head: aux.share, **dict.fromkeys(names, (1.0 - aux.share) / len(names))}
+        return {**dict.fromkeys([aux.head, *heads], 0.0), heads[0]: 1.0}
+    share = (1.0 - aux.share) / len(heads)
+    return {aux.head: aux.share, **{name: share * counts[name] for name in heads}}
 
 
 def _pretraining_input(

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -227,22 +228,14 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     _replace(directory / CONFIG, _as_yaml(config))
     _replace(directory / DATA_HASH, task.data_hash)
     data = {}
-    for head in task.heads:
-        labels = _label_names(head, config)
-        written = {
-            part: write_deepmd_npy(
-                task.targets(head, part),
-                directory / "data" / head / part,
-                task.type_map,
-                labels,
-            )
-            for part in ("train", "validation")
-        }
+    others = [[head] for head in task.heads if head not in task.specs]
+    for heads in (*task.shared, *others):
         train_set, validation = (
-            [path.relative_to(directory) for path in written[part]]
+            _write_part(task, heads, part, directory)
             for part in ("train", "validation")
         )
-        data[head] = PreparedData(train_set, validation, _element_bias(task, head))
+        for head in heads:
+            data[head] = PreparedData(train_set, validation, _element_bias(task, head))
     neighbors = _most_neighbors(task, cutoffs)
     document = build_deepmd_input(
         task.config, data, task.type_map, neighbors, pretrained
@@ -254,9 +247,30 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
         if "repflow" in descriptor:
             state = resize_neighbor_budget(state, descriptor)
         (directory / PRETRAINED).write_bytes(save_state(state))
-    _replace(directory / COMBINATION, _combination(config).to_json())
+    combination = _combination(config, task.shared)
+    _replace(directory / COMBINATION, combination.to_json())
     # the presence of this file says that everything else is there
     _replace(directory / INPUT, json.dumps(document, indent=1))
+
+
+def _write_part(
+    task: Task, heads: Sequence[str], part: str, directory: Path
+) -> list[Path]:
+    """Write a part of the rows that heads have in common, with the labels of all."""
+    if heads[0] in task.specs:
+        rows = task.targets(heads[0], part)
+        for head in heads[1:]:
+            others = task.targets(head, part)
+            rows = [
+                replace(row, labels={**row.labels, **other.labels})
+                for row, other in zip(rows, others, strict=True)
+            ]
+        names: Sequence[str] = heads
+    else:
+        rows, names = task.targets(heads[0], part), ENERGY_LABELS
+    folder = directory / "data" / heads[0] / part
+    written = write_deepmd_npy(rows, folder, task.type_map, names)
+    return [path.relative_to(directory) for path in written]
 
 
 def _starting_point(
@@ -287,12 +301,6 @@ def _element_bias(task: Task, head: str) -> Sequence[float] | None:
     return list(element_bias(rows, head, task.type_map, intensive=intensive))
 
 
-def _label_names(head: str, config: TuneConfig) -> Sequence[str]:
-    if isinstance(config, PretrainConfig) or head not in config.properties:
-        return ENERGY_LABELS
-    return (head,)
-
-
 def _most_neighbors(task: Task, cutoffs: tuple[float, float]) -> tuple[int, int]:
     """Return the most neighbours of any atom within the two cutoffs."""
     most = np.ones(2, dtype=int)
@@ -306,10 +314,10 @@ def _most_neighbors(task: Task, cutoffs: tuple[float, float]) -> tuple[int, int]
     return int(most[0]), int(most[1])
 
 
-def _combination(config: TuneConfig) -> Combination:
+def _combination(config: TuneConfig, shared: Sequence[Sequence[str]]) -> Combination:
     """Return what the trainer has to know beyond deepmd-kit's input."""
     decay = config.training.layer_decay
     if not isinstance(config, MFTConfig):
-        return Combination(layer_decay=decay)
+        return Combination(layer_decay=decay, shared=shared)
     aux = config.auxiliary
-    return Combination(aux.head, aux.combine, aux.share, aux.lambda_reg, decay)
+    return Combination(aux.head, aux.combine, aux.share, aux.lambda_reg, decay, shared)

@@ -83,6 +83,17 @@ class Task:
         ]
 
     @property
+    def shared(self) -> list[list[str]]:
+        """Properties with labels of the same training and validation rows, together."""
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for head in self.specs:
+            parts = [self.heads[head][part] for part in ("train", "validation")]
+            # the rows of all properties hold the same objects
+            rows = (len(parts[0]), *(id(row.atoms) for part in parts for row in part))
+            groups.setdefault(rows, []).append(head)
+        return list(groups.values())
+
+    @property
     def data_hash(self) -> str:
         """Hash of what is trained on and validated with, in order."""
         digest = hashlib.sha256()

@@ -12,6 +12,9 @@ distributed training are deepmd-kit's own. What is added hangs on three seams of
   (backward pass, clipping, optimizer, schedule) then sees the sum, in one step. Outside
   training mode, in which deepmd-kit displays errors, the hook does nothing.
 
+Properties with labels of the same rows are trained on the same batches, with one pass
+through the descriptor: the mean of their losses takes the place of one of them.
+
 Layer-wise learning rates, which deepmd-kit does not have, are parameter groups of the
 same optimizer.
 
@@ -31,8 +34,9 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,7 @@ from deepmd.pt.entrypoints.main import main as deepmd_main
 from deepmd.pt.train import training
 from deepmd.pt.utils import dp_random
 from deepmd.pt.utils.dataloader import setup_seed
+from deepmd.utils.data import DataRequirementItem
 
 from mftscreen.errors import TrainingError
 from mftscreen.finetune.balance import (
@@ -95,13 +100,55 @@ def layer_groups(
     ]
 
 
+class SharedDescriptors:
+    """Descriptors of heads that share weights, evaluated once for one batch.
+
+    Parameters
+    ----------
+    descriptors : iterable of torch.nn.Module
+        Modules of their own, but with the same parameters.
+    """
+
+    def __init__(self, descriptors: Iterable[torch.nn.Module]) -> None:
+        self._active = False
+        self._output: Any = None
+        for descriptor in descriptors:
+            descriptor.forward = partial(self._evaluate, descriptor.forward)
+
+    def begin(self) -> None:
+        """Keep the next output for all evaluations until :meth:`end`."""
+        self._active, self._output = True, None
+
+    def end(self) -> None:
+        """Forget the output and evaluate as usual."""
+        self._active, self._output = False, None
+
+    def _evaluate(self, forward: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if not self._active:
+            return forward(*args, **options)
+        if self._output is None:
+            self._output = forward(*args, **options)
+        return self._output
+
+
 class Trainer(training.Trainer):
     """deepmd-kit's trainer, told by ``combination.json`` in the working directory."""
 
-    def __init__(self, config: dict[str, Any], *args: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        training_data: Mapping[str, Any],
+        *args: Any,
+        **options: Any,
+    ) -> None:
         self.combination = Combination.read(Path())
-        super().__init__(config, *args, **options)
-        models = self._get_inner_module().model.values()
+        for first, *others in self.combination.shared:
+            training_data[first].add_data_requirement(
+                [DataRequirementItem(name, 1, must=True) for name in others]
+            )
+        super().__init__(config, training_data, *args, **options)
+        module = self._get_inner_module()
+        models = module.model.values()
         heads = [model.get_fitting_net() for model in models]
         # all share one descriptor, so that one head that reads vectors is enough
         atoms_only = not any(isinstance(head, DipoleNormFitting) for head in heads)
@@ -113,7 +160,14 @@ class Trainer(training.Trainer):
         self._weights: dict[str, float] = {}
         self._batches: Counter[str] = Counter()
         self._norms: dict[str, float] = {}
-        self._get_inner_module().register_forward_hook(self._combine, with_kwargs=True)
+        self._descriptors = SharedDescriptors(
+            module.model[head].atomic_model.descriptor
+            for group in self.combination.shared
+            for head in group
+            if len(group) > 1
+        )
+        module.register_forward_pre_hook(self._begin_batch)
+        module.register_forward_hook(self._combine, with_kwargs=True)
 
     def _create_optimizer(
         self, optimizer_class: type[torch.optim.Optimizer], **options: Any
@@ -157,7 +211,8 @@ class Trainer(training.Trainer):
             index = dp_random.choice(np.arange(self.num_model), p=self.model_prob)
             drawn = self.model_keys[index]
             self._next_training_batch(drawn)
-            self._batches.update([drawn, *self._joined])
+            for head in (drawn, *self._joined):
+                self._batches.update(self.combination.sharing(head))
             if step % self.disp_freq == 0:
                 self._batches.clear()
             elif step != 1:
@@ -173,8 +228,13 @@ class Trainer(training.Trainer):
         batch: Batch = super()._next_training_batch(task_key)
         self._step += 1
         if self.combination.combine == "joint":
-            self._joined = self._draw(h for h in self.model_keys if h != task_key)
+            heads = self.combination.drawn(self.model_keys)
+            self._joined = self._draw(head for head in heads if head != task_key)
         return batch
+
+    def _begin_batch(self, wrapper: torch.nn.Module, _: Any) -> None:
+        if wrapper.training:
+            self._descriptors.begin()
 
     def _combine(
         self,
@@ -187,18 +247,36 @@ class Trainer(training.Trainer):
         predicted, loss, errors = outputs
         if not wrapper.training or loss is None:
             return None
-        losses = {inputs["task_key"]: loss}
+        first, rate = inputs["task_key"], inputs["cur_lr"]
+        structures = {key: inputs[key] for key in ("coord", "atype", "box")}
+        own: Batch = (structures, inputs["label"], {})
+        others = self.combination.sharing(first)[1:]
+        losses = {first: loss} | {h: self._loss(h, own, rate) for h in others}
+        self._descriptors.end()
         for head, batch in self._joined.items():
-            losses[head] = self._loss(head, batch, inputs["cur_lr"])
+            losses |= self._losses(head, batch, rate)
         weighted = {h: x * self._weights.get(h, 1.0) for h, x in losses.items()}
         self._record(weighted)
-        return predicted, torch.stack(list(weighted.values())).sum(), errors
+        total = torch.stack(list(weighted.values())).sum()
+        if self.combination.combine == "alternate":
+            total = total / len(weighted)
+        return predicted, total, errors
+
+    def _losses(self, drawn: str, batch: Batch, rate: float) -> dict[str, torch.Tensor]:
+        """Return the losses of all heads that a batch trains."""
+        self._descriptors.begin()
+        heads = self.combination.sharing(drawn)
+        losses = {head: self._loss(head, batch, rate) for head in heads}
+        self._descriptors.end()
+        return losses
 
     def _loss(self, head: str, batch: Batch, rate: float) -> torch.Tensor:
         inputs, labels, _ = batch
         loss: torch.Tensor
+        # not by a call, which would come back to the hooks; deepmd-kit divides labels
+        # of extensive properties in place
         _, loss, _ = self._get_inner_module().forward(
-            **inputs, cur_lr=rate, label=labels, task_key=head
+            **inputs, cur_lr=rate, label=dict(labels), task_key=head
         )
         return loss
 
@@ -248,8 +326,9 @@ class Trainer(training.Trainer):
         """Return the balancing weight, measured once per run."""
         auxiliary = str(self.combination.auxiliary)
         downstream = [head for head in self.model_keys if head != auxiliary]
-        first = [self._draw(downstream) for _ in range(N_SETTLE)]
-        second = [self._draw(downstream) for _ in range(N_BALANCE)]
+        drawn = self.combination.drawn(downstream)
+        first = [self._draw(drawn) for _ in range(N_SETTLE)]
+        second = [self._draw(drawn) for _ in range(N_BALANCE)]
         third = [self._draw([auxiliary]) for _ in range(N_BALANCE)]
         path = Path(LAMBDA)
         if path.exists():
@@ -270,8 +349,8 @@ class Trainer(training.Trainer):
     def _sum(self, batches: Mapping[str, Batch]) -> torch.Tensor:
         """Return the sum of the losses at the first learning rate."""
         rate = self.lr_schedule.value(0)
-        losses = [self._loss(head, batch, rate) for head, batch in batches.items()]
-        return torch.stack(losses).sum()
+        losses = [self._losses(head, batch, rate) for head, batch in batches.items()]
+        return torch.stack([x for some in losses for x in some.values()]).sum()
 
     @contextmanager
     def _settled_heads(self, batches: Sequence[Mapping[str, Batch]]) -> Iterator[None]:
@@ -281,7 +360,8 @@ class Trainer(training.Trainer):
         the rest of the training.
         """
         models = self._get_inner_module().model
-        heads = {head for batch in batches for head in batch}
+        drawn = {head for batch in batches for head in batch}
+        heads = [head for name in drawn for head in self.combination.sharing(name)]
         weights = [
             parameter
             for head in sorted(heads)

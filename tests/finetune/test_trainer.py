@@ -54,6 +54,18 @@ def whole_run(tune: Callable[..., Path], pretrained: Path) -> Path:
     return tune("whole", "mft", pretrained=str(pretrained), **settings).parent
 
 
+TWO = {
+    "softness": {"label": "softness", "neurons": [8, 8]},
+    "size": {"column": "softness", "head": "extensive", "neurons": [8]},
+}
+
+
+@pytest.fixture(scope="module")
+def shared_run(tune: Callable[..., Path], pretrained: Path) -> Path:
+    settings = {"properties": TWO, "auxiliary": ALTERNATE, "training": LONG}
+    return tune("shared", "mft", pretrained=str(pretrained), **settings).parent
+
+
 @contextmanager
 def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]:
     """Yield the trainer of a finished run, at its first step."""
@@ -93,7 +105,9 @@ def _step_loss(trainer: Any, head: str) -> tuple[torch.Tensor, dict[str, Any]]:
     """Return the loss of one step as deepmd-kit sees it, and its batches by head."""
     batch = trainer._next_training_batch(head)
     inputs, labels, _ = batch
-    _, loss, _ = trainer.wrapper(**inputs, cur_lr=1e-3, label=labels, task_key=head)
+    _, loss, _ = trainer.wrapper(
+        **inputs, cur_lr=1e-3, label=dict(labels), task_key=head
+    )
     return loss, {head: batch, **trainer._joined}
 
 
@@ -177,6 +191,54 @@ def test_auto_lambda_balances_on_a_fixed_batch(
     assert weight * norms["first"] == pytest.approx(share * norms["softness"], rel=1e-3)
 
 
+def test_properties_of_the_same_rows_are_trained_on_the_same_batches(
+    shared_run: Path, tmp_path: Path
+) -> None:
+    document = json.loads((shared_run / "input.json").read_text())
+    assert document["training"]["model_prob"] == {
+        "first": 0.25,
+        "size": 0.75,
+        "softness": 0.0,
+    }
+    data = document["training"]["data_dict"]
+    assert data["size"] == data["softness"]
+    combination = Combination.read(shared_run)
+    passes: list[Any] = []
+    with _trainer(shared_run, combination, tmp_path / "run") as trainer:
+        for head in TWO:
+            descriptor = trainer.wrapper.model[head].get_descriptor()
+            descriptor.repflows.register_forward_hook(lambda *_: passes.append(1))
+        loss, batches = _step_loss(trainer, "size")
+        assert len(passes) == 1
+        both = _gradients(trainer, loss)
+        single = [
+            _gradients(trainer, trainer._loss(head, batches["size"], 1e-3))
+            for head in TWO
+        ]
+        assert len(passes) == 3
+        loss, batches = _step_loss(trainer, "first")
+        alone = trainer._loss("first", batches["first"], 1e-3)
+        assert torch.equal(loss, alone)
+    assert any(".descriptor." in name for name in both)
+    for name, gradient in both.items():
+        parts = [part[name] for part in single if name in part]
+        torch.testing.assert_close(gradient, sum(parts) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_shared_batches_count_once_in_the_share(shared_run: Path) -> None:
+    training = read_bundle(shared_run / "model.mft").card.provenance
+    batches = training["batches"]
+    assert batches["softness"] == batches["size"] == LONG["steps"] - batches["first"]
+    assert training["aux_share"] == batches["first"] / LONG["steps"]
+    measured = json.loads((shared_run / "lambda_reg.json").read_text())
+    assert measured["lambda_reg"] == balanced_lambda(
+        measured["downstream"],
+        measured["auxiliary"],
+        Combination("first", "alternate", aux_prob=0.25),
+        n_downstream=2,
+    )
+
+
 def test_auto_lambda_needs_gradients() -> None:
     with pytest.raises(ValueError, match=r"norms are 0 \(downstream\) and 3"):
         balanced_lambda([0.0], [3.0], Combination("first", "joint"))
@@ -210,7 +272,11 @@ def test_muon_goes_on_as_if_nothing_had_happened(
     folder: Path, pretrained: Path, write_config: Callable[..., Path]
 ) -> None:
     training = {"steps": 12, "save_every": 6, "batch_size": 16, "optimizer": "muon"}
-    settings = {"training": {**training, "layer_decay": 0.8}, "auxiliary": ALTERNATE}
+    settings = {
+        "properties": TWO,
+        "training": {**training, "layer_decay": 0.8},
+        "auxiliary": ALTERNATE,
+    }
     config = write_config("muon", "mft", pretrained=str(pretrained), **settings)
     run_training(load_config(config), folder / "muon", threads=1)
     whole = checkpoints(folder / "muon")
