@@ -40,7 +40,7 @@ from mftscreen.intervals import (
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
 from mftscreen.ood.judgement import judge
-from mftscreen.ood.reference import open_reference
+from mftscreen.ood.reference import open_reference, reference_arrays
 from mftscreen.screen.uncertainty import check_exchangeable
 
 NAME, COLUMN, FOLD = "dielectric", "n", 0
@@ -72,9 +72,13 @@ def read_test_rows(folder: Path, jobs: int) -> Rows:
     structures = [row.atoms for row in rows]
     model = load_model(DEFAULT_MODEL)
     elements = model.card.properties[NAME].elements
-    reference = open_reference(model.reference, ALPHA, elements)
+    reference = open_reference(reference_arrays(model.reference, NAME), ALPHA, elements)
     predicted = np.array(
-        [row.properties[NAME] for row in Predictor(model)(structures)], dtype=float
+        [
+            row.properties[NAME]
+            for row in Predictor(model, properties=[NAME])(structures)
+        ],
+        dtype=float,
     )
     targets = np.array([float(row.labels[COLUMN]) for row in rows])
     p_values = judged_p_values(judge(structures, reference, n_jobs=jobs))

@@ -39,7 +39,7 @@ from mftscreen import MFTCalculator, load_model
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.registry import resolve_model
 from mftscreen.ood import OFMFeaturizer
-from mftscreen.ood.reference import open_reference
+from mftscreen.ood.reference import open_reference, reference_arrays
 from mftscreen.predictor import Predictor
 from mftscreen.readers import iter_extxyz
 from mftscreen.screen.candidates import iter_candidates
@@ -95,7 +95,7 @@ def run_parts(path: Path, times: dict[str, float]) -> None:
     with timed(times, "predict"):
         for _ in Predictor(model, properties=[NAME])(structures):
             pass
-    reference = open_reference(model.reference, 0.05)
+    reference = open_reference(reference_arrays(model.reference, NAME), 0.05)
     with timed(times, "OFM"):
         features = [row.features for row in OFMFeaturizer()(structures)]
     assert reference.detector is not None
@@ -140,7 +140,7 @@ def compare(path: Path, count: int, rounds: int, jobs: int) -> None:
         checkpoint.write_bytes(bundle.checkpoint)
         head = bundle.card.properties[NAME].head
         deep_property = DeepProperty(str(checkpoint), head=head)
-        evaluator = open_evaluator(Settings((None,), (NAME,)))
+        evaluator = open_evaluator(Settings(("mft-mini",), (NAME,)))
         with Workers(evaluator.settings, jobs) as workers:
             # models are in memory and compiled before anything is timed
             run_compositions(structures[:5], deep_property)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from mftscreen.errors import StructureError, UnknownPropertyError
+from mftscreen.errors import (
+    PeriodicityError,
+    StructureError,
+    UnknownPropertyError,
+)
 from mftscreen.model.backend import Device
 from mftscreen.model.loading import Model, load_model
 from mftscreen.structures import check_structure
@@ -36,10 +40,13 @@ class MFTCalculator(Calculator):
         Name of a registered model, a ``.mft`` file, a stock deepmd-kit ``.pt``
         checkpoint, or a loaded model. By default the shipped ``mft-mini``. A large
         pretrained model (``DPA-3.1-3M``) is downloaded when it is first used.
+    properties : collection of str, optional
+        What will be asked for: ``mft-mini`` stands for one model for crystals, the
+        default, and one for molecules, which is loaded if it predicts these.
     energy_head : str, optional
-        Head for energy, forces and stress, where a checkpoint has several; of a large
-        pretrained model also ``crystals``, the default where there is one, or
-        ``molecules``.
+        Head for energy, forces and stress, where a checkpoint has several; of
+        ``mft-mini`` or a large pretrained model also ``crystals``, the default where
+        there is one, or ``molecules``.
     property_heads : sequence of str, optional
         Property heads of a ``.pt`` checkpoint to offer; all by default.
     device : {"auto", "cpu", "cuda"}
@@ -76,6 +83,7 @@ class MFTCalculator(Calculator):
         self,
         model: str | Path | Model | None = None,
         *,
+        properties: Collection[str] = (),
         energy_head: str | None = None,
         property_heads: Sequence[str] | None = None,
         device: Device = "auto",
@@ -84,6 +92,7 @@ class MFTCalculator(Calculator):
         if model is None or isinstance(model, str | Path):
             model = load_model(
                 model,
+                properties=properties,
                 energy_head=energy_head,
                 property_heads=property_heads,
                 device=device,
@@ -171,9 +180,7 @@ class MFTCalculator(Calculator):
         ndarray of shape (n_atoms, n_features)
         """
         current = self._checked_atoms(atoms)
-        (prediction,) = self.model.evaluate(
-            [current], energy=self.model.has_energy, derivatives=False, descriptors=True
-        )
+        (prediction,) = self.model.evaluate([current], descriptors=True)
         assert prediction.descriptors is not None
         return prediction.descriptors
 
@@ -206,6 +213,10 @@ class MFTCalculator(Calculator):
             for name in self.implemented_properties
             if name != "stress" or atoms.cell.rank == 3
         ]
+        try:
+            self.model.check_structure(atoms, energy=self.model.has_energy)
+        except PeriodicityError:  # the energy head is for something else
+            names = list(self.model.properties)
         if self.calculation_required(atoms, names):
             # one pass for everything, instead of one per property below
             changes = self.check_state(atoms)

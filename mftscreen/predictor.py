@@ -73,7 +73,8 @@ class Predictor:
     model : str, Path or Model, optional
         As for :class:`mftscreen.MFTCalculator`.
     properties : sequence of str, optional
-        Properties to predict; all of the model by default.
+        Properties to predict; all of the model by default. Of ``mft-mini``, that model
+        is loaded which predicts them.
     energy, forces : bool
         Whether to evaluate the force field too; `forces` includes the virial.
     batch_size : int or "auto"
@@ -109,7 +110,7 @@ class Predictor:
             msg = f"batch_size is 'auto' or at least 1, got {batch_size}"
             raise ValueError(msg)
         if model is None or isinstance(model, str | Path):
-            model = load_model(model, device=device)
+            model = load_model(model, properties=properties or (), device=device)
         self.model = model
         self.properties = list(model.properties if properties is None else properties)
         unknown = [name for name in self.properties if name not in model.properties]

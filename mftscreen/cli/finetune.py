@@ -24,6 +24,7 @@ _PROPERTY = {
     "rmse": ("rmse", ".4g"),
     "r2": ("r2", ".3f"),
     "spearman": ("spearman", ".3f"),
+    "coverage_90": ("in 90 %", ".3f"),
 }
 _FORCE_FIELD = {
     "n": ("n", ".0f"),

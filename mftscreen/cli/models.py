@@ -41,8 +41,11 @@ def list_models() -> None:
     from mftscreen.errors import UnknownModelError
     from mftscreen.model.bundle import read_bundle
     from mftscreen.model.download import BACKBONES, backbone
-    from mftscreen.model.registry import registered_models
+    from mftscreen.model.registry import FAMILIES, registered_models
 
+    for family, members in FAMILIES.items():
+        names = " or ".join(members.values())
+        click.echo(f"{family}\t{names}, by the property that is asked for")
     for model in registered_models().values():
         card = read_bundle(model.path).card
         predicts = ["energy", "forces", "stress"] if card.energy_head else []
@@ -96,9 +99,15 @@ def show_model(model: str, quiet: bool) -> None:
       mftscreen models show mft-mini
     """
     from mftscreen.model.bundle import read_bundle
-    from mftscreen.model.registry import resolve_model
+    from mftscreen.model.registry import find_members, resolve_model
 
-    path, _ = resolve_model(model, progress=not quiet)
+    first, *others = find_members(model)
+    if others:
+        msg = (
+            f"{model} stands for {first}, shown here, and {', '.join(map(str, others))}"
+        )
+        click.echo(msg, err=True)
+    path, _ = resolve_model(first, progress=not quiet)
     if path.suffix == ".pt":
         click.echo(json.dumps(_describe_checkpoint(path), indent=2))
         return

@@ -26,6 +26,7 @@ from mftscreen.cli.reference_sets import (
     fit_with_progress,
     judge_with_progress,
     open_chosen,
+    property_option,
     reference_option,
     warn_if_too_small,
 )
@@ -123,6 +124,7 @@ def fit_command(
 @click.argument("database", type=click.Path(path_type=Path))
 @reference_option
 @model_option
+@property_option
 @policy_option
 @alpha_option
 @output_option
@@ -134,6 +136,7 @@ def score_command(
     database: Path,
     source: Path | None,
     model: str | None,
+    property_name: str | None,
     policy: OODPolicy,
     alpha: float,
     output: Path | None,
@@ -151,13 +154,13 @@ def score_command(
     \b
     Example:
       mftscreen ood score candidates.db --reference reference.npz -o scores.csv
-      mftscreen ood score candidates.db --model mft-mini --ood exclude --alpha 0.01
+      mftscreen ood score candidates.db -p dielectric --ood exclude --alpha 0.01
     """
     from mftscreen.screen.store import check_output, write_csv, write_records
 
     if output is not None:
         check_output(output, database, source)
-    reference = open_chosen(ctx, source, model, alpha)
+    reference = open_chosen(ctx, source, model, property_name, alpha)
     warn_if_too_small(reference)
     keep = output is not None and output.suffix == ".db"
     judged = judge_with_progress(database, reference, jobs, quiet)
@@ -189,6 +192,7 @@ def score_command(
 @click.option("--id", "name", required=True, help="Id of the structure.")
 @reference_option
 @model_option
+@property_option
 @alpha_option
 @click.pass_context
 def explain_command(
@@ -197,6 +201,7 @@ def explain_command(
     name: str,
     source: Path | None,
     model: str | None,
+    property_name: str | None,
     alpha: float,
 ) -> None:
     """Say why a structure of DATABASE is like a reference set, or unlike it.
@@ -213,7 +218,7 @@ def explain_command(
     from mftscreen.screen.candidates import iter_candidates
     from mftscreen.structures import reduced_formula
 
-    reference = open_chosen(ctx, source, model, alpha)
+    reference = open_chosen(ctx, source, model, property_name, alpha)
     last = ""
     for candidate in iter_candidates(database):
         if candidate.id == name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ __all__ = [
     "jobs_option",
     "limit_option",
     "model_option",
+    "only_property",
     "output_option",
     "policy_option",
     "quiet_option",
@@ -174,3 +175,38 @@ jobs_option = click.option(
     show_default=True,
     help="Number of processes; -1 for all cores.",
 )
+
+
+def only_property(models: Sequence[str]) -> str:
+    """Return the property that is meant if there is no choice."""
+    from mftscreen.errors import UnknownPropertyError
+    from mftscreen.model.bundle import read_bundle
+    from mftscreen.model.registry import (
+        DEFAULT_MODEL,
+        check_fine_tuned,
+        find_members,
+        resolve_model,
+    )
+
+    model = models[0] if models else DEFAULT_MODEL
+    check_fine_tuned(model)
+    names: list[str] = []
+    for member in find_members(model):
+        path, _ = resolve_model(member)
+        if path.suffix == ".pt":
+            msg = (
+                f"{path} is a deepmd-kit checkpoint, which has no card; say which "
+                f"property with --property ('mftscreen models show {path}' lists its "
+                "heads)"
+            )
+            raise UnknownPropertyError(msg)
+        names += read_bundle(path).card.properties
+    if len(names) == 1:
+        return names[0]
+    msg = (
+        f"model {model} predicts several properties; choose --property from: "
+        f"{', '.join(names)}"
+        if names
+        else f"model {model} predicts no property"
+    )
+    raise UnknownPropertyError(msg)

@@ -31,15 +31,16 @@ __all__ = ["command"]
     "--property",
     "names",
     multiple=True,
-    help="Property to predict; may be repeated.  [default: all of the model]",
+    help="Property to predict; may be repeated.  [default: all of the model; of "
+    "mft-mini, of that for crystals]",
 )
 @click.option("--energy", is_flag=True, help="Also the energy, in eV.")
 @click.option(
     "--energy-head",
     metavar="NAME",
     default=None,
-    help="Energy by this head, where the model has several; of a DPA model also "
-    "'crystals' or 'molecules'.  [default: that of the model]",
+    help="Energy by this head, where the model has several; of mft-mini or a DPA model "
+    "also 'crystals' or 'molecules'.  [default: that of the model]",
 )
 @click.option(
     "-m",
@@ -81,7 +82,13 @@ def command(
     if model is not None and not energy:
         check_fine_tuned(model)
     predictor = Predictor(
-        load_model(model, energy_head=energy_head, device=device, progress=not quiet),
+        load_model(
+            model,
+            properties=names,
+            energy_head=energy_head,
+            device=device,
+            progress=not quiet,
+        ),
         properties=list(names) or None,
         energy=energy,
     )

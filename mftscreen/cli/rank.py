@@ -17,6 +17,7 @@ from mftscreen.cli.options import (
     device_option,
     jobs_option,
     limit_option,
+    only_property,
     output_option,
     quiet_option,
     ranking_options,
@@ -283,39 +284,7 @@ def _goals(
         raise click.UsageError(msg, ctx)
     if goals:
         return parse_goals(goals)
-    name = name or _only_property(models)
+    name = name or only_property(models)
     if target is not None:
         return {name: Goal("target", target)}
     return {name: Goal("minimize" if minimize else "maximize")}
-
-
-def _only_property(models: tuple[str, ...]) -> str:
-    """Return the property to rank by if there is no choice."""
-    from mftscreen.errors import UnknownPropertyError
-    from mftscreen.model.bundle import read_bundle
-    from mftscreen.model.registry import (
-        DEFAULT_MODEL,
-        check_fine_tuned,
-        resolve_model,
-    )
-
-    model = models[0] if models else DEFAULT_MODEL
-    check_fine_tuned(model)
-    path, _ = resolve_model(model)
-    if path.suffix == ".pt":
-        msg = (
-            f"{path} is a deepmd-kit checkpoint, which has no card; say which property "
-            f"with --property ('mftscreen models show {path}' lists its heads)"
-        )
-        raise UnknownPropertyError(msg)
-    card = read_bundle(path).card
-    names = list(card.properties)
-    if len(names) == 1:
-        return names[0]
-    msg = (
-        f"model {card.name} predicts several properties; choose --property from: "
-        f"{', '.join(names)}"
-        if names
-        else f"model {card.name} predicts no property"
-    )
-    raise UnknownPropertyError(msg)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from mftscreen.cli.options import only_property
+
 if TYPE_CHECKING:
     from mftscreen.ood.density import OFMDensityDetector
     from mftscreen.ood.judgement import Judgement
@@ -23,6 +25,7 @@ __all__ = [
     "fit_with_progress",
     "judge_with_progress",
     "open_chosen",
+    "property_option",
     "warn_if_too_small",
     "reference_option",
 ]
@@ -35,6 +38,13 @@ reference_option = click.option(
     "source",
     type=click.Path(path_type=Path),
     help="What 'mftscreen ood fit' wrote.  [default: the training set of --model]",
+)
+property_option = click.option(
+    "-p",
+    "--property",
+    "property_name",
+    help="Compare with what the model was trained on for this property.  [default: its "
+    "only one]",
 )
 TABLE_HELP = (
     "Which electrons count as valence: as in today's matminer (current) or in that of "
@@ -90,31 +100,47 @@ def warn_if_too_small(reference: Reference) -> None:
 
 
 def open_chosen(
-    ctx: click.Context, source: Path | None, model: str | None, alpha: float
+    ctx: click.Context,
+    source: Path | None,
+    model: str | None,
+    name: str | None,
+    alpha: float,
 ) -> Reference:
-    """Return a reference set, from its own file or from that of a model."""
-    from mftscreen.errors import ModelFileError
+    """Return a reference set, from its own file or that of a model's property."""
+    from mftscreen.errors import ModelFileError, UnknownPropertyError
     from mftscreen.model.bundle import read_bundle
     from mftscreen.model.registry import (
         DEFAULT_MODEL,
         check_fine_tuned,
         resolve_model,
     )
-    from mftscreen.ood.reference import open_reference, read_reference
+    from mftscreen.ood.reference import (
+        open_reference,
+        read_reference,
+        reference_arrays,
+    )
 
-    if source is not None and model is not None:
-        msg = "choose one of --reference and --model"
+    if source is not None and (model is not None or name is not None):
+        msg = "choose one of --reference and --model, with --property"
         raise click.UsageError(msg, ctx)
     if source is not None:
         return read_reference(source, alpha)
     model = model or DEFAULT_MODEL
     check_fine_tuned(model)
-    path, _ = resolve_model(model)
+    name = name or only_property((model,))
+    path, _ = resolve_model(model, properties=[name])
     bundle = read_bundle(path)
-    elements = {e for head in bundle.card.properties.values() for e in head.elements}
-    reference = open_reference(bundle.reference, alpha, elements)
+    known = bundle.card.properties
+    if name not in known:
+        msg = f"model {model} does not predict {name}, only: {', '.join(known)}"
+        raise UnknownPropertyError(msg)
+    arrays = reference_arrays(bundle.reference, name)
+    reference = open_reference(arrays, alpha, known[name].elements)
     if reference.detector is None:
-        msg = f"{path} has no OFM reference set; make one with 'mftscreen ood fit'"
+        msg = (
+            f"{path} has no OFM reference set of {name}; make one with "
+            "'mftscreen ood fit'"
+        )
         raise ModelFileError(msg)
     return reference
 

@@ -145,9 +145,10 @@ def summarize_training(directory: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``batches``, by head; and with an auxiliary head ``aux_share``, its share of all
-        batches; ``gradient_ratio``, the median over the run of the weighted auxiliary
-        gradient's norm in the descriptor over that of the downstream heads;
+        ``batches``, by head; and with an auxiliary head ``aux_share``, its share of the
+        batches that were drawn; ``gradient_ratio``, the median over the run of the
+        weighted auxiliary gradient's norm in the descriptor over that of a downstream
+        batch, the largest where there are several kinds;
         ``lambda_reg``, ``combine`` and, when steps alternate, ``aux_prob``.
     """
     combination = Combination.read(directory)

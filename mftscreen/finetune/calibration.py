@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.evaluate import property_labels
 from mftscreen.finetune.task import Split, Task
 from mftscreen.intervals import IntervalCalibration, judged_p_values
 from mftscreen.structures import structure_hash
 
-__all__ = ["build_reference_set", "calibrate"]
+__all__ = ["build_reference_sets", "calibrate", "measure_coverage"]
+
+COVERAGE = 0.9
 
 
-def build_reference_set(task: Task) -> dict[str, NDArray[Any]]:
-    """Return the arrays of the OFM reference set of all training structures.
+def build_reference_sets(task: Task) -> dict[str, dict[str, NDArray[Any]]]:
+    """Return the arrays of the OFM reference set of each property's training rows.
 
     Parameters
     ----------
@@ -26,22 +29,18 @@ def build_reference_set(task: Task) -> dict[str, NDArray[Any]]:
 
     Returns
     -------
-    dict of str to ndarray
-        Empty without properties. With several, a structure that has several labels is
-        in it once.
+    dict of str to dict
+        By property; properties of the same rows have the same object. Empty arrays
+        where rows have no orbital field matrices.
     """
     from mftscreen.ood.reference import build_reference
 
-    rows = {
-        (s.id, structure_hash(s.atoms)): s
-        for name in task.specs
-        for s in task.heads[name]["train"]
-    }
-    if not rows:
-        return {}
-    return build_reference(
-        [s.atoms for s in rows.values()], [s.id for s in rows.values()]
-    )
+    sets: dict[str, dict[str, NDArray[Any]]] = {}
+    for names in task.shared:
+        rows = task.heads[names[0]]["train"]
+        arrays = build_reference([s.atoms for s in rows], [s.id for s in rows])
+        sets |= dict.fromkeys(names, arrays)
+    return {name: sets[name] for name in task.specs}
 
 
 def calibrate(
@@ -62,24 +61,75 @@ def calibrate(
     predicted : ndarray of shape (n_validation,)
         In the unit of the property.
     reference : mapping of str to ndarray
-        From :func:`build_reference_set`.
+        Of the property, from :func:`build_reference_sets`.
 
     Returns
     -------
     IntervalCalibration
     """
-    from mftscreen.ood.judgement import judge
-    from mftscreen.ood.reference import open_reference
-
     trained_on = {structure_hash(s.atoms) for s in split["train"]}
     new = [structure_hash(s.atoms) not in trained_on for s in split["validation"]]
     rows, values = list(compress(split["validation"], new)), predicted[new]
-    symbols = {symbol for s in split["train"] for symbol in s.atoms.symbols}
-    # p-values do not depend on alpha
-    opened = open_reference(reference, alpha=0.05, elements=symbols)
     return IntervalCalibration(
         residuals=property_labels(rows, name) - values,
         predictions=values,
-        p_values=judged_p_values(judge((s.atoms for s in rows), opened)),
+        p_values=_judge(rows, split, reference),
         ids=tuple(s.id for s in rows),
     )
+
+
+def measure_coverage(
+    name: str,
+    split: Split,
+    test: str,
+    predicted: NDArray[np.float64],
+    calibration: IntervalCalibration,
+    reference: Mapping[str, NDArray[Any]],
+) -> dict[str, float]:
+    """Return how many rows of a test have an interval, and how many lie within.
+
+    Parameters
+    ----------
+    name : str
+        Of the property.
+    split : Split
+    test : str
+        Part of `split`.
+    predicted : ndarray of shape (n_rows,)
+        Of that part, in the unit of the property.
+    calibration : IntervalCalibration
+    reference : mapping of str to ndarray
+        Of the property, from :func:`build_reference_sets`.
+
+    Returns
+    -------
+    dict of str to float
+        ``n_intervals``: rows that are not flagged as out of distribution, if there is
+        any interval at all; ``coverage_90``: the share of their labels that lies within
+        the interval of 90 %, if there are such rows.
+    """
+    low, high = calibration.interval(
+        predicted, _judge(split[test], split, reference), COVERAGE
+    )
+    claimed = np.isfinite(low)
+    found = {"n_intervals": float(claimed.sum())}
+    if claimed.any():
+        labels = property_labels(split[test], name)
+        inside = (low <= labels) & (labels <= high)
+        found["coverage_90"] = float(inside[claimed].mean())
+    return found
+
+
+def _judge(
+    rows: Sequence[LabelledStructure],
+    split: Split,
+    reference: Mapping[str, NDArray[Any]],
+) -> NDArray[np.float64]:
+    """Return the OOD p-values of rows of a property."""
+    from mftscreen.ood.judgement import judge
+    from mftscreen.ood.reference import open_reference
+
+    symbols = {symbol for s in split["train"] for symbol in s.atoms.symbols}
+    # p-values do not depend on alpha
+    opened = open_reference(reference, alpha=0.05, elements=symbols)
+    return judged_p_values(judge((s.atoms for s in rows), opened))

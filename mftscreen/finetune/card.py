@@ -12,7 +12,11 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from mftscreen.finetune.calibration import build_reference_set, calibrate
+from mftscreen.finetune.calibration import (
+    build_reference_sets,
+    calibrate,
+    measure_coverage,
+)
 from mftscreen.finetune.config import MFTConfig, PretrainConfig
 from mftscreen.finetune.evaluate import (
     evaluate_force_field,
@@ -24,12 +28,17 @@ from mftscreen.finetune.settings import BranchConfig
 from mftscreen.finetune.sources import read_force_field
 from mftscreen.finetune.task import Split, Task, data_hash
 from mftscreen.finetune.validation import sample
+from mftscreen.intervals import IntervalCalibration
 from mftscreen.metrics import regression_metrics
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.bundle import ModelCard, PropertyHead, write_bundle
+from mftscreen.ood.reference import pack_references
 from mftscreen.properties import PropertySpec
 
 __all__ = ["write_model"]
+
+N_TARGETS = 5000
+"""Labels in a model file, for histograms: evenly spread quantiles, or all."""
 
 
 def write_model(
@@ -59,7 +68,7 @@ def write_model(
         energy_head = config.auxiliary.head
         branches = {energy_head: config.auxiliary}
     properties = {}
-    reference = build_reference_set(task)
+    references = build_reference_sets(task)
     calibration: dict[str, NDArray[Any]] = {}
     for name, spec in task.specs.items():
         split = task.heads[name]
@@ -69,12 +78,16 @@ def write_model(
             # of several properties, one may have no label in a test
             if part != "train" and split[part]
         }
-        rows = calibrate(name, split, predicted["validation"], reference)
+        rows = calibrate(name, split, predicted["validation"], references[name])
         calibration |= rows.to_arrays(name)
         labels = property_labels(split["train"], name)
-        calibration[f"{name}/training_targets"] = labels.astype(np.float32)
-        n_calibration = int(np.isfinite(rows.p_values).sum())
-        properties[name] = _property_card(config, spec, split, predicted, n_calibration)
+        levels = np.linspace(0, 1, min(len(labels), N_TARGETS))
+        calibration[f"{name}/training_targets"] = np.quantile(
+            labels, levels, method="nearest"
+        ).astype(np.float32)
+        properties[name] = _property_card(
+            config, spec, split, predicted, rows, references[name]
+        )
     force_field = {
         head: _force_field_card(head, branch, task.heads[head], network)
         for head, branch in branches.items()
@@ -97,7 +110,7 @@ def write_model(
             **training,
         },
     )
-    write_bundle(path, card, checkpoint, reference, calibration)
+    write_bundle(path, card, checkpoint, pack_references(references), calibration)
 
 
 def _portable(value: Any) -> Any:
@@ -134,7 +147,8 @@ def _property_card(
     spec: PropertySpec,
     split: Split,
     predicted: Mapping[str, NDArray[np.float64]],
-    n_calibration: int,
+    calibration: IntervalCalibration,
+    reference: Mapping[str, NDArray[Any]],
 ) -> PropertyHead:
     labels = property_labels(split["train"], spec.name)
     metrics = {}
@@ -144,6 +158,10 @@ def _property_card(
         errors["mae_of_training_mean"] = float(np.abs(target - labels.mean()).mean())
         # JSON has no NaN: R2 and Spearman of a single target
         metrics[test] = {k: v for k, v in errors.items() if math.isfinite(v)}
+        if test != "validation":  # which the intervals are made of
+            metrics[test] |= measure_coverage(
+                spec.name, split, test, values, calibration, reference
+            )
     symbols = {symbol for s in split["train"] for symbol in s.atoms.symbols}
     return PropertyHead(
         spec=spec,
@@ -155,6 +173,6 @@ def _property_card(
         training_set=config.data.description
         or ", ".join(path.name for path in config.data.train),
         training_hash=data_hash(split["train"]),
-        n_calibration=n_calibration,
+        n_calibration=int(np.isfinite(calibration.p_values).sum()),
         metrics=metrics,
     )

@@ -31,6 +31,7 @@ from mftscreen.finetune.settings import (
     PropertyConfig,
     TrainingConfig,
 )
+from mftscreen.model.registry import member_for
 
 __all__ = [
     "AutoConfig",
@@ -53,7 +54,8 @@ class _Downstream(Settings):
     """Take what is not given from a column of Table 8 (QM9 or MatBench)."""
     properties: dict[PropertyName, PropertyConfig] = Field(min_length=1)
     """Name to property; each has a head of its own on the shared descriptor. Steps are
-    shared out equally among them."""
+    shared out equally among them; a step on one of several with labels of the same
+    rows is one on all of these."""
     data: DataConfig
     training: TrainingConfig
 
@@ -65,7 +67,20 @@ class _Downstream(Settings):
 
 class _FromPretrained(_Downstream):
     pretrained: str
-    """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint."""
+    """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
+    ``mft-mini`` means the model for the auxiliary head's kind of structure, or else for
+    crystals."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_model(cls, document: Any) -> Any:
+        """Let whatever is derived from a configuration start from the same model."""
+        pretrained = document.get("pretrained") if isinstance(document, dict) else None
+        if not isinstance(pretrained, str):
+            return document
+        auxiliary = document.get("auxiliary")
+        head = auxiliary.get("head") if isinstance(auxiliary, dict) else None
+        return {**document, "pretrained": member_for(pretrained, head)}
 
     @property
     def transfers(self) -> bool:

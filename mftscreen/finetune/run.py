@@ -56,7 +56,11 @@ from mftscreen.writing import replacing
 
 __all__ = ["MODEL", "run_training"]
 
-CONFIG, DATA_HASH = "config.yaml", "data.sha256"
+CONFIG, DATA_HASH, PRETRAINED_HASH = (
+    "config.yaml",
+    "data.sha256",
+    "pretrained.sha256",
+)
 PRETRAINED, MODEL = "pretrained.pt", "model.mft"
 NOT_WRITABLE = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS
@@ -121,6 +125,13 @@ def run_training(
     with _writing_to(directory):
         if not started:
             _prepare(config, task, directory)
+        elif _pretrained_has_changed(task, directory):
+            problem = (
+                f"{directory} was started from another pretrained model of this name; "
+                "continue it with the version of mftscreen, or the file, that it was "
+                "started with, or start another run with --output"
+            )
+            raise ConfigError([problem])
         elif (directory / DATA_HASH).read_text() != task.data_hash:
             problem = (
                 f"the data have changed since {directory} was started; start another "
@@ -148,6 +159,12 @@ def run_training(
         parts = collapse_parts(task)
         report_collapse(model, collapse_against, parts, progress=progress)
     return model
+
+
+def _pretrained_has_changed(task: Task, directory: Path) -> bool:
+    path = directory / PRETRAINED_HASH
+    # earlier versions did not write it
+    return path.exists() and path.read_text() != task.pretrained_sha256
 
 
 def _write_best(task: Task, selection: Selection) -> Path:
@@ -227,6 +244,7 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / CONFIG, _as_yaml(config))
     _replace(directory / DATA_HASH, task.data_hash)
+    _replace(directory / PRETRAINED_HASH, task.pretrained_sha256)
     data = {}
     others = [[head] for head in task.heads if head not in task.specs]
     for heads in (*task.shared, *others):

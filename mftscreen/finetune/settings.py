@@ -210,8 +210,9 @@ class AuxiliaryConfig(BranchConfig):
     """The force-field task that is trained beside the property (Eq. 10)."""
 
     head: BranchName
-    """Force-field head of the pretrained model to go on training; of a large one that
-    is downloaded, ``crystals`` and ``molecules`` stand for a head each."""
+    """Force-field head of the pretrained model to go on training; ``crystals`` and
+    ``molecules`` stand for a head each of a large one that is downloaded, and for a
+    model each of ``mft-mini``."""
     data: list[Path] = Field(default_factory=list)
     """extxyz, ase.db or deepmd/npy with energy, forces and, for crystals, stress."""
     self_replay: SelfReplayConfig | None = None

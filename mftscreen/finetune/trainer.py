@@ -101,19 +101,24 @@ def layer_groups(
 
 
 class SharedDescriptors:
-    """Descriptors of heads that share weights, evaluated once for one batch.
+    """Descriptors that are evaluated once for all heads which one batch trains.
 
     Parameters
     ----------
-    descriptors : iterable of torch.nn.Module
-        Modules of their own, but with the same parameters.
+    groups : iterable of sequence of torch.nn.Module
+        Descriptors of such heads: modules of their own, mostly with the same
+        parameters. Those of a group in which one has others are evaluated each.
     """
 
-    def __init__(self, descriptors: Iterable[torch.nn.Module]) -> None:
+    def __init__(self, groups: Iterable[Sequence[torch.nn.Module]]) -> None:
         self._active = False
         self._output: Any = None
-        for descriptor in descriptors:
-            descriptor.forward = partial(self._evaluate, descriptor.forward)
+        for group in groups:
+            weights = [set(map(id, module.parameters())) for module in group]
+            # deepmd-kit does not share the embeddings of charge and spin
+            if len(group) > 1 and all(own == weights[0] for own in weights):
+                for descriptor in group:
+                    descriptor.forward = partial(self._evaluate, descriptor.forward)
 
     def begin(self) -> None:
         """Keep the next output for all evaluations until :meth:`end`."""
@@ -161,10 +166,8 @@ class Trainer(training.Trainer):
         self._batches: Counter[str] = Counter()
         self._norms: dict[str, float] = {}
         self._descriptors = SharedDescriptors(
-            module.model[head].atomic_model.descriptor
+            [module.model[head].atomic_model.descriptor for head in group]
             for group in self.combination.shared
-            for head in group
-            if len(group) > 1
         )
         module.register_forward_pre_hook(self._begin_batch)
         module.register_forward_hook(self._combine, with_kwargs=True)
@@ -251,16 +254,21 @@ class Trainer(training.Trainer):
         structures = {key: inputs[key] for key in ("coord", "atype", "box")}
         own: Batch = (structures, inputs["label"], {})
         others = self.combination.sharing(first)[1:]
-        losses = {first: loss} | {h: self._loss(h, own, rate) for h in others}
+        drawn = {first: {first: loss} | {h: self._loss(h, own, rate) for h in others}}
         self._descriptors.end()
         for head, batch in self._joined.items():
-            losses |= self._losses(head, batch, rate)
-        weighted = {h: x * self._weights.get(h, 1.0) for h, x in losses.items()}
-        self._record(weighted)
-        total = torch.stack(list(weighted.values())).sum()
-        if self.combination.combine == "alternate":
-            total = total / len(weighted)
-        return predicted, total, errors
+            drawn[head] = self._losses(head, batch, rate)
+        for losses in drawn.values():
+            self._batches.update(losses.keys())
+        applied = {head: self._applied(losses) for head, losses in drawn.items()}
+        self._record(drawn, applied)
+        return predicted, torch.stack(list(applied.values())).sum(), errors
+
+    def _applied(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return what a step takes of the losses that one batch gives."""
+        weighted = [loss * self._weights.get(h, 1.0) for h, loss in losses.items()]
+        total = torch.stack(weighted).sum()
+        return total if self.combination.combine == "joint" else total / len(losses)
 
     def _losses(self, drawn: str, batch: Batch, rate: float) -> dict[str, torch.Tensor]:
         """Return the losses of all heads that a batch trains."""
@@ -280,12 +288,16 @@ class Trainer(training.Trainer):
         )
         return loss
 
-    def _record(self, losses: Mapping[str, torch.Tensor]) -> None:
-        """Count batches; check losses and measure gradients once per interval."""
-        self._batches.update(losses.keys())
-        for head in losses.keys() - self._norms.keys():
-            self._check_loss(head, float(losses[head].detach()))
-            self._norms[head] = self._gradient_norm(losses[head])
+    def _record(
+        self,
+        drawn: Mapping[str, Mapping[str, torch.Tensor]],
+        applied: Mapping[str, torch.Tensor],
+    ) -> None:
+        """Check losses and measure gradients once per interval."""
+        for head in drawn.keys() - self._norms.keys():
+            for name, loss in drawn[head].items():
+                self._check_loss(name, float(loss.detach()))
+            self._norms[head] = self._gradient_norm(applied[head])
         if self._step % self.disp_freq and self._step != self.num_steps:
             return
         if self.rank == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from mftscreen.errors import (
     ModelFileError,
     PeriodicityError,
     UnknownHeadError,
+    UnknownModelError,
     UnknownPropertyError,
 )
 from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
@@ -26,7 +27,12 @@ from mftscreen.model.checkpoint import (
     read_state,
 )
 from mftscreen.model.download import find_domains
-from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
+from mftscreen.model.registry import (
+    DEFAULT_MODEL,
+    domain_of,
+    find_members,
+    resolve_model,
+)
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import check_structure
 
@@ -229,6 +235,7 @@ class LoadedModel:
 def load_model(
     source: str | Path | None = None,
     *,
+    properties: Collection[str] = (),
     energy_head: str | None = None,
     property_heads: Sequence[str] | None = None,
     device: Device = "auto",
@@ -242,13 +249,17 @@ def load_model(
         Name of a registered model, path of a ``.mft`` file, or path of a stock
         deepmd-kit ``.pt`` checkpoint. By default the shipped ``mft-mini``. A large
         pretrained model (``DPA-3.1-3M``) is downloaded when it is first used.
+    properties : collection of str, optional
+        What will be asked of it. ``mft-mini`` stands for two models: that which
+        predicts these is loaded, or else the one for crystals.
     energy_head : str, optional
         For a ``.pt`` file: the head for energy, forces and stress, or an alias that
         the checkpoint gives it. May be left out if there is only one. Of a large
         pretrained model, ``crystals`` and ``molecules`` mean the heads of OMat24 and
         of SPICE2 or OMol25; without a choice it is that for crystals, or else for
         molecules, and the energies of others are refused. For a ``.mft`` file it
-        replaces the one on the card.
+        replaces the one on the card. Of ``mft-mini``, ``crystals`` and ``molecules``
+        mean one model each, unless `properties` choose it.
     property_heads : sequence of str, optional
         For a ``.pt`` file: the property heads to offer; all by default.
     device : {"auto", "cpu", "cuda"}
@@ -266,9 +277,13 @@ def load_model(
         :func:`mftscreen.model.bundle.read_bundle`.
     UnknownHeadError
         If a head does not exist, or an energy head has to be chosen.
+    UnknownPropertyError
+        If neither model of ``mft-mini`` predicts `properties`.
     """
     name = DEFAULT_MODEL if source is None else source
-    path, expected = resolve_model(name, progress=progress)
+    path, expected = resolve_model(
+        name, properties=properties, domain=energy_head, progress=progress
+    )
     if path.suffix == ".pt":
         return _load_checkpoint(path, energy_head, property_heads, device)
     bundle = _read_bundle(path, expected)
@@ -278,7 +293,12 @@ def load_model(
         card = card.model_copy(update={"energy_head": energy_head})
     check_card(path, card, network)
     return LoadedModel(
-        card, network, bundle.sha256, bundle.reference, bundle.calibration
+        card,
+        network,
+        bundle.sha256,
+        bundle.reference,
+        bundle.calibration,
+        domain_of(name, path) if energy_head is None else None,
     )
 
 
@@ -311,7 +331,7 @@ def load_state(
     Parameters
     ----------
     source : str or Path
-        As for :func:`load_model`.
+        As for :func:`load_model`, but one model: not ``mft-mini``, which is two.
     progress : bool, default False
         Whether a download shows its progress on stderr.
 
@@ -326,6 +346,9 @@ def load_state(
     UnknownModelError, ModelFileError
         As :func:`load_model`.
     """
+    if len(members := find_members(source)) > 1:
+        msg = f"{source} is several models; name one: {', '.join(map(str, members))}"
+        raise UnknownModelError(msg)
     path, expected = resolve_model(source, progress=progress)
     if path.suffix == ".pt":
         return read_checkpoint(path)

@@ -29,6 +29,8 @@ __all__ = [
     "build_reference",
     "fit_reference",
     "open_reference",
+    "pack_references",
+    "reference_arrays",
     "read_reference",
     "write_reference",
 ]
@@ -173,6 +175,57 @@ def build_reference(
     return fit_reference(zip(ids, structures, strict=True))[0].to_arrays()
 
 
+def pack_references(
+    sets: Mapping[str, Mapping[str, NDArray[Any]]],
+) -> dict[str, NDArray[Any]]:
+    """Return the reference sets of a model's properties as arrays for its file.
+
+    Parameters
+    ----------
+    sets : mapping of str to mapping
+        What :func:`build_reference` returned, by property. Where properties have the
+        same object, it is stored once.
+
+    Returns
+    -------
+    dict of str to ndarray
+        See :func:`reference_arrays`.
+    """
+    packed: dict[str, NDArray[Any]] = {}
+    owners: dict[int, str] = {}
+    for name, arrays in sets.items():
+        owner = owners.setdefault(id(arrays), name)
+        if owner == name:
+            packed |= {f"{name}/{key}": array for key, array in arrays.items()}
+        elif arrays:
+            packed[name] = np.array(owner)
+    return packed
+
+
+def reference_arrays(
+    arrays: Mapping[str, NDArray[Any]], name: str
+) -> Mapping[str, NDArray[Any]]:
+    """Return the reference set of one of a model's properties.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        What a model file holds: see :func:`pack_references`.
+    name : str
+        Of the property.
+
+    Returns
+    -------
+    mapping of str to ndarray
+        For :func:`open_reference`; empty if there is none.
+    """
+    if "data" in arrays:  # an earlier version had one set for all properties
+        return arrays
+    prefix = f"{arrays.get(name, name)}/"
+    own = [key for key in arrays if key.startswith(prefix)]
+    return {key.removeprefix(prefix): arrays[key] for key in own}
+
+
 def open_reference(
     arrays: Mapping[str, NDArray[Any]],
     alpha: float,
@@ -183,7 +236,7 @@ def open_reference(
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        What :func:`build_reference` returned; may be empty.
+        What :func:`build_reference` or :func:`reference_arrays` returned; may be empty.
     alpha : float
         Significance level to flag at, whatever was stored.
     elements : collection of str, optional

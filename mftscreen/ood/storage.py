@@ -39,12 +39,13 @@ def pack_detector(detector: OFMDensityDetector) -> dict[str, NDArray[Any]]:
     dict of str to ndarray
         ``data``, ``indices``, ``indptr`` and ``shape`` of the reference set,
         ``loo_scores``, ``method``, ``n_neighbors``, ``bandwidth`` (the one that is
-        used), ``alpha`` and ``table_hash``.
+        used), ``alpha`` and ``table_hash``. Vectors are in single precision, whose
+        rounding is smaller than the distance of any two that count as distinct.
     """
     reference = detector.reference_
     return {
-        "data": reference.data,
-        "indices": reference.indices,
+        "data": reference.data.astype(np.float32),
+        "indices": reference.indices.astype(np.int32),
         "indptr": reference.indptr,
         "shape": np.array(reference.shape),
         "loo_scores": detector.loo_scores_,

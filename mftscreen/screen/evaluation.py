@@ -38,9 +38,8 @@ class Settings:
 
     Attributes
     ----------
-    models : tuple of str or None
-        Names or paths; several models of one property make an ensemble. None stands
-        for the default model.
+    models : tuple of str
+        Names or paths; several models of one property make an ensemble.
     properties : tuple of str
         To predict; each by all models that have it.
     device : {"auto", "cpu", "cuda"}
@@ -51,7 +50,7 @@ class Settings:
         has them, so that a worker does not take a file that was replaced for the old.
     """
 
-    models: tuple[str | None, ...]
+    models: tuple[str, ...]
     properties: tuple[str, ...]
     device: Device = "auto"
     relax: RelaxSettings | None = None
@@ -76,7 +75,7 @@ class Evaluator:
 
     def __init__(self, settings: Settings) -> None:
         from mftscreen.model.loading import load_model
-        from mftscreen.ood.reference import open_reference
+        from mftscreen.ood.reference import open_reference, reference_arrays
         from mftscreen.predictor import Predictor
 
         self.models: list[LoadedModel] = [
@@ -92,13 +91,20 @@ class Evaluator:
         self.settings = replace(settings, sha256=sha256)
         self._check_properties()
         self.predictors: list[Predictor] = []
-        self.references: list[Reference] = []
+        self.references: list[dict[str, Reference]] = []
         for model in self.models:
             names = [name for name in settings.properties if name in model.properties]
             self.predictors.append(Predictor(model, properties=names))
-            elements = [set(model.card.properties[name].elements) for name in names]
-            known = set.intersection(*elements)
-            self.references.append(open_reference(model.reference, ALPHA, known))
+            self.references.append(
+                {
+                    name: open_reference(
+                        reference_arrays(model.reference, name),
+                        ALPHA,
+                        model.card.properties[name].elements,
+                    )
+                    for name in names
+                }
+            )
         self.relaxer = self._make_relaxer()
         self._prefix = self._hash_settings()
 
@@ -209,33 +215,42 @@ class Evaluator:
 
     def _predict(
         self, k: int, structures: Sequence[Atoms]
-    ) -> list[tuple[PredictionRow, Judgement | None]]:
+    ) -> list[tuple[PredictionRow, dict[str, Judgement]]]:
+        """Return what a model predicts, with what its training sets say of that."""
         from mftscreen.ood.judgement import judge
 
         rows = list(self.predictors[k](structures))
         usable = [atoms for atoms, row in zip(structures, rows, strict=True) if row.ok]
-        judgements = iter(judge(usable, self.references[k]))
-        return [(row, next(judgements) if row.ok else None) for row in rows]
+        judged = {
+            name: iter(judge(usable, reference))
+            for name, reference in self.references[k].items()
+        }
+        return [
+            (row, {name: next(judged[name]) for name in judged} if row.ok else {})
+            for row in rows
+        ]
 
     def _collect(
-        self, before: Outcome, found: Sequence[tuple[PredictionRow, Judgement | None]]
+        self,
+        before: Outcome,
+        found: Sequence[tuple[PredictionRow, dict[str, Judgement]]],
     ) -> Outcome:
         """Put together what the models say of one structure."""
         for row, _ in found:
             if not row.ok:
                 return replace(before, status=row.status, reason=row.reason)
-        judged = [(row, judgement) for row, judgement in found if judgement is not None]
         values: dict[str, tuple[float, ...]] = {}
         p_values: dict[str, float] = {}
         elements: dict[str, set[str]] = {}
-        for row, judgement in judged:
+        for row, judged in found:
             for name, value in row.properties.items():
+                judgement = judged[name]
                 values[name] = (*values.get(name, ()), value)
                 elements.setdefault(name, set()).update(judgement.unseen_elements)
                 if judgement.p_value is not None:
                     p = judgement.p_value
                     p_values[name] = min(p, p_values.get(name, 1.0))
-        judgements = [judgement for _, judgement in judged]
+        judgements = [judgement for _, judged in found for judgement in judged.values()]
         return replace(
             before,
             values=values,

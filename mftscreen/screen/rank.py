@@ -8,7 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mftscreen.model.registry import DEFAULT_MODEL, check_fine_tuned, resolve_model
+from mftscreen.model.registry import (
+    DEFAULT_MODEL,
+    check_fine_tuned,
+    find_members,
+    resolve_model,
+)
 from mftscreen.readers import without_password
 from mftscreen.screen.candidates import Candidate, count_candidates, iter_candidates
 from mftscreen.screen.elements import ElementFilter, FilteredError
@@ -60,7 +65,8 @@ def rank(
         :func:`mftscreen.screen.goals.parse_goals` reads it: ``"dielectric:max"``.
     models : str, Path or sequence of those, optional
         Names or files. Several models of one property are an ensemble: their mean
-        counts, and their spread is given. By default the shipped model.
+        counts, and their spread is given. By default ``mft-mini``, of which the models
+        that predict one of the goals are taken, that of crystals first.
     method : {"pareto", "desirability"}, default "pareto"
     ood : {"label", "demote", "exclude"}, default "label"
     alpha : float, default 0.05
@@ -112,11 +118,14 @@ def rank(
     from mftscreen.screen.workers import Workers
 
     options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
-    if models is None or isinstance(models, str | Path):
-        models = [models] if models is not None else []
+    if isinstance(models, str | Path):
+        models = [models]
+    models = models or [DEFAULT_MODEL]
     for model in models:
         check_fine_tuned(model)  # before it is downloaded
-    sources = tuple(str(model) for model in models) or (None,)
+    sources = tuple(
+        str(member) for model in models for member in find_members(model, options.goals)
+    )
     settings = Settings(sources, tuple(options.goals), device, relax)
     evaluator = open_evaluator(settings)
     with Journal(None if run is None else Path(run)) as journal:
@@ -160,11 +169,10 @@ def _lasting_source(source: str | Path) -> str:
     return str(Path(text).absolute())
 
 
-def _lasting_model(source: str | None) -> str:
+def _lasting_model(source: str) -> str:
     """Return a model's name, or its path without the current folder."""
-    name = source or DEFAULT_MODEL
-    path, sha256 = resolve_model(name)
-    return name if sha256 else str(path.absolute())
+    path, sha256 = resolve_model(source)
+    return source if sha256 else str(path.absolute())
 
 
 def _progress_bar(total: int | None, progress: bool) -> tqdm[Any]:

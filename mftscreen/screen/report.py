@@ -86,7 +86,7 @@ class ReportData:
     structures : mapping of int to Atoms
         Positions in `records` to structures, as far as there are any. Kept are the
         first 2,000 with up to 1,000 atoms each.
-    training_targets : mapping of str to ndarray of shape (n_train,)
+    training_targets : mapping of str to ndarray of shape (n_labels,)
         Property name to training labels, for those that are known.
     training_elements : collection of str, optional
         Chemical symbols that occur in the training set; None if not known.

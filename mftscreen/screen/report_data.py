@@ -11,7 +11,7 @@ from mftscreen.model.bundle import Bundle, read_bundle
 from mftscreen.model.registry import resolve_model
 from mftscreen.ood.map import Embedding, Method, embed
 from mftscreen.ood.ofm import OFMFeaturizer
-from mftscreen.ood.reference import open_reference
+from mftscreen.ood.reference import open_reference, reference_arrays
 from mftscreen.screen.journal import Journal
 from mftscreen.screen.options import RankOptions
 from mftscreen.screen.report import MAX_STRUCTURES, ReportData
@@ -75,7 +75,8 @@ def collect(
         specs.setdefault(name, head.spec)
     places: Embedding | None = None
     embedded: list[int] = []
-    reference = next((b.reference for b in bundles if b.reference), None)
+    sets = (reference_arrays(b.reference, g) for g in options.goals for b in bundles)
+    reference = next(filter(None, sets), None)
     if embedding != "none" and reference is not None:
         places, embedded = _place(reference, structures, options, embedding)
     return ReportData(

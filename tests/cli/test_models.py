@@ -13,6 +13,7 @@ from mftscreen import MFTCalculator
 from mftscreen.cli import main
 from mftscreen.model import download
 from mftscreen.model.download import BACKBONES
+from mftscreen.model.registry import FAMILIES, registered_models
 
 
 def run(*arguments: str) -> Result:
@@ -27,7 +28,11 @@ def listed() -> dict[str, list[str]]:
 def test_list_says_what_is_in_the_cache(publisher: Any) -> None:
     before = listed()
     assert list(before)[-len(BACKBONES) :] == list(BACKBONES)
-    assert before["mft-mini"][-1] == "shipped"
+    assert before["mft-mini"] == [
+        "mft-mini-crystals or mft-mini-molecules, by the property that is asked for"
+    ]
+    assert before["mft-mini-crystals"][-1] == "shipped"
+    assert before["mft-mini-molecules"][0].startswith("energy, forces, stress, ")
     assert before[publisher.name][0].endswith("(crystals: OMat24, molecules: SPICE2)")
     assert {before[name][-1] for name in BACKBONES} == {"not downloaded"}
     assert publisher.requests == 0
@@ -46,6 +51,14 @@ def test_only_large_models_are_downloaded() -> None:
     result = run("models", "download", "mft-mini")
     assert result.exit_code == 1
     assert "no model 'mft-mini' to download; there are DPA-3.1-3M" in result.stderr
+
+
+def test_show_says_that_a_name_stands_for_several() -> None:
+    result = run("models", "show", "mft-mini")
+    assert json.loads(result.stdout)["name"] == "mft-mini-crystals"
+    assert "mft-mini stands for mft-mini-crystals, shown here, and mft-mini-mol" in (
+        result.stderr
+    )
 
 
 def test_show_lists_the_heads(publisher: Any) -> None:
@@ -93,7 +106,8 @@ def test_list_without_a_model_that_deepmd_lacks(
     from deepmd.pretrained.registry import MODEL_REGISTRY
 
     monkeypatch.delitem(MODEL_REGISTRY, publisher.name)
-    assert set(listed()) == {"mft-mini", *BACKBONES} - {publisher.name}
+    shipped = {*FAMILIES, *registered_models()}
+    assert set(listed()) == {*shipped, *BACKBONES} - {publisher.name}
     result = run("models", "list")
     assert result.exit_code == 0
     assert f"does not know {publisher.name}" in result.stderr

@@ -162,7 +162,7 @@ def test_model_instead_of_a_reference_set(folder: Path, tiny_model: Path) -> Non
     table = rows(ood("score", folder / "candidates.db", "--model", tiny_model))
     assert table[0]["reason"].startswith("elements never seen: Si")
     assert table[1]["nearest"].isdecimal()
-    shipped = rows(ood("score", folder / "candidates.db"))
+    shipped = rows(ood("score", folder / "candidates.db", "-p", "dielectric"))
     assert shipped[1]["nearest"].startswith("mb-dielectric-")
     assert shipped[0]["ood"] == "False"
 
@@ -226,7 +226,11 @@ def test_map_states_what_it_shows(folder: Path, tmp_path: Path) -> None:
         (["score", "candidates.db", "-r", "salts.extxyz"], "not a complete OFM", 1),
         (["score", "candidates.db", "-r", "no.npz"], "no.npz cannot be read", 1),
         (["score", "candidates.db", "-r", "a", "-m", "b"], "choose one of", 2),
-        (["score", "candidates.db", "-m", "bare.mft"], "mftscreen ood fit", 1),
+        (["score", "candidates.db", "-m", "bare.mft"], "predicts no property", 1),
+        (["score", "candidates.db"], "choose --property from: dielectric", 1),
+        (["score", "candidates.db", "-p", "gap"], "mftscreen ood fit", 1),
+        (["score", "candidates.db", "-p", "colour"], "does not predict colour", 1),
+        (["score", "candidates.db", "-r", "a", "-p", "gap"], "choose one of", 2),
         (["score", "candidates.db", "-o", "a.txt"], "unknown output format", 1),
         (["score", "candidates.db", "-j", "0"], "-1", 2),
         (["score", "candidates.db", "--alpha", "nan"], "not a finite number", 2),

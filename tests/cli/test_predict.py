@@ -56,4 +56,4 @@ def test_models_list_and_show(tiny_model: Path) -> None:
     assert json.loads(shown.stdout)["name"] == "tiny"
     listed = CliRunner().invoke(main, ["models", "list"])
     assert listed.exit_code == 0
-    assert "mft-mini\tenergy, forces, stress, dielectric" in listed.stdout
+    assert "mft-mini-crystals\tenergy, forces, stress, dielectric" in listed.stdout

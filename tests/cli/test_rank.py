@@ -136,7 +136,7 @@ def test_extxyz_ids(tmp_path: Path, tiny_model: Path) -> None:
 def test_errors_are_short_and_have_exit_codes(
     arguments: list[str], text: str, code: int
 ) -> None:
-    result = CliRunner().invoke(main, ["rank", *arguments])
+    result = CliRunner().invoke(main, ["rank", "-p", "dielectric", *arguments])
     assert result.exit_code == code
     assert text in result.stderr
     assert "Traceback" not in result.stderr

@@ -44,6 +44,6 @@ def test_table_of_models_matches_the_cards() -> None:
         card = read_bundle(model.path).card
         assert f"`{name}`" in TEXT
         for head in card.properties.values():
-            for metrics in head.metrics.values():
-                if "n" in metrics and metrics["n"] > 500:
-                    assert f"{metrics['mae']:.3f}" in TEXT
+            for test, metrics in head.metrics.items():
+                if test != "validation":
+                    assert f"{metrics['mae']:.3g}" in TEXT

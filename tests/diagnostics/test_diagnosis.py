@@ -12,9 +12,10 @@ from ase.build import bulk, molecule
 from mftscreen.diagnostics.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from mftscreen.diagnostics.drift import measure_drift
 from mftscreen.diagnostics.network import load_network
-from mftscreen.errors import DataError, ModelError
-from mftscreen.model.registry import DEFAULT_MODEL, registered_models
+from mftscreen.errors import DataError, ModelError, UnknownModelError
+from mftscreen.model.registry import registered_models
 
+SHIPPED = "mft-mini-crystals"
 OPTIONS = DiagnosisOptions(n_atoms=40, n_samples=15, n_environments=4, seed=2)
 
 
@@ -147,14 +148,14 @@ def test_too_few_atoms(checkpoint: Path) -> None:
 
 def test_models_of_other_elements_are_refused(checkpoint: Path) -> None:
     with pytest.raises(ModelError, match="one was not made from the other"):
-        diagnose(
-            load_network(DEFAULT_MODEL, "cpu"), load_network(checkpoint, "cpu"), {}
-        )
+        diagnose(load_network(SHIPPED, "cpu"), load_network(checkpoint, "cpu"), {})
 
 
 def test_models_are_opened_by_name_and_by_path(tiny_model: Path) -> None:
     by_path = load_network(tiny_model, "cpu")
     assert by_path.source == str(tiny_model)
     assert by_path.sha256 == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
-    expected = registered_models()[DEFAULT_MODEL].sha256
-    assert load_network(DEFAULT_MODEL, "cpu").sha256 == expected
+    expected = registered_models()[SHIPPED].sha256
+    assert load_network(SHIPPED, "cpu").sha256 == expected
+    with pytest.raises(UnknownModelError, match="mft-mini is several models; name"):
+        load_network("mft-mini", "cpu")

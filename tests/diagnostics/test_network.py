@@ -36,7 +36,7 @@ def test_one_of_many_energy_heads_is_built(publisher: Any) -> None:
 
 
 def test_damaged_installation_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._SHA256, "mft-mini", "0" * 64)
+    monkeypatch.setitem(registry._SHA256, "mft-mini-crystals", "0" * 64)
     for reader in (load_model, load_network):
         with pytest.raises(ModelFileError, match="the installation is damaged"):
-            reader("mft-mini")
+            reader("mft-mini-crystals")

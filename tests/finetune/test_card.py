@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from mftscreen import Predictor, load_model
+from mftscreen.finetune.calibration import build_reference_sets, measure_coverage
 from mftscreen.finetune.card import write_model
 from mftscreen.finetune.config import MFTConfig
 from mftscreen.finetune.dataset import LabelledStructure
@@ -15,6 +16,7 @@ from mftscreen.finetune.task import Task
 from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.bundle import Bundle, read_bundle
 from mftscreen.model.registry import resolve_model
+from mftscreen.ood.reference import reference_arrays
 from mftscreen.properties import Transform
 
 CONFIG = {
@@ -104,6 +106,8 @@ def test_card_counts_rows_and_measures_every_part(bundle: Bundle) -> None:
     assert head.n_train == 12
     assert set(head.metrics) == {"validation", "held out"}
     assert head.metrics["validation"]["n"] == 5
+    assert head.metrics["held out"]["n_intervals"] == 0  # two rows make none
+    assert "coverage_90" not in head.metrics["held out"]
     rows = IntervalCalibration.from_arrays(bundle.calibration, "dielectric")
     total = np.abs(rows.residuals).sum()
     repeated = next(Predictor(properties=["dielectric"])([TRAIN[3].atoms])).properties[
@@ -113,12 +117,37 @@ def test_card_counts_rows_and_measures_every_part(bundle: Bundle) -> None:
     assert head.metrics["validation"]["mae"] == pytest.approx(mae, rel=1e-5)
 
 
+def test_coverage_counts_rows_that_are_not_flagged() -> None:
+    heads = {"dielectric": {"train": TRAIN, "validation": VALIDATION}}
+    spec = (
+        MFTConfig.model_validate(CONFIG)
+        .properties["dielectric"]
+        .spec("dielectric", Transform())
+    )
+    task = Task(
+        MFTConfig.model_validate(CONFIG), heads, ["Na", "Cl"], None, "",
+        {"dielectric": spec},
+    )  # fmt: skip
+    reference = build_reference_sets(task)["dielectric"]
+    residuals = np.linspace(-0.1, 0.1, 40)
+    calibration = IntervalCalibration(
+        residuals, np.full(40, 1.5), np.ones(40), tuple(map(str, range(40)))
+    )
+    split = {**heads["dielectric"], "test": [*TRAIN[:4], VALIDATION[2]]}
+    predicted = np.array([1.5, 1.55, 1.45, 1.9, 1.4])
+    assert measure_coverage(
+        "dielectric", split, "test", predicted, calibration, reference
+    ) == {"n_intervals": 4.0, "coverage_90": 0.75}
+
+
 def test_shipped_model_has_intervals() -> None:
     shipped = read_bundle(resolve_model("mft-mini")[0])
     rows = IntervalCalibration.from_arrays(shipped.calibration, "dielectric")
     head = shipped.card.properties["dielectric"]
     assert len(rows.ids) == head.n_calibration == head.metrics["validation"]["n"]
-    assert not set(rows.ids) & set(shipped.reference["ids"].tolist())
+    assert not set(rows.ids) & set(
+        reference_arrays(shipped.reference, "dielectric")["ids"].tolist()
+    )
     mae = head.metrics["validation"]["mae"]
     assert np.abs(rows.residuals).mean() == pytest.approx(mae, rel=1e-6)
     low, high = rows.interval([2.0, 4.0, 2.0, 2.0], [0.8, 0.8, 0.1, 0.02])

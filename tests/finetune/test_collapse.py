@@ -109,7 +109,7 @@ def test_something_else_of_its_name_is_no_report(tmp_path: Path, content: str) -
 
 def test_a_run_starts_from_what_it_takes_weights_of() -> None:
     settings = _task(gap={}).config.model_dump()
-    assert starting_model(_task(gap={}).config) == "mft-mini"
+    assert starting_model(_task(gap={}).config) == "mft-mini-crystals"
     auxiliary = {"head": "crystals", "data": ["unused"]}
     random = {"transfer_backbone": False, "transfer_head": False}
     settings |= {"strategy": "mft", "auxiliary": auxiliary, **random}
@@ -176,7 +176,7 @@ def _task(**splits: dict[str, list[LabelledStructure]]) -> Task:
         {
             "strategy": "ft",
             "name": "test",
-            "pretrained": "mft-mini",
+            "pretrained": "mft-mini-crystals",
             "properties": {name: {"label": name} for name in splits},
             "data": {"train": ["unused"]},
             "training": {"steps": 1},

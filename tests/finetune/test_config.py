@@ -18,6 +18,7 @@ from mftscreen.finetune.config import (
     ScratchConfig,
     load_config,
 )
+from mftscreen.finetune.derive import derive_config
 
 DOWNSTREAM = {
     "name": "tiny",
@@ -305,8 +306,19 @@ def test_paths_of_branches_start_at_the_file(tmp_path: Path) -> None:
     assert config.branches["alloys"].data == [tmp_path / "b.db"]
 
 
+@pytest.mark.parametrize("head", ["crystals", "molecules"])
+@pytest.mark.parametrize("strategy", ["mft", "ft", "lp"])
+def test_name_of_several_models_becomes_one_for_all_that_is_derived(
+    tmp_path: Path, head: str, strategy: Any
+) -> None:
+    document = {**VALID["mft"], "pretrained": "mft-mini"}
+    document["auxiliary"] = {**document["auxiliary"], "head": head}
+    config = derive_config(load(tmp_path, document), strategy)
+    assert config.pretrained == f"mft-mini-{head}"
+
+
 def test_registered_name_is_no_path(tmp_path: Path) -> None:
-    assert load(tmp_path, VALID["lp"]).pretrained == "mft-mini"
+    assert load(tmp_path, VALID["lp"]).pretrained == "mft-mini-crystals"
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "a: b: c", "\tx: 1", "a: !!python/name:os"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from ase.io import write
 
 from mftscreen import Predictor, load_model
 from mftscreen.errors import DataError
+from mftscreen.finetune.balance import Combination
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.run import run_training
 from mftscreen.finetune.task import load_task
@@ -132,6 +134,21 @@ def test_training_targets_and_residuals_are_in_the_unit_of_the_property(
         rows = IntervalCalibration.from_arrays(bundle.calibration, name)
         expected = [labels[row] for row in rows.ids]
         assert rows.predictions + rows.residuals == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_properties_share_batches_if_they_have_labels_of_the_same_rows(
+    model_file: Path,
+) -> None:
+    shared = Combination.read(model_file.parent).shared
+    assert {frozenset(group) for group in shared} == {
+        frozenset({"gap"}),  # some rows have none
+        frozenset(PROPERTIES) - {"gap"},
+    }
+    document = json.loads((model_file.parent / "input.json").read_text())
+    shares = document["training"]["model_prob"]
+    assert shares["gap"] == 0.2
+    assert sorted(shares.values()) == [0.0, 0.0, 0.0, 0.2, 0.8]
 
 
 @pytest.mark.slow

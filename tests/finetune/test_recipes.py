@@ -53,7 +53,7 @@ def deepmd_input(config: TuneConfig) -> dict[str, Any]:
     pretrained = None
     if config.strategy in ("mft", "ft", "lp"):
         # a recipe whose pretrained model is still to be made gets one of other heads
-        parameters = model_parameters(load_pretrained("mft-mini")[0])
+        parameters = model_parameters(load_pretrained("mft-mini-crystals")[0])
         head = parameters["crystals"]
         fitting = dict.fromkeys(heads, head["fitting_net"])
         pretrained = Pretrained(head["type_map"], head["descriptor"], fitting)
@@ -159,7 +159,7 @@ def test_all_configurations_are_validated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("mft/dielectric", "mft/dielectric"), ("mft-mini", "mft-mini/mft")],
+    [("mft/dielectric", "mft/dielectric"), ("mft-mini", "mft-mini/crystals")],
 )
 def test_name_of_a_recipe_is_no_file(
     given: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,7 @@ from mftscreen.finetune.balance import COMBINATION, Combination, balanced_lambda
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.run import run_training
 from mftscreen.finetune.select import checkpoints, is_readable
+from mftscreen.finetune.trainer import SharedDescriptors
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import read_state
@@ -223,6 +224,47 @@ def test_properties_of_the_same_rows_are_trained_on_the_same_batches(
     for name, gradient in both.items():
         parts = [part[name] for part in single if name in part]
         torch.testing.assert_close(gradient, sum(parts) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_joint_step_has_the_sum_of_all_losses_of_shared_batches(
+    shared_run: Path, tmp_path: Path
+) -> None:
+    combination = replace(JOINT, shared=Combination.read(shared_run).shared)
+    with _trainer(shared_run, combination, tmp_path / "run") as trainer:
+        loss, batches = _step_loss(trainer, "size")
+        assert set(batches) == {"size", "first"}
+        parts = [
+            *(trainer._loss(head, batches["size"], 1e-3) for head in TWO),
+            trainer._loss("first", batches["first"], 1e-3),
+        ]
+        torch.testing.assert_close(loss, torch.stack(parts).sum())
+        batches = {"size": batches["size"]}
+        torch.testing.assert_close(trainer._sum(batches), sum(parts[:2]))
+
+
+def test_heads_with_weights_of_their_own_have_their_own_descriptors() -> None:
+    same = torch.nn.Linear(2, 2)
+    own = torch.nn.Linear(2, 2)
+    twin = torch.nn.Linear(2, 2)
+    twin.weight, twin.bias = same.weight, same.bias
+    x = torch.ones(1, 2)
+    apart, together = (
+        SharedDescriptors([[same, own]]),
+        SharedDescriptors([[same, twin]]),
+    )
+    apart.begin()
+    together.begin()
+    assert same(x) is twin(x)
+    assert own(x) is not own(x)
+    together.end()
+    assert same(x) is not twin(x)
+
+
+def test_runs_of_earlier_versions_share_no_batches(tmp_path: Path) -> None:
+    (tmp_path / COMBINATION).write_text('{"auxiliary": "ff", "aux_prob": 0.2}')
+    combination = Combination.read(tmp_path)
+    assert combination.sharing("gap") == ["gap"]
+    assert combination.drawn(["ff", "gap"]) == ["ff", "gap"]
 
 
 def test_shared_batches_count_once_in_the_share(shared_run: Path) -> None:

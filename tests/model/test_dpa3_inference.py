@@ -191,7 +191,7 @@ def test_the_shipped_model_takes_the_fast_path_unless_it_is_differentiated(
     for model in network._models.values():
         model.descriptor.register_forward_hook(lambda *_: calls.append(1))
     (energy,) = network.energy_heads()
-    (head,) = network.property_heads()
+    head = network.property_heads()[0]
     fast = network.evaluate(
         mixed_structures, property_heads=[head], energy_head=energy, derivatives=False,
         descriptors=True,

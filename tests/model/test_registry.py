@@ -1,24 +1,69 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mftscreen.errors import ModelFileError, UnknownModelError
+from mftscreen.errors import ModelFileError, UnknownModelError, UnknownPropertyError
 from mftscreen.model.download import BACKBONES
-from mftscreen.model.registry import DEFAULT_MODEL, registered_models, resolve_model
+from mftscreen.model.registry import (
+    DEFAULT_MODEL,
+    FAMILIES,
+    find_members,
+    registered_models,
+    resolve_model,
+)
+
+CRYSTALS, MOLECULES = FAMILIES[DEFAULT_MODEL].values()
 
 
-def test_default_model_is_registered_and_has_a_checksum() -> None:
-    model = registered_models()[DEFAULT_MODEL]
-    assert model.name == DEFAULT_MODEL
-    assert model.path.name == f"{DEFAULT_MODEL}.mft"
+@pytest.mark.parametrize("name", [CRYSTALS, MOLECULES])
+def test_registered_name_gives_its_file_and_checksum(name: str) -> None:
+    model = registered_models()[name]
+    assert model.path.name == f"{name}.mft"
     assert len(bytes.fromhex(model.sha256)) == 32
+    assert resolve_model(name) == (model.path, model.sha256)
+    assert find_members(name, ["whatever"]) == (name,)
 
 
-def test_registered_name_gives_its_file_and_checksum() -> None:
-    model = registered_models()[DEFAULT_MODEL]
-    assert resolve_model(DEFAULT_MODEL) == (model.path, model.sha256)
+@pytest.mark.parametrize(
+    ("wanted", "member"),
+    [
+        ({}, CRYSTALS),
+        ({"domain": "crystals"}, CRYSTALS),
+        ({"domain": "molecules"}, MOLECULES),
+        ({"domain": "SPICE2"}, CRYSTALS),  # a head's name: the model says what it has
+        ({"properties": ["dielectric"]}, CRYSTALS),
+        ({"properties": ["gap", "homo"]}, MOLECULES),
+        ({"properties": ["gap"], "domain": "crystals"}, MOLECULES),
+    ],
+)
+def test_family_gives_the_member_that_is_asked_for(
+    wanted: dict[str, Any], member: str
+) -> None:
+    assert resolve_model(DEFAULT_MODEL, **wanted) == resolve_model(member)
+
+
+def test_members_are_those_that_predict_something_of_use() -> None:
+    assert find_members(DEFAULT_MODEL) == (CRYSTALS, MOLECULES)
+    assert find_members(DEFAULT_MODEL, ["gap", "other"]) == (MOLECULES,)
+    assert find_members(DEFAULT_MODEL, ["gap", "dielectric"]) == (CRYSTALS, MOLECULES)
+
+
+def test_family_that_predicts_nothing_of_use_says_what_it_does() -> None:
+    with pytest.raises(UnknownPropertyError) as caught:
+        resolve_model(DEFAULT_MODEL, properties=["colour"])
+    assert "mft-mini does not predict colour" in str(caught.value)
+    for name, own in ((CRYSTALS, "dielectric"), (MOLECULES, "zpve")):
+        assert name in str(caught.value)
+        assert own in str(caught.value)
+
+
+def test_no_single_model_for_properties_of_crystals_and_molecules() -> None:
+    expected = f"no single model .* gap, dielectric; .* {CRYSTALS}, some of {MOLECULES}"
+    with pytest.raises(UnknownPropertyError, match=expected):
+        resolve_model(DEFAULT_MODEL, properties=["gap", "dielectric"])
 
 
 @pytest.mark.parametrize("as_type", [str, Path])
@@ -53,5 +98,6 @@ def test_unknown_name_lists_the_known_ones(source: str) -> None:
         resolve_model(source)
     assert f"no model named {source!r}" in str(caught.value)
     assert all(name in str(caught.value) for name in registered_models())
+    assert DEFAULT_MODEL in str(caught.value)
     assert all(name in str(caught.value) for name in BACKBONES)
     assert ".mft" in str(caught.value)

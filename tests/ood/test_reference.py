@@ -21,7 +21,9 @@ from mftscreen.ood.reference import (
     build_reference,
     fit_reference,
     open_reference,
+    pack_references,
     read_reference,
+    reference_arrays,
     write_reference,
 )
 from mftscreen.ood.storage import pack_detector
@@ -248,3 +250,17 @@ def test_an_interrupted_write_leaves_the_old_file_alone(
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(DataError, match="cannot be written"):
         write_reference(tmp_path / "missing" / "reference.npz", reference)
+
+
+def test_properties_of_the_same_rows_share_a_stored_set() -> None:
+    crystals = [bulk("MgO", "rocksalt", a=a) for a in (4.0, 4.1, 4.2, 4.3)]
+    oxides = build_reference(crystals, list("abcd"))
+    metals = build_reference([bulk("Cu"), bulk("Al"), bulk("Na")], list("xyz"))
+    packed = pack_references({"a": oxides, "b": metals, "c": oxides, "d": {}})
+    assert sum(key.endswith("/data") for key in packed) == 2
+    for name, arrays in {"a": oxides, "b": metals, "c": oxides, "d": {}}.items():
+        found = reference_arrays(packed, name)
+        assert found.keys() == arrays.keys()
+        assert all(found[key] is arrays[key] for key in arrays)
+    # files of earlier versions have one set for all
+    assert reference_arrays(oxides, "a") is oxides

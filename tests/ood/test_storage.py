@@ -85,7 +85,7 @@ def test_kde_needs_a_finite_bandwidth(bandwidth: float) -> None:
 
 def test_squares_must_be_finite() -> None:
     arrays = pack_detector(OFMDensityDetector().fit(sparse_vectors(50)))
-    arrays["data"] = arrays["data"] * 1e200
+    arrays["data"] = arrays["data"].astype(np.float64) * 1e200
     with pytest.raises(ModelFileError, match="so large that its square is not"):
         unpack_detector(arrays)
 

@@ -18,7 +18,7 @@ from mftscreen.screen.evaluation import Settings
 from mftscreen.screen.outcome import Outcome
 from mftscreen.screen.workers import Results, Workers
 
-SETTINGS = Settings((None,), ("dielectric",))
+SETTINGS = Settings(("mft-mini",), ("dielectric",))
 
 
 def label(structures: list[Atoms]) -> Results:

@@ -249,7 +249,7 @@ function drawDistribution(property, rows) {
   ];
   if (training) {
     traces.unshift({
-      name: `training targets (${count(training.reduce((sum, one) => sum + one, 0))})`,
+      name: "training targets",
       x,
       y: percent(training),
       type: "bar",

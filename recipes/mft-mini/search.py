@@ -1,0 +1,153 @@
+"""Try designs of the pretrained descriptor in short trainings; plot errors and costs.
+
+Usage: python search.py [--steps 1500] [--to search] [DESIGN ...]
+
+Trains ``pretrain.yaml`` once for each design below, all with the same seed and steps,
+and skips those that are there already. Writes ``search.csv`` and ``search.png``: the
+force errors on held-out rows of the three heads and on mlearn, and what energy, forces
+and stress of a structure cost (CPU seconds, one thread, median of three rounds that
+take the designs in turns), relative to the first design.
+
+Ranks after few steps are not those after many: deep and wide descriptors learn late.
+The number of steps is in every row.
+"""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import torch
+import yaml
+from ase import Atoms
+from matplotlib.figure import Figure
+
+from mftscreen import Predictor
+from mftscreen.model.bundle import read_bundle
+from mftscreen.readers import iter_extxyz
+
+BASE = Path("pretrain.yaml")
+DESIGNS: dict[str, dict[str, dict[str, Any]]] = {
+    "shipped": {},
+    "4 layers": {"descriptor": {"n_layers": 4}},
+    "6 layers": {"descriptor": {"n_layers": 6}},
+    "width 48": {"descriptor": {"n_dim": 48, "e_dim": 24, "a_dim": 12}},
+    "width 64": {"descriptor": {"n_dim": 64, "e_dim": 32, "a_dim": 16}},
+    "width 128": {"descriptor": {"n_dim": 128, "e_dim": 64, "a_dim": 32}},
+    "edges 4.5": {"descriptor": {"edge_cutoff": 4.5, "edge_scale": 8.0}},
+    "edges 6": {"descriptor": {"edge_cutoff": 6.0, "edge_scale": 19.0}},
+    "angles 3": {"descriptor": {"angle_cutoff": 3.0, "angle_scale": 2.3}},
+    "angles 4": {"descriptor": {"angle_cutoff": 4.0, "angle_scale": 5.4}},
+    "batch 48": {"training": {"batch_size": 48}},
+    "batch 192": {"training": {"batch_size": 192}},
+    "rate 5e-3": {"training": {"learning_rate": [5e-3, 5e-5]}},
+    "rate 2e-2": {"training": {"learning_rate": [2e-2, 2e-4]}},
+}
+"""Changes to ``pretrain.yaml``. Sums over neighbours are divided by numbers that grow
+with the volume within the cutoff."""
+N_TIMED, ROUNDS = 200, 3
+
+
+def train(name: str, steps: int, folder: Path, threads: int) -> Path:
+    """Return the model of a design, trained if it is not there."""
+    run = folder / f"{name.replace(' ', '_')}_{steps}"
+    path = run / "model.mft"
+    if path.exists():
+        return path
+    document = yaml.safe_load(BASE.read_text())
+    for block, changes in DESIGNS[name].items():
+        document[block] |= changes
+    document["training"] |= {"steps": steps, "save_every": max(1, steps // 3)}
+    config = BASE.with_name(f".{run.name}.yaml")  # paths start where it is
+    config.write_text(yaml.safe_dump(document, sort_keys=False))
+    command = [sys.executable, "-m", "mftscreen", "finetune", str(config)]
+    command += ["-o", str(run), "--threads", str(threads)]
+    if run.exists():
+        command.append("--resume")
+    try:
+        subprocess.run(command, check=True)
+    finally:
+        config.unlink()
+    return path
+
+
+def force_errors(path: Path) -> dict[str, float]:
+    """Return the MAE of force components (eV/Å) by head and on mlearn."""
+    found = {}
+    for head, card in read_bundle(path).card.force_field.items():
+        for part, metrics in card.items():
+            if isinstance(metrics, dict):
+                name = head if part == "validation" else part
+                found[name] = metrics["force_mae"]
+    return found
+
+
+def costs(models: Mapping[str, Path]) -> dict[str, float]:
+    """Return the CPU seconds of energy, forces and stress of a structure."""
+    torch.set_num_threads(1)
+    crystals = (a for a in iter_extxyz(Path("data/crystals.extxyz")))
+    structures = list(islice((a for a in crystals if isinstance(a, Atoms)), N_TIMED))
+    predictors = {
+        name: Predictor(path, properties=[], forces=True)
+        for name, path in models.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(ROUNDS):
+        for name, predictor in predictors.items():
+            start = time.process_time()
+            for _ in predictor(structures):
+                pass
+            seconds[name].append((time.process_time() - start) / N_TIMED)
+    return {name: median(times) for name, times in seconds.items()}
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Plot the errors of every data set against the cost."""
+    shown = [key for key in rows[0] if key not in ("design", "steps", "cost")]
+    figure = Figure(figsize=(4 * len(shown), 4), layout="constrained")
+    for axes, key in zip(figure.subplots(1, len(shown)), shown, strict=True):
+        axes.scatter([row["cost"] for row in rows], [row[key] for row in rows])
+        for row in rows:
+            axes.annotate(row["design"], (row["cost"], row[key]), fontsize=7)
+        axes.set(title=key, xlabel="relative cost of E+F+S", ylabel="force MAE / eV/Å")
+    figure.savefig(path, dpi=150)
+
+
+@click.command()
+@click.argument("designs", nargs=-1, type=click.Choice(list(DESIGNS)))
+@click.option("--steps", default=1500, show_default=True)
+@click.option("--to", "folder", type=click.Path(path_type=Path), default="search")
+@click.option("--threads", default=1, show_default=True)
+def main(designs: tuple[str, ...], steps: int, folder: Path, threads: int) -> None:
+    """Train each design that is missing, and compare all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    models = {name: train(name, steps, folder, threads) for name in designs or DESIGNS}
+    cost = costs(models)
+    first = next(iter(cost.values()))
+    rows = [
+        {
+            "design": name,
+            "steps": steps,
+            "cost": round(cost[name] / first, 2),
+            **{key: round(value, 3) for key, value in force_errors(path).items()},
+        }
+        for name, path in models.items()
+    ]
+    with (folder / "search.csv").open("w", newline="") as stream:
+        table = csv.DictWriter(stream, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    draw(rows, folder / "search.png")
+    click.echo((folder / "search.csv").read_text(), nl=False)
+
+
+if __name__ == "__main__":
+    main()
