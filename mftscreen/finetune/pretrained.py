@@ -7,7 +7,7 @@ from typing import Any
 
 from mftscreen.errors import UnknownHeadError
 from mftscreen.model.branches import energy_branches, find_branch
-from mftscreen.model.checkpoint import keep_heads, model_parameters
+from mftscreen.model.checkpoint import keep_heads, keep_main_head, model_parameters
 from mftscreen.model.download import find_domains
 from mftscreen.model.loading import load_state
 
@@ -28,7 +28,7 @@ def load_pretrained(
     head : str, optional
         The force-field head that is needed; of a large pretrained model, ``crystals``
         and ``molecules`` stand for one each. In the state it has this name, and no
-        other head is there.
+        other head is there. By default the one that :func:`keep_main_head` keeps.
     progress : bool, default False
         Whether a download shows its progress on stderr.
 
@@ -47,7 +47,8 @@ def load_pretrained(
     """
     state, sha256 = load_state(source, progress=progress)
     if head is None:
-        return state, sha256
+        # deepmd-kit cannot build more heads than its one-hot of data sets is long
+        return keep_main_head(state), sha256
     branches = energy_branches(model_parameters(state))
     try:
         found = find_branch(branches, head, find_domains(sha256))

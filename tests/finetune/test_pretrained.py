@@ -39,9 +39,19 @@ def test_head_is_found_and_has_the_name_it_was_asked_for(
     assert f"head {head!r} of {publisher.name} is its head {branch!r}" in caplog.text
 
 
-def test_all_heads_without_a_choice(publisher: Any) -> None:
+def test_one_head_without_a_choice(publisher: Any) -> None:
     state, _ = load_pretrained(publisher.name)
-    assert len(model_parameters(state)) == 4
+    assert len(model_parameters(state)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ft", "lp"])
+def test_model_of_many_properties_can_be_fine_tuned_again(
+    tune: Callable[..., Path], strategy: str
+) -> None:
+    # it has more heads than data sets that its one-hot tells apart
+    path = tune(f"again-{strategy}", strategy, pretrained="mft-mini-crystals")
+    assert list(load_model(path).properties) == ["softness"]
 
 
 def test_unknown_head_lists_the_others(publisher: Any) -> None:

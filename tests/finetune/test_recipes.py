@@ -53,7 +53,9 @@ def deepmd_input(config: TuneConfig) -> dict[str, Any]:
     pretrained = None
     if config.strategy in ("mft", "ft", "lp"):
         # a recipe whose pretrained model is still to be made gets one of other heads
-        parameters = model_parameters(load_pretrained("mft-mini-crystals")[0])
+        parameters = model_parameters(
+            load_pretrained("mft-mini-crystals", "crystals")[0]
+        )
         head = parameters["crystals"]
         fitting = dict.fromkeys(heads, head["fitting_net"])
         pretrained = Pretrained(head["type_map"], head["descriptor"], fitting)
