@@ -125,19 +125,8 @@ def run_training(
     with _writing_to(directory):
         if not started:
             _prepare(config, task, directory)
-        elif _pretrained_has_changed(task, directory):
-            problem = (
-                f"{directory} was started from another pretrained model of this name; "
-                "continue it with the version of mftscreen, or the file, that it was "
-                "started with, or start another run with --output"
-            )
-            raise ConfigError([problem])
-        elif (directory / DATA_HASH).read_text() != task.data_hash:
-            problem = (
-                f"the data have changed since {directory} was started; start another "
-                "run with --output"
-            )
-            raise ConfigError([problem])
+        else:
+            _check_unchanged(task, directory)
         settings = config.training
         selection = Selection(
             directory,
@@ -161,10 +150,23 @@ def run_training(
     return model
 
 
-def _pretrained_has_changed(task: Task, directory: Path) -> bool:
-    path = directory / PRETRAINED_HASH
+def _check_unchanged(task: Task, directory: Path) -> None:
+    """Raise if a run was started from another pretrained model or other data."""
+    pretrained = directory / PRETRAINED_HASH
     # earlier versions did not write it
-    return path.exists() and path.read_text() != task.pretrained_sha256
+    if pretrained.exists() and pretrained.read_text() != task.pretrained_sha256:
+        problem = (
+            f"{directory} was started from another pretrained model of this name; "
+            "continue it with the version of mftscreen, or the file, that it was "
+            "started with, or start another run with --output"
+        )
+        raise ConfigError([problem])
+    if (directory / DATA_HASH).read_text() != task.data_hash:
+        problem = (
+            f"the data have changed since {directory} was started; start another "
+            "run with --output"
+        )
+        raise ConfigError([problem])
 
 
 def _write_best(task: Task, selection: Selection) -> Path:

@@ -31,12 +31,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,85 +53,18 @@ from mftscreen.finetune.balance import (
     Combination,
     balanced_lambda,
 )
+from mftscreen.finetune.layer_groups import layer_groups
+from mftscreen.finetune.shared_descriptors import SharedDescriptors
 from mftscreen.model.acceleration import accelerate
 from mftscreen.model.fittings import DipoleNormFitting
 
-__all__ = ["Trainer", "layer_groups", "main"]
+__all__ = ["Trainer", "main"]
 
 N_SETTLE, N_BALANCE = 50, 16
 """Batches that ``lambda_reg: auto`` fits the heads on, and per task measures on."""
 
 log = logging.getLogger("deepmd.mftscreen")  # below deepmd-kit's handlers
 Batch = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
-
-
-def layer_groups(
-    named_parameters: Iterable[tuple[str, torch.nn.Parameter]], decay: float
-) -> list[dict[str, Any]]:
-    """Return an optimizer's parameter groups for layer-wise learning rates.
-
-    Parameters
-    ----------
-    named_parameters : iterable of (str, Parameter)
-        With deepmd-kit's names.
-    decay : float
-        Factor on the learning rate from the heads to the last layer of the descriptor,
-        from each layer to the one below, and to the embeddings.
-
-    Returns
-    -------
-    list of dict
-        From the heads down; ``layer_scale`` is the product of the factors.
-    """
-    layers: dict[float, list[torch.nn.Parameter]] = {}
-    for name, parameter in named_parameters:
-        layer = re.search(r"\.descriptor\.(?!type_embedding).*\.layers\.(\d+)\.", name)
-        if layer:
-            depth = float(layer[1])
-        else:
-            depth = -1.0 if ".descriptor." in name else math.inf
-        layers.setdefault(depth, []).append(parameter)
-    # deepmd-kit displays the first group's learning rate
-    return [
-        {"params": layers[depth], "layer_scale": decay**k}
-        for k, depth in enumerate(sorted(layers, reverse=True))
-    ]
-
-
-class SharedDescriptors:
-    """Descriptors that are evaluated once for all heads which one batch trains.
-
-    Parameters
-    ----------
-    groups : iterable of sequence of torch.nn.Module
-        Descriptors of such heads: modules of their own, mostly with the same
-        parameters. Those of a group in which one has others are evaluated each.
-    """
-
-    def __init__(self, groups: Iterable[Sequence[torch.nn.Module]]) -> None:
-        self._active = False
-        self._output: Any = None
-        for group in groups:
-            weights = [set(map(id, module.parameters())) for module in group]
-            # deepmd-kit does not share the embeddings of charge and spin
-            if len(group) > 1 and all(own == weights[0] for own in weights):
-                for descriptor in group:
-                    descriptor.forward = partial(self._evaluate, descriptor.forward)
-
-    def begin(self) -> None:
-        """Keep the next output for all evaluations until :meth:`end`."""
-        self._active, self._output = True, None
-
-    def end(self) -> None:
-        """Forget the output and evaluate as usual."""
-        self._active, self._output = False, None
-
-    def _evaluate(self, forward: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if not self._active:
-            return forward(*args, **options)
-        if self._output is None:
-            self._output = forward(*args, **options)
-        return self._output
 
 
 class Trainer(training.Trainer):

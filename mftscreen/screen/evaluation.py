@@ -75,7 +75,6 @@ class Evaluator:
 
     def __init__(self, settings: Settings) -> None:
         from mftscreen.model.loading import load_model
-        from mftscreen.ood.reference import open_reference, reference_arrays
         from mftscreen.predictor import Predictor
 
         self.models: list[LoadedModel] = [
@@ -95,16 +94,7 @@ class Evaluator:
         for model in self.models:
             names = [name for name in settings.properties if name in model.properties]
             self.predictors.append(Predictor(model, properties=names))
-            self.references.append(
-                {
-                    name: open_reference(
-                        reference_arrays(model.reference, name),
-                        ALPHA,
-                        model.card.properties[name].elements,
-                    )
-                    for name in names
-                }
-            )
+            self.references.append(_open_references(model, names))
         self.relaxer = self._make_relaxer()
         self._prefix = self._hash_settings()
 
@@ -221,14 +211,21 @@ class Evaluator:
 
         rows = list(self.predictors[k](structures))
         usable = [atoms for atoms, row in zip(structures, rows, strict=True) if row.ok]
-        judged = {
-            name: iter(judge(usable, reference))
-            for name, reference in self.references[k].items()
-        }
-        return [
-            (row, {name: next(judged[name]) for name in judged} if row.ok else {})
-            for row in rows
-        ]
+        references = self.references[k]
+        judged: dict[int, list[Judgement]] = {}
+        for reference in references.values():
+            if id(reference) not in judged:
+                judged[id(reference)] = list(judge(usable, reference))
+        places = iter(range(len(usable)))
+        found: list[tuple[PredictionRow, dict[str, Judgement]]] = []
+        for row in rows:
+            place = next(places) if row.ok else None
+            found.append(
+                (row, {})
+                if place is None
+                else (row, {n: judged[id(r)][place] for n, r in references.items()})
+            )
+        return found
 
     def _collect(
         self,
@@ -303,6 +300,22 @@ def open_evaluator(settings: Settings) -> Evaluator:
         _last[evaluator.settings] = evaluator
         return evaluator
     return _last[settings]
+
+
+def _open_references(model: LoadedModel, names: Sequence[str]) -> dict[str, Reference]:
+    """Return the training set of each property; of equal ones, one object."""
+    from mftscreen.ood.reference import open_reference, reference_arrays
+
+    opened: dict[tuple[int, frozenset[str]], Reference] = {}
+    found = {}
+    for name in names:
+        arrays = reference_arrays(model.reference, name)
+        elements = frozenset(model.card.properties[name].elements)
+        key = (id(arrays.get("data")), elements)
+        if key not in opened:
+            opened[key] = open_reference(arrays, ALPHA, elements)
+        found[name] = opened[key]
+    return found
 
 
 def _p_value(judgement: Judgement) -> float:

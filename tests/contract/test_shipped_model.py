@@ -170,6 +170,14 @@ def test_each_property_is_compared_with_its_own_training_set(
     assert silicon.p_values["perovskites"] <= 0.05 < silicon.p_values["dielectric"]
 
 
+def test_properties_with_the_same_training_set_are_judged_once() -> None:
+    (opened,) = Evaluator(Settings(("mft-mini-molecules",), ("gap", "homo"))).references
+    assert opened["gap"] is opened["homo"]
+    names = ("dielectric", "log_gvrh")
+    (opened,) = Evaluator(Settings(("mft-mini-crystals",), names)).references
+    assert opened["dielectric"] is not opened["log_gvrh"]
+
+
 def _perovskite(a: str, b: str, length: float) -> Atoms:
     corners = [(0, 0, 0), (0.5, 0.5, 0.5), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5)]
     return Atoms(

@@ -26,7 +26,7 @@ from mftscreen.finetune.balance import COMBINATION, Combination, balanced_lambda
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.run import run_training
 from mftscreen.finetune.select import checkpoints, is_readable
-from mftscreen.finetune.trainer import SharedDescriptors
+from mftscreen.finetune.shared_descriptors import SharedDescriptors
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import read_state

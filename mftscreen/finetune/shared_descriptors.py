@@ -1,0 +1,47 @@
+"""One pass through the descriptor for all heads that a batch trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+__all__ = ["SharedDescriptors"]
+
+
+class SharedDescriptors:
+    """Descriptors that are evaluated once for all heads which one batch trains.
+
+    Parameters
+    ----------
+    groups : iterable of sequence of torch.nn.Module
+        Descriptors of such heads: modules of their own, mostly with the same
+        parameters. Those of a group in which one has others are evaluated each.
+    """
+
+    def __init__(self, groups: Iterable[Sequence[torch.nn.Module]]) -> None:
+        self._active = False
+        self._output: Any = None
+        for group in groups:
+            weights = [set(map(id, module.parameters())) for module in group]
+            # deepmd-kit does not share the embeddings of charge and spin
+            if len(group) > 1 and all(own == weights[0] for own in weights):
+                for descriptor in group:
+                    descriptor.forward = partial(self._evaluate, descriptor.forward)
+
+    def begin(self) -> None:
+        """Keep the next output for all evaluations until :meth:`end`."""
+        self._active, self._output = True, None
+
+    def end(self) -> None:
+        """Forget the output and evaluate as usual."""
+        self._active, self._output = False, None
+
+    def _evaluate(self, forward: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if not self._active:
+            return forward(*args, **options)
+        if self._output is None:
+            self._output = forward(*args, **options)
+        return self._output
