@@ -38,7 +38,7 @@ FAMILIES: dict[str, Mapping[Domain, str]] = {
 
 _SHA256 = {
     "mft-mini-crystals": (
-        "63c0c86a9ee0974cf369bb6b72d257384a4c515ffd1d44fc970e4bf510f0fb9d"
+        "8c6d7bd264af5e79f735b21d90257cb323c48c4b5aa3433e69ef64a6f90635f8"
     ),
     "mft-mini-molecules": (
         "fa1831460c7bb21b89281b9e41a7f460b680d304cb0562db06d01aa92c98fd7b"
