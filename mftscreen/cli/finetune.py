@@ -80,8 +80,8 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 @click.option(
     "--folds",
     metavar="K|NAME,NAME",
-    help="The K folds with the most test rows, or these.  [default: that of CONFIG, or "
-    "all]",
+    help="The K folds with the most test rows, or these; '49,' is the one of that "
+    "name.  [default: that of CONFIG, or all]",
 )
 @click.option(
     "--no-collapse-report",

@@ -3,14 +3,14 @@
 Usage: python table.py RUN [RUN ...]
 
 RUN is what ``mftscreen finetune --compare ... -o RUN`` has written. Each row is one
-strategy on one fold: means over the runs and, of several, the range in brackets. With
-FT and MFT, the last lines say in how many pairs of one run and fold MFT errs less.
+strategy on one fold: means over the runs that have it and, of several, the range in
+brackets. With FT and MFT, the last lines say in how many pairs of one run and fold MFT
+errs less.
 """
 
 from __future__ import annotations
 
 import json
-from itertools import product
 from pathlib import Path
 from statistics import mean
 
@@ -45,15 +45,18 @@ def cell(values: list[float | None]) -> str:
     if not known:
         return ""
     text = f"{mean(known):.3g}"
-    return text if len(known) == 1 else f"{text} ({min(known):.3g}-{max(known):.3g})"
+    if min(known) == max(known):
+        return text
+    return f"{text} ({min(known):.3g}-{max(known):.3g})"
 
 
 def wins(runs: list[Run], part: str) -> str:
     """Say how often, and by how much, MFT errs less than FT in one part."""
-    folds = {fold for _, fold in runs[0]}
     ratios = [
-        run["mft", fold]["mae"][part] / run["ft", fold]["mae"][part]
-        for run, fold in product(runs, sorted(folds))
+        run["mft", fold]["mae"][part] / errors["mae"][part]
+        for run in runs
+        for (strategy, fold), errors in run.items()
+        if strategy == "ft"
     ]
     smaller = sum(ratio < 1 for ratio in ratios)
     return f"{smaller} of {len(ratios)}, MAE of MFT / MAE of FT {cell(ratios)}"
@@ -67,7 +70,7 @@ def main(folders: tuple[str, ...]) -> None:
     names = ["strategy", "fold", *ERRORS, *DRIFTS]
     click.echo(f"| {' | '.join(names)} |\n{'|---' * len(names)}|")
     for strategy, fold in runs[0]:
-        found = [run[strategy, fold] for run in runs]
+        found = [run[strategy, fold] for run in runs if (strategy, fold) in run]
         errors = [cell([one["mae"][key] for one in found]) for key in ERRORS.values()]
         drifts = [
             cell([one["drift"].get(key) for one in found]) for key in DRIFTS.values()
