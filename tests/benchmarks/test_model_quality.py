@@ -43,7 +43,7 @@ def run(module: ModuleType, *arguments: object) -> list[str]:
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
     """A data folder whose pool is four crystals of two atoms, one of them foreign."""
-    crystals = [bulk("MgO", "rocksalt", a=a) for a in (4.2, 4.3, 4.4)]
+    crystals = [bulk("MgO", "rocksalt", a=a) for a in (4.0, 4.3, 4.4)]
     crystals.append(bulk("NaPo", "rocksalt", a=6.0))
     for number, atoms in enumerate(crystals):
         atoms.info["mb_id"] = f"mb-{number}"
