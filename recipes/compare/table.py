@@ -11,6 +11,7 @@ errs less.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -21,7 +22,6 @@ DRIFTS = {
     "W1 train": "w1_train",
     "W1 ID": "w1_id",
     "W1 OOD": "w1_ood",
-    "DB, t-SNE plane": "db_plane",
     "DB, descriptor": "db_descriptor",
 }
 Run = dict[tuple[str, str], dict[str, dict[str, float]]]
@@ -39,7 +39,7 @@ def read(folder: Path) -> Run:
     }
 
 
-def cell(values: list[float | None]) -> str:
+def cell(values: Sequence[float | None]) -> str:
     """Return the mean and, of several, the range."""
     known = [value for value in values if value is not None]
     if not known:
@@ -50,16 +50,14 @@ def cell(values: list[float | None]) -> str:
     return f"{text} ({min(known):.3g}-{max(known):.3g})"
 
 
-def wins(runs: list[Run], part: str) -> str:
-    """Say how often, and by how much, MFT errs less than FT in one part."""
-    ratios = [
+def mft_over_ft(runs: list[Run], part: str) -> list[float]:
+    """Return the error of MFT over that of FT, for each run and fold that has both."""
+    return [
         run["mft", fold]["mae"][part] / errors["mae"][part]
         for run in runs
         for (strategy, fold), errors in run.items()
-        if strategy == "ft"
+        if strategy == "ft" and ("mft", fold) in run
     ]
-    smaller = sum(ratio < 1 for ratio in ratios)
-    return f"{smaller} of {len(ratios)}, MAE of MFT / MAE of FT {cell(ratios)}"
 
 
 @click.command()
@@ -76,10 +74,13 @@ def main(folders: tuple[str, ...]) -> None:
             cell([one["drift"].get(key) for one in found]) for key in DRIFTS.values()
         ]
         click.echo(f"| {' | '.join([strategy, fold, *errors, *drifts])} |")
-    if not {"ft", "mft"} <= {strategy for strategy, _ in runs[0]}:
-        return
     for name, part in ERRORS.items():
-        click.echo(f"{name}: MFT smaller in {wins(runs, part)}")
+        if ratios := mft_over_ft(runs, part):
+            smaller = sum(ratio < 1 for ratio in ratios)
+            click.echo(
+                f"{name}: MFT smaller in {smaller} of {len(ratios)}, "
+                f"MAE of MFT / MAE of FT {cell(ratios)}"
+            )
 
 
 if __name__ == "__main__":
