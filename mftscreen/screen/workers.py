@@ -175,14 +175,17 @@ def _make_processes(n_workers: int) -> Executor:
     threads = str(max(1, cpu_count() // n_workers))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     pool: Executor = ProcessPoolExecutor(
-        n_workers, env=dict.fromkeys(names, threads), initializer=_end_with_parent
+        n_workers,
+        env=dict.fromkeys(names, threads),
+        initializer=_end_with_parent,
+        # asked for there, it could be that of who adopts it: the parent may be gone
+        initargs=(os.getpid(),),
     )
     return pool
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Let this process end when its parent is killed, and not finish its chunk."""
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

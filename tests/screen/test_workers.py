@@ -105,3 +105,12 @@ def test_no_scheduler() -> None:
     pytest.importorskip("distributed")
     with pytest.raises(MftscreenError, match=r"no Dask scheduler|Dask cluster needs"):
         Workers(SETTINGS, scheduler="tcp://127.0.0.1:1")
+
+
+def test_worker_whose_parent_was_killed_before_it_started_ends() -> None:
+    script = (
+        "import time; from mftscreen.screen.workers import _end_with_parent; "
+        "_end_with_parent(-1); time.sleep(60)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], timeout=50, check=False)
+    assert ended.returncode == 1
