@@ -23,7 +23,8 @@ are drawn again and dropped, so that on one thread of a CPU its weights become t
 a run that was never interrupted. deepmd-kit itself begins its data anew and takes the
 step of the checkpoint twice. With ``combine: alternate`` and a given ``lambda_reg``,
 training is otherwise that of ``dp --pt train``, with its layers in accelerated form
-(:mod:`mftscreen.model.acceleration`).
+(:mod:`mftscreen.model.acceleration`) and, on CPUs, Muon's matrix iteration in single
+precision (:mod:`mftscreen.finetune.orthogonalize`).
 """
 
 from __future__ import annotations
@@ -35,15 +36,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from deepmd.pt.entrypoints.main import main as deepmd_main
+from deepmd.pt.optimizer import hybrid_muon
 from deepmd.pt.train import training
 from deepmd.pt.utils import dp_random
 from deepmd.pt.utils.dataloader import setup_seed
+from deepmd.pt.utils.env import DEVICE
 from deepmd.utils.data import DataRequirementItem
 
 from mftscreen.errors import TrainingError
@@ -54,6 +58,7 @@ from mftscreen.finetune.balance import (
     balanced_lambda,
 )
 from mftscreen.finetune.layer_groups import layer_groups
+from mftscreen.finetune.orthogonalize import orthogonalize
 from mftscreen.finetune.shared_descriptors import SharedDescriptors
 from mftscreen.model.acceleration import accelerate
 from mftscreen.model.fittings import DipoleNormFitting
@@ -328,6 +333,15 @@ class Trainer(training.Trainer):
                 weight.grad = None
 
 
+def orthogonalize_in_single_precision() -> None:
+    """Replace deepmd-kit's orthogonalisation in bfloat16, which many CPUs emulate."""
+    coefficients = [hybrid_muon.NS_COEFF_FAST] * hybrid_muon.NS_STEPS_FAST
+    coefficients += [hybrid_muon.NS_COEFF_POLISH] * hybrid_muon.NS_STEPS_POLISH
+    hybrid_muon._batched_newton_schulz_orth = partial(
+        orthogonalize, coefficients=coefficients
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``dp --pt train`` with this module's trainer.
 
@@ -337,6 +351,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Of ``dp train``; those of the command line by default.
     """
     training.Trainer = Trainer
+    if DEVICE.type == "cpu":
+        orthogonalize_in_single_precision()
     deepmd_main(["train", *(sys.argv[1:] if arguments is None else arguments)])
 
 
