@@ -122,6 +122,9 @@ class _Multitask(_FromPretrained):
     transfer_backbone: bool = True
     """Whether the descriptor starts from its pretrained weights; if not, it has the
     pretrained one's size and random weights, and so has the head."""
+    transfer_properties: bool = False
+    """Whether the heads of the properties, too, start from those of the pretrained
+    model, which has them in the same form: a training that goes on with more data."""
 
     @property
     def transfers(self) -> bool:
@@ -135,6 +138,9 @@ class _Multitask(_FromPretrained):
                 "transfer_backbone: false needs transfer_head: false; a pretrained "
                 "head cannot read a descriptor with random weights"
             )
+            raise ValueError(msg)
+        if self.transfer_properties and not self.transfer_head:
+            msg = "transfer_properties: true needs transfer_head: true"
             raise ValueError(msg)
         return self
 

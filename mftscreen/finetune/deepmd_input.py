@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mftscreen.errors import ConfigError
 from mftscreen.finetune.config import (
     LPConfig,
     MFTConfig,
@@ -113,6 +114,11 @@ def build_deepmd_input(
     dict
         Ready to be written as JSON.
 
+    Raises
+    ------
+    ConfigError
+        If heads of properties are to be taken over, and have another form.
+
     Examples
     --------
     >>> from mftscreen.finetune.config import _ADAPTER
@@ -151,11 +157,15 @@ def build_deepmd_input(
         weight = 1.0 if aux.lambda_reg == "auto" else aux.lambda_reg
         losses[aux.head] = _force_field_loss(aux.loss, weight)
         batches[aux.head] = aux.batch_size
+    goes_on = isinstance(config, MFTConfig) and config.transfer_properties
     for name, settings in config.properties.items():
         heads[name] = {
             **_property_head(name, settings, dim_case_embd, seed),
             "finetune_head": "RANDOM",
         }
+        if goes_on:
+            assert pretrained is not None
+            _check_form(name, heads[name]["fitting_net"], pretrained.fitting[name])
         bias = data[name].element_bias
         if bias is not None:
             heads[name]["preset_out_bias"] = {name: list(bias)}
@@ -163,6 +173,8 @@ def build_deepmd_input(
         batches[name] = config.training.batch_size
     if not config.transfers:
         descriptor["seed"] = seed
+    if goes_on or not config.transfers:
+        # weights of every head are taken over, or of none
         heads = {name: _without(head, "finetune_head") for name, head in heads.items()}
     shares = _shares(config, data)
     return _multi_task(
@@ -276,6 +288,17 @@ def _property_head(
     if settings.head in MOLECULAR_HEADS:
         head["type"] = "molecular_property"
     return head
+
+
+def _check_form(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Raise if a head is not of the form that the pretrained model's has."""
+    if problems := [
+        f"properties.{name}: transfer_properties takes over a head with {key} "
+        f"{theirs.get(key)}, not {value}"
+        for key, value in ours.items()
+        if key != "seed" and theirs.get(key) != value
+    ]:
+        raise ConfigError(problems)
 
 
 def _without(mapping: Mapping[str, Any], key: str) -> dict[str, Any]:

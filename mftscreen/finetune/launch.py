@@ -72,6 +72,7 @@ def train(
     selection: Selection,
     *,
     pretrained: str | None = None,
+    every_head: bool = False,
     n_gpus: int = 1,
     threads: int | None = None,
     progress: bool = False,
@@ -90,6 +91,8 @@ def train(
         Ends the run before `steps` when its patience is exhausted.
     pretrained : str, optional
         File name, in `directory`, of the checkpoint to start from.
+    every_head : bool, default False
+        Whether all heads start from it, rather than those that ``input.json`` names.
     n_gpus : int, optional
         Training processes.
     threads : int, optional
@@ -118,7 +121,7 @@ def train(
         if done:
             start = ["--restart", checkpoints(directory)[done].name]
         elif pretrained is not None:
-            start = ["--finetune", pretrained]
+            start = ["--init-model" if every_head else "--finetune", pretrained]
         with log.open("ab") as stream:
             begin = stream.tell()  # what stands before is of the runs before
             process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from mftscreen.errors import UnknownHeadError
@@ -17,7 +18,11 @@ log = logging.getLogger(__name__)
 
 
 def load_pretrained(
-    source: str, head: str | None = None, *, progress: bool = False
+    source: str,
+    head: str | None = None,
+    properties: Sequence[str] = (),
+    *,
+    progress: bool = False,
 ) -> tuple[dict[str, Any], str]:
     """Return the state of a pretrained checkpoint, and the sha256 of its file.
 
@@ -29,6 +34,8 @@ def load_pretrained(
         The force-field head that is needed; of a large pretrained model, ``crystals``
         and ``molecules`` stand for one each. In the state it has this name, and no
         other head is there. By default the one that :func:`keep_main_head` keeps.
+    properties : sequence of str, optional
+        Heads that are to be there beside `head`.
     progress : bool, default False
         Whether a download shows its progress on stderr.
 
@@ -55,6 +62,10 @@ def load_pretrained(
     except UnknownHeadError as error:
         msg = f"pretrained model {source}: {error}"
         raise UnknownHeadError(msg) from None
+    if missing := set(properties) - model_parameters(state).keys():
+        names = ", ".join(sorted(missing))
+        msg = f"pretrained model {source} has no head for transfer_properties: {names}"
+        raise UnknownHeadError(msg)
     if found != head:
         log.info("head %r of %s is its head %r", head, source, found)
-    return keep_heads(state, {head: found}), sha256
+    return keep_heads(state, {head: found} | {p: p for p in properties}), sha256

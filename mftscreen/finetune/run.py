@@ -139,6 +139,7 @@ def run_training(
             settings.steps,
             selection,
             pretrained=PRETRAINED if config.transfers else None,
+            every_head=isinstance(config, MFTConfig) and config.transfer_properties,
             n_gpus=settings.n_gpus,
             threads=threads,
             progress=progress,

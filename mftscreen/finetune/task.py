@@ -153,9 +153,12 @@ def load_task(
         if isinstance(config, ScratchConfig):
             type_map = config.elements
         else:
-            head = config.auxiliary.head if isinstance(config, MFTConfig) else None
+            head, kept = None, []
+            if isinstance(config, MFTConfig):
+                head = config.auxiliary.head
+                kept = list(config.properties) if config.transfer_properties else []
             state, pretrained_sha256 = load_pretrained(
-                config.pretrained, head, progress=progress
+                config.pretrained, head, kept, progress=progress
             )
             first = next(iter(model_parameters(state).values()))
             type_map = first["type_map"]

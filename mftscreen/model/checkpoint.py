@@ -173,7 +173,8 @@ def save_state(state: Mapping[str, Any]) -> bytes:
     import torch
 
     buffer = io.BytesIO()
-    torch.save({"model": dict(state)}, buffer)
+    # "dp train --init-model" wants the optimizer's to be there, and does not read it
+    torch.save({"model": dict(state), "optimizer": {}}, buffer)
     return buffer.getvalue()
 
 

@@ -81,6 +81,16 @@ def composition(atoms: Atoms) -> str:
     return atoms.symbols.formula.reduce()[0].format("hill")
 
 
+def forbidden_compositions(data: Path) -> set[str]:
+    """Return the compositions of all rows of the three MatBench tasks."""
+    return {
+        composition(atoms)
+        for _, parts in matbench(data)
+        for structures in parts.values()
+        for atoms in structures
+    }
+
+
 def is_crowded(atoms: Atoms) -> bool:
     """Return whether an atom has more neighbours than padding is provided for."""
     centers, _, _, distances = find_neighbors(atoms, max(MAX_NEIGHBORS))

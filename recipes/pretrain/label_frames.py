@@ -59,11 +59,14 @@ def open_calculator(factory: str, arguments: tuple[str, ...]) -> Any:
 def make_frames(
     parents: list[Atoms], rattles: tuple[float, ...], strain: float, seed: int
 ) -> list[Atoms]:
-    """Return the parents and, for every strength, a rattled and strained copy."""
+    """Return the parents and, for every strength, a rattled and strained copy.
+
+    Parents that are frames of one structure already, and say so, stay together.
+    """
     frames = []
     for atoms in parents:
         frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        frame.info[PARENT] = structure_hash(atoms)
+        frame.info[PARENT] = atoms.info.get(PARENT) or structure_hash(atoms)
         frames.append(frame)
     for number, rattle in enumerate(rattles):
         settings = SelfReplayConfig(
@@ -137,6 +140,9 @@ def check_settings(folder: Path, settings: str) -> None:
     help="Standard deviation; 0 for none.",
 )
 @click.option(
+    "--no-copies", is_flag=True, help="Label PARENTS alone; nothing is made of them."
+)
+@click.option(
     "--max-force",
     default=30.0,
     show_default=True,
@@ -150,12 +156,15 @@ def main(
     arguments: tuple[str, ...],
     rattles: tuple[float, ...],
     strain: float,
+    no_copies: bool,
     max_force: float,
     seed: int,
 ) -> None:
     """Label frames made of PARENTS and write them to OUTPUT, an extended XYZ file."""
     teacher = open_calculator(calculator, arguments)
     folder = output.with_suffix(".parts")
+    if no_copies:
+        rattles = ()
     settings = [calculator, *arguments, *rattles, strain, max_force, seed]
     check_settings(folder, json.dumps(settings))
     structures = read_parents(parents)

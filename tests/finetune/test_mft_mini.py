@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from ase import Atoms
 from ase.build import bulk
-from ase.io import write
+from ase.io import read, write
 
+from mftscreen import load_model
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.registry import resolve_model
 from mftscreen.ood.splits import Split, SplitData, kde_tails
+from mftscreen.structures import structure_hash
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "mft-mini"
 
@@ -32,6 +37,13 @@ def _script(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def prepare() -> ModuleType:
     return _script("prepare.py")
+
+
+@pytest.fixture(scope="module")
+def astray(prepare: ModuleType) -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "prepare", prepare)  # as when run in its folder
+        yield _script("astray.py")
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +145,70 @@ def test_cards_get_what_was_measured_beside_the_runs(tmp_path: Path) -> None:
     for head in bundle.card.properties.values():
         added = head.metrics["clusters 3, 13, by a model trained without them"]
         assert added == {"n": 30.0, "mae": 0.5}
+
+
+def test_what_tests_relax_is_not_led_astray(astray: ModuleType, tmp_path: Path) -> None:
+    crystals = [
+        bulk("MgO", "rocksalt", a=4.2),
+        bulk("MgO", "rocksalt", a=4.3).repeat(2),
+    ]
+    crystals += [bulk("Cu"), bulk("Si"), bulk("Ge").repeat(3), bulk("Po", "sc", a=3.3)]
+    path = tmp_path / "pool.extxyz"
+    write(path, crystals)
+    model = load_model("mft-mini-crystals")
+    forbidden = {astray.composition(crystals[0])}
+    drawn = astray.draw(path, model, forbidden, 10, max_atoms=24, seed=0)
+    # not MgO of any size, not 54 atoms, not an element that the model does not know
+    assert sorted(atoms.get_chemical_formula() for atoms in drawn) == ["Cu", "Si2"]
+    assert len(astray.draw(path, model, forbidden, 1, max_atoms=24, seed=0)) == 1
+
+
+def test_frames_lie_on_the_line_from_a_start_to_its_relaxed_structure(
+    astray: ModuleType,
+) -> None:
+    crystal = bulk("Si", a=5.2)
+    ((gain, start, end),) = astray.relax([crystal], load_model("mft-mini-crystals"), 60)
+    assert start is crystal
+    assert gain > 0.05
+    assert end.get_volume() > 1.05 * start.get_volume()
+    frames = astray.frames_between(start, end)
+    volumes = [frame.get_volume() for frame in frames]
+    assert volumes == sorted(volumes)
+    before = astray.PLACES.index(0.0)
+    assert before == 1
+    np.testing.assert_allclose(frames[before].positions, start.positions)
+    np.testing.assert_allclose(frames[-1].cell, end.cell)
+    np.testing.assert_allclose(frames[-1].positions, end.positions)
+    assert {frame.info["parent"] for frame in frames} == {structure_hash(start)}
+    assert start.info == {}
+
+
+def test_lengths_of_a_search_are_told_apart(tmp_path: Path) -> None:
+    search = _script("search.py")
+    for name in ("shipped_500", "4_layers_500", "shipped_1500", "6_layers_500"):
+        (tmp_path / name).mkdir()
+        if name != "6_layers_500":  # not done yet
+            (tmp_path / name / "model.mft").touch()
+    runs = list(search.find_runs(tmp_path))
+    assert runs == [("shipped", 500), ("4 layers", 500), ("shipped", 1500)]
+
+
+def test_a_search_trains_on_every_third_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = _script("search.py")
+    frames = [bulk("Cu", a=3.5 + k / 100) for k in range(12)]
+    for k, atoms in enumerate(frames):
+        atoms.info["parent"] = f"p{k // 2}"
+    write(tmp_path / "all.extxyz", frames)
+    branches = {
+        "grouped": {"data": ["all.extxyz"], "group": "parent"},
+        "single": {"data": ["all.extxyz"]},
+    }
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump({"branches": branches}))
+    monkeypatch.setattr(search, "BASE", tmp_path / "base.yaml")
+    (tmp_path / "to").mkdir()
+    thinned = search.thin(tmp_path / "to")
+    kept = {name: read(path, ":") for name, path in thinned.items()}
+    assert [a.info["parent"] for a in kept["grouped"]] == ["p0", "p0", "p3", "p3"]
+    assert [a.info["parent"] for a in kept["single"]] == ["p0", "p1", "p3", "p4"]

@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.io import write
 
 from mftscreen import Predictor, load_model
-from mftscreen.errors import DataError
+from mftscreen.errors import ConfigError, DataError, UnknownHeadError
 from mftscreen.finetune.balance import Combination
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.run import run_training
@@ -259,6 +259,40 @@ def test_weights_start_as_in_eq_12_and_its_ablations(
         keys = [k for k in before if k.startswith(prefix) and k.endswith(".matrix")]
         difference = max(float((state[k] - before[k]).abs().max()) for k in keys)
         assert difference < 1e-6 if transferred else difference > 0.1
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_with_the_heads_of_its_properties(
+    tune: Callable[..., Path], pretrained: Path
+) -> None:
+    properties = {
+        name: {"label": name, "neurons": [8, 8], "column": column}
+        for name, column in (("a", "softness"), ("b", "bulkiness"))
+    }
+    auxiliary = {"head": "second", "data": ["crystals.extxyz"], "batch_size": 16}
+    common = {"properties": properties, "auxiliary": auxiliary}
+    first = tune("goes-on-1", "mft", pretrained=str(pretrained), **common)
+    # more heads than the one-hot of data sets is long
+    assert len(model_parameters(read_state(read_bundle(first).checkpoint))) == 3
+    training = {"steps": 1, "save_every": 1, "batch_size": 16, "seed": 5}
+    training["learning_rate"] = [1e-9, 1e-9]  # the weights stay where they start
+    common |= {"training": training, "pretrained": str(first)}
+    second = tune("goes-on-2", "mft", transfer_properties=True, **common)
+    before, after = (read_state(read_bundle(p).checkpoint) for p in (first, second))
+    assert before.keys() == after.keys()
+    for key in before.keys() - {"_extra_state"}:
+        torch.testing.assert_close(after[key], before[key], atol=1e-6, rtol=0)
+    with pytest.raises(UnknownHeadError, match="transfer_properties: c"):
+        tune(
+            "goes-on-3", "mft", transfer_properties=True,
+            **common | {"properties": {"c": properties["a"]}},
+        )  # fmt: skip
+    other = {"a": properties["a"] | {"neurons": [8, 9]}, "b": properties["b"]}
+    with pytest.raises(ConfigError, match=r"a: .* neuron \[8, 8\], not \[8, 9\]"):
+        tune(
+            "goes-on-4", "mft", transfer_properties=True,
+            **common | {"properties": other},
+        )  # fmt: skip
 
 
 def _load(folder: Path, **document: object) -> object:

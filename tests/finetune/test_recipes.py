@@ -249,6 +249,19 @@ def test_a_wrong_calculator_is_named_and_leaves_nothing(
 
 
 @pytest.mark.slow
+def test_frames_of_one_structure_stay_together_when_labelled(tmp_path: Path) -> None:
+    frames = [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)]
+    frames[0].info["parent"] = frames[1].info["parent"] = "copper"
+    write(tmp_path / "parents.extxyz", frames)
+    done = label(tmp_path, "--no-copies")
+    assert done.returncode == 0, done.stderr
+    labelled = read(tmp_path / "frames.extxyz", ":")
+    assert [a.get_volume() for a in labelled] == [a.get_volume() for a in frames]
+    assert [a.info["parent"] for a in labelled[:2]] == ["copper", "copper"]
+    assert labelled[2].info["parent"] != "copper"
+
+
+@pytest.mark.slow
 def test_large_forces_are_dropped(tmp_path: Path) -> None:
     write(tmp_path / "parents.extxyz", [bulk("Cu", cubic=True), bulk("Cu") * (2, 1, 1)])
     done = label(tmp_path, "--rattle", "0.3", "--max-force", "0.01", "--strain", "0")
