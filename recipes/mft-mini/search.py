@@ -3,11 +3,12 @@
 Usage: python search.py [--steps 500] [--to search] [DESIGN ...]
 
 Trains ``pretrain.yaml`` once for each design below, all with the same seed and steps,
-on every third crystal, DFT frame and molecule, so that short runs start soon; skips
-those that are there already. Writes ``search.csv`` and ``search.png`` with all runs in
-the folder, of whatever length: the force errors on held-out rows of the three heads and
-on mlearn, and what energy, forces and stress of a structure cost (CPU seconds, one
-thread, median of three rounds that take the designs in turns), relative to the first.
+on every third crystal, DFT frame, molecule and frame of mlearn, so that short runs
+start and end soon; skips those that are there already. Writes ``search.csv`` and
+``search.png`` with all runs in the folder, of whatever length: the force errors on
+held-out rows of the three heads and on mlearn, and what energy, forces and stress of a
+structure cost (CPU seconds, one thread, median of three rounds that take the designs in
+turns), relative to the first.
 
 Ranks after few steps are not those after many: deep and wide descriptors learn late. Go
 on with the best of a length, and with those that may come from behind, to a longer one.
@@ -60,24 +61,34 @@ SHARE = 3
 N_TIMED, ROUNDS = 200, 3
 
 
-def thin(folder: Path) -> dict[str, Path]:
-    """Return, for each head, a file with the frames of every third parent."""
+def thin(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the branches, with files that have every third parent of theirs only."""
     branches = yaml.safe_load(BASE.read_text())["branches"]
-    found = {}
-    for name, branch in branches.items():
-        found[name] = folder / f"{name}.extxyz"
-        if found[name].exists():
-            continue
-        (source,) = branch["data"]
+    for branch in branches.values():
+        # as many held-out frames as in the whole
+        branch["validation_fraction"] = 0.02 * SHARE
+        group = branch.get("group")
+        branch["data"] = [thinned(Path(p), group, folder) for p in branch["data"]]
+        tests = branch.get("test", {})
+        branch["test"] = {k: thinned(Path(p), None, folder) for k, p in tests.items()}
+    return branches
+
+
+def thinned(source: Path, group: str | None, folder: Path) -> str:
+    """Return the path of a file with the frames of every third parent of another."""
+    path = folder.resolve() / source.name
+    if not path.exists():
         frames = (a for a in iter_extxyz(BASE.parent / source) if isinstance(a, Atoms))
         numbers: dict[Hashable, int] = {}
         kept = []
         for k, atoms in enumerate(frames):
-            parent = atoms.info[branch["group"]] if "group" in branch else k
+            parent = atoms.info[group] if group else k
             if numbers.setdefault(parent, len(numbers)) % SHARE == 0:
                 kept.append(atoms)
-        write(found[name], kept, format="extxyz")
-    return found
+        partial = path.with_suffix(".partial")
+        write(partial, kept, format="extxyz")
+        partial.replace(path)
+    return str(path)
 
 
 def train(name: str, steps: int, folder: Path, threads: int) -> None:
@@ -86,10 +97,7 @@ def train(name: str, steps: int, folder: Path, threads: int) -> None:
     if (run / "model.mft").exists():
         return
     document = yaml.safe_load(BASE.read_text())
-    for branch, path in thin(folder).items():
-        # as many held-out frames as in the whole
-        changes = {"data": [str(path.resolve())], "validation_fraction": 0.02 * SHARE}
-        document["branches"][branch] |= changes
+    document["branches"] = thin(folder)
     for block, changes in DESIGNS[name].items():
         document[block] |= changes
     document["training"] |= {"steps": steps, "save_every": steps}

@@ -143,7 +143,7 @@ def test_cards_get_what_was_measured_beside_the_runs(tmp_path: Path) -> None:
     without = type(bundle.card).model_validate(document)
     assemble.add_clusters(bundle.card, without)
     for head in bundle.card.properties.values():
-        added = head.metrics["clusters 3, 13, by a model trained without them"]
+        added = head.metrics["clusters 3, 13, by the model of crystals_clusters.yaml"]
         assert added == {"n": 30.0, "mae": 0.5}
 
 
@@ -203,12 +203,17 @@ def test_a_search_trains_on_every_third_parent(
     write(tmp_path / "all.extxyz", frames)
     branches = {
         "grouped": {"data": ["all.extxyz"], "group": "parent"},
-        "single": {"data": ["all.extxyz"]},
+        "single": {"data": ["single.extxyz"], "test": {"t": "test.extxyz"}},
     }
+    for name in ("single", "test"):
+        write(tmp_path / f"{name}.extxyz", frames)
     (tmp_path / "base.yaml").write_text(yaml.safe_dump({"branches": branches}))
     monkeypatch.setattr(search, "BASE", tmp_path / "base.yaml")
     (tmp_path / "to").mkdir()
     thinned = search.thin(tmp_path / "to")
-    kept = {name: read(path, ":") for name, path in thinned.items()}
+    paths = {name: branch["data"] for name, branch in thinned.items()}
+    paths["test"] = [thinned["single"]["test"]["t"]]
+    kept = {name: read(path, ":") for name, (path,) in paths.items()}
     assert [a.info["parent"] for a in kept["grouped"]] == ["p0", "p0", "p3", "p3"]
-    assert [a.info["parent"] for a in kept["single"]] == ["p0", "p1", "p3", "p4"]
+    for name in ("single", "test"):
+        assert [a.info["parent"] for a in kept[name]] == ["p0", "p1", "p3", "p4"]
