@@ -1,10 +1,13 @@
-"""Muon's matrix iteration, beside deepmd-kit's in bfloat16."""
+"""What the trainer replaces in deepmd-kit, beside what it replaces."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from deepmd.dpmodel.utils.stat import collect_observed_types
 from deepmd.pt.optimizer import hybrid_muon
+from deepmd.utils import econf_embd
 
 from mftscreen.finetune import trainer
 from mftscreen.finetune.orthogonalize import orthogonalize
@@ -41,3 +44,13 @@ def test_the_trainer_steps_as_deepmd_kit_but_for_rounding(
     assert theirs.dtype == torch.bfloat16
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, theirs.float(), atol=0.02, rtol=0)
+
+
+def test_elements_are_sorted_as_by_deepmd_kit(monkeypatch: pytest.MonkeyPatch) -> None:
+    elements = ["O", "X_1", "H", "U", "Fe"]
+    theirs = econf_embd.sort_element_type(elements)
+    monkeypatch.setattr(econf_embd, "sort_element_type", None)
+    trainer.sort_elements_without_database()
+    atypes = [{"atype": np.array([[0, 3, 4, 1, 2, -1]])}]
+    assert collect_observed_types(atypes, elements) == theirs
+    assert theirs == ["H", "O", "Fe", "U", "X_1"]
