@@ -52,12 +52,15 @@ def deepmd_input(config: TuneConfig) -> dict[str, Any]:
             heads.append(config.auxiliary.head)
     pretrained = None
     if config.strategy in ("mft", "ft", "lp"):
+        goes_on = isinstance(config, MFTConfig) and config.transfer_properties
+        kept = list(config.properties) if goes_on else []
         # a recipe whose pretrained model is still to be made gets one of other heads
         parameters = model_parameters(
-            load_pretrained("mft-mini-crystals", "crystals")[0]
+            load_pretrained("mft-mini-crystals", "crystals", kept)[0]
         )
         head = parameters["crystals"]
         fitting = dict.fromkeys(heads, head["fitting_net"])
+        fitting |= {name: parameters[name]["fitting_net"] for name in kept}
         pretrained = Pretrained(head["type_map"], head["descriptor"], fitting)
     data = {head: PreparedData(["train"], ["validation"]) for head in heads}
     return build_deepmd_input(config, data, ["H", "O"], (90, 30), pretrained)
