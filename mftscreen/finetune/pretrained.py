@@ -32,10 +32,11 @@ def load_pretrained(
         A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
     head : str, optional
         The force-field head that is needed; of a large pretrained model, ``crystals``
-        and ``molecules`` stand for one each. In the state it has this name, and no
-        other head is there. By default the one that :func:`keep_main_head` keeps.
+        and ``molecules`` stand for one each. In the state it has this name. By default
+        the one that :func:`keep_main_head` keeps.
     properties : sequence of str, optional
-        Heads that are to be there beside `head`.
+        Heads to keep beside `head`; without it, they are not looked at. No other head
+        is in the state.
     progress : bool, default False
         Whether a download shows its progress on stderr.
 
@@ -50,7 +51,7 @@ def load_pretrained(
     ModelError
         If there is no such model, or it cannot be read.
     UnknownHeadError
-        If the model has no such head.
+        If the model has no such head, or lacks one of the properties.
     """
     state, sha256 = load_state(source, progress=progress)
     if head is None:

@@ -73,7 +73,7 @@ def test_single_task_strategies_lose_the_auxiliary_task_only(
     ours = derived.model_dump()
     theirs = mft.model_dump()
     changed = {key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]}
-    only = {"auxiliary", "transfer_head", "transfer_backbone"}
+    only = {"auxiliary", "transfer_head", "transfer_backbone", "transfer_properties"}
     assert theirs.keys() - ours.keys() == only
     assert changed == {"strategy", "name", "training"}
     assert ours["name"] == f"shear-{strategy}"
@@ -136,6 +136,13 @@ def test_size_of_a_descriptor_is_found_again(edge_input: str) -> None:
     assert found.model_copy(update={"edge_scale": 22.0, "angle_scale": 5.0}) == size
     assert found.edge_scale == pytest.approx(22, rel=0.02)
     assert found.angle_scale == pytest.approx(5, rel=0.02)
+
+
+def test_trained_heads_are_not_compared_with_random_ones(mft: MFTConfig) -> None:
+    goes_on = mft.model_copy(update={"transfer_properties": True})
+    assert derive_config(goes_on, "mft") is goes_on
+    with pytest.raises(ConfigError, match="start with random heads"):
+        derive_config(goes_on, "ft")
 
 
 def test_what_cannot_be_derived(mft: MFTConfig) -> None:
