@@ -246,12 +246,19 @@ def _compare(
     options: dict[str, Any],
 ) -> DownstreamConfig:
     """Print a comparison; return the best strategy's configuration for all rows."""
+    from mftscreen.errors import ConfigError
     from mftscreen.finetune.compare import compare_strategies
     from mftscreen.finetune.derive import derive_config
     from mftscreen.finetune.folds import choose_folds, prepare_split, without_split
 
     # raises unless it has all settings
     config = cast("MFTConfig", derive_config(config, "mft"))
+    if config.transfer_properties:
+        problem = (
+            "transfer_properties: the heads may have been trained on the rows of a "
+            "fold's test, so that nothing can be compared"
+        )
+        raise ConfigError([problem])
     file = prepare_split(config, split, directory, progress=options["progress"])
     comparison = compare_strategies(
         config,

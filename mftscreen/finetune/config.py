@@ -122,9 +122,6 @@ class _Multitask(_FromPretrained):
     transfer_backbone: bool = True
     """Whether the descriptor starts from its pretrained weights; if not, it has the
     pretrained one's size and random weights, and so has the head."""
-    transfer_properties: bool = False
-    """Whether the heads of the properties, too, start from those of the pretrained
-    model, which has them in the same form: a training that goes on with more data."""
 
     @property
     def transfers(self) -> bool:
@@ -138,9 +135,6 @@ class _Multitask(_FromPretrained):
                 "transfer_backbone: false needs transfer_head: false; a pretrained "
                 "head cannot read a descriptor with random weights"
             )
-            raise ValueError(msg)
-        if self.transfer_properties and not self.transfer_head:
-            msg = "transfer_properties: true needs transfer_head: true"
             raise ValueError(msg)
         return self
 
@@ -156,6 +150,27 @@ class MFTConfig(_Multitask):
     """Property and force field trained together (Eqs. 10-12)."""
 
     strategy: Literal["mft"]
+    transfer_properties: bool = False
+    """Whether the heads of the properties, too, start from those of the pretrained
+    model, their biases of elements included: a training that goes on. The model has
+    them in the same form, with the same transform. Rows that were held out before are
+    only held out again if the training rows are the same or `data` names them."""
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> MFTConfig:
+        if not self.transfer_properties:
+            return self
+        if not self.transfer_head:
+            msg = "transfer_properties: true needs transfer_head: true"
+            raise ValueError(msg)
+        for name, settings in self.properties.items():
+            if settings.transform == "standardise":
+                msg = (
+                    "transfer_properties: true takes over heads as they are; "
+                    f"{name} has transform: standardise, which would be fitted anew"
+                )
+                raise ValueError(msg)
+        return self
 
 
 class AutoConfig(_Multitask):

@@ -163,16 +163,18 @@ def build_deepmd_input(
             **_property_head(name, settings, dim_case_embd, seed),
             "finetune_head": "RANDOM",
         }
-        if goes_on:
-            assert pretrained is not None
-            _check_form(name, heads[name]["fitting_net"], pretrained.fitting[name])
         bias = data[name].element_bias
-        if bias is not None:
+        if bias is not None and not goes_on:
             heads[name]["preset_out_bias"] = {name: list(bias)}
         losses[name] = _property_loss(settings.loss)
         batches[name] = config.training.batch_size
     if not config.transfers:
         descriptor["seed"] = seed
+    if goes_on:
+        assert pretrained is not None
+        _check_forms(
+            {n: heads[n]["fitting_net"] for n in config.properties}, pretrained
+        )
     if goes_on or not config.transfers:
         # weights of every head are taken over, or of none
         heads = {name: _without(head, "finetune_head") for name, head in heads.items()}
@@ -290,12 +292,18 @@ def _property_head(
     return head
 
 
-def _check_form(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    """Raise if a head is not of the form that the pretrained model's has."""
+def _check_forms(ours: Mapping[str, Any], pretrained: Pretrained) -> None:
+    """Raise if heads are not of the form that those of the pretrained model have."""
+    settings = {
+        "type": "head", "intensive": "head", "neuron": "neurons",
+        "distinguish_types": "bias", "dim_case_embd": "pretrained",
+    }  # fmt: skip
     if problems := [
-        f"properties.{name}: transfer_properties takes over a head with {key} "
-        f"{theirs.get(key)}, not {value}"
-        for key, value in ours.items()
+        f"properties.{name}.{settings.get(key, key)}: the head that "
+        f"transfer_properties takes over has {key} {theirs.get(key)}, not {value}"
+        for name, fitting in ours.items()
+        for theirs in [pretrained.fitting[name]]
+        for key, value in fitting.items()
         if key != "seed" and theirs.get(key) != value
     ]:
         raise ConfigError(problems)

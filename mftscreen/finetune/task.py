@@ -138,7 +138,8 @@ def load_task(
     DataError
         If data cannot be read or split, or structures cannot be used; they are named.
     ModelError
-        If the pretrained model cannot be read, or lacks the auxiliary head.
+        If the pretrained model cannot be read, or lacks the auxiliary head or one of
+        a property that it is to have.
     """
     heads: dict[str, Split] = {}
     seed = config.training.seed
@@ -156,7 +157,9 @@ def load_task(
             head, kept = None, []
             if isinstance(config, MFTConfig):
                 head = config.auxiliary.head
-                kept = list(config.properties) if config.transfer_properties else []
+                if config.transfer_properties:
+                    kept = list(config.properties)
+                    _warn_of_rows_seen(config)
             state, pretrained_sha256 = load_pretrained(
                 config.pretrained, head, kept, progress=progress
             )
@@ -333,6 +336,16 @@ def _split_branch(
         seed,
         (lambda s: str(s.atoms.info.get(group, s.id))) if group else (lambda s: s.id),
     )
+
+
+def _warn_of_rows_seen(config: MFTConfig) -> None:
+    """Say that rows held out now may have been trained on before."""
+    if config.data.validation is None:
+        log.warning(
+            "transfer_properties: rows that the pretrained model was trained on may be "
+            "held out now, unless all training rows are those of its training; they "
+            "make errors and intervals look too small. data.validation names rows"
+        )
 
 
 def _split(

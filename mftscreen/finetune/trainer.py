@@ -304,7 +304,7 @@ class Trainer(training.Trainer):
 
     @contextmanager
     def _settled_heads(self, batches: Sequence[Mapping[str, Batch]]) -> Iterator[None]:
-        """Fit the random heads alone for a moment, and undo that at the end.
+        """Fit the heads alone for a moment, and undo that at the end.
 
         A random head's errors are large, and so is its gradient: several times that of
         the rest of the training.

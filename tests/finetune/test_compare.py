@@ -138,13 +138,6 @@ def test_size_of_a_descriptor_is_found_again(edge_input: str) -> None:
     assert found.angle_scale == pytest.approx(5, rel=0.02)
 
 
-def test_trained_heads_are_not_compared_with_random_ones(mft: MFTConfig) -> None:
-    goes_on = mft.model_copy(update={"transfer_properties": True})
-    assert derive_config(goes_on, "mft") is goes_on
-    with pytest.raises(ConfigError, match="start with random heads"):
-        derive_config(goes_on, "ft")
-
-
 def test_what_cannot_be_derived(mft: MFTConfig) -> None:
     with pytest.raises(ConfigError, match="derived from mft, not from ft"):
         derive_config(derive_config(mft, "ft"), "lp")
@@ -439,6 +432,14 @@ def test_another_strategy_needs_the_settings_of_mft(tmp_path: Path) -> None:
         code, _, errors = run(path, *options)
         assert code == 1
         assert "other strategies are derived from mft, not from ft" in errors
+
+
+def test_heads_that_know_the_rows_are_not_compared(tmp_path: Path) -> None:
+    path = tmp_path / "mft.yaml"
+    path.write_text(MFT + "transfer_properties: true\n")
+    code, _, errors = run(path, "--compare", "mft", "--split", "random")
+    assert code == 1
+    assert "nothing can be compared" in errors
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,16 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
         ("mft", {"transfer_backbone": False}, "needs transfer_head: false"),
         (
             "mft",
+            {"transfer_properties": True, "transfer_head": False},
+            "needs transfer_head: true",
+        ),
+        (
+            "mft",
+            {"transfer_properties": True, "properties__gap__transform": "standardise"},
+            "gap has transform: standardise",
+        ),
+        (
+            "mft",
             {"auxiliary__combine": "joint", "auxiliary__aux_prob": 0.5},
             "aux_prob is for 'combine: alternate'",
         ),

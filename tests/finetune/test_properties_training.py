@@ -288,7 +288,9 @@ def test_a_training_goes_on_with_the_heads_of_its_properties(
             **common | {"properties": {"c": properties["a"]}},
         )  # fmt: skip
     other = {"a": properties["a"] | {"neurons": [8, 9]}, "b": properties["b"]}
-    with pytest.raises(ConfigError, match=r"a: .* neuron \[8, 8\], not \[8, 9\]"):
+    with pytest.raises(
+        ConfigError, match=r"a.neurons: .* neuron \[8, 8\], not \[8, 9\]"
+    ):
         tune(
             "goes-on-4", "mft", transfer_properties=True,
             **common | {"properties": other},
