@@ -61,18 +61,23 @@ def make_frames(
 ) -> list[Atoms]:
     """Return the parents and, for every strength, a rattled and strained copy.
 
-    Parents that are frames of one structure already, and say so, stay together.
+    Parents that are frames of one structure already, and say so, stay together, and so
+    do their copies.
     """
     frames = []
+    families = {}
     for atoms in parents:
         frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        frame.info[PARENT] = atoms.info.get(PARENT) or structure_hash(atoms)
+        own = structure_hash(atoms)
+        frame.info[PARENT] = families[own] = atoms.info.get(PARENT) or own
         frames.append(frame)
     for number, rattle in enumerate(rattles):
         settings = SelfReplayConfig(
             per_structure=1, rattle=rattle, strain=strain, seed=seed + number
         )
-        frames += [made.atoms for made in perturb_structures(parents, settings)]
+        for made in perturb_structures(parents, settings):
+            made.atoms.info[PARENT] = families[made.atoms.info[PARENT]]
+            frames.append(made.atoms)
     return frames
 
 

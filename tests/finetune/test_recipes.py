@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -262,6 +263,11 @@ def test_frames_of_one_structure_stay_together_when_labelled(tmp_path: Path) -> 
     assert [a.get_volume() for a in labelled] == [a.get_volume() for a in frames]
     assert [a.info["parent"] for a in labelled[:2]] == ["copper", "copper"]
     assert labelled[2].info["parent"] != "copper"
+    shutil.rmtree(tmp_path / "frames.parts")
+    assert label(tmp_path, "--rattle", "0.05").returncode == 0
+    copied = read(tmp_path / "frames.extxyz", ":")
+    families = [a.info["parent"] for a in labelled]
+    assert [a.info["parent"] for a in copied] == families * 2
 
 
 @pytest.mark.slow
