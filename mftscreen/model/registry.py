@@ -38,7 +38,7 @@ FAMILIES: dict[str, Mapping[Domain, str]] = {
 
 _SHA256 = {
     "mft-mini-crystals": (
-        "817f7e03f9c0e8659d9700cbd00e8c65a2bb80bb8a4e4f795ddefa6e2654e7bf"
+        "d6d757c02ef049661947a6470bec2283438e35fe5793141f861d76313ee80a70"
     ),
     "mft-mini-molecules": (
         "fa1831460c7bb21b89281b9e41a7f460b680d304cb0562db06d01aa92c98fd7b"

@@ -60,8 +60,9 @@ def main(runs: Path, folder: Path) -> None:
             add_clusters(bundle.card, read_bundle(left_out).card)
         elif without is not None:
             click.echo(f"{left_out} is not there: no errors on clusters", err=True)
-        drift = {step: read_drift(runs / step) for step in steps}
-        bundle.card.provenance["drift"] = drift
+        bundle.card.provenance["drift"] = read_drift(runs / steps[-1])
+        if before := {step: read_drift(runs / step) for step in steps[:-1]}:
+            bundle.card.provenance["drift_before"] = before
         target = folder / f"mft-mini-{member}.mft"
         write_bundle(
             target,

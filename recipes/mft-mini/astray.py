@@ -18,7 +18,6 @@ Then ``pretrain/label_frames.py FRAMES.extxyz LABELLED.extxyz --no-copies`` labe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def frames_between(start: Atoms, end: Atoms) -> list[Atoms]:
 @click.command()
 @click.argument("pool", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("-m", "--model", "source", default="runs/pretrain/model.mft")
+@click.option("-m", "--model", "source", default="runs/crystals/model.mft")
 @click.option(
     "--data", envvar="MFTSCREEN_DATA", required=True, show_envvar=True,
     type=click.Path(exists=True, path_type=Path), help="With the MatBench tasks.",
@@ -128,9 +127,9 @@ def main(
     worst = sorted(relaxed, key=lambda found: -found[0])[:keep]
     frames = [f for _, start, end in worst for f in frames_between(start, end)]
     write(output, frames, format="extxyz")
-    gains = [round(gain, 4) for gain, _, _ in worst]
-    summary = {"structures": len(structures), "kept": len(worst), "frames": len(frames)}
-    click.echo(json.dumps(summary | {"eV/atom": [gains[0], gains[-1]]}))
+    click.echo(f"{len(frames)} frames of {len(worst)} of {len(structures)} structures")
+    for gain, start, _ in (*worst[:1], *worst[-1:]):
+        click.echo(f"  {gain:.3f} eV/atom: {start.get_chemical_formula()}")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ Usage: python one_each.py [--steps 18000] [--to one_each]
 
 Trains ``crystals_clusters.yaml`` with all three properties, then with each alone for a
 third of the steps: one descriptor of the same size for each, at the same cost together.
-The weight of the force field is that which balances both gradients, in each its own
-(``LAMBDA``). Runs that are there are not repeated. Prints, for each property, errors on
-the clusters left out (OOD), and the gradient of the force field in the descriptor,
-relative to that of the properties.
+The force field has a weight of its own in each (``LAMBDA``), near the balance of both
+gradients. Runs of this many steps that are there are not repeated. Prints, for each
+property, errors on the clusters left out (OOD), and the gradient of the force field in
+the descriptor, relative to that of the properties.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def train(properties: list[str], steps: int, run: Path, threads: int) -> ModelCa
         if len(properties) == 1:
             (name,) = properties
             (everything,) = document["data"]["train"]
-            split = Split.read(Path(document["data"]["split"]["file"]))
-            paths = rows_of(name, Path(everything), split, run.parent)
+            split = Split.read(BASE.parent / document["data"]["split"]["file"])
+            paths = rows_of(name, BASE.parent / everything, split, run.parent)
             document["data"]["train"] = [paths["train"]]
             document["data"]["split"]["file"] = paths["file"]
             document["auxiliary"]["lambda_reg"] = LAMBDA[name]
@@ -93,11 +93,12 @@ def main(steps: int, folder: Path, threads: int) -> None:
     """Train the four models that are missing, and print a table."""
     folder.mkdir(parents=True, exist_ok=True)
     names = list(LAMBDA)
-    together = train(names, steps, folder / "all", threads)
+    together = train(names, steps, folder / f"all_{steps}", threads)
     titles = ["property", "heads", "OOD rows", "OOD MAE", "gradient ratio"]
     click.echo(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for name in names:
-        alone = train([name], steps // len(names), folder / name, threads)
+        length = steps // len(names)
+        alone = train([name], length, folder / f"{name}_{length}", threads)
         for card in (together, alone):
             metrics = card.properties[name].metrics["ood"]
             click.echo(

@@ -119,7 +119,9 @@ def find_runs(folder: Path) -> dict[tuple[str, int], Path]:
     for name in DESIGNS:
         prefix = name.replace(" ", "_")
         for path in folder.glob(f"{prefix}_*/model.mft"):
-            runs[name, int(path.parent.name.removeprefix(f"{prefix}_"))] = path
+            length = path.parent.name.removeprefix(f"{prefix}_")
+            if length.isdecimal():
+                runs[name, int(length)] = path
     return dict(sorted(runs.items(), key=lambda run: run[0][1]))
 
 
