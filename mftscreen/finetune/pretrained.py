@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mftscreen.errors import UnknownHeadError
+from mftscreen.errors import ConfigError, UnknownHeadError
 from mftscreen.model.branches import energy_branches, find_branch
+from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import keep_heads, keep_main_head, model_parameters
 from mftscreen.model.download import find_domains
 from mftscreen.model.loading import load_state
+from mftscreen.model.registry import resolve_model
+from mftscreen.properties import PropertySpec
 
-__all__ = ["load_pretrained"]
+__all__ = ["check_quantities", "load_pretrained"]
 
 log = logging.getLogger(__name__)
 
@@ -70,3 +73,37 @@ def load_pretrained(
     if found != head:
         log.info("head %r of %s is its head %r", head, source, found)
     return keep_heads(state, {head: found} | {p: p for p in properties}), sha256
+
+
+def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:
+    """Raise if heads that are taken over predict something else than they shall.
+
+    Parameters
+    ----------
+    source : str
+        The pretrained model. A ``.pt`` checkpoint does not say what its heads predict.
+    specs : mapping of str to PropertySpec
+        What the heads shall predict.
+
+    Raises
+    ------
+    ConfigError
+        If the unit of a property, or its transform, is not that on the model's card.
+    """
+    path, _ = resolve_model(source)
+    if path.suffix == ".pt":
+        return
+    card = read_bundle(path).card
+    known = {head.head: head.spec for head in card.properties.values()}
+    if problems := [
+        f"properties.{name}.{key}: the head that transfer_properties takes over has "
+        f"{theirs}, not {ours}"
+        for name, spec in specs.items()
+        if name in known
+        for key, theirs, ours in [
+            ("unit", known[name].unit, spec.unit),
+            ("transform", known[name].transform.kind, spec.transform.kind),
+        ]
+        if theirs != ours
+    ]:
+        raise ConfigError(problems)

@@ -25,7 +25,7 @@ from mftscreen.finetune.config import (
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.evaluate import property_labels
 from mftscreen.finetune.partition import ID_TEST, divide, without_formulas_of
-from mftscreen.finetune.pretrained import load_pretrained
+from mftscreen.finetune.pretrained import check_quantities, load_pretrained
 from mftscreen.finetune.self_replay import PARENT, Teacher
 from mftscreen.finetune.settings import BranchConfig
 from mftscreen.finetune.sources import (
@@ -134,7 +134,8 @@ def load_task(
     Raises
     ------
     ConfigError
-        If torch has a use of its own for a head's name.
+        If torch has a use of its own for a head's name, or a head that is taken over
+        predicts another quantity.
     DataError
         If data cannot be read or split, or structures cannot be used; they are named.
     ModelError
@@ -190,6 +191,8 @@ def load_task(
     specs = {}
     if not isinstance(config, PretrainConfig):
         specs = _fit_specs(config, heads)
+    if isinstance(config, MFTConfig) and config.transfer_properties:
+        check_quantities(config.pretrained, specs)
     settled = settle_bias(config, heads)
     return Task(settled, heads, list(type_map), state, pretrained_sha256, specs)
 

@@ -13,10 +13,11 @@ import torch
 from ase.build import bulk
 
 from mftscreen import load_model
-from mftscreen.errors import UnknownHeadError
-from mftscreen.finetune.pretrained import load_pretrained
+from mftscreen.errors import ConfigError, UnknownHeadError
+from mftscreen.finetune.pretrained import check_quantities, load_pretrained
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.properties import Transform
 from mftscreen.testing import check_model
 
 FITTING = "atomic_model.fitting_net"
@@ -42,6 +43,20 @@ def test_head_is_found_and_has_the_name_it_was_asked_for(
 def test_one_head_without_a_choice(publisher: Any) -> None:
     state, _ = load_pretrained(publisher.name)
     assert len(model_parameters(state)) == 1
+
+
+def test_heads_that_are_taken_over_predict_the_same() -> None:
+    source = "mft-mini-crystals"
+    specs = load_model(source).properties
+    check_quantities(source, specs)
+    shear = specs["log_gvrh"].model_copy(
+        update={"unit": "GPa", "transform": Transform(kind="log10")}
+    )
+    with pytest.raises(ConfigError) as caught:
+        check_quantities(source, specs | {"log_gvrh": shear})
+    assert "log_gvrh.unit: the head" in str(caught.value)
+    assert "has log10(GPa), not GPa" in str(caught.value)
+    assert "has identity, not log10" in str(caught.value)
 
 
 @pytest.mark.slow
