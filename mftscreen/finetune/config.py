@@ -153,8 +153,9 @@ class MFTConfig(_Multitask):
     transfer_properties: bool = False
     """Whether the heads of the properties, too, start from those of the pretrained
     model, their biases of elements included: a training that goes on. The model has
-    them in the same form, with the same transform. Rows that were held out before are
-    only held out again if the training rows are the same or `data` names them."""
+    them in the same form, with the same unit and transform. Rows that were held out
+    before are held out again if `data` names them, or if their ids, the seed and
+    `validation_fraction` are the same; so are frames with the same parents."""
 
     @model_validator(mode="after")
     def _goes_on(self) -> MFTConfig:

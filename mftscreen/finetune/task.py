@@ -345,9 +345,10 @@ def _warn_of_rows_seen(config: MFTConfig) -> None:
     """Say that rows held out now may have been trained on before."""
     if config.data.validation is None:
         log.warning(
-            "transfer_properties: rows that the pretrained model was trained on may be "
-            "held out now, unless all training rows are those of its training; they "
-            "make errors and intervals look too small. data.validation names rows"
+            "transfer_properties: rows that the pretrained model was trained on are "
+            "only trained on again if their ids, the seed and validation_fraction are "
+            "those of its training. Among held-out rows they would make errors and "
+            "intervals look too small; data.validation names rows that are new to it"
         )
 
 
@@ -357,15 +358,25 @@ def _split(
     seed: int,
     group_of: Callable[[LabelledStructure], str],
 ) -> Split:
-    """Set whole groups aside until `fraction` of all groups is for validation."""
-    groups = sorted({group_of(s) for s in structures})
-    if len(groups) < 2:
-        msg = f"{len(groups)} distinct structures cannot be split; two are needed"
+    """Set about `fraction` of all groups aside, by a hash of each with the seed.
+
+    So a group stays on its side when others are added, and a training that goes on
+    with more data does not train on what was held out.
+    """
+    places = {g: _place(g, seed) for g in {group_of(s) for s in structures}}
+    if len(places) < 2:
+        msg = f"{len(places)} distinct structures cannot be split; two are needed"
         raise DataError(msg)
-    n_validation = max(1, int(fraction * len(groups)))
-    rng = np.random.default_rng(seed)
-    held_out = set(rng.choice(groups, size=n_validation, replace=False).tolist())
+    n_low = sum(place < fraction for place in places.values())
+    n_validation = min(max(n_low, 1), len(places) - 1)
+    held_out = set(sorted(places, key=places.__getitem__)[:n_validation])
     split: Split = {"train": [], "validation": []}
     for item in structures:
         split["validation" if group_of(item) in held_out else "train"].append(item)
     return split
+
+
+def _place(group: str, seed: int) -> float:
+    """Return a number between 0 and 1, evenly distributed over groups."""
+    digest = hashlib.sha256(f"{seed} {group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

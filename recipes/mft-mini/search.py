@@ -1,6 +1,6 @@
 """Try designs of the pretrained descriptor in short trainings; plot errors and costs.
 
-Usage: python search.py [--steps 500] [--to search] [DESIGN ...]
+Usage: python search.py [--steps 500] [--seed 7] [--to search] [DESIGN ...]
 
 Trains ``pretrain.yaml`` once for each design below, all with the same seed and steps,
 on every third crystal, DFT frame, molecule and frame of mlearn, so that short runs
@@ -8,7 +8,8 @@ start and end soon; skips those that are there already. Writes ``search.csv`` an
 ``search.png`` with all runs in the folder, of whatever length: the force errors on
 held-out rows of the three heads and on mlearn, and what energy, forces and stress of a
 structure cost (CPU seconds, one thread, median of three rounds that take the designs in
-turns), relative to the first.
+turns), relative to the first. Another seed, which needs another folder, says how much
+of a difference between designs is chance.
 
 Ranks after few steps are not those after many: deep and wide descriptors learn late. Go
 on with the best of a length, and with those that may come from behind, to a longer one.
@@ -91,7 +92,7 @@ def thinned(source: Path, group: str | None, folder: Path) -> str:
     return str(path)
 
 
-def train(name: str, steps: int, folder: Path, threads: int) -> None:
+def train(name: str, steps: int, seed: int, folder: Path, threads: int) -> None:
     """Train a design, if that has not been done."""
     run = folder / f"{name.replace(' ', '_')}_{steps}"
     if (run / "model.mft").exists():
@@ -100,7 +101,7 @@ def train(name: str, steps: int, folder: Path, threads: int) -> None:
     document["branches"] = thin(folder)
     for block, changes in DESIGNS[name].items():
         document[block] |= changes
-    document["training"] |= {"steps": steps, "save_every": steps}
+    document["training"] |= {"steps": steps, "save_every": steps, "seed": seed}
     config = BASE.with_name(f".{run.name}.yaml")  # paths start where it is
     config.write_text(yaml.safe_dump(document, sort_keys=False))
     command = [sys.executable, "-m", "mftscreen", "finetune", str(config)]
@@ -175,13 +176,16 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 @click.command()
 @click.argument("designs", nargs=-1, type=click.Choice(list(DESIGNS)))
 @click.option("--steps", default=500, show_default=True)
+@click.option("--seed", default=7, show_default=True)
 @click.option("--to", "folder", type=click.Path(path_type=Path), default="search")
 @click.option("--threads", default=1, show_default=True)
-def main(designs: tuple[str, ...], steps: int, folder: Path, threads: int) -> None:
+def main(
+    designs: tuple[str, ...], steps: int, seed: int, folder: Path, threads: int
+) -> None:
     """Train each design that is missing, and compare all that are there."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in designs or DESIGNS:
-        train(name, steps, folder, threads)
+        train(name, steps, seed, folder, threads)
     runs = find_runs(folder)
     cost = costs({name: path for (name, _), path in runs.items()})
     first = next(iter(cost.values()))

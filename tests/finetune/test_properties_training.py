@@ -342,6 +342,32 @@ def test_periodic_rows_of_a_property_of_molecules_are_named(tmp_path: Path) -> N
         )
 
 
+@pytest.mark.parametrize("n_rows", [2, 3, 400])
+def test_rows_that_are_held_out_remain_so_when_rows_are_added(
+    tmp_path: Path, n_rows: int
+) -> None:
+    rows = [("H2O", float(number)) for number in range(2 * n_rows)]
+    found: dict[tuple[int, int], dict[str, set[str]]] = {}
+    for seed, count in ((1, n_rows), (1, 2 * n_rows), (2, n_rows)):
+        _rows(tmp_path / "t.extxyz", *rows[:count])
+        task = _load(
+            tmp_path,
+            properties={"x": {"label": "x"}},
+            data={"train": ["t.extxyz"], "validation_fraction": 0.1},
+            training={"steps": 1, "seed": seed},
+        )
+        split = task.heads["x"]
+        found[seed, count] = {part: {s.id for s in split[part]} for part in split}
+        assert all(split.values())
+    before, after = found[1, n_rows], found[1, 2 * n_rows]
+    if n_rows == 400:
+        assert before["validation"] < after["validation"]
+        assert before["train"] < after["train"]
+        # four standard deviations of a binomial distribution
+        assert abs(len(after["validation"]) - 80) < 4 * np.sqrt(800 * 0.1 * 0.9)
+        assert before["validation"] != found[2, n_rows]["validation"]
+
+
 @pytest.mark.parametrize("held_out", ["H2O", "NaCl"])
 def test_bias_is_global_where_elements_are_unseen(
     tmp_path: Path, held_out: str, caplog: pytest.LogCaptureFixture
