@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from mftscreen.finetune.config import PretrainConfig, TuneConfig
+from mftscreen.finetune.config import MFTConfig, PretrainConfig, TuneConfig
 from mftscreen.finetune.dataset import LabelledStructure
 
 __all__ = ["element_bias", "settle_bias"]
@@ -82,7 +82,7 @@ def settle_bias(
 
     An element that the training set lacks has no bias. Where a validation or test set
     holds one, ``bias: global`` takes the place of ``per_element``, with a warning (in
-    the paper, by hand, for dielectric).
+    the paper, by hand, for dielectric). Heads that are taken over keep what they have.
 
     Parameters
     ----------
@@ -95,6 +95,8 @@ def settle_bias(
     ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
     """
     if isinstance(config, PretrainConfig):
+        return config
+    if isinstance(config, MFTConfig) and config.transfer_properties:
         return config
     properties = dict(config.properties)
     for name, settings in config.properties.items():

@@ -155,7 +155,8 @@ class MFTConfig(_Multitask):
     model, their biases of elements included: a training that goes on. The model has
     them in the same form, with the same unit and transform. Rows that were held out
     before are held out again if `data` names them, or if their ids, the seed and
-    `validation_fraction` are the same; so are frames with the same parents."""
+    `validation_fraction` are the same; so are frames of the same `group`. (The shipped
+    models held other rows out.) A ``.pt`` does not say what its heads' units are."""
 
     @model_validator(mode="after")
     def _goes_on(self) -> MFTConfig:

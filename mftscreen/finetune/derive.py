@@ -62,7 +62,7 @@ def derive_config(
     Raises
     ------
     ConfigError
-        If `config` is of another strategy.
+        If `config` is of another strategy, or takes over heads of properties.
     ModelError
         If ``scratch`` is asked for and the pretrained descriptor cannot be read or is
         not a DPA3.
@@ -83,6 +83,12 @@ def derive_config(
         raise ConfigError([problem])
     if strategy == "mft":
         return config
+    if config.transfer_properties:
+        problem = (
+            "transfer_properties: only mft takes over heads of properties; other "
+            "strategies start with random ones"
+        )
+        raise ConfigError([problem])
     target = STRATEGIES[strategy]
     shared = set(target.model_fields) & set(MFTConfig.model_fields)
     values: dict[str, Any] = {name: getattr(config, name) for name in shared}

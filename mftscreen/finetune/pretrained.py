@@ -76,7 +76,7 @@ def load_pretrained(
 
 
 def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:
-    """Raise if heads that are taken over predict something else than they shall.
+    """Raise if heads that are taken over predict another quantity than they shall.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:
     ------
     ConfigError
         If the unit of a property, or its transform, is not that on the model's card.
+    ModelError
+        If there is no such model, or it cannot be read.
     """
     path, _ = resolve_model(source)
     if path.suffix == ".pt":

@@ -164,8 +164,8 @@ def _check_unchanged(task: Task, directory: Path) -> None:
         raise ConfigError([problem])
     if (directory / DATA_HASH).read_text() != task.data_hash:
         problem = (
-            f"the data have changed since {directory} was started; start another "
-            "run with --output"
+            f"the data, or how mftscreen divides them, have changed since {directory} "
+            "was started; start another run with --output"
         )
         raise ConfigError([problem])
 

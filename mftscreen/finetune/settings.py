@@ -154,8 +154,8 @@ class DataConfig(Settings):
     description: str = ""
     """What the labels are; copied to the model's card."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """About this share, by a hash of each id with the seed: a row that is held out
-    remains so when rows are added."""
+    """About this share of rows, by a hash of each id with the seed: a row that is held
+    out remains so when rows are added, unless so few are there that just one is."""
 
     @model_validator(mode="after")
     def _split_or_files(self) -> DataConfig:
@@ -179,7 +179,8 @@ class BranchConfig(Settings):
     description: str = ""
     """What the labels are; copied to the model's card."""
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
-    """As for labelled structures; by `group`, if there is one."""
+    """As for labelled structures; by `group`, if there is one, or else by a frame's id:
+    in text files the name of the file and the frame's number in it."""
     group: str | None = None
     """Key in ``info``: frames with one value stay on one side of the split."""
     test: Tests = Field(default_factory=dict)

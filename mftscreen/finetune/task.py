@@ -345,10 +345,11 @@ def _warn_of_rows_seen(config: MFTConfig) -> None:
     """Say that rows held out now may have been trained on before."""
     if config.data.validation is None:
         log.warning(
-            "transfer_properties: rows that the pretrained model was trained on are "
-            "only trained on again if their ids, the seed and validation_fraction are "
-            "those of its training. Among held-out rows they would make errors and "
-            "intervals look too small; data.validation names rows that are new to it"
+            "transfer_properties: held-out rows may be among those that the pretrained "
+            "model was trained on, unless their ids, the seed and validation_fraction "
+            "are those of its training (a shipped model held other rows out). Errors "
+            "and intervals would look too small; name rows that are new to it in "
+            "data.validation"
         )
 
 
@@ -361,14 +362,15 @@ def _split(
     """Set about `fraction` of all groups aside, by a hash of each with the seed.
 
     So a group stays on its side when others are added, and a training that goes on
-    with more data does not train on what was held out.
+    with more data does not train on what was held out. Where the fraction leaves a side
+    empty, it has the nearest group, which may change when others are added.
     """
     places = {g: _place(g, seed) for g in {group_of(s) for s in structures}}
     if len(places) < 2:
         msg = f"{len(places)} distinct structures cannot be split; two are needed"
         raise DataError(msg)
-    n_low = sum(place < fraction for place in places.values())
-    n_validation = min(max(n_low, 1), len(places) - 1)
+    n_below = sum(place < fraction for place in places.values())
+    n_validation = min(max(n_below, 1), len(places) - 1)
     held_out = set(sorted(places, key=places.__getitem__)[:n_validation])
     split: Split = {"train": [], "validation": []}
     for item in structures:

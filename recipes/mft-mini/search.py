@@ -8,8 +8,8 @@ start and end soon; skips those that are there already. Writes ``search.csv`` an
 ``search.png`` with all runs in the folder, of whatever length: the force errors on
 held-out rows of the three heads and on mlearn, and what energy, forces and stress of a
 structure cost (CPU seconds, one thread, median of three rounds that take the designs in
-turns), relative to the first. Another seed, which needs another folder, says how much
-of a difference between designs is chance.
+turns), relative to the first. Another seed, which needs another folder, holds
+other rows out, too, and says how much of a difference between designs is chance.
 
 Ranks after few steps are not those after many: deep and wide descriptors learn late. Go
 on with the best of a length, and with those that may come from behind, to a longer one.
@@ -96,6 +96,10 @@ def train(name: str, steps: int, seed: int, folder: Path, threads: int) -> None:
     """Train a design, if that has not been done."""
     run = folder / f"{name.replace(' ', '_')}_{steps}"
     if (run / "model.mft").exists():
+        training = read_bundle(run / "model.mft").card.provenance["config"]["training"]
+        if training["seed"] != seed:
+            msg = f"{run} has seed {training['seed']}; choose another folder with --to"
+            raise click.ClickException(msg)
         return
     document = yaml.safe_load(BASE.read_text())
     document["branches"] = thin(folder)

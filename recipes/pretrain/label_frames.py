@@ -3,7 +3,8 @@
 Usage: python label_frames.py PARENTS FRAMES.extxyz --calculator MODULE:FACTORY
 
 PARENTS is any file that mftscreen reads. Each parent gives itself and one frame per
-strength. A frame keeps its parent's hash under ``parent``, so that all frames of one
+strength. A frame keeps its parent's hash, or what
+its parent has there, under ``parent``, so that all frames of one
 parent can stay on one side of a split. Frames with a force above --max-force, or that
 the calculator fails on, are dropped and counted. Finished blocks of parents are kept in
 ``FRAMES.parts`` and not computed again: a run that was killed goes on where it was.
@@ -69,7 +70,9 @@ def make_frames(
     for atoms in parents:
         frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         own = structure_hash(atoms)
-        frame.info[PARENT] = families[own] = atoms.info.get(PARENT) or own
+        given = atoms.info.get(PARENT)
+        family = families.setdefault(own, own if given is None else given)
+        frame.info[PARENT] = family
         frames.append(frame)
     for number, rattle in enumerate(rattles):
         settings = SelfReplayConfig(

@@ -138,6 +138,13 @@ def test_size_of_a_descriptor_is_found_again(edge_input: str) -> None:
     assert found.angle_scale == pytest.approx(5, rel=0.02)
 
 
+def test_only_mft_takes_over_heads_of_properties(mft: MFTConfig) -> None:
+    goes_on = mft.model_copy(update={"transfer_properties": True})
+    assert derive_config(goes_on, "mft") is goes_on
+    with pytest.raises(ConfigError, match="start with random ones"):
+        derive_config(goes_on, "ft")
+
+
 def test_what_cannot_be_derived(mft: MFTConfig) -> None:
     with pytest.raises(ConfigError, match="derived from mft, not from ft"):
         derive_config(derive_config(mft, "ft"), "lp")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import click
 import numpy as np
 import pytest
 import yaml
@@ -191,6 +193,17 @@ def test_lengths_of_a_search_are_told_apart(tmp_path: Path) -> None:
             (tmp_path / name / "model.mft").touch()
     runs = list(search.find_runs(tmp_path))
     assert runs == [("shipped", 500), ("4 layers", 500), ("shipped", 1500)]
+
+
+def test_seeds_of_a_search_need_a_folder_each(tmp_path: Path) -> None:
+    search = _script("search.py")
+    run = tmp_path / "shipped_500"
+    run.mkdir()
+    # its training had seed 7
+    shutil.copy(resolve_model("mft-mini-crystals")[0], run / "model.mft")
+    search.train("shipped", 500, 7, tmp_path, 1)
+    with pytest.raises(click.ClickException, match="has seed 7; choose another"):
+        search.train("shipped", 500, 8, tmp_path, 1)
 
 
 def test_a_search_trains_on_every_third_parent(

@@ -12,6 +12,8 @@ import pytest
 import torch
 import yaml
 from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from mftscreen import Predictor, load_model
@@ -295,6 +297,12 @@ def test_a_training_goes_on_with_the_heads_of_its_properties(
             "goes-on-4", "mft", transfer_properties=True,
             **common | {"properties": other},
         )  # fmt: skip
+    other = {"a": properties["a"] | {"unit": "eV"}, "b": properties["b"]}
+    with pytest.raises(ConfigError, match=r"a.unit: the head .* has 1, not eV"):
+        tune(
+            "goes-on-5", "mft", transfer_properties=True,
+            **common | {"properties": other},
+        )  # fmt: skip
 
 
 def _load(folder: Path, **document: object) -> object:
@@ -342,30 +350,57 @@ def test_periodic_rows_of_a_property_of_molecules_are_named(tmp_path: Path) -> N
         )
 
 
-@pytest.mark.parametrize("n_rows", [2, 3, 400])
-def test_rows_that_are_held_out_remain_so_when_rows_are_added(
-    tmp_path: Path, n_rows: int
+def _held_out(folder: Path, n_rows: int, seed: int) -> dict[str, set[str]]:
+    rows = [("H2O", float(number)) for number in range(n_rows)]
+    _rows(folder / "t.extxyz", *rows)
+    task = _load(
+        folder,
+        properties={"x": {"label": "x"}},
+        data={"train": ["t.extxyz"], "validation_fraction": 0.1},
+        training={"steps": 1, "seed": seed},
+    )
+    return {part: {s.id for s in rows} for part, rows in task.heads["x"].items()}
+
+
+def test_rows_that_are_held_out_remain_so_when_rows_are_added(tmp_path: Path) -> None:
+    before, after = (_held_out(tmp_path, n, 1) for n in (400, 800))
+    assert before["validation"] < after["validation"]
+    assert before["train"] < after["train"]
+    # four standard deviations of a binomial distribution
+    assert abs(len(after["validation"]) - 80) < 4 * np.sqrt(800 * 0.1 * 0.9)
+    assert _held_out(tmp_path, 400, 2)["validation"] != before["validation"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_sides_have_rows(tmp_path: Path, seed: int) -> None:
+    assert all(_held_out(tmp_path, 2, seed).values())
+
+
+def test_heads_that_are_taken_over_keep_their_biases(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = [("H2O", float(number)) for number in range(2 * n_rows)]
-    found: dict[tuple[int, int], dict[str, set[str]]] = {}
-    for seed, count in ((1, n_rows), (1, 2 * n_rows), (2, n_rows)):
-        _rows(tmp_path / "t.extxyz", *rows[:count])
+    _rows(tmp_path / "t.extxyz", ("Mg2O", 1.0), ("MgO2", 2.0), ("O2", 0.0))
+    _rows(tmp_path / "v.extxyz", ("SiO", 1.0))
+    frames = [bulk("MgO", "rocksalt", a=4.2) for _ in range(2)]
+    for number, atoms in enumerate(frames):
+        atoms.set_cell(atoms.cell * (1 + 0.01 * number), scale_atoms=True)
+        results = {"energy": -1.0, "forces": np.zeros((2, 3)), "stress": np.zeros(6)}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    write(tmp_path / "f.extxyz", frames)
+    with caplog.at_level(logging.WARNING):
         task = _load(
             tmp_path,
-            properties={"x": {"label": "x"}},
-            data={"train": ["t.extxyz"], "validation_fraction": 0.1},
-            training={"steps": 1, "seed": seed},
+            strategy="mft",
+            pretrained="mft-mini-crystals",
+            transfer_properties=True,
+            properties={
+                "dielectric": {"label": "x", "column": "x", "bias": "per_element"}
+            },
+            data={"train": ["t.extxyz"], "test": {"new": "v.extxyz"}},
+            auxiliary={"head": "crystals", "data": ["f.extxyz"]},
         )
-        split = task.heads["x"]
-        found[seed, count] = {part: {s.id for s in split[part]} for part in split}
-        assert all(split.values())
-    before, after = found[1, n_rows], found[1, 2 * n_rows]
-    if n_rows == 400:
-        assert before["validation"] < after["validation"]
-        assert before["train"] < after["train"]
-        # four standard deviations of a binomial distribution
-        assert abs(len(after["validation"]) - 80) < 4 * np.sqrt(800 * 0.1 * 0.9)
-        assert before["validation"] != found[2, n_rows]["validation"]
+    assert task.config.properties["dielectric"].bias == "per_element"
+    assert "held-out rows may be among those" in caplog.text
 
 
 @pytest.mark.parametrize("held_out", ["H2O", "NaCl"])

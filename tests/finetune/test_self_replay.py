@@ -221,6 +221,7 @@ def test_training_with_self_replay(config_path: Path, tmp_path: Path) -> None:
     model = load_model(path)
     card = model.card.force_field["oxides"]
     assert "self-replay (beyond the paper)" in card["training_set"]
-    n_rows = model.card.properties["softness"].n_train
-    assert card["n_train"] + card["validation"]["n"] == 3 * n_rows
+    head = model.card.properties["softness"]
+    assert head.n_train + head.metrics["validation"]["n"] == 12
+    assert card["n_train"] + card["validation"]["n"] == 3 * head.n_train
     assert set(model.properties) == {"softness"}
