@@ -189,7 +189,7 @@ def test_changed_data_are_noticed(folder: Path) -> None:
     (folder / "copy.extxyz").write_text((folder / "crystals.extxyz").read_text())
     _run(folder, "copied", document)
     (folder / "copy.extxyz").write_text((folder / "test.extxyz").read_text())
-    with pytest.raises(ConfigError, match="data have changed"):
+    with pytest.raises(ConfigError, match="have changed since"):
         run_training(
             load_config(folder / "copied.yaml"), folder / "copied", resume=True
         )
