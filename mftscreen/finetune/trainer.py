@@ -63,6 +63,7 @@ from mftscreen.finetune.layer_groups import layer_groups
 from mftscreen.finetune.orthogonalize import orthogonalize
 from mftscreen.finetune.shared_descriptors import SharedDescriptors
 from mftscreen.model.acceleration import accelerate
+from mftscreen.model.allowed import check_parameters
 from mftscreen.model.fittings import DipoleNormFitting
 
 __all__ = ["Trainer", "main"]
@@ -84,6 +85,8 @@ class Trainer(training.Trainer):
         *args: Any,
         **options: Any,
     ) -> None:
+        # a run folder may be from anywhere
+        check_parameters(config["model"]["model_dict"])
         self.combination = Combination.read(Path())
         for first, *others in self.combination.shared:
             training_data[first].add_data_requirement(

@@ -7,8 +7,11 @@
 ``calibration.npz``       out-of-sample residuals for prediction intervals
 ========================  ====================================================
 
-The last two are optional. Nothing in the file is pickled except inside the
-checkpoint, which is opened with ``weights_only=True``.
+The last two are optional. Members are stored, not compressed, so that a file takes
+no more memory than it has bytes, but for its arrays, which may be
+:data:`mftscreen.model.archive.MAX_EXPANSION` times as large. Nothing in the file is
+pickled except inside the checkpoint, which is opened with ``weights_only=True`` and
+may say to deepmd-kit what :mod:`mftscreen.model.allowed` lists.
 """
 
 from __future__ import annotations
@@ -17,29 +20,30 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mftscreen.errors import ModelFileError
+from mftscreen.model.archive import (
+    DAMAGED,
+    Arrays,
+    parse_arrays,
+    read_file,
+    stored_members,
+)
 from mftscreen.properties import Bias, PropertySpec
 from mftscreen.writing import replacing
 
 __all__ = ["Bundle", "ModelCard", "PropertyHead", "read_bundle", "write_bundle"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CARD, CHECKPOINT = "card.json", "model.pt"
 ARRAYS = ("reference.npz", "calibration.npz")
-MAX_MEMBER_BYTES = 4 * 1024**3
-DAMAGED = (zipfile.BadZipFile, zlib.error)
-
-Arrays = Mapping[str, NDArray[Any]]
+MAX_CARD_BYTES = 64 * 1024**2
 
 
 class PropertyHead(BaseModel):
@@ -103,6 +107,9 @@ class ModelCard(BaseModel):
     licence : str
     provenance : dict
         The resolved configuration, seed, and the sha256 of the pretrained model.
+    checkpoint_sha256 : str
+        Of the checkpoint that the card was written with, which is the only one that
+        it describes; empty in files of format 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -117,6 +124,7 @@ class ModelCard(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     licence: str = ""
     provenance: dict[str, Any] = Field(default_factory=dict)
+    checkpoint_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,10 +163,17 @@ def write_bundle(
     path : Path
         Should end in ``.mft``.
     card : ModelCard
+        Its format and the sha256 of the checkpoint are set here.
     checkpoint : bytes
         A deepmd-kit checkpoint.
     reference, calibration : mapping of str to ndarray, optional
     """
+    card = card.model_copy(
+        update={
+            "format_version": FORMAT_VERSION,
+            "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest(),
+        }
+    )
     members = {CARD: card.model_dump_json(indent=2).encode(), CHECKPOINT: checkpoint}
     for name, arrays in zip(ARRAYS, (reference, calibration), strict=True):
         if arrays:
@@ -189,19 +204,16 @@ def read_bundle(path: Path) -> Bundle:
     ------
     ModelFileError
         If the file is missing, is not a ``.mft``, is truncated or damaged, holds a
-        member that does not belong there, or was written by a newer mftscreen.
+        member that does not belong there or is compressed, has the card of another
+        checkpoint, or was written by a newer mftscreen.
     """
-    try:
-        content = path.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = _read_members(archive, path)
-    except FileNotFoundError:
-        msg = f"{path}: no such file"
-        raise ModelFileError(msg) from None
-    except (OSError, EOFError, RuntimeError, *DAMAGED) as error:
-        msg = f"{path} is not a complete .mft model file: {error}"
-        raise ModelFileError(msg) from error
+    content = read_file(path)
+    members = _read_members(content, path)
     card = _parse_card(members[CARD], path)
+    digest = hashlib.sha256(members[CHECKPOINT]).hexdigest()
+    if card.checkpoint_sha256 not in ("", digest):
+        msg = f"{path}: {CHECKPOINT} is not the checkpoint that {CARD} describes"
+        raise ModelFileError(msg)
     reference, calibration = (_parse_arrays(members.get(n), n, path) for n in ARRAYS)
     return Bundle(
         card=card,
@@ -212,19 +224,27 @@ def read_bundle(path: Path) -> Bundle:
     )
 
 
-def _read_members(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
-    names = {info.filename for info in archive.infolist()}
-    foreign = names - {CARD, CHECKPOINT, *ARRAYS}
-    missing = {CARD, CHECKPOINT} - names
+def _read_members(content: bytes, path: Path) -> dict[str, bytes]:
+    try:
+        infos = stored_members(content)
+    except ModelFileError as error:
+        msg = f"{path} is not a complete .mft model file: {error}"
+        raise ModelFileError(msg) from error
+    foreign = infos.keys() - {CARD, CHECKPOINT, *ARRAYS}
+    missing = {CARD, CHECKPOINT} - infos.keys()
     if foreign or missing:
         what = f"lacks {sorted(missing)}" if missing else f"holds {sorted(foreign)}"
         msg = f"{path} is not a .mft model file: it {what}"
         raise ModelFileError(msg)
-    for info in archive.infolist():
-        if info.file_size > MAX_MEMBER_BYTES:
-            msg = f"{path}: {info.filename} claims {info.file_size} bytes"
-            raise ModelFileError(msg)
-    return {name: archive.read(name) for name in names}
+    if infos[CARD].file_size > MAX_CARD_BYTES:
+        msg = f"{path}: {CARD} has {infos[CARD].file_size} bytes"
+        raise ModelFileError(msg)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {name: archive.read(name) for name in infos}
+    except DAMAGED as error:
+        msg = f"{path} is not a complete .mft model file: {error}"
+        raise ModelFileError(msg) from error
 
 
 def _parse_card(content: bytes, path: Path) -> ModelCard:
@@ -232,7 +252,7 @@ def _parse_card(content: bytes, path: Path) -> ModelCard:
         document = json.loads(content)
         # looked at first: a newer card may have keys that this version does not know
         version = document.get("format_version")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         msg = f"{path}: card.json is not valid: no JSON object: {error}"
         raise ModelFileError(msg) from error
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -254,8 +274,7 @@ def _parse_arrays(content: bytes | None, name: str, path: Path) -> Arrays:
     if content is None:
         return {}
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except (ValueError, TypeError, OSError, EOFError, *DAMAGED) as error:
+        return parse_arrays(content)
+    except ModelFileError as error:
         msg = f"{path}: {name} is damaged: {error}"
         raise ModelFileError(msg) from error

@@ -30,7 +30,8 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
     UnknownHeadError
         If the checkpoint lacks a head, or that is of another kind.
     ModelFileError
-        If a head predicts another property than the card says.
+        If a head predicts another property than the card says, or was trained on
+        elements that the checkpoint does not know.
     """
     named = {head.head: "property" for head in card.properties.values()}
     if card.energy_head is not None:
@@ -48,6 +49,12 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
                 f"{path}: the card says that head {listed.head!r} predicts {name} "
                 f"({listed.spec.head}), the checkpoint that it predicts "
                 f"{found.variable} ({found.form})"
+            )
+            raise ModelFileError(msg)
+        if unknown := set(listed.elements) - set(network.type_map):
+            msg = (
+                f"{path}: the card says that {name} was trained on "
+                f"{', '.join(sorted(unknown))}, which the checkpoint does not know"
             )
             raise ModelFileError(msg)
 

@@ -79,7 +79,8 @@ def edit_card(path: Path, **changes: Any) -> None:
 
 def test_round_trip(model_file: Path, card: ModelCard) -> None:
     bundle = read_bundle(model_file)
-    assert bundle.card == card
+    digest = hashlib.sha256(CHECKPOINT).hexdigest()
+    assert bundle.card == card.model_copy(update={"checkpoint_sha256": digest})
     assert bundle.checkpoint == CHECKPOINT
     assert bundle.sha256 == hashlib.sha256(model_file.read_bytes()).hexdigest()
     for found, written in (
@@ -134,9 +135,10 @@ def test_truncated_file_is_refused(model_file: Path, share: float) -> None:
 
 def test_file_that_is_no_zip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mft").write_text("name: tiny\n")
-    for path in (tmp_path / "text.mft", tmp_path):
-        with pytest.raises(ModelFileError, match=r"not a complete \.mft model file"):
-            read_bundle(path)
+    with pytest.raises(ModelFileError, match=r"not a complete \.mft model file"):
+        read_bundle(tmp_path / "text.mft")
+    with pytest.raises(ModelFileError, match="not a file, but a folder"):
+        read_bundle(tmp_path)
 
 
 def test_flipped_bit_in_the_weights_is_refused(model_file: Path) -> None:
@@ -164,15 +166,31 @@ def test_foreign_and_missing_members_are_refused(
         read_bundle(model_file)
 
 
+def test_card_of_another_checkpoint_is_refused(model_file: Path) -> None:
+    rewrite(model_file, model__pt=b"other weights")
+    with pytest.raises(ModelFileError, match=r"not the checkpoint that card\.json"):
+        read_bundle(model_file)
+    edit_card(model_file, checkpoint_sha256="", format_version=1)  # as files once were
+    assert read_bundle(model_file).checkpoint == b"other weights"
+
+
+def test_card_of_many_bytes_is_refused(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mftscreen.model.bundle.MAX_CARD_BYTES", 100)
+    with pytest.raises(ModelFileError, match=r"card\.json has \d+ bytes"):
+        read_bundle(model_file)
+
+
 def test_newer_format_asks_for_an_upgrade(model_file: Path) -> None:
     edit_card(model_file, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(ModelFileError, match=r"has format 2.*pip install -U"):
+    with pytest.raises(ModelFileError, match=r"has format 3.*pip install -U"):
         read_bundle(model_file)
 
 
 def test_newer_format_with_new_keys_asks_for_an_upgrade(model_file: Path) -> None:
     edit_card(model_file, format_version=FORMAT_VERSION + 1, new_key=[1])
-    with pytest.raises(ModelFileError, match=r"has format 2.*pip install -U"):
+    with pytest.raises(ModelFileError, match=r"has format 3.*pip install -U"):
         read_bundle(model_file)
 
 
@@ -192,7 +210,9 @@ def test_invalid_card_names_the_key(
         read_bundle(model_file)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 200_000, b"9" * 5_000]
+)
 def test_card_that_is_no_json_mapping_is_refused(
     model_file: Path, content: bytes
 ) -> None:

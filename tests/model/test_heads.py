@@ -267,7 +267,9 @@ def test_r2_weights_are_the_least_squares_solution(network: DeepmdNetwork) -> No
     structures = [molecule(name) for name in ("H2O", "SiH4", "H2O2", "O3")]
     squares = _squares(network, structures)
     expected = np.linalg.lstsq(squares, np.array(labels))[0]
-    np.testing.assert_allclose(model.out_bias[0, :, 0].numpy(), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        model.out_bias[0, :, 0].numpy(), expected, rtol=1e-9, atol=1e-12
+    )
     rest = np.array(labels) - squares @ expected
     assert model.out_std[0, 0, 0].item() == pytest.approx(max(rest.std(), 1e-2))
 
@@ -280,7 +282,9 @@ def test_r2_weight_for_all_elements(network: DeepmdNetwork) -> None:
     structures = [molecule(name) for name in ("H2O", "SiH4", "H2O2", "O3")]
     total = _squares(network, structures).sum(axis=1)
     expected = total @ labels / (total @ total)
-    np.testing.assert_allclose(model.out_bias[0, :, 0].numpy(), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        model.out_bias[0, :, 0].numpy(), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,213 @@
+"""Model files that were made to harm: what they do, watched by an audit hook.
+
+``python benchmarks/hostile_models.py [--trees 1000] [--files 2000] [--seed 0]``
+
+Parameter trees of a shipped model are mutated (keys added that deepmd-kit knows to run
+code, read files or open addresses; values replaced, removed, repeated, moved), and
+files are damaged (bytes flipped, cut, repeated, members swapped, compressed). Each is
+loaded. It must either load or end in a typed error; meanwhile no file may be opened but
+itself and those of installed packages, no socket, no process, no pickle of Python's.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import random
+import resource
+import sys
+import sysconfig
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mftscreen.errors import MftscreenError
+from mftscreen.model.checkpoint import model_parameters, read_state, save_state
+from mftscreen.model.loading import load_model
+from mftscreen.model.registry import registered_models
+
+POISON: dict[str, list[Any]] = {
+    "type": ["frozen", "pairtab", "linear_ener", "hybrid", "dpa4", "pairwise_dprc"],
+    "model_file": ["weights.pth", "/etc/passwd", "x.pt2"],
+    "use_srtab": ["/etc/passwd", "http://127.0.0.1:9/x", "nowhere"],
+    "tab_file": ["/etc/passwd"],
+    "models": [[{"type": "frozen", "model_file": "weights.pth"}]],
+    "modifier": [{"type": "dipole_charge", "model_name": "weights.pth"}],
+    "compress": [{"model_file": "weights.pth"}],
+    "spin": [{"use_spin": [True]}],
+    "hessian_mode": [True],
+    "activation_function": ["os.system", "eval", 7, "silut:1e999", "SiLU"],
+    "nlayers": [10**9, 0, -1], "n_dim": [10**9, 60_000], "neuron": [[60_000] * 40],
+    "e_rcut": [float("nan"), float("inf"), -1.0, 1e300],
+    "e_sel": [10**9, "auto:1.1"],
+    "type_map": [["Xx"], [], "HHe", [1, 2]],
+    "property_name": ["../../x", "", "energy", "__class__"],
+}  # fmt: skip
+VALUES: list[Any] = [
+    None, True, -1, 0, 1, 2, 10**6, 2**62, 1e-300, 1e300, float("nan"), "", "x",
+    "/etc/passwd", "x" * 5000, [], {}, [[]], {"type": "frozen"}, ["a"] * 1000,
+]  # fmt: skip
+
+watched: list[str] = []
+_watching = False
+_own: set[str] = set()
+_installed = (
+    *(os.path.realpath(path) for path in set(sysconfig.get_paths().values())),
+    os.path.realpath(Path(__file__).resolve().parents[1] / "mftscreen"),
+    "/proc", "/sys", "/dev/null", "/usr/lib", "/lib",
+)  # fmt: skip
+
+
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note what a model file has no business to do."""
+    if not _watching:
+        return
+    if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        path = os.path.realpath(os.fsdecode(arguments[0]))
+        if path not in _own and not path.startswith(_installed):
+            watched.append(f"open {path}")
+    elif event.startswith(
+        ("socket.", "subprocess.", "os.system", "os.exec", "urllib.")
+    ):
+        watched.append(event)
+    elif event == "pickle.find_class":
+        watched.append(f"{event} {arguments}")
+
+
+def paths(tree: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the places of all nodes of a tree."""
+    found = [place] if place else []
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree[:3] if isinstance(tree, list) else ())
+    )
+    for key, value in items:
+        found += paths(value, (*place, key))
+    return found
+
+
+def mutate_tree(heads: dict[str, Any], rng: random.Random) -> None:
+    """Change a tree of parameters in place, once or a few times."""
+    for _ in range(rng.choice([1, 1, 1, 2, 4])):
+        place = rng.choice(paths(heads))
+        target: Any = heads
+        for key in place[:-1]:
+            target = target[key]
+        what = rng.random()
+        if what < 0.4:
+            key = rng.choice(list(POISON))
+            inside = target[place[-1]]
+            holder = inside if isinstance(inside, dict) else target
+            if isinstance(holder, dict):
+                holder[key] = copy.deepcopy(rng.choice(POISON[key]))
+        elif what < 0.8:
+            target[place[-1]] = copy.deepcopy(rng.choice(VALUES))
+        elif what < 0.9 or not isinstance(target, dict):
+            del target[place[-1]]
+        else:
+            target[rng.choice(list(POISON))] = copy.deepcopy(heads)
+
+
+def damage(content: bytes, rng: random.Random) -> bytes:
+    """Return a file with some damage."""
+    data = bytearray(content)
+    kind = rng.randrange(6)
+    if kind == 0:
+        return bytes(data[: rng.randrange(len(data))])
+    if kind == 1:
+        start = rng.randrange(len(data))
+        data[start : start + rng.randrange(1, 2000)] = rng.randbytes(rng.randrange(50))
+    elif kind in (2, 3):
+        # the first and the last bytes are the headers and the directory
+        where = range(len(data)) if kind == 2 else range(len(data) - 500, len(data))
+        for _ in range(rng.choice([1, 3, 20])):
+            data[rng.choice(where)] ^= 1 << rng.randrange(8)
+    else:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        name = rng.choice(list(members))
+        if kind == 4:
+            members[name] = damage_member(members[name], rng)
+        else:
+            members[name] = members[rng.choice(list(members))]
+        buffer = io.BytesIO()
+        method = rng.choice([0, 0, 0, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+        with zipfile.ZipFile(buffer, "w", method) as archive:
+            for key, value in members.items():
+                archive.writestr(key, value)
+        return buffer.getvalue()
+    return bytes(data)
+
+
+def damage_member(member: bytes, rng: random.Random) -> bytes:
+    """Return the bytes of a card, a checkpoint or arrays with some damage."""
+    data = bytearray(member)
+    for _ in range(rng.choice([1, 5, 50])):
+        data[rng.randrange(min(len(data), 20_000))] = rng.randrange(256)
+    return bytes(data)
+
+
+def try_to_load(path: Path) -> str:
+    """Return how loading ends: ``loaded`` or the name of the error."""
+    global _watching  # an audit hook cannot be taken away
+    _own.add(os.path.realpath(path))
+    _watching = True
+    try:
+        load_model(path)
+    except MftscreenError as error:
+        return type(error).__name__
+    except Exception as error:  # noqa: BLE001 - what this script looks for
+        return f"UNTYPED {type(error).__name__}: {error}"
+    finally:
+        _watching = False
+    return "loaded"
+
+
+@click.command()
+@click.option("--trees", default=1000)
+@click.option("--files", default=2000)
+@click.option("--seed", default=0)
+def main(trees: int, files: int, seed: int) -> None:
+    rng = random.Random(seed)
+    sys.addaudithook(watch)
+    source = registered_models()["mft-mini-crystals"].path
+    load_model(source)  # whatever is imported once is imported now
+    with zipfile.ZipFile(source) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    original = read_state(members["model.pt"])
+    os.chdir(tempfile.mkdtemp())
+    Path("weights.pth").write_bytes(b"not opened")
+    started = time.perf_counter()
+    for kind, number in (("trees", trees), ("files", files)):
+        ends: Counter[str] = Counter()
+        for _ in range(number):
+            path = Path("hostile.mft")
+            if kind == "trees":
+                state = {**original, "_extra_state": None}
+                state["_extra_state"] = copy.deepcopy(original["_extra_state"])
+                mutate_tree(model_parameters(state), rng)
+                with zipfile.ZipFile(path, "w") as archive:
+                    for name, content in members.items():
+                        own = save_state(state) if name == "model.pt" else content
+                        archive.writestr(name, own)
+            else:
+                path.write_bytes(damage(source.read_bytes(), rng))
+            ends[try_to_load(path)] += 1
+        print(kind, dict(ends.most_common()))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seconds = time.perf_counter() - started
+    print("opened, executed or connected to:", sorted(set(watched)) or "nothing")
+    print(f"seed {seed}, {seconds:.0f} s, peak memory {peak:.0f} MiB")
+    if watched:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The search for model files that do harm, cut short."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "hostile_models.py"
+
+
+@pytest.mark.slow
+def test_no_model_file_does_more_than_load() -> None:
+    # an audit hook stays for the life of a process, so that it gets one of its own
+    command = [sys.executable, str(SCRIPT), "--trees", "40", "--files", "40"]
+    done = subprocess.run(
+        [*command, "--seed", "1"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "opened, executed or connected to: nothing" in done.stdout
+    assert "UNTYPED" not in done.stdout
+    for kind in ("trees", "files"):
+        assert f"{kind} {{'ModelFileError'" in done.stdout
+
+
+def test_the_watch_notices(tmp_path: Path) -> None:
+    """What it looks for is seen by it, or the script could not fail."""
+    (tmp_path / "secret").write_text("x")
+    program = f"""
+import pickle, socket, sys
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+import hostile_models as h
+sys.addaudithook(h.watch)
+h._watching = True
+open({str(tmp_path / "secret")!r}).close()
+socket.socket().close()
+pickle.loads(pickle.dumps(print))
+h._watching = False
+print(sorted(event.split()[0] for event in h.watched))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert "['open', 'pickle.find_class', 'socket.__new__']" in done.stdout, done.stderr
