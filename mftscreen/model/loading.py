@@ -18,7 +18,8 @@ from mftscreen.errors import (
 )
 from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
 from mftscreen.model.branches import Domain, choose_energy_head, energy_branches
-from mftscreen.model.bundle import Arrays, Bundle, ModelCard, read_bundle
+from mftscreen.model.archive import Arrays
+from mftscreen.model.bundle import Bundle, ModelCard, read_bundle
 from mftscreen.model.cards import card_of_checkpoint, check_card
 from mftscreen.model.checkpoint import (
     keep_heads,

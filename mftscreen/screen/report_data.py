@@ -20,7 +20,7 @@ from mftscreen.screen.result import read_options, read_result
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from mftscreen.model.bundle import Arrays
+    from mftscreen.model.archive import Arrays
     from mftscreen.properties import PropertySpec
 
 __all__ = ["collect"]
