@@ -16,9 +16,9 @@ from mftscreen.errors import (
     UnknownModelError,
     UnknownPropertyError,
 )
+from mftscreen.model.archive import Arrays
 from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
 from mftscreen.model.branches import Domain, choose_energy_head, energy_branches
-from mftscreen.model.archive import Arrays
 from mftscreen.model.bundle import Bundle, ModelCard, read_bundle
 from mftscreen.model.cards import card_of_checkpoint, check_card
 from mftscreen.model.checkpoint import (
