@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +19,30 @@ from ase.build import bulk, molecule
 
 from mftscreen.model.bundle import ModelCard, PropertyHead, write_bundle
 from mftscreen.properties import PropertySpec
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """Give a folder of a user who may not do everything, and be that user.
+
+    What a test needs to import, it has to import before: an installation in root's home
+    is out of sight.
+    """
+    folder = Path(tempfile.mkdtemp())
+    root = os.geteuid() == 0
+    if root:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+        shutil.rmtree(folder)
+
 
 TYPE_MAP = ["H", "O", "Mg", "Si", "Ga", "As"]
 

@@ -279,17 +279,15 @@ def test_damaged_journal(tmp_path: Path) -> None:
             Journal(tmp_path, read_only=read_only)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+def test_folder_that_cannot_be_written(as_nobody: Path) -> None:
+    as_nobody.chmod(0o500)
     with pytest.raises(DataError, match="Permission"):
-        Journal(tmp_path / "run")
+        Journal(as_nobody / "run")
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_journal_in_a_folder_that_cannot_be_written(tmp_path: Path, mode: str) -> None:
-    run = tmp_path / "run"
+def test_journal_in_a_folder_that_cannot_be_written(as_nobody: Path, mode: str) -> None:
+    run = as_nobody / "run"
     with Journal(run) as journal:
         journal.begin({})
         journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
@@ -302,6 +300,7 @@ def test_journal_in_a_folder_that_cannot_be_written(tmp_path: Path, mode: str) -
         path.chmod(0o400)
     with Journal(run, read_only=True) as journal:
         assert [row.id for row in journal.rows()] == ["1"]
+    run.chmod(0o700)
 
 
 def test_closed_journal_is_one_file(tmp_path: Path) -> None:
