@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from mftscreen.cli.options import quiet_option
+from mftscreen.finetune.strategies import COMPARABLE
 
 if TYPE_CHECKING:
-    from mftscreen.finetune.config import AutoConfig, MFTConfig
-    from mftscreen.finetune.derive import DownstreamConfig, Strategy
+    from mftscreen.finetune.strategies import DownstreamConfig, MFTConfig, TuneConfig
 
 __all__ = ["command"]
 
-_STRATEGIES = ("scratch", "ft", "lp", "mft")
 _PROPERTY = {
     "n": ("n", ".0f"),
     "mae": ("mae", ".4g"),
@@ -37,8 +36,8 @@ _FORCE_FIELD = {
 def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> list[str]:
     names = list(dict.fromkeys(map(str.strip, text.split(",")))) if text else []
     for name in names:
-        if name not in _STRATEGIES:
-            msg = f"{name!r} is not one of {', '.join(_STRATEGIES)}"
+        if name not in COMPARABLE:
+            msg = f"{name!r} is not one of {', '.join(COMPARABLE)}"
             raise click.BadParameter(msg, ctx, param)
     return names
 
@@ -61,7 +60,7 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 )
 @click.option(
     "--strategy",
-    type=click.Choice([*_STRATEGIES, "auto"]),
+    type=click.Choice([*COMPARABLE, "auto"]),
     help="Instead of the one in CONFIG, which is mft or auto; auto: compare, then "
     "train the one with the smallest OOD error on all rows.",
 )
@@ -69,7 +68,7 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
     "--compare",
     metavar="LIST",
     callback=_listed,
-    help="Train each of these strategies on the same folds: scratch,ft,lp,mft.",
+    help=f"Train each of these strategies on the same folds: {','.join(COMPARABLE)}.",
 )
 @click.option(
     "--split",
@@ -138,7 +137,7 @@ def command(
     from mftscreen.finetune.run import run_training
 
     settings: Any = load_config(config)
-    if strategy is None and settings.strategy == "auto":
+    if strategy is None and settings.compares_first:
         strategy = "auto"
     comparing = bool(compare) or strategy == "auto"
     _check_usage(comparing, strategy, compare, split or folds)
@@ -163,9 +162,7 @@ def command(
                 return
             settings, directory, resume = best, directory / "best", True
         elif strategy is not None:
-            settings = derive_config(
-                settings, cast("Strategy", strategy), progress=not quiet
-            )
+            settings = derive_config(settings, strategy, progress=not quiet)
             again += f" --strategy {strategy}"
         path = run_training(
             settings,
@@ -238,7 +235,7 @@ def _show_collapse(path: Path) -> None:
 
 
 def _compare(
-    config: MFTConfig | AutoConfig,
+    config: TuneConfig,
     directory: Path,
     strategies: list[str],
     split: str | None,
@@ -265,9 +262,9 @@ def _compare(
         directory,
         split=file,
         folds=choose_folds(file, folds, config),
-        strategies=cast("list[Strategy]", strategies or _STRATEGIES),
+        strategies=strategies or list(COMPARABLE),
         **options,
     )
     click.echo(comparison.to_table(), nl=False)
     click.echo(f"Smallest OOD error: {comparison.best}")
-    return without_split(derive_config(config, cast("Strategy", comparison.best)))
+    return without_split(derive_config(config, comparison.best))

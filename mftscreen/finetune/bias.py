@@ -10,8 +10,8 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from mftscreen.finetune.config import MFTConfig, PretrainConfig, TuneConfig
 from mftscreen.finetune.dataset import LabelledStructure
+from mftscreen.finetune.strategies import TuneConfig
 
 __all__ = ["element_bias", "settle_bias"]
 
@@ -86,20 +86,19 @@ def settle_bias(
 
     Parameters
     ----------
-    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    config : TuneConfig
     heads : mapping
         Rows by property, then by part of the data.
 
     Returns
     -------
-    ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    TuneConfig
     """
-    if isinstance(config, PretrainConfig):
+    plan = config.plan
+    if not plan.properties or plan.transfers_properties:
         return config
-    if isinstance(config, MFTConfig) and config.transfer_properties:
-        return config
-    properties = dict(config.properties)
-    for name, settings in config.properties.items():
+    properties = dict(plan.properties)
+    for name, settings in plan.properties.items():
         unseen = _unseen_elements(heads[name])
         if settings.bias == "per_element" and unseen:
             log.warning(

@@ -17,7 +17,6 @@ from mftscreen.finetune.calibration import (
     calibrate,
     measure_coverage,
 )
-from mftscreen.finetune.config import MFTConfig, PretrainConfig
 from mftscreen.finetune.evaluate import (
     evaluate_force_field,
     predict_property,
@@ -59,14 +58,7 @@ def write_model(
         What to say about the training run on the card.
     """
     network = DeepmdNetwork.from_checkpoint(checkpoint)
-    config = task.config
-    energy_head: str | None = None
-    branches: Mapping[str, BranchConfig] = {}
-    if isinstance(config, PretrainConfig):
-        energy_head, branches = config.energy_head, config.branches
-    elif isinstance(config, MFTConfig):
-        energy_head = config.auxiliary.head
-        branches = {energy_head: config.auxiliary}
+    config, plan = task.config, task.config.plan
     properties = {}
     references = build_reference_sets(task)
     calibration: dict[str, NDArray[Any]] = {}
@@ -89,14 +81,14 @@ def write_model(
             config, spec, split, predicted, rows, references[name]
         )
     force_field = {
-        head: _force_field_card(head, branch, task.heads[head], network)
-        for head, branch in branches.items()
+        head: _force_field_card(head, force_field.data, task.heads[head], network)
+        for head, force_field in plan.force_fields.items()
     }
     card = ModelCard(
         name=config.name,
         description=config.description,
         strategy=config.strategy,
-        energy_head=energy_head,
+        energy_head=plan.energy_head,
         properties=properties,
         force_field=force_field,
         versions={

@@ -22,8 +22,8 @@ from mftscreen.diagnostics.progress import showing_stages
 from mftscreen.diagnostics.report import write_diagnosis, write_numbers
 from mftscreen.diagnostics.sampling import take_evenly
 from mftscreen.errors import MftscreenError
-from mftscreen.finetune.config import FTConfig, LPConfig, MFTConfig, TuneConfig
 from mftscreen.finetune.partition import ID_TEST, OOD_TEST, in_order
+from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task import Task
 
 __all__ = [
@@ -109,11 +109,10 @@ def starting_model(config: TuneConfig) -> str | None:
 
     Parameters
     ----------
-    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    config : TuneConfig
     """
-    if isinstance(config, FTConfig | LPConfig | MFTConfig) and config.transfers:
-        return config.pretrained
-    return None
+    plan = config.plan
+    return plan.pretrained if plan.transfers else None
 
 
 def collapse_parts(task: Task) -> dict[str, list[Atoms]]:

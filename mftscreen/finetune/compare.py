@@ -16,10 +16,10 @@ from mftscreen.finetune.collapse import (
     report_collapse,
 )
 from mftscreen.finetune.comparison import Comparison, Result
-from mftscreen.finetune.config import MFTConfig
-from mftscreen.finetune.derive import DownstreamConfig, Strategy, derive_config
+from mftscreen.finetune.derive import derive_config
 from mftscreen.finetune.folds import in_fold
 from mftscreen.finetune.run import MODEL, run_training
+from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, MFTConfig
 from mftscreen.finetune.task import load_task
 from mftscreen.model.bundle import read_bundle
 from mftscreen.writing import output_file
@@ -35,7 +35,7 @@ def compare_strategies(
     *,
     split: Path,
     folds: Sequence[str],
-    strategies: Sequence[Strategy] = ("scratch", "ft", "lp", "mft"),
+    strategies: Sequence[str] = tuple(COMPARABLE),
     threads: int | None = None,
     progress: bool = False,
     collapse_report: bool = True,
@@ -53,7 +53,8 @@ def compare_strategies(
         repeated, others go on from their last checkpoint.
     split : Path
     folds : sequence of str
-    strategies : sequence of {"scratch", "ft", "lp", "mft"}
+    strategies : sequence of str
+        Of :data:`mftscreen.finetune.strategies.COMPARABLE`; all by default.
     threads : int, optional
         Threads of the training process; all cores by default.
     progress : bool
@@ -124,9 +125,7 @@ def compare_strategies(
     return comparison
 
 
-def _results(
-    model: Path, strategy: Strategy, fold: str, directory: Path
-) -> list[Result]:
+def _results(model: Path, strategy: str, fold: str, directory: Path) -> list[Result]:
     card, collapse = read_bundle(model).card, read_collapse(model)
     drift = {} if collapse is None else collapse.numbers
     return [

@@ -13,19 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.config import (
-    LPConfig,
-    MFTConfig,
-    PretrainConfig,
-    ScratchConfig,
-    TuneConfig,
-)
 from mftscreen.finetune.descriptor_input import SILUT, fit_budget, new_descriptor
 from mftscreen.finetune.settings import (
     ForceFieldLoss,
     PropertyConfig,
     TrainingConfig,
 )
+from mftscreen.finetune.strategies import Plan, TuneConfig
 from mftscreen.properties import MOLECULAR_HEADS
 
 __all__ = ["PreparedData", "Pretrained", "build_deepmd_input"]
@@ -98,16 +92,16 @@ def build_deepmd_input(
 
     Parameters
     ----------
-    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    config : TuneConfig
     data : mapping of str to PreparedData
-        By head name: the properties' names, the auxiliary head or the branches.
+        By head name: properties and force fields.
     type_map : sequence of str
         Chemical symbols; ignored when there is a pretrained model.
     neighbors : tuple of int
         Most neighbours within the edge and within the angle cutoff in all of `data`:
         deepmd's padding, which does not enter the numbers.
     pretrained : Pretrained, optional
-        Required by every strategy but ``scratch`` and ``pretrain``.
+        Required if that is where the descriptor comes from.
 
     Returns
     -------
@@ -121,8 +115,8 @@ def build_deepmd_input(
 
     Examples
     --------
-    >>> from mftscreen.finetune.config import _ADAPTER
-    >>> config = _ADAPTER.validate_python({
+    >>> from mftscreen.finetune.strategies import ScratchConfig
+    >>> config = ScratchConfig.model_validate({
     ...     "strategy": "scratch", "name": "m",
     ...     "properties": {"gap": {"label": "band gap", "unit": "eV"}},
     ...     "data": {"train": ["t.extxyz"]}, "training": {"steps": 100}})
@@ -131,110 +125,109 @@ def build_deepmd_input(
     >>> document["model"]["shared_dict"]["type_map"]
     ['H']
     """
-    seed = config.training.seed
-    if isinstance(config, PretrainConfig):
-        return _pretraining_input(config, data, type_map, neighbors)
-    if isinstance(config, ScratchConfig):
-        descriptor = new_descriptor(config.descriptor, neighbors, seed)
+    training, plan = config.training, config.plan
+    if pretrained is None:
+        assert plan.descriptor is not None
+        descriptor = new_descriptor(plan.descriptor, neighbors, training.seed)
     else:
-        assert pretrained is not None
         type_map = pretrained.type_map
         descriptor = fit_budget(pretrained.descriptor, neighbors)
-        descriptor["trainable"] = not isinstance(config, LPConfig)
-    heads: dict[str, Any] = {}
-    losses: dict[str, Any] = {}
-    batches: dict[str, int] = {}
-    dim_case_embd = 0
-    if isinstance(config, MFTConfig):
-        assert pretrained is not None
-        aux = config.auxiliary
-        # deepmd-kit wants one length of the one-hot for all heads
-        dim_case_embd = pretrained.dim_case_embd
-        fitting = {**pretrained.fitting[aux.head], "seed": seed}
-        source = aux.head if config.transfer_head else "RANDOM"
-        heads[aux.head] = {"fitting_net": fitting, "finetune_head": source}
-        # the trainer multiplies a weight that it has to measure first
-        weight = 1.0 if aux.lambda_reg == "auto" else aux.lambda_reg
-        losses[aux.head] = _force_field_loss(aux.loss, weight)
-        batches[aux.head] = aux.batch_size
-    goes_on = isinstance(config, MFTConfig) and config.transfer_properties
-    for name, settings in config.properties.items():
-        heads[name] = {
-            **_property_head(name, settings, dim_case_embd, seed),
-            "finetune_head": "RANDOM",
-        }
-        bias = data[name].element_bias
-        if bias is not None and not goes_on:
-            heads[name]["preset_out_bias"] = {name: list(bias)}
-        losses[name] = _property_loss(settings.loss)
-        batches[name] = config.training.batch_size
-    if not config.transfers:
-        descriptor["seed"] = seed
-    if goes_on:
-        assert pretrained is not None
-        _check_forms(
-            {n: heads[n]["fitting_net"] for n in config.properties}, pretrained
-        )
-    if goes_on or not config.transfers:
+        descriptor["trainable"] = not plan.freezes_descriptor
+    if not plan.transfers:
+        descriptor["seed"] = training.seed
+    shared, heads = _force_field_heads(plan, pretrained, training.seed)
+    heads |= _property_heads(plan, data, pretrained, training.seed)
+    if plan.transfers_properties or not plan.transfers:
         # weights of every head are taken over, or of none
         heads = {name: _without(head, "finetune_head") for name, head in heads.items()}
-    shares = _shares(config, data)
+    losses, batches = {}, {}
+    for name, force_field in plan.force_fields.items():
+        losses[name] = _force_field_loss(force_field.loss, force_field.weight)
+        batches[name] = force_field.batch_size
+    for name, settings in plan.properties.items():
+        losses[name] = _property_loss(settings.loss)
+        batches[name] = training.batch_size
+    shares = _shares(plan, data)
     return _multi_task(
-        type_map, descriptor, {}, heads, losses, data, batches, shares, config.training
+        type_map, descriptor, shared, heads, losses, data, batches, shares, training
     )
 
 
-def _shares(config: Any, data: Mapping[str, PreparedData]) -> dict[str, float]:
+def _shares(plan: Plan, data: Mapping[str, PreparedData]) -> dict[str, float]:
     """Return the probability of each head to be that of a step.
 
     Of properties with the same data it is the first, whose steps train them all.
     """
     counts: Counter[str] = Counter()
     first: dict[tuple[Path, ...], str] = {}
-    for name in config.properties:
+    for name in plan.properties:
         counts[first.setdefault(tuple(data[name].train), name)] += 1
-    heads = list(config.properties)
-    if not isinstance(config, MFTConfig):
+    heads = list(plan.properties)
+    shares = {name: f.share for name, f in plan.force_fields.items()}
+    if not shares:
         return {name: counts[name] / len(heads) for name in heads}
-    aux = config.auxiliary
-    if aux.combine == "joint":
+    if plan.auxiliary is not None and plan.auxiliary.combine == "joint":
         # the trainer adds all other heads to every step of the first
-        return {**dict.fromkeys([aux.head, *heads], 0.0), heads[0]: 1.0}
-    share = (1.0 - aux.share) / len(heads)
-    return {aux.head: aux.share, **{name: share * counts[name] for name in heads}}
+        return {**shares, **dict.fromkeys(heads, 0.0), heads[0]: 1.0}
+    if heads:
+        share = (1.0 - sum(shares.values())) / len(heads)
+        shares |= {name: share * counts[name] for name in heads}
+    return shares
 
 
-def _pretraining_input(
-    config: PretrainConfig,
-    data: Mapping[str, PreparedData],
-    type_map: Sequence[str],
-    neighbors: tuple[int, int],
-) -> dict[str, Any]:
-    seed, names = config.training.seed, list(config.branches)
-    # one fitting net for all data sets, told which one by a one-hot (Eq. 1)
-    shared = {
-        "fitting": {
-            "type": "ener",
-            "neuron": FITTING_NEURONS,
-            "resnet_dt": True,
-            "activation_function": SILUT,
-            "precision": "float32",
-            "dim_case_embd": len(names),
-            "seed": seed,
+def _force_field_heads(
+    plan: Plan, pretrained: Pretrained | None, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what force fields share with each other, and their heads."""
+    names = list(plan.force_fields)
+    if not names:
+        return {}, {}
+    if pretrained is not None:
+        source = {name: name if plan.transfers_head else "RANDOM" for name in names}
+        return {}, {
+            name: {
+                "fitting_net": {**pretrained.fitting[name], "seed": seed},
+                "finetune_head": source[name],
+            }
+            for name in names
         }
+    # one fitting net for all data sets, told which one by a one-hot (Eq. 1)
+    fitting = {
+        "type": "ener",
+        "neuron": FITTING_NEURONS,
+        "resnet_dt": True,
+        "activation_function": SILUT,
+        "precision": "float32",
+        "dim_case_embd": len(names),
+        "seed": seed,
     }
-    total = sum(config.probabilities.get(name, 1.0) for name in names)
-    return _multi_task(
-        type_map,
-        new_descriptor(config.descriptor, neighbors, seed),
-        shared,
-        {name: {"fitting_net": "fitting"} for name in names},
-        {name: _force_field_loss(config.loss, 1.0) for name in names},
-        data,
-        dict.fromkeys(names, config.training.batch_size),
-        {name: config.probabilities.get(name, 1.0) / total for name in names},
-        config.training,
-    )
+    return {"fitting": fitting}, {name: {"fitting_net": "fitting"} for name in names}
+
+
+def _property_heads(
+    plan: Plan,
+    data: Mapping[str, PreparedData],
+    pretrained: Pretrained | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the heads of the properties; raise if they cannot be taken over."""
+    dim_case_embd = 0
+    if plan.force_fields and pretrained is not None:
+        # deepmd-kit wants one length of the one-hot for all heads
+        dim_case_embd = pretrained.dim_case_embd
+    heads = {}
+    for name, settings in plan.properties.items():
+        heads[name] = {
+            **_property_head(name, settings, dim_case_embd, seed),
+            "finetune_head": "RANDOM",
+        }
+        bias = data[name].element_bias
+        if bias is not None and not plan.transfers_properties:
+            heads[name]["preset_out_bias"] = {name: list(bias)}
+    if plan.transfers_properties:
+        assert pretrained is not None
+        _check_forms({n: head["fitting_net"] for n, head in heads.items()}, pretrained)
+    return heads
 
 
 def _multi_task(

@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from mftscreen.errors import ConfigError, ModelError
-from mftscreen.finetune.config import (
-    AutoConfig,
-    FTConfig,
-    LPConfig,
-    MFTConfig,
-    ScratchConfig,
-    TuneConfig,
-)
 from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.settings import DescriptorConfig, TrainingConfig
+from mftscreen.finetune.strategies import (
+    COMPARABLE,
+    DownstreamConfig,
+    MFTConfig,
+    TuneConfig,
+)
 from mftscreen.model.checkpoint import model_parameters
 
-__all__ = [
-    "STRATEGIES",
-    "DownstreamConfig",
-    "Strategy",
-    "derive_config",
-    "descriptor_size",
-]
-
-Strategy = Literal["scratch", "ft", "lp", "mft"]
-DownstreamConfig = ScratchConfig | FTConfig | LPConfig | MFTConfig
-
-STRATEGIES: dict[Strategy, type[DownstreamConfig]] = {
-    "scratch": ScratchConfig,
-    "ft": FTConfig,
-    "lp": LPConfig,
-    "mft": MFTConfig,
-}
+__all__ = ["derive_config", "descriptor_size"]
 
 
 def derive_config(
-    config: TuneConfig | AutoConfig, strategy: Strategy, *, progress: bool = False
+    config: TuneConfig, strategy: str, *, progress: bool = False
 ) -> DownstreamConfig:
     """Return the configuration of another strategy for a fair comparison.
 
@@ -46,14 +28,15 @@ def derive_config(
     ----------
     config : MFTConfig or AutoConfig
         It has all that the other strategies need.
-    strategy : {"scratch", "ft", "lp", "mft"}
+    strategy : str
+        One of :data:`mftscreen.finetune.strategies.COMPARABLE`.
     progress : bool, default False
         Whether a download of the pretrained model, whose size ``scratch`` has, shows
         its progress on stderr.
 
     Returns
     -------
-    ScratchConfig, FTConfig, LPConfig or MFTConfig
+    DownstreamConfig
         With the settings that both strategies know. ``scratch`` gets the size of the
         pretrained descriptor and its type map. Every strategy takes as many steps on
         the property: where MFT alternates between the tasks, the others take a share
@@ -62,7 +45,8 @@ def derive_config(
     Raises
     ------
     ConfigError
-        If `config` is of another strategy, or takes over heads of properties.
+        If `config` is of another strategy, or takes over heads of properties; or if
+        there is no such strategy.
     ModelError
         If ``scratch`` is asked for and the pretrained descriptor cannot be read or is
         not a DPA3.
@@ -73,36 +57,39 @@ def derive_config(
     MFT with ``aux_prob`` 0.5 beside 0.1 M of the others on MatBench. On QM9, where all
     take 0.1 M, MFT runs on two GPUs, and so takes twice the batches in as many steps.
     """
-    if isinstance(config, AutoConfig):
-        config = config.as_mft
-    if not isinstance(config, MFTConfig):
+    if strategy not in COMPARABLE:
+        problem = f"strategy: {strategy!r} is not one of {', '.join(COMPARABLE)}"
+        raise ConfigError([problem])
+    mft = config.as_mft
+    if mft is None:
         problem = (
             f"strategy: other strategies are derived from mft, not from "
             f"{config.strategy}: only it has all settings"
         )
         raise ConfigError([problem])
-    if strategy == "mft":
-        return config
-    if config.transfer_properties:
+    if strategy == mft.strategy:
+        return mft
+    if mft.transfer_properties:
         problem = (
             "transfer_properties: only mft takes over heads of properties; other "
             "strategies start with random ones"
         )
         raise ConfigError([problem])
-    target = STRATEGIES[strategy]
+    target: Any = COMPARABLE[strategy]
     shared = set(target.model_fields) & set(MFTConfig.model_fields)
-    values: dict[str, Any] = {name: getattr(config, name) for name in shared}
+    values: dict[str, Any] = {name: getattr(mft, name) for name in shared}
     values["strategy"] = strategy
-    values["name"] = f"{config.name}-{strategy}"
-    values["training"] = _as_many_property_steps(config)
-    if target is ScratchConfig:
-        state, _ = load_pretrained(config.pretrained, progress=progress)
+    values["name"] = f"{mft.name}-{strategy}"
+    values["training"] = _as_many_property_steps(mft)
+    if "pretrained" not in shared:
+        state, _ = load_pretrained(mft.pretrained, progress=progress)
         pretrained = next(iter(model_parameters(state).values()))
         values["descriptor"] = descriptor_size(pretrained["descriptor"])
         values["elements"] = list(pretrained["type_map"])
         # nothing below is pretrained that would have to be kept
         values["training"] = values["training"].model_copy(update={"layer_decay": 1.0})
-    return target(**values)
+    derived: DownstreamConfig = target(**values)
+    return derived
 
 
 def _as_many_property_steps(config: MFTConfig) -> TrainingConfig:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mftscreen.errors import ConfigError, DataError
-from mftscreen.finetune.config import MFTConfig
-from mftscreen.finetune.derive import DownstreamConfig
 from mftscreen.finetune.partition import find_fold
 from mftscreen.finetune.settings import SplitConfig
 from mftscreen.finetune.sources import read_labelled
+from mftscreen.finetune.strategies import DownstreamConfig, MFTConfig
 from mftscreen.ood.ofm import OFMFeaturizer
 from mftscreen.ood.splits import (
     OFM_METHODS,
@@ -140,7 +139,7 @@ def in_fold(config: DownstreamConfig, split: Path, fold: str) -> DownstreamConfi
 
     Parameters
     ----------
-    config : ScratchConfig, FTConfig, LPConfig or MFTConfig
+    config : DownstreamConfig
         Its own split, if any, says how large the ID test is.
     split : Path
     fold : str

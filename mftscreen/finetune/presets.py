@@ -8,7 +8,7 @@ neurons (section D.2). ``scratch`` gets the descriptor of DPA-3.1-3M: 16 layers 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 __all__ = ["Preset", "apply_preset"]
@@ -49,13 +49,15 @@ _MFT: dict[str, dict[str, Any]] = {
 }
 
 
-def apply_preset(document: Mapping[str, Any]) -> dict[str, Any]:
+def apply_preset(document: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
     """Return a configuration with what its preset says where it says nothing itself.
 
     Parameters
     ----------
     document : mapping
         As read from YAML. Not changed.
+    keys : collection of str
+        Those that the configuration's strategy has.
 
     Returns
     -------
@@ -63,21 +65,20 @@ def apply_preset(document: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> document = {"preset": "matbench", "strategy": "mft", "training": {"seed": 7}}
-    >>> apply_preset(document)["training"]["steps"]
+    >>> document = {"preset": "matbench", "training": {"seed": 7}}
+    >>> apply_preset(document, ["training", "auxiliary"])["training"]["steps"]
     200000
-    >>> document = {"preset": "qm9", "strategy": "ft", "properties": {"gap": {}}}
-    >>> apply_preset(document)["properties"]["gap"]["loss"]
+    >>> document = {"preset": "qm9", "properties": {"gap": {}}}
+    >>> apply_preset(document, ["training", "properties"])["properties"]["gap"]["loss"]
     'mse'
     """
     preset = document.get("preset")
     if not isinstance(preset, str) or preset not in _LOSSES:
         return dict(document)
-    strategy = document.get("strategy")
     defaults: dict[str, Any] = {"training": _TRAINING}
-    if strategy in ("mft", "auto"):
+    if "auxiliary" in keys:
         defaults = _MFT[preset]
-    elif strategy == "scratch":
+    elif "descriptor" in keys:
         defaults = {"training": _TRAINING, "descriptor": _DESCRIPTOR}
     properties = document.get("properties")
     if isinstance(properties, Mapping):

@@ -122,7 +122,7 @@ def missing_files(config: BaseModel) -> list[Path]:
 
     Parameters
     ----------
-    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    config : TuneConfig
 
     Returns
     -------

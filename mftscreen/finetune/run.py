@@ -27,13 +27,6 @@ from mftscreen.finetune.balance import (
 from mftscreen.finetune.bias import element_bias
 from mftscreen.finetune.card import write_model
 from mftscreen.finetune.collapse import collapse_parts, report_collapse
-from mftscreen.finetune.config import (
-    AutoConfig,
-    MFTConfig,
-    PretrainConfig,
-    ScratchConfig,
-    TuneConfig,
-)
 from mftscreen.finetune.dataset import ENERGY_LABELS, write_deepmd_npy
 from mftscreen.finetune.deepmd_input import (
     PreparedData,
@@ -42,6 +35,7 @@ from mftscreen.finetune.deepmd_input import (
 )
 from mftscreen.finetune.launch import INPUT, LOG, train
 from mftscreen.finetune.select import Selection
+from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task import Task, load_task
 from mftscreen.finetune.validation import Validator
 from mftscreen.model.checkpoint import (
@@ -70,7 +64,7 @@ log = logging.getLogger(__name__)
 
 
 def run_training(
-    config: TuneConfig | AutoConfig,
+    config: TuneConfig,
     directory: Path,
     *,
     resume: bool = False,
@@ -82,7 +76,7 @@ def run_training(
 
     Parameters
     ----------
-    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    config : TuneConfig
     directory : Path
         Where everything is written.
     resume : bool
@@ -114,11 +108,12 @@ def run_training(
     TrainingError
         See :func:`mftscreen.finetune.launch.train`.
     """
-    if isinstance(config, AutoConfig):
-        problem = "strategy: auto is for 'mftscreen finetune', which compares first"
+    strategy, plan = f"strategy: {config.strategy}", config.plan
+    if config.compares_first:
+        problem = f"{strategy} is for 'mftscreen finetune', which compares first"
         raise ConfigError([problem])
-    if collapse_against is not None and isinstance(config, PretrainConfig):
-        problem = "strategy: pretrain has no collapse report: no property is trained"
+    if collapse_against is not None and not plan.properties:
+        problem = f"{strategy} has no collapse report: no property is trained"
         raise ConfigError([problem])
     started = _check_directory(config, directory, resume)
     task = load_task(config, directory, progress=progress)
@@ -138,8 +133,8 @@ def run_training(
             directory,
             settings.steps,
             selection,
-            pretrained=PRETRAINED if config.transfers else None,
-            every_head=isinstance(config, MFTConfig) and config.transfer_properties,
+            pretrained=PRETRAINED if plan.transfers else None,
+            every_head=plan.transfers_properties,
             n_gpus=settings.n_gpus,
             threads=threads,
             progress=progress,
@@ -261,7 +256,7 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     document = build_deepmd_input(
         task.config, data, task.type_map, neighbors, pretrained
     )
-    if task.state is not None and config.transfers:
+    if task.state is not None and config.plan.transfers:
         model = document["model"]
         descriptor = model.get("shared_dict", model)["descriptor"]
         state = dict(task.state)
@@ -299,8 +294,8 @@ def _starting_point(
 ) -> tuple[Pretrained | None, tuple[float, float]]:
     """Return what is pretrained, if anything, and the edge and angle cutoffs (Å)."""
     if task.state is None:
-        assert isinstance(config, ScratchConfig | PretrainConfig)
-        size = config.descriptor
+        size = config.plan.descriptor
+        assert size is not None
         return None, (size.edge_cutoff, size.angle_cutoff)
     parameters = model_parameters(task.state)
     descriptor = next(iter(parameters.values()))["descriptor"]
@@ -314,8 +309,7 @@ def _element_bias(task: Task, head: str) -> Sequence[float] | None:
     """Return p(Z) of Eq. 17 by type, for a head that has it."""
     if head not in task.specs:
         return None
-    assert not isinstance(task.config, PretrainConfig)
-    form, bias = task.specs[head].head, task.config.properties[head].bias
+    form, bias = task.specs[head].head, task.config.plan.properties[head].bias
     if form in MOLECULAR_HEADS or bias == "global":
         return None
     rows, intensive = task.targets(head, "train"), form == "intensive"
@@ -337,8 +331,7 @@ def _most_neighbors(task: Task, cutoffs: tuple[float, float]) -> tuple[int, int]
 
 def _combination(config: TuneConfig, shared: Sequence[Sequence[str]]) -> Combination:
     """Return what the trainer has to know beyond deepmd-kit's input."""
-    decay = config.training.layer_decay
-    if not isinstance(config, MFTConfig):
+    decay, aux = config.training.layer_decay, config.plan.auxiliary
+    if aux is None:
         return Combination(layer_decay=decay, shared=shared)
-    aux = config.auxiliary
     return Combination(aux.head, aux.combine, aux.share, aux.lambda_reg, decay, shared)

@@ -16,24 +16,19 @@ from ase.data import atomic_numbers
 from mftscreen.errors import ConfigError, DataError, StructureError
 from mftscreen.finetune.auxiliary import load_auxiliary
 from mftscreen.finetune.bias import settle_bias
-from mftscreen.finetune.config import (
-    MFTConfig,
-    PretrainConfig,
-    ScratchConfig,
-    TuneConfig,
-)
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.evaluate import property_labels
 from mftscreen.finetune.partition import ID_TEST, divide, without_formulas_of
 from mftscreen.finetune.pretrained import check_quantities, load_pretrained
 from mftscreen.finetune.self_replay import PARENT, Teacher
-from mftscreen.finetune.settings import BranchConfig
+from mftscreen.finetune.settings import BranchConfig, PropertyConfig
 from mftscreen.finetune.sources import (
     RowProblem,
     check_problems,
     read_force_field,
     read_labelled,
 )
+from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.model.checkpoint import model_parameters
 from mftscreen.properties import PropertySpec, Transform
 from mftscreen.structures import check_structure, structure_hash
@@ -50,7 +45,7 @@ class Task:
 
     Attributes
     ----------
-    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    config : TuneConfig
         With biases that fit the data; see :func:`mftscreen.finetune.bias.settle_bias`.
     heads : mapping of str to Split
         By head (property, auxiliary or pretrained one), then by part: ``train``,
@@ -121,7 +116,7 @@ def load_task(
 
     Parameters
     ----------
-    config : ScratchConfig, FTConfig, LPConfig, MFTConfig or PretrainConfig
+    config : TuneConfig
     folder : Path, optional
         Where frames that the pretrained model labels are kept, for the next time.
     progress : bool
@@ -142,44 +137,36 @@ def load_task(
         If the pretrained model cannot be read, or lacks the auxiliary head or one of
         a property that it is to have.
     """
-    heads: dict[str, Split] = {}
-    seed = config.training.seed
-    state, pretrained_sha256 = None, ""
-    type_map: Sequence[str] | None = None
-    if isinstance(config, PretrainConfig):
-        for name, branch in config.branches.items():
+    plan, seed = config.plan, config.training.seed
+    heads = _load_properties(config, seed) if plan.properties else {}
+    state, pretrained_sha256, type_map = None, "", plan.elements
+    if plan.pretrained is not None:
+        kept = list(plan.properties) if plan.transfers_properties else []
+        if kept:
+            _warn_of_rows_seen(config)
+        state, pretrained_sha256 = load_pretrained(
+            plan.pretrained, plan.energy_head, kept, progress=progress
+        )
+        first = next(iter(model_parameters(state).values()))
+        type_map = first["type_map"]
+    for head, force_field in plan.force_fields.items():
+        branch, group = force_field.data, force_field.data.group
+        if plan.auxiliary is None or branch is not plan.auxiliary:
             frames = [s for path in branch.data for s in read_force_field(path)]
-            heads[name] = _split_branch(frames, branch, branch.group, seed)
-    else:
-        heads |= _load_properties(config, seed)
-        if isinstance(config, ScratchConfig):
-            type_map = config.elements
         else:
-            head, kept = None, []
-            if isinstance(config, MFTConfig):
-                head = config.auxiliary.head
-                if config.transfer_properties:
-                    kept = list(config.properties)
-                    _warn_of_rows_seen(config)
-            state, pretrained_sha256 = load_pretrained(
-                config.pretrained, head, kept, progress=progress
-            )
-            first = next(iter(model_parameters(state).values()))
-            type_map = first["type_map"]
-        if isinstance(config, MFTConfig):
-            branch, head = config.auxiliary, config.auxiliary.head
             frames = load_auxiliary(
-                branch,
+                plan.auxiliary,
                 _training_structures(heads),
                 Teacher(state or {}, pretrained_sha256, head),
                 seed=seed,
                 folder=folder,
                 progress=progress,
             )
-            if branch.drop_test_formulas:
+            if plan.auxiliary.drop_test_formulas:
                 frames = without_formulas_of(frames, _tests(heads))
-            group = branch.group if branch.self_replay is None else PARENT
-            heads[head] = _split_branch(frames, branch, group, seed)
+            if plan.auxiliary.self_replay is not None:
+                group = PARENT
+        heads[head] = _split_branch(frames, branch, group, seed)
     _check_names(heads)
     everything = [
         s for split in heads.values() for part in split.values() for s in part
@@ -188,11 +175,9 @@ def load_task(
         symbols = {symbol for s in everything for symbol in s.atoms.symbols}
         type_map = sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
     _check_structures(everything, type_map)
-    specs = {}
-    if not isinstance(config, PretrainConfig):
-        specs = _fit_specs(config, heads)
-    if isinstance(config, MFTConfig) and config.transfer_properties:
-        check_quantities(config.pretrained, specs)
+    specs = _fit_specs(plan.properties, heads)
+    if plan.pretrained is not None and plan.transfers_properties:
+        check_quantities(plan.pretrained, specs)
     settled = settle_bias(config, heads)
     return Task(settled, heads, list(type_map), state, pretrained_sha256, specs)
 
@@ -218,10 +203,12 @@ def _tests(heads: Mapping[str, Split]) -> list[LabelledStructure]:
     ]
 
 
-def _fit_specs(config: Any, heads: Mapping[str, Split]) -> dict[str, PropertySpec]:
+def _fit_specs(
+    properties: Mapping[str, PropertyConfig], heads: Mapping[str, Split]
+) -> dict[str, PropertySpec]:
     """Return the properties; a transform has the training labels' parameters."""
     specs = {}
-    for name, settings in config.properties.items():
+    for name, settings in properties.items():
         split = heads[name]
         if settings.transform == "log10":
             rows = [s for part in ("train", "validation") for s in split[part]]
@@ -341,7 +328,7 @@ def _split_branch(
     )
 
 
-def _warn_of_rows_seen(config: MFTConfig) -> None:
+def _warn_of_rows_seen(config: Any) -> None:
     """Say that rows held out now may have been trained on before."""
     if config.data.validation is None:
         log.warning(

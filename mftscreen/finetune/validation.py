@@ -13,7 +13,6 @@ from ase import Atoms
 from mftscreen.diagnostics.drift import measure_drift
 from mftscreen.diagnostics.sampling import take_evenly
 from mftscreen.errors import DataError
-from mftscreen.finetune.config import PretrainConfig
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.evaluate import (
     evaluate_force_field,
@@ -66,7 +65,7 @@ class Validator:
 
     @cached_property
     def _pretrained(self) -> DeepmdNetwork | None:
-        if self.task.state is None or not self.task.config.transfers:
+        if self.task.state is None or not self.task.config.plan.transfers:
             return None
         return DeepmdNetwork(keep_main_head(self.task.state))
 
@@ -99,8 +98,8 @@ def validate(task: Task, network: DeepmdNetwork) -> dict[str, float]:
     errors: dict[str, dict[str, float]] = {}
     shares = []
     try:
-        if isinstance(task.config, PretrainConfig):
-            head = task.config.energy_head
+        head = task.config.plan.energy_head
+        if head is not None and not task.specs:
             part = sample(task.heads[head]["validation"])
             errors[head] = evaluate_force_field(network, head, part)
             shares = [_share(errors[head]["force_mae"], errors[head]["force_mae_zero"])]

@@ -10,8 +10,8 @@ from ase.build import bulk, molecule
 from mftscreen import Predictor, load_model
 from mftscreen.finetune.calibration import build_reference_sets, measure_coverage
 from mftscreen.finetune.card import write_model
-from mftscreen.finetune.config import MFTConfig
 from mftscreen.finetune.dataset import LabelledStructure
+from mftscreen.finetune.strategies import MFTConfig
 from mftscreen.finetune.task import Task
 from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.bundle import Bundle, read_bundle

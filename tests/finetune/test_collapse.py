@@ -25,8 +25,8 @@ from mftscreen.finetune.collapse import (
     report_collapse,
     starting_model,
 )
-from mftscreen.finetune.config import FTConfig, MFTConfig
 from mftscreen.finetune.dataset import LabelledStructure
+from mftscreen.finetune.strategies import FTConfig, MFTConfig
 from mftscreen.finetune.task import Task
 from mftscreen.model.backend import DeepmdNetwork
 

@@ -13,14 +13,7 @@ from mftscreen.cli import main
 from mftscreen.errors import ConfigError, DataError, ModelError
 from mftscreen.finetune.compare import compare_strategies
 from mftscreen.finetune.comparison import Comparison, Result
-from mftscreen.finetune.config import (
-    AutoConfig,
-    FTConfig,
-    LPConfig,
-    MFTConfig,
-    ScratchConfig,
-    load_config,
-)
+from mftscreen.finetune.config import load_config
 from mftscreen.finetune.deepmd_input import PreparedData, build_deepmd_input
 from mftscreen.finetune.derive import derive_config, descriptor_size
 from mftscreen.finetune.descriptor_input import new_descriptor
@@ -29,6 +22,13 @@ from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.recipes import find_recipes
 from mftscreen.finetune.run import run_training
 from mftscreen.finetune.settings import DescriptorConfig
+from mftscreen.finetune.strategies import (
+    AutoConfig,
+    FTConfig,
+    LPConfig,
+    MFTConfig,
+    ScratchConfig,
+)
 from mftscreen.finetune.task import load_task
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters
@@ -148,6 +148,8 @@ def test_only_mft_takes_over_heads_of_properties(mft: MFTConfig) -> None:
 def test_what_cannot_be_derived(mft: MFTConfig) -> None:
     with pytest.raises(ConfigError, match="derived from mft, not from ft"):
         derive_config(derive_config(mft, "ft"), "lp")
+    with pytest.raises(ConfigError, match="'sft' is not one of scratch, ft, lp, mft"):
+        derive_config(mft, "sft")
     with pytest.raises(ModelError, match="is a se_atten"):
         descriptor_size({"type": "se_atten"})
 

@@ -10,15 +10,15 @@ import yaml
 from pydantic import ValidationError
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.config import (
+from mftscreen.finetune.config import load_config
+from mftscreen.finetune.derive import derive_config
+from mftscreen.finetune.strategies import (
     FTConfig,
     LPConfig,
     MFTConfig,
     PretrainConfig,
     ScratchConfig,
-    load_config,
 )
-from mftscreen.finetune.derive import derive_config
 
 DOWNSTREAM = {
     "name": "tiny",

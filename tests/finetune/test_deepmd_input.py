@@ -9,12 +9,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from mftscreen.finetune.config import TuneConfig
 from mftscreen.finetune.deepmd_input import (
     PreparedData,
     Pretrained,
     build_deepmd_input,
 )
+from mftscreen.finetune.strategies import TuneConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 FORCE_FIELD = {

@@ -15,12 +15,7 @@ from ase.io import read, write
 from click.testing import CliRunner
 
 from mftscreen.cli import main
-from mftscreen.finetune.config import (
-    MFTConfig,
-    PretrainConfig,
-    TuneConfig,
-    load_config,
-)
+from mftscreen.finetune.config import load_config
 from mftscreen.finetune.deepmd_input import (
     PreparedData,
     Pretrained,
@@ -29,6 +24,7 @@ from mftscreen.finetune.deepmd_input import (
 from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.recipes import find_recipes
 from mftscreen.finetune.sources import read_force_field
+from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.checkpoint import model_parameters
 
@@ -45,16 +41,11 @@ def run(*arguments: str | Path) -> tuple[int, str, str]:
 
 def deepmd_input(config: TuneConfig) -> dict[str, Any]:
     """Return the training input as if all data were there."""
-    if isinstance(config, PretrainConfig):
-        heads = list(config.branches)
-    else:
-        heads = list(config.properties)
-        if isinstance(config, MFTConfig):
-            heads.append(config.auxiliary.head)
+    plan = config.plan
+    heads = [*plan.properties, *plan.force_fields]
     pretrained = None
-    if config.strategy in ("mft", "ft", "lp"):
-        goes_on = isinstance(config, MFTConfig) and config.transfer_properties
-        kept = list(config.properties) if goes_on else []
+    if plan.pretrained is not None:
+        kept = list(plan.properties) if plan.transfers_properties else []
         # a recipe whose pretrained model is still to be made gets one of other heads
         parameters = model_parameters(
             load_pretrained("mft-mini-crystals", "crystals", kept)[0]

@@ -6,8 +6,8 @@ import pytest
 from ase.build import bulk
 
 from mftscreen.finetune import validation
-from mftscreen.finetune.config import FTConfig
 from mftscreen.finetune.dataset import LabelledStructure
+from mftscreen.finetune.strategies import FTConfig
 from mftscreen.finetune.task import Task
 from mftscreen.finetune.validation import CRITERION, DRIFT, Validator
 from mftscreen.model.backend import DeepmdNetwork

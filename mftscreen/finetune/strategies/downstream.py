@@ -1,0 +1,66 @@
+"""What strategies that train on properties have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from mftscreen.finetune.fields import PropertyName
+from mftscreen.finetune.presets import Preset, apply_preset
+from mftscreen.finetune.settings import DataConfig, PropertyConfig, TrainingConfig
+from mftscreen.finetune.strategies.plan import Plan, Strategy
+from mftscreen.model.registry import member_for
+
+__all__ = ["Downstream", "FromPretrained"]
+
+
+class Downstream(Strategy):
+    """Settings of every strategy that trains on properties."""
+
+    name: str
+    """Name of the model on its card."""
+    description: str = ""
+    licence: str = ""
+    preset: Preset | None = None
+    """Take what is not given from a column of Table 8 (QM9 or MatBench)."""
+    properties: dict[PropertyName, PropertyConfig] = Field(min_length=1)
+    """Name to property; each has a head of its own on the shared descriptor. Steps are
+    shared out equally among them; a step on one of several with labels of the same
+    rows is one on all of these."""
+    data: DataConfig
+    training: TrainingConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, document: Any) -> Any:
+        if not isinstance(document, dict):
+            return document
+        return apply_preset(document, cls.model_fields)
+
+
+class FromPretrained(Downstream):
+    """Settings of those that start from a pretrained model."""
+
+    pretrained: str
+    """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
+    ``mft-mini`` means the model for the auxiliary head's kind of structure, or else for
+    crystals."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_model(cls, document: Any) -> Any:
+        """Let whatever is derived from a configuration start from the same model."""
+        pretrained = document.get("pretrained") if isinstance(document, dict) else None
+        if not isinstance(pretrained, str):
+            return document
+        auxiliary = document.get("auxiliary")
+        head = auxiliary.get("head") if isinstance(auxiliary, dict) else None
+        return {**document, "pretrained": member_for(pretrained, head)}
+
+    @property
+    def plan(self) -> Plan:
+        """Take the descriptor's weights over and train them with random heads."""
+        return Plan(
+            properties=self.properties, pretrained=self.pretrained, transfers=True
+        )

@@ -1,0 +1,103 @@
+"""What the steps of a training ask a strategy, and the class that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from mftscreen.finetune.fields import Settings
+from mftscreen.finetune.settings import (
+    AuxiliaryConfig,
+    BranchConfig,
+    DescriptorConfig,
+    ForceFieldLoss,
+    PropertyConfig,
+)
+
+if TYPE_CHECKING:
+    from mftscreen.finetune.strategies.mft import MFTConfig
+
+__all__ = ["ForceField", "Plan", "Strategy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForceField:
+    """A head that is trained on energies, forces and stress.
+
+    Attributes
+    ----------
+    data : BranchConfig
+    loss : ForceFieldLoss
+    batch_size : int
+        Atoms per batch.
+    share : float
+        Probability of a step to be one of its own.
+    weight : float
+        Multiplies the prefactors of its loss.
+    """
+
+    data: BranchConfig
+    loss: ForceFieldLoss
+    batch_size: int
+    share: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a training does, whatever its strategy is called.
+
+    Attributes
+    ----------
+    properties : mapping of str to PropertyConfig
+        By head; all of them start from random weights unless `transfers_properties`.
+    force_fields : mapping of str to ForceField
+        By head.
+    auxiliary : AuxiliaryConfig or None
+        The force field, if any, that is there for the properties' sake: its frames are
+        chosen beside theirs, its loss is balanced with theirs.
+    energy_head : str or None
+        The force field that calculators use.
+    pretrained : str or None
+        Model that gives the descriptor and the type map.
+    descriptor : DescriptorConfig or None
+        Size of the descriptor where no model gives it.
+    elements : sequence of str or None
+        Type map where no model gives it; None for the elements of the data.
+    transfers : bool
+        Whether the weights of the pretrained descriptor are taken over, or its size.
+    transfers_head, transfers_properties : bool
+        Whether those of the force field's head are, and those of the properties' heads.
+    freezes_descriptor : bool
+        Whether only heads are trained.
+    """
+
+    properties: Mapping[str, PropertyConfig] = field(default_factory=dict)
+    force_fields: Mapping[str, ForceField] = field(default_factory=dict)
+    auxiliary: AuxiliaryConfig | None = None
+    energy_head: str | None = None
+    pretrained: str | None = None
+    descriptor: DescriptorConfig | None = None
+    elements: Sequence[str] | None = None
+    transfers: bool = False
+    transfers_head: bool = False
+    transfers_properties: bool = False
+    freezes_descriptor: bool = False
+
+
+class Strategy(Settings):
+    """A configuration whose settings are those of one strategy."""
+
+    compares_first: ClassVar[bool] = False
+    """Whether it is the best of the others that is trained, once that is known."""
+
+    @property
+    def plan(self) -> Plan:
+        """What a training by this configuration does."""
+        raise NotImplementedError
+
+    @property
+    def as_mft(self) -> MFTConfig | None:
+        """The settings that other strategies are derived from, if it has them all."""
+        return None

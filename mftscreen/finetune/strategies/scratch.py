@@ -1,0 +1,32 @@
+"""``strategy: scratch``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mftscreen.finetune.fields import Element
+from mftscreen.finetune.settings import DescriptorConfig
+from mftscreen.finetune.strategies.downstream import Downstream
+from mftscreen.finetune.strategies.plan import Plan
+
+__all__ = ["ScratchConfig"]
+
+
+class ScratchConfig(Downstream):
+    """Random weights, property labels only (Eq. 7)."""
+
+    strategy: Literal["scratch"]
+    descriptor: DescriptorConfig = DescriptorConfig()
+    elements: Annotated[list[Element], Field(min_length=1)] | None = None
+    """Type map; by default the elements of the training data."""
+
+    @property
+    def plan(self) -> Plan:
+        """Train a new descriptor with random heads."""
+        return Plan(
+            properties=self.properties,
+            descriptor=self.descriptor,
+            elements=self.elements,
+        )
