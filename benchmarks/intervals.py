@@ -35,11 +35,11 @@ from mftscreen.intervals import (
     GROUP_EDGE,
     IntervalCalibration,
     conformal_quantile,
-    judged_p_values,
+    usable_p_values,
 )
 from mftscreen.model.bundle import read_bundle
 from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
-from mftscreen.ood.judgement import judge
+from mftscreen.ood.measure import measure_novelty
 from mftscreen.ood.reference import open_reference, reference_arrays
 from mftscreen.screen.uncertainty import check_exchangeable
 
@@ -72,7 +72,7 @@ def read_test_rows(folder: Path, jobs: int) -> Rows:
     structures = [row.atoms for row in rows]
     model = load_model(DEFAULT_MODEL)
     elements = model.card.properties[NAME].elements
-    reference = open_reference(reference_arrays(model.reference, NAME), ALPHA, elements)
+    reference = open_reference(reference_arrays(model.reference, NAME), elements)
     predicted = np.array(
         [
             row.properties[NAME]
@@ -81,16 +81,16 @@ def read_test_rows(folder: Path, jobs: int) -> Rows:
         dtype=float,
     )
     targets = np.array([float(row.labels[COLUMN]) for row in rows])
-    p_values = judged_p_values(judge(structures, reference, n_jobs=jobs))
+    p_values = usable_p_values(measure_novelty(structures, reference, n_jobs=jobs))
     return Rows(predicted, targets - predicted, p_values)
 
 
 def local(rows: Rows, values: Array, p: Array, coverage: float) -> tuple[Array, Array]:
     ids = tuple(map(str, range(len(rows.residuals))))
     calibration = IntervalCalibration(
-        rows.residuals, rows.predictions, rows.p_values, ids, ALPHA
+        rows.residuals, rows.predictions, rows.p_values, ids
     )
-    return calibration.interval(values, p, coverage)
+    return calibration.interval(values, p, coverage, ALPHA)
 
 
 def constant(
@@ -163,7 +163,7 @@ def main() -> None:
     if arguments.data is None:
         parser.error("set MFTSCREEN_DATA or give --data")
     stored = IntervalCalibration.from_arrays(
-        read_bundle(resolve_model(DEFAULT_MODEL)[0]).calibration, NAME, ALPHA
+        read_bundle(resolve_model(DEFAULT_MODEL)[0]).calibration, NAME
     )
     calibration = Rows(stored.predictions, stored.residuals, stored.p_values)
     test = read_test_rows(Path(arguments.data), arguments.jobs)

@@ -95,7 +95,7 @@ def run_parts(path: Path, times: dict[str, float]) -> None:
     with timed(times, "predict"):
         for _ in Predictor(model, properties=[NAME])(structures):
             pass
-    reference = open_reference(reference_arrays(model.reference, NAME), 0.05)
+    reference = open_reference(reference_arrays(model.reference, NAME))
     with timed(times, "OFM"):
         features = [row.features for row in OFMFeaturizer()(structures)]
     assert reference.detector is not None

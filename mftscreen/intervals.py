@@ -40,22 +40,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mftscreen.errors import DataError, ModelFileError
-
-if TYPE_CHECKING:
-    from mftscreen.ood.judgement import Judgement
+from mftscreen.ood.conformal import is_significant
+from mftscreen.ood.novelty import Novelty, flag
 
 __all__ = [
     "IntervalCalibration",
     "conformal_quantile",
-    "judged_p_values",
+    "usable_p_values",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -73,23 +71,24 @@ LEAST_DIFFICULTY = 0.1
 _KEYS = ("residuals", "predictions", "p_values", "ids")
 
 
-def judged_p_values(judgements: Iterable[Judgement]) -> FloatArray:
+def usable_p_values(compared: Iterable[Novelty]) -> FloatArray:
     """Return OOD p-values, NaN where a p-value is not enough to go by.
 
     Parameters
     ----------
-    judgements : iterable of Judgement
+    compared : iterable of Novelty
 
     Returns
     -------
     ndarray of shape (n_structures,)
-        NaN for a structure without an orbital field matrix or with an element that the
-        reference set lacks.
+        NaN for a structure that is flagged whatever its p-value, or has none.
     """
     return np.array(
         [
-            np.nan if j.p_value is None or j.unseen_elements else j.p_value
-            for j in judgements
+            np.nan
+            if each.p_value is None or flag(each, alpha=0.0).ood
+            else each.p_value
+            for each in compared
         ],
         dtype=np.float64,
     )
@@ -137,25 +136,20 @@ class IntervalCalibration:
     residuals, predictions : ndarray of shape (n_rows,)
         Target minus prediction, and prediction, in the unit of the property.
     p_values : ndarray of shape (n_rows,)
-        From :func:`judged_p_values`, against the model's reference set.
+        From :func:`usable_p_values`, against the model's reference set.
     ids : tuple of str
         Names of the rows.
-    alpha : float
-        P-values up to this are flagged: they get no interval, and rows that have one
-        calibrate nothing.
 
     Raises
     ------
     DataError
-        If the lengths differ, a residual or prediction is not finite, or `alpha` is
-        not between 0 and 1.
+        If the lengths differ, or a residual or prediction is not finite.
     """
 
     residuals: FloatArray
     predictions: FloatArray
     p_values: FloatArray
     ids: tuple[str, ...]
-    alpha: float = 0.05
 
     def __post_init__(self) -> None:
         rows = (self.residuals, self.predictions, self.p_values)
@@ -166,11 +160,10 @@ class IntervalCalibration:
         if not (np.isfinite(self.residuals) & np.isfinite(self.predictions)).all():
             msg = "a residual or a prediction of the calibration set is not finite"
             raise DataError(msg)
-        _check_fraction("alpha", self.alpha)
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, NDArray[Any]], name: str, alpha: float = 0.05
+        cls, arrays: Mapping[str, NDArray[Any]], name: str
     ) -> IntervalCalibration:
         """Return what a model file holds for a property.
 
@@ -180,8 +173,6 @@ class IntervalCalibration:
             :attr:`mftscreen.model.bundle.Bundle.calibration`.
         name : str
             Of the property.
-        alpha : float, default 0.05
-            Significance level that candidates are flagged at.
 
         Returns
         -------
@@ -192,14 +183,11 @@ class IntervalCalibration:
         ------
         ModelFileError
             If the arrays are damaged.
-        DataError
-            If `alpha` is not between 0 and 1.
         """
-        _check_fraction("alpha", alpha)
         stored = [arrays.get(f"{name}/{key}") for key in _KEYS]
         if all(array is None for array in stored):
             none = np.empty(0)
-            return cls(none, none, none, (), alpha)
+            return cls(none, none, none, ())
         try:
             residuals, predictions, p_values = (
                 np.asarray(array, dtype=np.float64) for array in stored[:-1]
@@ -208,7 +196,7 @@ class IntervalCalibration:
             if ids.ndim != 1 or ids.dtype.kind != "U":
                 msg = f"ids of shape {ids.shape} and type {ids.dtype}"
                 raise ValueError(msg)
-            return cls(residuals, predictions, p_values, tuple(ids.tolist()), alpha)
+            return cls(residuals, predictions, p_values, tuple(ids.tolist()))
         except (TypeError, ValueError) as error:
             msg = f"the calibration set of {name} is damaged: {error}"
             raise ModelFileError(msg) from error
@@ -224,7 +212,11 @@ class IntervalCalibration:
         return {f"{name}/{k}": v for k, v in zip(_KEYS, values, strict=True)}
 
     def interval(
-        self, values: ArrayLike, p_values: ArrayLike, coverage: float = 0.9
+        self,
+        values: ArrayLike,
+        p_values: ArrayLike,
+        coverage: float = 0.9,
+        alpha: float = 0.05,
     ) -> tuple[FloatArray, FloatArray]:
         """Return the intervals that hold the true values of a share of candidates.
 
@@ -233,9 +225,12 @@ class IntervalCalibration:
         values : array_like of shape (n_candidates,)
             Predictions, in the unit of the property.
         p_values : array_like of shape (n_candidates,)
-            As :func:`judged_p_values`.
+            As :func:`usable_p_values`.
         coverage : float, default 0.9
             The share.
+        alpha : float, default 0.05
+            P-values up to this are flagged: they get no interval, and rows that have
+            one calibrate nothing.
 
         Returns
         -------
@@ -247,7 +242,7 @@ class IntervalCalibration:
         Raises
         ------
         DataError
-            If `coverage` is not between 0 and 1, or the lengths differ.
+            If `coverage` or `alpha` is not between 0 and 1, or the lengths differ.
 
         Notes
         -----
@@ -268,50 +263,57 @@ class IntervalCalibration:
         (array([1.82,  nan]), array([2.18,  nan]))
         """
         _check_fraction("coverage", coverage)
+        _check_fraction("alpha", alpha)
         f, p = np.asarray(values, dtype=float), np.asarray(p_values, dtype=float)
         if f.shape != p.shape or f.ndim != 1:
             msg = f"{f.shape} predictions with p-values of shape {p.shape}"
             raise DataError(msg)
-        groups = self._groups(p)
-        quantiles = np.array(self._quantiles(coverage))[groups]
-        half = np.where(groups < 0, np.nan, quantiles) * self._difficulty(f)
+        rows = self._unflagged(alpha)
+        groups = _groups(p, alpha)
+        quantiles = np.array(rows.quantiles(coverage))[groups]
+        half = np.where(groups < 0, np.nan, quantiles) * rows.difficulty(f)
         return f - half, f + half
 
-    def _groups(self, p_values: FloatArray) -> NDArray[np.int64]:
-        """Return 0 for low p-values, 1 for high ones, -1 for no claim."""
-        unflagged = p_values > self.alpha  # False for NaN
-        return np.where(unflagged, np.where(p_values > GROUP_EDGE, 1, 0), -1)
-
-    @cached_property
-    def _claimed(self) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-        """Predictions, absolute residuals and groups of unflagged rows, ascending."""
-        groups = self._groups(self.p_values)
+    def _unflagged(self, alpha: float) -> _Unflagged:
+        groups = _groups(self.p_values, alpha)
         order = np.argsort(self.predictions, kind="stable")
         order = order[groups[order] >= 0]
-        return self.predictions[order], np.abs(self.residuals[order]), groups[order]
+        return _Unflagged(
+            self.predictions[order], np.abs(self.residuals[order]), groups[order]
+        )
 
-    @cached_property
-    def _scores(self) -> FloatArray:
-        predictions, sizes, _ = self._claimed
-        return sizes / _leave_one_out_difficulty(predictions, sizes)
 
-    def _quantiles(self, coverage: float) -> tuple[float, float]:
-        groups = self._claimed[2]
+class _Unflagged(NamedTuple):
+    """Calibration rows that are not flagged, in ascending order of predictions."""
+
+    predictions: FloatArray
+    sizes: FloatArray  # absolute residuals
+    groups: NDArray[np.int64]
+
+    def quantiles(self, coverage: float) -> tuple[float, float]:
+        """Return the quantiles of the scores of each group."""
+        scores = self.sizes / _leave_one_out_difficulty(self.predictions, self.sizes)
         low, high = (
-            conformal_quantile(self._scores[groups == group], coverage)
+            conformal_quantile(scores[self.groups == group], coverage)
             for group in (0, 1)
         )
         # a quantile that does not exist is NaN, which is not greater than anything
         return (high if high > low else low), high
 
-    def _difficulty(self, values: FloatArray) -> FloatArray:
-        predictions, sizes, _ = self._claimed
-        k = _n_neighbors(len(predictions))
+    def difficulty(self, values: FloatArray) -> FloatArray:
+        """Return how hard predictions of these values are."""
+        k = _n_neighbors(len(self.predictions))
         if k == 0:
             return np.ones(len(values))
-        nearest = _nearest_window(predictions, values, k)
-        windows = np.lib.stride_tricks.sliding_window_view(sizes, k)
-        return _bounded(np.median(windows, axis=1)[nearest], sizes)
+        nearest = _nearest_window(self.predictions, values, k)
+        windows = np.lib.stride_tricks.sliding_window_view(self.sizes, k)
+        return _bounded(np.median(windows, axis=1)[nearest], self.sizes)
+
+
+def _groups(p_values: FloatArray, alpha: float) -> NDArray[np.int64]:
+    """Return 0 for low p-values, 1 for high ones, -1 for no claim."""
+    claimed = ~(np.isnan(p_values) | is_significant(p_values, alpha))
+    return np.where(claimed, np.where(p_values > GROUP_EDGE, 1, 0), -1)
 
 
 def _check_fraction(name: str, value: float) -> None:

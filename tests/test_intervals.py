@@ -13,10 +13,10 @@ from mftscreen.intervals import (
     GROUP_EDGE,
     IntervalCalibration,
     conformal_quantile,
-    judged_p_values,
+    usable_p_values,
 )
 from mftscreen.model.bundle import ModelCard, read_bundle, write_bundle
-from mftscreen.ood.judgement import judge
+from mftscreen.ood.measure import measure_novelty
 from mftscreen.ood.reference import fit_reference
 
 
@@ -31,10 +31,10 @@ def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.n
     return predictions, scale * rng.standard_t(3, n), p_values
 
 
-def calibrate(rng: np.random.Generator, n: int, alpha: float = 0.05):
+def calibrate(rng: np.random.Generator, n: int):
     predictions, residuals, p_values = draw(rng, n)
     ids = tuple(map(str, range(n)))
-    return IntervalCalibration(residuals, predictions, p_values, ids, alpha)
+    return IntervalCalibration(residuals, predictions, p_values, ids)
 
 
 def covered(
@@ -44,7 +44,7 @@ def covered(
     predictions, residuals, p_values = draw(rng, 4000)
     low, high = calibration.interval(predictions, p_values, coverage)
     true = predictions + residuals
-    keep = p_values > calibration.alpha
+    keep = p_values > 0.05
     assert np.isfinite(low[keep]).all()
     return ((low <= true) & (true <= high))[keep], predictions[keep], p_values[keep]
 
@@ -119,9 +119,9 @@ def test_more_coverage_is_wider() -> None:
 
 
 def test_nothing_is_claimed_for_flagged_rows() -> None:
-    calibration = calibrate(np.random.default_rng(4), 500, alpha=0.1)
+    calibration = calibrate(np.random.default_rng(4), 500)
     p_values = [np.nan, 0.001, 0.1, np.nextafter(0.1, 1.0), 1.0]
-    low, high = calibration.interval([2.0] * 5, p_values)
+    low, high = calibration.interval([2.0] * 5, p_values, alpha=0.1)
     assert np.isnan(low).tolist() == np.isnan(high).tolist()
     assert np.isnan(low).tolist() == [True, True, True, False, False]
     low, _ = calibration.interval([np.nan, 2.0], [0.5, 0.5])
@@ -231,7 +231,7 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(DataError, match=r"\(2,\) predictions with p-values of shape"):
         calibration.interval([1.0, 2.0], [0.5])
     with pytest.raises(DataError, match="alpha must be between 0 and 1, got 5"):
-        IntervalCalibration.from_arrays({}, "gap", alpha=5)
+        calibration.interval([1.0], [0.5], alpha=5)
 
 
 def test_p_values_that_are_not_enough_are_left_out() -> None:
@@ -243,9 +243,9 @@ def test_p_values_that_are_not_enough_are_left_out() -> None:
         bulk("KCl", "rocksalt", a=5.51),
         molecule("HCl"),
     ]
-    judgements = list(judge(structures, reference))
-    assert judgements[1].p_value is not None
-    p_values = judged_p_values(judgements)
-    assert p_values[0] == judgements[0].p_value
+    compared = list(measure_novelty(structures, reference))
+    assert compared[1].p_value is not None
+    p_values = usable_p_values(compared)
+    assert p_values[0] == compared[0].p_value
     assert np.isnan(p_values).tolist() == [False, True, True]
-    assert judged_p_values([]).shape == (0,)
+    assert usable_p_values([]).shape == (0,)

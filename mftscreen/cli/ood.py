@@ -24,7 +24,7 @@ from mftscreen.cli.reference_sets import (
     TABLE_HELP,
     TABLES,
     fit_with_progress,
-    judge_with_progress,
+    measure_with_progress,
     open_chosen,
     property_option,
     reference_option,
@@ -32,7 +32,7 @@ from mftscreen.cli.reference_sets import (
 )
 
 if TYPE_CHECKING:
-    from mftscreen.ood.judgement import Judgement
+    from mftscreen.ood.novelty import Novelty, Verdict
     from mftscreen.ood.orbitals import Table
     from mftscreen.screen.candidates import Candidate
     from mftscreen.screen.ranking import OODPolicy
@@ -105,9 +105,8 @@ def fit_command(
     if output.suffix != ".npz" or not output.parent.is_dir():
         msg = "a reference set is written to a .npz file in a folder that exists"
         raise DataError(msg, path=output)
-    reference, n_failed = fit_with_progress(
-        data, OFMDensityDetector(table=table), jobs, quiet
-    )
+    detector = OFMDensityDetector(table=table)
+    reference, n_failed = fit_with_progress(data, detector, jobs, quiet)
     write_reference(output, reference)
     n, n_twins = len(reference.ids), reference.n_twins
     click.echo(
@@ -115,7 +114,7 @@ def fit_command(
         f"equal to an earlier one, {n_failed} without an orbital field matrix",
         err=True,
     )
-    warn_if_too_small(reference)
+    warn_if_too_small(reference, detector.alpha)
     if n_failed:
         ctx.exit(EXIT_FAILED_ROWS)
 
@@ -156,14 +155,16 @@ def score_command(
       mftscreen ood score candidates.db --reference reference.npz -o scores.csv
       mftscreen ood score candidates.db -p dielectric --ood exclude --alpha 0.01
     """
+    from mftscreen.ood.novelty import flag
     from mftscreen.screen.store import check_output, write_csv, write_records
 
     if output is not None:
         check_output(output, database, source)
-    reference = open_chosen(ctx, source, model, property_name, alpha)
-    warn_if_too_small(reference)
+    reference = open_chosen(ctx, source, model, property_name)
+    warn_if_too_small(reference, alpha)
     keep = output is not None and output.suffix == ".db"
-    judged = judge_with_progress(database, reference, jobs, quiet)
+    measured = measure_with_progress(database, reference, jobs, quiet)
+    judged = ((each, found, flag(found, alpha)) for each, found in measured)
     counts: Counter[str] = Counter()
     records: Iterable[Record] = _records(judged, policy, counts, keep=keep)
     if policy == "demote":
@@ -214,11 +215,11 @@ def explain_command(
       mftscreen ood explain candidates.db --id 17 --reference reference.npz
     """
     from mftscreen.errors import DataError, MftscreenError
-    from mftscreen.ood.judgement import describe, judge
+    from mftscreen.ood.measure import describe, measure_novelty
     from mftscreen.screen.candidates import iter_candidates
     from mftscreen.structures import reduced_formula
 
-    reference = open_chosen(ctx, source, model, property_name, alpha)
+    reference = open_chosen(ctx, source, model, property_name)
     last = ""
     for candidate in iter_candidates(database):
         if candidate.id == name:
@@ -229,43 +230,43 @@ def explain_command(
         raise DataError(msg, path=database)
     if isinstance(candidate.structure, MftscreenError):
         raise candidate.structure
-    (found,) = judge([candidate.structure], reference)
+    (found,) = measure_novelty([candidate.structure], reference)
     click.echo(f"{'id':<14}{candidate.id}")
     atoms = f"{len(candidate.structure)} atoms in the cell"
     click.echo(f"{'formula':<14}{reduced_formula(candidate.structure)}, {atoms}")
-    click.echo(describe(found, reference), nl=False)
+    click.echo(describe(found, reference, alpha), nl=False)
     if found.status != "ok":
         ctx.exit(EXIT_FAILED_ROWS)
 
 
 def _records(
-    judged: Iterable[tuple[Candidate, Judgement]],
+    judged: Iterable[tuple[Candidate, Novelty, Verdict]],
     policy: OODPolicy,
     counts: Counter[str],
     *,
     keep: bool,
 ) -> Iterator[Record]:
     """Yield the rows to be written, and count all: flagged, ok or kind of failure."""
-    for candidate, found in judged:
-        flagged = found.status == "ok" and bool(found.ood)
+    for candidate, found, verdict in judged:
+        flagged = found.status == "ok" and bool(verdict.ood)
         counts["flagged" if flagged else found.status] += 1
         if not (flagged and policy == "exclude"):
-            yield _values(candidate, found), candidate.atoms if keep else None
+            yield _values(candidate, found, verdict), candidate.atoms if keep else None
 
 
-def _values(candidate: Candidate, found: Judgement) -> dict[str, Any]:
+def _values(candidate: Candidate, found: Novelty, verdict: Verdict) -> dict[str, Any]:
     from mftscreen.structures import reduced_formula
 
     values = (
         candidate.id,
         reduced_formula(candidate.atoms),
         found.p_value,
-        found.ood if found.status == "ok" else None,
+        verdict.ood if found.status == "ok" else None,
         found.distances[0] if found.distances else None,
         found.nearest[0] if found.nearest else "",
         ", ".join(found.unseen_pairs),
         found.low_dimensional,
         found.status,
-        found.reason,
+        verdict.reason,
     )
     return dict(zip(COLUMNS, values, strict=True))

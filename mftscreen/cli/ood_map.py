@@ -19,7 +19,7 @@ from mftscreen.cli.reference_sets import (
     TABLE_HELP,
     TABLES,
     fit_with_progress,
-    judge_with_progress,
+    measure_with_progress,
 )
 
 if TYPE_CHECKING:
@@ -96,22 +96,24 @@ def map_command(
 
     from mftscreen.ood.map import MapPoint, embed, reference_points
     from mftscreen.ood.map_drawing import check_map_output, write_map
+    from mftscreen.ood.novelty import flag
     from mftscreen.structures import reduced_formula
 
     check_map_output(output)
-    reference, n_failed = _open_or_fit(data, table, alpha, jobs, quiet)
+    reference, n_failed = _open_or_fit(data, table, jobs, quiet)
     detector = reference.detector
     assert detector is not None
-    known, new, vectors = reference_points(reference), [], []
+    known, new, vectors = reference_points(reference, alpha), [], []
     if candidates is not None:
-        for each, found in judge_with_progress(candidates, reference, jobs, quiet):
+        for each, found in measure_with_progress(candidates, reference, jobs, quiet):
+            verdict = flag(found, alpha)
             if found.features is None or found.p_value is None:
-                click.echo(f"{each.id}: {found.reason}", err=True)
+                click.echo(f"{each.id}: {verdict.reason}", err=True)
                 n_failed += 1
                 continue
             vectors.append(csr_array(found.features[None]))
             formula = reduced_formula(each.atoms)
-            new.append(MapPoint(each.id, formula, found.p_value, bool(found.ood)))
+            new.append(MapPoint(each.id, formula, found.p_value, bool(verdict.ood)))
     if method == "tsne" and not quiet:
         click.echo(f"t-SNE of {len(known) + len(new)} structures ...", err=True)
     embedding = embed(
@@ -135,16 +137,16 @@ def map_command(
 
 
 def _open_or_fit(
-    data: Path, table: Table | None, alpha: float, jobs: int, quiet: bool
+    data: Path, table: Table | None, jobs: int, quiet: bool
 ) -> tuple[Reference, int]:
     from mftscreen.errors import DataError
     from mftscreen.ood.density import OFMDensityDetector
     from mftscreen.ood.reference import read_reference
 
     if data.suffix != ".npz":
-        detector = OFMDensityDetector(alpha=alpha, table=table or "current")
+        detector = OFMDensityDetector(table=table or "current")
         return fit_with_progress(data, detector, jobs, quiet)
-    reference = read_reference(data, alpha)
+    reference = read_reference(data)
     assert reference.detector is not None
     made_with = reference.detector.table
     if table not in (None, made_with):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import tee
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +14,7 @@ from mftscreen.cli.options import only_property
 
 if TYPE_CHECKING:
     from mftscreen.ood.density import OFMDensityDetector
-    from mftscreen.ood.judgement import Judgement
+    from mftscreen.ood.novelty import Novelty
     from mftscreen.ood.reference import Reference
     from mftscreen.screen.candidates import Candidate
 
@@ -23,7 +22,7 @@ __all__ = [
     "TABLE_HELP",
     "TABLES",
     "fit_with_progress",
-    "judge_with_progress",
+    "measure_with_progress",
     "open_chosen",
     "property_option",
     "warn_if_too_small",
@@ -86,15 +85,16 @@ def fit_with_progress(
     return reference, len(failures)
 
 
-def warn_if_too_small(reference: Reference) -> None:
+def warn_if_too_small(reference: Reference, alpha: float) -> None:
     """Say on standard error that no p-value can reach alpha, if that is so."""
-    detector = reference.detector
-    if detector is None or isfinite(detector.offset_):
-        return
+    from mftscreen.ood.conformal import is_significant
+
     n = len(reference.ids)
+    if reference.detector is None or is_significant(1.0 / (n + 1), alpha):
+        return
     click.echo(
         f"warning: {n} reference structures are too few for a p-value of "
-        f"{detector.alpha:g} (the smallest is 1/{n + 1}): no p-value flags anything",
+        f"{alpha:g} (the smallest is 1/{n + 1}): no p-value flags anything",
         err=True,
     )
 
@@ -104,7 +104,6 @@ def open_chosen(
     source: Path | None,
     model: str | None,
     name: str | None,
-    alpha: float,
 ) -> Reference:
     """Return a reference set, from its own file or that of a model's property."""
     from mftscreen.errors import ModelFileError, UnknownPropertyError
@@ -124,7 +123,7 @@ def open_chosen(
         msg = "choose one of --reference and --model, with --property"
         raise click.UsageError(msg, ctx)
     if source is not None:
-        return read_reference(source, alpha)
+        return read_reference(source)
     model = model or DEFAULT_MODEL
     check_fine_tuned(model)
     name = name or only_property((model,))
@@ -135,7 +134,7 @@ def open_chosen(
         msg = f"model {model} does not predict {name}, only: {', '.join(known)}"
         raise UnknownPropertyError(msg)
     arrays = reference_arrays(bundle.reference, name)
-    reference = open_reference(arrays, alpha, known[name].elements)
+    reference = open_reference(arrays, known[name].elements)
     if reference.detector is None:
         msg = (
             f"{path} has no OFM reference set of {name}; make one with "
@@ -145,14 +144,14 @@ def open_chosen(
     return reference
 
 
-def judge_with_progress(
+def measure_with_progress(
     database: Path, reference: Reference, jobs: int, quiet: bool
-) -> Iterator[tuple[Candidate, Judgement]]:
-    """Yield the structures of a database with what is to be said about each."""
-    from mftscreen.ood.judgement import judge
+) -> Iterator[tuple[Candidate, Novelty]]:
+    """Yield the structures of a database with what is new about each."""
+    from mftscreen.ood.measure import measure_novelty
     from mftscreen.screen.candidates import iter_candidates
 
     candidates, again = tee(iter_candidates(database))
     structures = (candidate.structure for candidate in again)
-    found = judge(structures, reference, n_jobs=jobs)
+    found = measure_novelty(structures, reference, n_jobs=jobs)
     yield from _progress(zip(candidates, found, strict=True), quiet)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.evaluate import property_labels
 from mftscreen.finetune.task import Split, Task
-from mftscreen.intervals import IntervalCalibration, judged_p_values
+from mftscreen.intervals import IntervalCalibration, usable_p_values
 from mftscreen.structures import structure_hash
 
 __all__ = ["build_reference_sets", "calibrate", "measure_coverage"]
@@ -73,7 +73,7 @@ def calibrate(
     return IntervalCalibration(
         residuals=property_labels(rows, name) - values,
         predictions=values,
-        p_values=_judge(rows, split, reference),
+        p_values=_p_values(rows, split, reference),
         ids=tuple(s.id for s in rows),
     )
 
@@ -109,7 +109,7 @@ def measure_coverage(
         the interval of 90 %, if there are such rows.
     """
     low, high = calibration.interval(
-        predicted, _judge(split[test], split, reference), COVERAGE
+        predicted, _p_values(split[test], split, reference), COVERAGE
     )
     claimed = np.isfinite(low)
     found = {"n_intervals": float(claimed.sum())}
@@ -120,16 +120,15 @@ def measure_coverage(
     return found
 
 
-def _judge(
+def _p_values(
     rows: Sequence[LabelledStructure],
     split: Split,
     reference: Mapping[str, NDArray[Any]],
 ) -> NDArray[np.float64]:
     """Return the OOD p-values of rows of a property."""
-    from mftscreen.ood.judgement import judge
+    from mftscreen.ood.measure import measure_novelty
     from mftscreen.ood.reference import open_reference
 
     symbols = {symbol for s in split["train"] for symbol in s.atoms.symbols}
-    # p-values do not depend on alpha
-    opened = open_reference(reference, alpha=0.05, elements=symbols)
-    return judged_p_values(judge((s.atoms for s in rows), opened))
+    opened = open_reference(reference, symbols)
+    return usable_p_values(measure_novelty((s.atoms for s in rows), opened))

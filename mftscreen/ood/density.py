@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import floor
 from numbers import Integral, Real
 from typing import Literal, get_args
 
@@ -14,43 +12,22 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from mftscreen.ood.conformal import (
+    conformal_p_values,
+    loo_p_values,
+    significance_threshold,
+)
+from mftscreen.ood.explanation import Explanation, find_unseen
 from mftscreen.ood.nearest import InvertedIndex, distinct_rows
 from mftscreen.ood.orbitals import Table, table_hash
 
-__all__ = ["DensityMethod", "Explanation", "OFMDensityDetector"]
+__all__ = ["DensityMethod", "OFMDensityDetector"]
 
 DensityMethod = Literal["knn", "kde"]
 
 FloatArray = NDArray[np.float64]
 
 _BANDWIDTH_NEIGHBOR = 10
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a structure is near to the reference set, or far from it.
-
-    Attributes
-    ----------
-    indices : ndarray of shape (k,)
-        Rows of the reference set, nearest first.
-    distances : ndarray of shape (k,)
-        Their Euclidean distances.
-    p_value : float
-        As :meth:`OFMDensityDetector.p_value`.
-    unseen_columns : ndarray of shape (n_unseen,)
-        Features of the vector that no reference vector has, the strongest first. For
-        orbital field matrices these are pairs of orbitals that never meet there, see
-        :func:`mftscreen.ood.orbitals.name_pair`.
-    unseen_values : ndarray of shape (n_unseen,)
-        What the vector holds there. All of it counts as distance.
-    """
-
-    indices: NDArray[np.int64]
-    distances: FloatArray
-    p_value: float
-    unseen_columns: NDArray[np.int64]
-    unseen_values: FloatArray
 
 
 class OFMDensityDetector(OutlierMixin, BaseEstimator):
@@ -92,17 +69,13 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    The search is exact, in the full feature space. With :math:`n` reference vectors and
-    their leave-one-out scores :math:`s_i`,
-
-    .. math:: p(s) = \frac{1 + \#\{i: s_i \le s\}}{n + 1},
-
-    a conformal p-value [1]_ up to the difference between leaving one out and a separate
-    calibration set. Equal scores count against flagging. Vectors that equal an earlier
-    one are left out by :meth:`fit`: a vector with a twin would be at distance zero from
-    the others, where a new structure is not, and far more than `alpha` would be
-    flagged. A reference vector is its own nearest neighbour: use `loo_p_values` to look
-    for outliers within the reference set.
+    The search is exact, in the full feature space. P-values rank a score among the
+    leave-one-out scores of the reference set (:mod:`mftscreen.ood.conformal`), up to
+    the difference between leaving one out and a separate calibration set. Vectors that
+    equal an earlier one are left out by :meth:`fit`: a vector with a twin would be at
+    distance zero from the others, where a new structure is not, and far more than
+    `alpha` would be flagged. A reference vector is its own nearest neighbour: use
+    `loo_p_values` to look for outliers within the reference set.
 
     Fit it to :attr:`mftscreen.ood.ofm.OFMRow.features`: an orbital field matrix alone
     hardly shows that a cell is expanded or compressed, since the whole matrix shrinks
@@ -111,11 +84,6 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
     A low p-value is evidence that a structure is unlike the reference set. A high one
     is no proof of the contrary: elements with the same valence orbitals have the same
     orbital field matrix, and differ by their volume only.
-
-    References
-    ----------
-    .. [1] R. Laxhammar and G. Falkman, Ann. Math. Artif. Intell. 74, 67 (2015),
-       doi:10.1007/s10472-013-9381-7
 
     Examples
     --------
@@ -260,9 +228,7 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
             From 1 / n_reference to 1, in the order of `reference_`.
         """
         check_is_fitted(self)
-        n = len(self.loo_scores_)
-        at_most = np.searchsorted(self._sorted, self.loo_scores_, side="right")
-        return np.asarray(at_most / n, dtype=np.float64)
+        return loo_p_values(self.loo_scores_)
 
     def explain(self, x: ArrayLike, n_nearest: int = 5) -> Explanation:
         """Return the nearest reference vectors and unseen orbital pairs of a vector.
@@ -319,20 +285,10 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
                 indices[row, :named],
                 distances[row, :named],
                 p_value,
-                *self._find_unseen(query, row),
+                *find_unseen(query, row, self._index.seen),
             )
             for row, p_value in enumerate(p_values)
         ]
-
-    def _find_unseen(
-        self, query: csr_array, row: int
-    ) -> tuple[NDArray[np.int64], FloatArray]:
-        entries = slice(*query.indptr[row : row + 2])
-        columns = query.indices[entries].astype(np.int64)
-        values = query.data[entries]
-        new = np.flatnonzero(~self._index.seen[columns] & (values != 0.0))
-        new = new[np.argsort(-np.abs(values[new]), kind="stable")]
-        return columns[new], values[new]
 
     def restore(
         self, reference: csr_array, loo_scores: FloatArray
@@ -353,21 +309,12 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of range, the method is "kde" without a bandwidth, or
-            the arrays do not fit each other.
+            If a parameter is out of range, or the arrays do not fit each other.
         """
         self._check_parameters()
         n, width = reference.shape
         if loo_scores.shape != (n,) or n < self.min_reference:
             msg = f"{loo_scores.shape} leave-one-out scores for {n} reference vectors"
-            raise ValueError(msg)
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(reference.power(2).sum())
-        if not (finite and np.isfinite(loo_scores).all()):
-            msg = "a number is not finite, or so large that its square is not"
-            raise ValueError(msg)
-        if self.method == "kde" and self.bandwidth is None:
-            msg = "method 'kde' has no bandwidth"
             raise ValueError(msg)
         self.reference_ = reference
         self.support_ = np.arange(n)
@@ -421,14 +368,10 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
     def _set_loo(self, scores: FloatArray) -> None:
         self.loo_scores_ = scores
         self._sorted = np.sort(scores)
-        # p(s) <= alpha if and only if at most this many scores are <= s; the small
-        # number is for alpha * (n + 1) that is an integer but for rounding
-        allowed = floor(self.alpha * (len(scores) + 1) * (1.0 + 1e-12)) - 1
-        self.offset_ = -np.inf if allowed < 0 else float(self._sorted[allowed])
+        self.offset_ = significance_threshold(self._sorted, self.alpha)
 
     def _rank(self, scores: FloatArray) -> FloatArray:
-        at_most = np.searchsorted(self._sorted, scores, side="right")
-        return np.asarray((1.0 + at_most) / (len(self._sorted) + 1.0), dtype=np.float64)
+        return conformal_p_values(scores, self._sorted)
 
     def _scores(self, query: csr_array, *, leave_one_out: bool = False) -> FloatArray:
         if self.method == "kde":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix, issparse, vstack
 
 from mftscreen.errors import DataError
+from mftscreen.ood.conformal import is_significant
 from mftscreen.ood.nearest import distinct_rows
 
 if TYPE_CHECKING:
@@ -166,25 +167,29 @@ def check_spread(vectors: Any) -> None:
         raise DataError(msg)
 
 
-def reference_points(reference: Reference) -> list[MapPoint]:
+def reference_points(reference: Reference, alpha: float) -> list[MapPoint]:
     """Return the points of a reference set, with their leave-one-out p-values.
 
     Parameters
     ----------
     reference : Reference
         With a detector.
+    alpha : float
+        Significance level to flag at.
 
     Returns
     -------
     list of MapPoint
-        In the order of the reference set. Flagged are p-values up to the detector's
-        alpha.
+        In the order of the reference set.
     """
     detector = reference.detector
     assert detector is not None
-    p_values = detector.loo_p_values().tolist()
+    p_values = detector.loo_p_values()
+    flagged = is_significant(p_values, alpha).tolist()
     formulas = reference.formulas or ("",) * len(p_values)
     return [
-        MapPoint(name, formula, p, p <= detector.alpha)
-        for name, formula, p in zip(reference.ids, formulas, p_values, strict=True)
+        MapPoint(*point)
+        for point in zip(
+            reference.ids, formulas, p_values.tolist(), flagged, strict=True
+        )
     ]

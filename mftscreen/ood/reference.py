@@ -228,7 +228,6 @@ def reference_arrays(
 
 def open_reference(
     arrays: Mapping[str, NDArray[Any]],
-    alpha: float,
     elements: Collection[str] | None = None,
 ) -> Reference:
     """Return the reference set of a model.
@@ -237,8 +236,6 @@ def open_reference(
     ----------
     arrays : mapping of str to ndarray
         What :func:`build_reference` or :func:`reference_arrays` returned; may be empty.
-    alpha : float
-        Significance level to flag at, whatever was stored.
     elements : collection of str, optional
         Elements of the training set; by default those of the stored formulas.
 
@@ -254,7 +251,7 @@ def open_reference(
     known = None if elements is None else frozenset(elements)
     if not arrays:
         return Reference(elements=known)
-    detector = unpack_detector({**arrays, "alpha": np.array(alpha)}, N_FEATURES)
+    detector = unpack_detector(arrays, N_FEATURES)
     n = detector.reference_.shape[0]
     ids = _strings(arrays, "ids", n)
     formulas = _strings(arrays, "formulas", n) if "formulas" in arrays else ()
@@ -278,15 +275,13 @@ def _elements(formulas: Iterable[str]) -> frozenset[str]:
     return frozenset(re.findall("[A-Z][a-z]?", " ".join(formulas)))
 
 
-def read_reference(path: Path, alpha: float) -> Reference:
+def read_reference(path: Path) -> Reference:
     """Read a reference set that :func:`write_reference` wrote.
 
     Parameters
     ----------
     path : Path
         A ``.npz`` file.
-    alpha : float
-        Significance level to flag at, whatever was stored.
 
     Returns
     -------
@@ -310,7 +305,7 @@ def read_reference(path: Path, alpha: float) -> Reference:
         msg = f"{path} is empty"
         raise ModelFileError(msg)
     try:
-        return open_reference(arrays, alpha)
+        return open_reference(arrays)
     except ModelFileError as error:
         msg = f"{path}: {error}"
         raise ModelFileError(msg) from error

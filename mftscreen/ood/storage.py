@@ -104,6 +104,10 @@ def unpack_detector(
         reference = csr_array(parts, shape=(n, width), dtype=np.float64)
         reference.check_format(full_check=True)
         loo_scores = np.asarray(_numbers(arrays, "loo_scores"), dtype=np.float64)
+        _check_finite(reference, loo_scores)
+        if detector.method == "kde" and detector.bandwidth is None:
+            msg = "method 'kde' has no bandwidth"
+            raise ValueError(msg)
         return detector.restore(reference, loo_scores)
     except (TypeError, ValueError, OverflowError, MemoryError) as error:
         msg = f"the OFM reference set is damaged: {error}"
@@ -127,3 +131,11 @@ def _numbers(arrays: Mapping[str, NDArray[Any]], key: str) -> NDArray[Any]:
         msg = f"{key} has the type {array.dtype}; numbers are expected"
         raise ValueError(msg)
     return array
+
+
+def _check_finite(reference: csr_array, loo_scores: NDArray[np.float64]) -> None:
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(reference.power(2).sum())
+    if not (finite and np.isfinite(loo_scores).all()):
+        msg = "a number is not finite, or so large that its square is not"
+        raise ValueError(msg)

@@ -18,7 +18,7 @@ from mftscreen.structures import reduced_formula, structure_hash
 if TYPE_CHECKING:
     from mftscreen.model.backend import Device
     from mftscreen.model.loading import LoadedModel
-    from mftscreen.ood.judgement import Judgement
+    from mftscreen.ood.novelty import Novelty
     from mftscreen.ood.reference import Reference
     from mftscreen.predictor import PredictionRow, Predictor
     from mftscreen.screen.relax import Relaxer, RelaxResult, RelaxSettings
@@ -28,8 +28,6 @@ __all__ = ["Evaluator", "Settings", "evaluate", "open_evaluator"]
 _one_at_a_time = Lock()
 
 _last: dict[Settings, Evaluator] = {}
-
-ALPHA = 0.05  # flags are made when rows are ranked, from the p-values kept here
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class Evaluator:
         for position, k in enumerate(usable):
             outcome, atoms = relaxed[k]
             by_model = [rows[position] for rows in found]
-            relaxed[k] = (self._collect(outcome, by_model), atoms)
+            relaxed[k] = (_put_together(outcome, by_model), atoms)
         return relaxed
 
     def _check_properties(self) -> None:
@@ -205,61 +203,42 @@ class Evaluator:
 
     def _predict(
         self, k: int, structures: Sequence[Atoms]
-    ) -> list[tuple[PredictionRow, dict[str, Judgement]]]:
-        """Return what a model predicts, with what its training sets say of that."""
-        from mftscreen.ood.judgement import judge
+    ) -> list[tuple[PredictionRow, dict[str, Novelty]]]:
+        """Return what a model predicts, and how new that is to its training sets."""
+        from mftscreen.ood.measure import measure_novelty
 
         rows = list(self.predictors[k](structures))
         usable = [atoms for atoms, row in zip(structures, rows, strict=True) if row.ok]
         references = self.references[k]
-        judged: dict[int, list[Judgement]] = {}
+        compared: dict[int, list[Novelty]] = {}
         for reference in references.values():
-            if id(reference) not in judged:
-                judged[id(reference)] = list(judge(usable, reference))
+            if id(reference) not in compared:
+                compared[id(reference)] = list(measure_novelty(usable, reference))
         places = iter(range(len(usable)))
-        found: list[tuple[PredictionRow, dict[str, Judgement]]] = []
+        found: list[tuple[PredictionRow, dict[str, Novelty]]] = []
         for row in rows:
             place = next(places) if row.ok else None
             found.append(
                 (row, {})
                 if place is None
-                else (row, {n: judged[id(r)][place] for n, r in references.items()})
+                else (row, {n: compared[id(r)][place] for n, r in references.items()})
             )
         return found
 
-    def _collect(
-        self,
-        before: Outcome,
-        found: Sequence[tuple[PredictionRow, dict[str, Judgement]]],
-    ) -> Outcome:
-        """Put together what the models say of one structure."""
-        for row, _ in found:
-            if not row.ok:
-                return replace(before, status=row.status, reason=row.reason)
-        values: dict[str, tuple[float, ...]] = {}
-        p_values: dict[str, float] = {}
-        elements: dict[str, set[str]] = {}
-        for row, judged in found:
-            for name, value in row.properties.items():
-                judgement = judged[name]
-                values[name] = (*values.get(name, ()), value)
-                elements.setdefault(name, set()).update(judgement.unseen_elements)
-                if judgement.p_value is not None:
-                    p = judgement.p_value
-                    p_values[name] = min(p, p_values.get(name, 1.0))
-        judgements = [judgement for _, judged in found for judgement in judged.values()]
-        return replace(
-            before,
-            values=values,
-            p_values=p_values,
-            unseen_elements={name: sorted(new) for name, new in elements.items()},
-            unseen_pairs=list(
-                dict.fromkeys(pair for j in judgements for pair in j.unseen_pairs)
-            ),
-            far=min(judgements, key=_p_value).far,
-            no_ofm=next((j.no_ofm for j in judgements if j.no_ofm), ""),
-            low_dimensional=judgements[0].low_dimensional,
-        )
+
+def _put_together(
+    before: Outcome, found: Sequence[tuple[PredictionRow, dict[str, Novelty]]]
+) -> Outcome:
+    """Return what the models say of one structure, or why one of them failed."""
+    for row, _ in found:
+        if not row.ok:
+            return replace(before, status=row.status, reason=row.reason)
+    return before.with_predictions(
+        [
+            {name: (value, compared[name]) for name, value in row.properties.items()}
+            for row, compared in found
+        ]
+    )
 
 
 def evaluate(
@@ -313,14 +292,9 @@ def _open_references(model: LoadedModel, names: Sequence[str]) -> dict[str, Refe
         elements = frozenset(model.card.properties[name].elements)
         key = (id(arrays.get("data")), elements)
         if key not in opened:
-            opened[key] = open_reference(arrays, ALPHA, elements)
+            opened[key] = open_reference(arrays, elements)
         found[name] = opened[key]
     return found
-
-
-def _p_value(judgement: Judgement) -> float:
-    """Return a p-value to compare by; the largest where there is none."""
-    return float("inf") if judgement.p_value is None else judgement.p_value
 
 
 def _what_moves(atoms: Atoms) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+
+from mftscreen.ood.novelty import Novelty, merge
 
 __all__ = ["Outcome", "Relaxation", "pack_atoms", "unpack_atoms"]
 
@@ -71,6 +74,72 @@ class Outcome:
     far: str = ""
     low_dimensional: bool | None = None
     relaxation: Relaxation | None = None
+
+    def with_predictions(
+        self, models: Sequence[Mapping[str, tuple[float, Novelty]]]
+    ) -> Outcome:
+        """Return the outcome with what models say of the structure.
+
+        Parameters
+        ----------
+        models : sequence of mapping
+            For each model, property to its prediction and to the comparison with what
+            it was trained on.
+
+        Returns
+        -------
+        Outcome
+        """
+        values: dict[str, tuple[float, ...]] = {}
+        compared: dict[str, list[Novelty]] = {}
+        for model in models:
+            for name, (value, facts) in model.items():
+                values[name] = (*values.get(name, ()), value)
+                compared.setdefault(name, []).append(facts)
+        by_property = {name: merge(found) for name, found in compared.items()}
+        every = merge([facts for model in models for _, facts in model.values()])
+        return replace(
+            self,
+            values=values,
+            p_values={
+                name: facts.p_value
+                for name, facts in by_property.items()
+                if facts.p_value is not None
+            },
+            unseen_elements={
+                name: list(facts.unseen_elements) for name, facts in by_property.items()
+            },
+            unseen_pairs=list(every.unseen_pairs),
+            no_ofm=every.no_ofm,
+            far=every.far,
+            low_dimensional=every.low_dimensional,
+        )
+
+    def novelty(self, names: Sequence[str]) -> Novelty:
+        """Return how the structure compares with the training sets of some properties.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the properties; those without a prediction count for nothing.
+
+        Returns
+        -------
+        Novelty
+            Its orbital pairs, and how far it is, are those of all properties.
+        """
+        elements = {e for name in names for e in self.unseen_elements.get(name, ())}
+        return Novelty(
+            p_value=min(
+                (self.p_values[name] for name in names if name in self.p_values),
+                default=None,
+            ),
+            far=self.far,
+            unseen_elements=tuple(sorted(elements)),
+            unseen_pairs=tuple(self.unseen_pairs),
+            no_ofm=self.no_ofm,
+            low_dimensional=self.low_dimensional,
+        )
 
     def to_json(self) -> str:
         """Return the outcome as JSON, with every digit of its numbers."""

@@ -78,7 +78,7 @@ def collect(
     sets = (reference_arrays(b.reference, g) for g in options.goals for b in bundles)
     reference = next(filter(None, sets), None)
     if embedding != "none" and reference is not None:
-        places, embedded = _place(reference, structures, options, embedding)
+        places, embedded = _place(reference, structures, embedding)
     return ReportData(
         title=f"{Path(description['source']).name}: {', '.join(options.goals)}",
         command=description["command"],
@@ -121,10 +121,9 @@ def _targets(bundles: Sequence[Bundle], options: RankOptions) -> dict[str, Any]:
 def _place(
     arrays: Arrays,
     structures: Mapping[int, Atoms],
-    options: RankOptions,
     method: Method | str,
 ) -> tuple[Embedding | None, list[int]]:
-    reference = open_reference(arrays, options.alpha)
+    reference = open_reference(arrays)
     if reference.detector is None:
         return None, []
     rows = zip(structures, OFMFeaturizer()(structures.values()), strict=True)

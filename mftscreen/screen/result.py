@@ -258,9 +258,9 @@ def _add_intervals(
         if name not in calibration:
             continue
         arrays = {key: np.array(column) for key, column in calibration[name].items()}
-        rows = IntervalCalibration.from_arrays(arrays, name, options.alpha)
+        rows = IntervalCalibration.from_arrays(arrays, name)
         values = np.array([row.values.get(name, np.nan) for row in found])
-        low, high = rows.interval(values, p_values, options.coverage)
+        low, high = rows.interval(values, p_values, options.coverage, options.alpha)
         for k in np.flatnonzero(np.isfinite(low)):
             found[k].intervals[name] = (float(low[k]), float(high[k]))
         check = check_exchangeable(rows.p_values, every_p)

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from ase import Atoms
 
-from mftscreen.ood.judgement import decide
+from mftscreen.ood.novelty import flag
 from mftscreen.screen.journal import JournalRow
 from mftscreen.screen.outcome import Relaxation
 
@@ -90,22 +90,8 @@ def make_rows(
 
 def _make_row(row: JournalRow, names: Sequence[str], alpha: float) -> ScreenRow:
     outcome = row.outcome
-    p_value = min(
-        (outcome.p_values[name] for name in names if name in outcome.p_values),
-        default=None,
-    )
-    ood, reason = None, ""
-    if outcome.status == "ok":
-        elements = {e for name in names for e in outcome.unseen_elements.get(name, ())}
-        ood, reason = decide(
-            p_value,
-            sorted(elements),
-            outcome.unseen_pairs,
-            no_ofm=outcome.no_ofm,
-            far=outcome.far,
-            low_dimensional=outcome.low_dimensional,
-            alpha=alpha,
-        )
+    facts = outcome.novelty(names)
+    ood, reason = flag(facts, alpha) if outcome.status == "ok" else (None, "")
     members = {name: outcome.values[name] for name in names if name in outcome.values}
     return ScreenRow(
         id=row.id,
@@ -114,7 +100,7 @@ def _make_row(row: JournalRow, names: Sequence[str], alpha: float) -> ScreenRow:
         spreads={
             name: stdev(values) for name, values in members.items() if len(values) > 1
         },
-        ood_p_value=p_value,
+        ood_p_value=facts.p_value,
         ood=ood,
         low_dimensional=outcome.low_dimensional,
         status=outcome.status,

@@ -51,7 +51,7 @@ def check_exchangeable(
     Parameters
     ----------
     calibration_p, candidate_p : array_like of shape (n_rows,), (n_candidates,)
-        As :func:`mftscreen.intervals.judged_p_values`; NaN is left out.
+        As :func:`mftscreen.intervals.usable_p_values`; NaN is left out.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def combine_calibrations(
     Parameters
     ----------
     calibrations : sequence of IntervalCalibration
-        One for each model, at least one, with the same alpha.
+        One for each model, at least one.
 
     Returns
     -------
@@ -128,14 +128,10 @@ def combine_calibrations(
     ------
     DataError
         If the target of a row differs between models, as for models of different
-        properties, or alpha does.
+        properties.
     """
-    first = calibrations[0]
-    if any(c.alpha != first.alpha for c in calibrations):
-        msg = f"the models differ in alpha: {[c.alpha for c in calibrations]}"
-        raise DataError(msg)
     numbers = [{name: k for k, name in enumerate(c.ids)} for c in calibrations]
-    ids = tuple(name for name in first.ids if all(name in n for n in numbers))
+    ids = tuple(name for name in calibrations[0].ids if all(name in n for n in numbers))
     rows = [np.array([n[name] for name in ids], dtype=int) for n in numbers]
     pairs = list(zip(calibrations, rows, strict=True))
     residuals = np.array([c.residuals[k] for c, k in pairs])
@@ -151,5 +147,5 @@ def combine_calibrations(
         raise DataError(msg)
     p_values = np.array([c.p_values[k] for c, k in pairs]).min(axis=0)
     return IntervalCalibration(
-        residuals.mean(axis=0), predictions.mean(axis=0), p_values, ids, first.alpha
+        residuals.mean(axis=0), predictions.mean(axis=0), p_values, ids
     )

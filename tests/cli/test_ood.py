@@ -68,7 +68,7 @@ def score(folder: Path, *arguments: str | Path) -> Result:
 
 
 def test_fit_writes_a_reference_set(folder: Path) -> None:
-    reference = read_reference(folder / "reference.npz", 0.05)
+    reference = read_reference(folder / "reference.npz")
     assert reference.ids == tuple(f"salt-{k}" for k in range(30))
     assert reference.elements == {"Na", "Cl"}
 
@@ -85,7 +85,7 @@ def test_fit_lists_what_it_leaves_out(tmp_path: Path, jobs: int) -> None:
     assert "data.extxyz#1: " in result.stderr
     assert "Am" in result.stderr
     assert f"5 structures: 3 in {path}, 0 left out as equal" in result.stderr
-    reference = read_reference(path, 0.05)
+    reference = read_reference(path)
     assert reference.ids == ("data.extxyz#0", "data.extxyz#2", "data.extxyz#4")
     assert reference.detector is not None
     assert reference.detector.table == "paper"
@@ -272,7 +272,7 @@ def test_errors_are_short_and_have_exit_codes(
 def test_random_rows_of_matbench_are_flagged_as_often_as_alpha(tmp_path: Path) -> None:
     source = Path(DATA or "") / "matbench/matbench_dielectric.json.gz"
     assert ood("fit", source, "-o", tmp_path / "all.npz", "-q").exit_code == 0
-    reference = read_reference(tmp_path / "all.npz", 0.05)
+    reference = read_reference(tmp_path / "all.npz")
     assert len(reference.ids) == 4764
     assert reference.ids[-1] == "mb-dielectric-4764"
     assert reference.detector is not None

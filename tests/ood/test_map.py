@@ -91,9 +91,10 @@ def test_sparse_candidates_are_placed_like_dense_ones() -> None:
 def test_reference_points_have_leave_one_out_p_values() -> None:
     crystals = {f"{k}": bulk("NaCl", "rocksalt", a=5.4 + 0.01 * k) for k in range(24)}
     reference, _ = fit_reference({**crystals, "odd": bulk("W")}.items())
-    points = reference_points(reference)
+    points = reference_points(reference, 0.05)
     assert [point.id for point in points] == list(reference.ids)
     assert points[-1] == MapPoint("odd", "W", 1 / 25, True)
+    assert not any(point.ood for point in reference_points(reference, 0.039))
     # refitted without it, a point has the same p-value
     others = {name: atoms for name, atoms in crystals.items() if name != "7"}
     rest, _ = fit_reference({**others, "odd": bulk("W")}.items())

@@ -85,7 +85,7 @@ def test_too_few_structures_make_no_detector() -> None:
     assert len(failures) == 1
     assert reference.to_arrays() == {}
     assert build_reference([molecule("H2O")], ["water"]) == {}
-    assert open_reference({}, 0.05, ["H"]) == Reference(elements=frozenset({"H"}))
+    assert open_reference({}, ["H"]) == Reference(elements=frozenset({"H"}))
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,12 @@ def test_as_many_ids_as_structures() -> None:
 def test_round_trip_through_a_file(tmp_path: Path, reference: Reference) -> None:
     path = tmp_path / "reference.npz"
     write_reference(path, reference)
-    loaded = read_reference(path, alpha=0.3)
+    loaded = read_reference(path)
     assert list(tmp_path.iterdir()) == [path]
     assert (loaded.ids, loaded.formulas) == (reference.ids, reference.formulas)
     assert loaded.elements == reference.elements
     assert loaded.detector is not None
     assert reference.detector is not None
-    assert loaded.detector.alpha == 0.3
     query = [row.features for row in OFMFeaturizer()([bulk("Ge")])]
     assert loaded.detector.p_value(query) == reference.detector.p_value(query)
 
@@ -160,10 +159,10 @@ def test_round_trip_through_a_file(tmp_path: Path, reference: Reference) -> None
 def test_formulas_may_be_missing(reference: Reference) -> None:
     arrays = reference.to_arrays()
     del arrays["formulas"]
-    loaded = open_reference(arrays, 0.05)
+    loaded = open_reference(arrays)
     assert (loaded.formulas, loaded.elements) == ((), None)
     assert loaded.unseen_elements(bulk("Au")) == ()
-    known = open_reference(arrays, 0.05, ["Mg", "O"])
+    known = open_reference(arrays, ["Mg", "O"])
     assert known.unseen_elements(bulk("CuO", "rocksalt", a=4.2)) == ("Cu",)
 
 
@@ -173,7 +172,7 @@ def test_matrices_without_a_volume_are_refused() -> None:
     arrays["ids"] = np.array(list(CRYSTALS))
     message = r"1024 features, this version has 1025; .*'mftscreen ood fit'"
     with pytest.raises(ModelFileError, match=message):
-        open_reference(arrays, 0.05)
+        open_reference(arrays)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +202,7 @@ def test_damaged_reference_sets(
     path = tmp_path / "reference.npz"
     np.savez(path, **arrays)
     with pytest.raises(ModelFileError, match=message) as caught:
-        read_reference(path, 0.05)
+        read_reference(path)
     assert str(path) in str(caught.value)
 
 
@@ -235,7 +234,7 @@ def test_files_that_are_no_reference_set(
     elif damage == "folder":
         path.mkdir()
     with pytest.raises(ModelFileError, match=r"reference\.npz"):
-        read_reference(path, 0.05)
+        read_reference(path)
 
 
 def test_an_interrupted_write_leaves_the_old_file_alone(

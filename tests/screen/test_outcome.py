@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
+from mftscreen.ood.novelty import Novelty
 from mftscreen.screen.outcome import Outcome, Relaxation, pack_atoms, unpack_atoms
 
 
@@ -37,3 +40,59 @@ def test_outcome_comes_back() -> None:
     )
     assert Outcome.from_json(outcome.to_json()) == outcome
     assert Outcome.from_json(Outcome().to_json()) == Outcome()
+
+
+BEFORE = Outcome(
+    formula="WO3", reason="not converged", relaxation=Relaxation(False, 9, 0.3, 0.01)
+)
+NEAR = Novelty(
+    p_value=0.8, far="1 / Bohr", unseen_elements=("W",), unseen_pairs=("x", "y")
+)
+FAR = Novelty(
+    p_value=0.3, far="2 / Bohr", unseen_elements=("O",), unseen_pairs=("z", "x")
+)
+
+
+def test_models_of_a_property_make_an_ensemble() -> None:
+    found = BEFORE.with_predictions([{"gap": (1.0, NEAR)}, {"gap": (2.0, FAR)}])
+    assert found == replace(
+        BEFORE,
+        values={"gap": (1.0, 2.0)},
+        p_values={"gap": 0.3},
+        unseen_elements={"gap": ["O", "W"]},
+        unseen_pairs=["x", "y", "z"],
+        far="2 / Bohr",
+    )
+    assert Outcome.from_json(found.to_json()) == found
+
+
+def test_properties_keep_their_own_facts() -> None:
+    nothing = Novelty(low_dimensional=False)
+    models = [
+        {"gap": (1.0, nothing), "mass": (3.0, FAR)},
+        {"gap": (2.0, nothing)},
+    ]
+    found = BEFORE.with_predictions(models)
+    assert found.values == {"gap": (1.0, 2.0), "mass": (3.0,)}
+    assert found.p_values == {"mass": 0.3}
+    assert found.unseen_elements == {"gap": [], "mass": ["O"]}
+    assert found.low_dimensional is False
+    assert found.novelty(["gap"]).p_value is None
+    assert found.novelty(["mass", "gap"]).p_value == 0.3
+    assert found.novelty(["gap"]).unseen_elements == ()
+    assert found.novelty(["other"]) == replace(
+        found.novelty(["gap"]), unseen_elements=()
+    )
+
+
+def test_facts_of_several_properties_are_those_of_the_furthest() -> None:
+    outcome = BEFORE.with_predictions(
+        [{"gap": (1.0, NEAR), "mass": (3.0, replace(FAR, no_ofm="no", p_value=None))}]
+    )
+    assert outcome.novelty(["gap", "mass"]) == Novelty(
+        p_value=0.8,
+        far="1 / Bohr",
+        unseen_elements=("O", "W"),
+        unseen_pairs=("x", "y", "z"),
+        no_ofm="no",
+    )

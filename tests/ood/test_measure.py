@@ -1,4 +1,4 @@
-"""Judgements: p-values, flags, and names for what has never been seen."""
+"""Comparisons: p-values, distances, and names for what has never been seen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ase.build import bulk, molecule
 
 from mftscreen.errors import DataError
 from mftscreen.ood import OFMDensityDetector, OFMFeaturizer, orbital_field_matrix
-from mftscreen.ood.judgement import Judgement, describe, judge
+from mftscreen.ood.measure import describe, measure_novelty
+from mftscreen.ood.novelty import Novelty, flag
 from mftscreen.ood.ofm import N_ORBITAL_PAIRS
 from mftscreen.ood.orbitals import ORBITALS, element_table, name_pair
 from mftscreen.ood.reference import Reference, fit_reference
@@ -26,18 +27,19 @@ def reference() -> Reference:
     return fit_reference(CRYSTALS.items())[0]
 
 
-def judge_one(atoms: Atoms, reference: Reference) -> Judgement:
-    (found,) = judge([atoms], reference)
+def compare(atoms: Atoms, reference: Reference) -> Novelty:
+    (found,) = measure_novelty([atoms], reference)
     return found
 
 
 def test_agrees_with_the_detector(reference: Reference) -> None:
     atoms = bulk("NaCl", "rocksalt", a=5.5001)
-    found = judge_one(atoms, reference)
+    found = compare(atoms, reference)
     features, near = (row.features for row in OFMFeaturizer()([atoms, CRYSTALS["a5"]]))
     assert reference.detector is not None
     assert found.p_value == reference.detector.p_value([features])[0]
-    assert (found.status, found.reason, found.ood) == ("ok", "", False)
+    assert found.status == "ok"
+    assert flag(found, 0.05) == (False, "")
     assert found.nearest[0] == "a5"
     assert found.distances[0] == pytest.approx(np.linalg.norm(features - near))
     assert len(found.nearest) == len(found.distances) == 5
@@ -46,7 +48,7 @@ def test_agrees_with_the_detector(reference: Reference) -> None:
 
 def test_unseen_pairs_are_named_once_each(reference: Reference) -> None:
     atoms = bulk("CuCl", "zincblende", a=5.4)
-    found = judge_one(atoms, reference)
+    found = compare(atoms, reference)
     assert reference.detector is not None
     seen = reference.detector.reference_.toarray().any(axis=0)[:N_ORBITAL_PAIRS]
     columns = np.flatnonzero((orbital_field_matrix(atoms) > 0) & ~seen)
@@ -57,18 +59,19 @@ def test_unseen_pairs_are_named_once_each(reference: Reference) -> None:
     )
     # Cu and Na, Cl and Cl are there, Cu beside Cl is not
     assert found.unseen_elements == ()
-    assert found.ood is True
-    assert found.reason.startswith("orbital pairs never seen: C")
+    ood, reason = flag(found, 0.05)
+    assert ood is True
+    assert reason.startswith("orbital pairs never seen: C")
 
 
 def test_new_element_with_a_known_vector_is_flagged(reference: Reference) -> None:
     # the matrix takes K for Na, and one atom in 128 hardly matters to the volume
     doped = bulk("NaCl", "rocksalt", a=5.5) * (4, 4, 4)
     doped.symbols[0] = "K"
-    found = judge_one(doped, reference)
-    assert (found.p_value, found.ood) == (1.0, True)
+    found = compare(doped, reference)
+    assert found.p_value == 1.0
     assert found.unseen_elements == ("K",)
-    assert found.reason == "elements never seen: K"
+    assert flag(found, 0.05) == (True, "elements never seen: K")
 
 
 def test_larger_element_with_a_known_matrix_has_another_volume(
@@ -77,15 +80,15 @@ def test_larger_element_with_a_known_matrix_has_another_volume(
     atoms = bulk("KCl", "rocksalt", a=5.5)
     salt = bulk("NaCl", "rocksalt", a=5.5)
     assert np.array_equal(orbital_field_matrix(atoms), orbital_field_matrix(salt))
-    found = judge_one(atoms, reference)
+    found = compare(atoms, reference)
     assert found.p_value == pytest.approx(1 / (len(CRYSTALS) + 1))
     assert found.unseen_pairs == ()
 
 
 def test_every_flag_has_a_reason(reference: Reference) -> None:
-    larger = judge_one(bulk("NaCl", "rocksalt", a=6.5), reference)
-    assert (larger.ood, larger.unseen_elements, larger.unseen_pairs) == (True, (), ())
-    assert larger.reason == larger.far
+    larger = compare(bulk("NaCl", "rocksalt", a=6.5), reference)
+    assert (larger.unseen_elements, larger.unseen_pairs) == ((), ())
+    assert flag(larger, 0.05) == (True, larger.far)
     distance = f"{larger.distances[0]:.3g} / Bohr to a19"
     assert larger.far == (
         f"far from the reference set: {distance}, whose volume per atom is unlike its "
@@ -93,29 +96,27 @@ def test_every_flag_has_a_reason(reference: Reference) -> None:
     )
     strained = bulk("Cu")
     strained.set_cell(strained.cell * [0.8, 0.8, 1 / 0.8**2], scale_atoms=True)
-    sheared = judge_one(strained, reference)
-    assert sheared.ood is True
-    assert sheared.reason.startswith("far from the reference set: ")
-    assert sheared.reason.endswith(" / Bohr to looser cu")
-    near = judge_one(bulk("NaCl", "rocksalt", a=5.5001), reference)
-    assert near.reason == ""
+    ood, reason = flag(compare(strained, reference), 0.05)
+    assert ood is True
+    assert reason.startswith("far from the reference set: ")
+    assert reason.endswith(" / Bohr to looser cu")
 
 
 def test_blocks_keep_the_order(
     reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     structures = [*CRYSTALS.values(), molecule("H2O"), molecule("O2"), bulk("Si")]
-    expected = [judge_one(atoms, reference) for atoms in structures]
-    assert list(judge(structures, reference)) == expected
-    monkeypatch.setattr("mftscreen.ood.judgement._BLOCK", 1)
-    assert list(judge(structures, reference)) == expected
+    expected = [compare(atoms, reference) for atoms in structures]
+    assert list(measure_novelty(structures, reference)) == expected
+    monkeypatch.setattr("mftscreen.ood.measure._BLOCK", 1)
+    assert list(measure_novelty(structures, reference)) == expected
 
 
 def test_formulas_belong_to_rows_not_to_ids() -> None:
     salts = [bulk(s, "rocksalt", a=4.5) for s in ("MgO", "NaCl", "KCl", "CaO", "LiF")]
     reference, _ = fit_reference([("x", atoms) for atoms in salts])
-    found = judge_one(bulk("LiF", "rocksalt", a=4.5), reference)
-    lines = describe(found, reference).splitlines()
+    found = compare(bulk("LiF", "rocksalt", a=4.5), reference)
+    lines = describe(found, reference, 0.05).splitlines()
     near = [line.split()[-1] for line in lines if "/ Bohr" in line]
     assert near == [reference.formulas[row] for row in found.nearest_rows]
     assert near[0] == "LiF"
@@ -128,7 +129,9 @@ def test_expanded_cell_is_not_taken_for_a_larger_element() -> None:
     reference, _ = fit_reference(oxides.items())
     scales = np.array([1.0, 1.02, 1.05, 4.8 / 4.2])
     rows = list(
-        judge([bulk("MgO", "rocksalt", a=4.2 * scale) for scale in scales], reference)
+        measure_novelty(
+            [bulk("MgO", "rocksalt", a=4.2 * scale) for scale in scales], reference
+        )
     )
     distances = [row.distances[0] for row in rows]
     assert distances[0] == pytest.approx(0.0, abs=1e-12)
@@ -142,19 +145,20 @@ def test_expanded_cell_is_not_taken_for_a_larger_element() -> None:
 
 def test_failures_are_rows(reference: Reference) -> None:
     broken = DataError("frame 3 is not valid extxyz", path="a.xyz")
-    rows = list(judge(iter([broken, molecule("H2O"), bulk("Cu")]), reference, n_jobs=1))
+    structures = iter([broken, molecule("H2O"), bulk("Cu")])
+    rows = list(measure_novelty(structures, reference))
     assert [row.status for row in rows] == ["unreadable", "unsupported_pbc", "ok"]
-    assert rows[0].reason == str(broken)
-    assert rows[0].ood is None
-    assert rows[1].ood is True
-    assert rows[1].reason.startswith("elements never seen: H, O; no OFM: ")
+    assert flag(rows[0], 0.05) == (None, str(broken))
+    ood, reason = flag(rows[1], 0.05)
+    assert ood is True
+    assert reason.startswith("elements never seen: H, O; no OFM: ")
     assert rows[2].nearest[0] == "cu"
 
 
 def test_processes_give_the_same_rows(reference: Reference) -> None:
     structures = [*CRYSTALS.values(), molecule("H2O"), bulk("Si")]
-    assert list(judge(structures, reference, n_jobs=2)) == list(
-        judge(structures, reference)
+    assert list(measure_novelty(structures, reference, n_jobs=2)) == list(
+        measure_novelty(structures, reference)
     )
 
 
@@ -162,18 +166,18 @@ def test_table_of_the_reference_set_is_used() -> None:
     detector = OFMDensityDetector(table="paper")
     reference, _ = fit_reference(CRYSTALS.items(), detector)
     atoms = bulk("FeO", "rocksalt", a=4.3)
-    found = judge_one(atoms, reference)
+    found = compare(atoms, reference)
     assert found.features is not None
     expected = orbital_field_matrix(atoms, table="paper")
     assert np.array_equal(found.features[:-1], expected)
     # p6 is a valence orbital of iron in today's table only
     assert not any("Fe p6" in pair for pair in found.unseen_pairs)
-    today = judge_one(atoms, fit_reference(CRYSTALS.items())[0])
+    today = compare(atoms, fit_reference(CRYSTALS.items())[0])
     assert any("Fe p6" in pair for pair in today.unseen_pairs)
 
 
 def test_describe(reference: Reference) -> None:
-    text = describe(judge_one(bulk("Si", cubic=True), reference), reference)
+    text = describe(compare(bulk("Si", cubic=True), reference), reference, 0.05)
     lines = text.splitlines()
     assert lines[0] == f"p-value       {1 / 24:.3g}"
     assert lines[1].lstrip().startswith("0 of 23 reference structures are at least")
@@ -189,9 +193,9 @@ def test_describe(reference: Reference) -> None:
     assert "low-dimensional" not in text
     slab = bulk("NaCl", "rocksalt", a=5.5, cubic=True)
     slab.center(vacuum=9.0, axis=2)
-    note = describe(judge_one(slab, reference), reference).splitlines()[-1]
+    note = describe(compare(slab, reference), reference, 0.05).splitlines()[-1]
     assert note == "note          low-dimensional: the OFM depends on the vacuum"
-    water = describe(judge_one(molecule("H2O"), reference), reference)
+    water = describe(compare(molecule("H2O"), reference), reference, 0.05)
     assert water.startswith("p-value       none: elements never seen: H, O; no OFM: ")
 
 
