@@ -20,12 +20,13 @@ from mftscreen.finetune.config import (
     ScratchConfig,
     TuneConfig,
 )
-from mftscreen.finetune.descriptor_input import SILUT, fit_budget, new_descriptor
 from mftscreen.finetune.settings import (
     ForceFieldLoss,
     PropertyConfig,
     TrainingConfig,
 )
+from mftscreen.model.backbones import find_architecture
+from mftscreen.model.backbones.dpa3.size import SILUT
 from mftscreen.properties import MOLECULAR_HEADS
 
 __all__ = ["PreparedData", "Pretrained", "build_deepmd_input"]
@@ -135,11 +136,12 @@ def build_deepmd_input(
     if isinstance(config, PretrainConfig):
         return _pretraining_input(config, data, type_map, neighbors)
     if isinstance(config, ScratchConfig):
-        descriptor = new_descriptor(config.descriptor, neighbors, seed)
+        descriptor = config.descriptor.parameters(neighbors, seed)
     else:
         assert pretrained is not None
         type_map = pretrained.type_map
-        descriptor = fit_budget(pretrained.descriptor, neighbors)
+        architecture = find_architecture(pretrained.descriptor)
+        descriptor = architecture.fit_parameters(pretrained.descriptor, neighbors)
         descriptor["trainable"] = not isinstance(config, LPConfig)
     heads: dict[str, Any] = {}
     losses: dict[str, Any] = {}
@@ -226,7 +228,7 @@ def _pretraining_input(
     total = sum(config.probabilities.get(name, 1.0) for name in names)
     return _multi_task(
         type_map,
-        new_descriptor(config.descriptor, neighbors, seed),
+        config.descriptor.parameters(neighbors, seed),
         shared,
         {name: {"fitting_net": "fitting"} for name in names},
         {name: _force_field_loss(config.loss, 1.0) for name in names},
