@@ -10,7 +10,9 @@
     ├── ModelError
     │   ├── ModelFileError (ValueError)      not a model file, truncated, tampered with
     │   ├── UnknownModelError (LookupError)  no shipped model has this name
-    │   └── UnknownHeadError (LookupError)   the model has no such head
+    │   ├── UnknownHeadError (LookupError)   the model has no such head
+    │   └── UnsupportedByBackboneError (NotImplementedError)
+    │                                        its kind of descriptor lacks a feature
     ├── UnknownPropertyError (ase PropertyNotImplementedError, LookupError)
     ├── DataError (ValueError)               a data set or one of its rows is unusable
     ├── DownloadError (OSError)              a file cannot be had, or is another one
@@ -44,6 +46,7 @@ __all__ = [
     "UnknownHeadError",
     "UnknownModelError",
     "UnknownPropertyError",
+    "UnsupportedByBackboneError",
 ]
 
 
@@ -97,6 +100,23 @@ class UnknownModelError(ModelError, LookupError):
 
 class UnknownHeadError(ModelError, LookupError):
     """The model has no head of the requested name or kind."""
+
+
+class UnsupportedByBackboneError(ModelError, NotImplementedError):
+    """What was asked for is not there for the model's kind of descriptor.
+
+    Parameters
+    ----------
+    kind : str
+        deepmd-kit's type of the descriptor.
+    feature : str
+        What is not there.
+    """
+
+    def __init__(self, kind: str, feature: str) -> None:
+        super().__init__(f"the descriptor is a {kind}, which does not offer {feature}")
+        self.kind = kind
+        self.feature = feature
 
 
 class UnknownPropertyError(MftscreenError, PropertyNotImplementedError, LookupError):

@@ -35,7 +35,6 @@ from mftscreen.diagnostics.network import NamedNetwork
 from mftscreen.diagnostics.sampling import gather_rows, sample_each
 from mftscreen.errors import DataError, ModelError
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.edges import edge_cutoffs, edge_features
 
 __all__ = [
     "DataSetDiagnosis",
@@ -252,7 +251,7 @@ class _DataSet:
     def _compare_edges(
         self, networks: Mapping[str, DeepmdNetwork]
     ) -> ClusterComparison:
-        cutoffs = edge_cutoffs(networks["pretrained"])
+        cutoffs = networks["pretrained"].edge_cutoffs()
         pairs = self.options.pairs or frequent_pairs(self.structures, cutoffs)
         census = count_edges(self.structures, pairs, cutoffs)
         families = tuple("-".join(pair) for pair in pairs for _ in SHELLS)
@@ -266,7 +265,7 @@ class _DataSet:
         def features(model: str) -> NDArray[np.float64]:
             self.on_stage(f"{self.name}: edges, {model}")
             return gather_rows(
-                lambda batch: edge_features(networks[model], batch),
+                networks[model].edge_features,
                 self.structures,
                 census.sizes,
                 edges.rows,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mftscreen.diagnostics.environments import max_bond_length
 from mftscreen.errors import DataError
-from mftscreen.model.edges import EdgeCutoffs
+from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.graph import Neighbors, sort_neighbors
 
 __all__ = [

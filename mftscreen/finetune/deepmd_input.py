@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.descriptor_input import SILUT, fit_budget, new_descriptor
 from mftscreen.finetune.settings import (
     ForceFieldLoss,
     PropertyConfig,
     TrainingConfig,
 )
 from mftscreen.finetune.strategies import Plan, TuneConfig
+from mftscreen.model.backbones import find_architecture
+from mftscreen.model.backbones.dpa3.size import SILUT
 from mftscreen.properties import MOLECULAR_HEADS
 
 __all__ = ["PreparedData", "Pretrained", "build_deepmd_input"]
@@ -128,10 +129,11 @@ def build_deepmd_input(
     training, plan = config.training, config.plan
     if pretrained is None:
         assert plan.descriptor is not None
-        descriptor = new_descriptor(plan.descriptor, neighbors, training.seed)
+        descriptor = plan.descriptor.parameters(neighbors, training.seed)
     else:
         type_map = pretrained.type_map
-        descriptor = fit_budget(pretrained.descriptor, neighbors)
+        architecture = find_architecture(pretrained.descriptor)
+        descriptor = architecture.fit_parameters(pretrained.descriptor, neighbors)
         descriptor["trainable"] = not plan.freezes_descriptor
     if not plan.transfers:
         descriptor["seed"] = training.seed

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from mftscreen.errors import ConfigError, ModelError
+from mftscreen.errors import ConfigError
 from mftscreen.finetune.pretrained import load_pretrained
-from mftscreen.finetune.settings import DescriptorConfig, TrainingConfig
+from mftscreen.finetune.settings import TrainingConfig
 from mftscreen.finetune.strategies import (
     COMPARABLE,
     DownstreamConfig,
     MFTConfig,
     TuneConfig,
 )
+from mftscreen.model.backbones import find_architecture
 from mftscreen.model.checkpoint import model_parameters
 
-__all__ = ["derive_config", "descriptor_size"]
+__all__ = ["derive_config"]
 
 
 def derive_config(
@@ -48,8 +48,10 @@ def derive_config(
         If `config` is of another strategy, or takes over heads of properties; or if
         there is no such strategy.
     ModelError
-        If ``scratch`` is asked for and the pretrained descriptor cannot be read or is
-        not a DPA3.
+        If ``scratch`` is asked for and the pretrained descriptor cannot be read.
+    UnsupportedByBackboneError
+        If ``scratch`` is asked for and no descriptors of the pretrained one's kind are
+        made from nothing.
 
     Notes
     -----
@@ -84,7 +86,8 @@ def derive_config(
     if "pretrained" not in shared:
         state, _ = load_pretrained(mft.pretrained, progress=progress)
         pretrained = next(iter(model_parameters(state).values()))
-        values["descriptor"] = descriptor_size(pretrained["descriptor"])
+        descriptor = pretrained["descriptor"]
+        values["descriptor"] = find_architecture(descriptor).size(descriptor)
         values["elements"] = list(pretrained["type_map"])
         # nothing below is pretrained that would have to be kept
         values["training"] = values["training"].model_copy(update={"layer_decay": 1.0})
@@ -99,46 +102,4 @@ def _as_many_property_steps(config: MFTConfig) -> TrainingConfig:
             "steps": max(1, round(training.steps * share)),
             "save_every": max(1, round(training.save_every * share)),
         }
-    )
-
-
-def descriptor_size(parameters: Mapping[str, Any]) -> DescriptorConfig:
-    """Return the size of a DPA3 descriptor.
-
-    Parameters
-    ----------
-    parameters : mapping
-        deepmd-kit's descriptor parameters.
-
-    Returns
-    -------
-    DescriptorConfig
-
-    Raises
-    ------
-    ModelError
-        If it is a descriptor of another kind.
-    """
-    if parameters.get("type") != "dpa3":
-        msg = (
-            f"the pretrained descriptor is a {parameters.get('type')}; only a dpa3 can "
-            "be trained from scratch"
-        )
-        raise ModelError(msg)
-    repflow = parameters["repflow"]
-    reduced = float(repflow["sel_reduce_factor"])
-    return DescriptorConfig(
-        n_layers=repflow["nlayers"],
-        n_dim=repflow["n_dim"],
-        e_dim=repflow["e_dim"],
-        a_dim=repflow["a_dim"],
-        edge_cutoff=repflow["e_rcut"],
-        angle_cutoff=repflow["a_rcut"],
-        # what sums over neighbours are divided by
-        edge_scale=repflow["e_sel"] / reduced,
-        angle_scale=repflow["a_sel"] / reduced,
-        update_residual=repflow["update_residual"],
-        edge_input=(
-            "distance" if repflow.get("edge_init_use_dist") else "inverse_distance"
-        ),
     )

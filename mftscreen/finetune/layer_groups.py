@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,7 +12,9 @@ __all__ = ["layer_groups"]
 
 
 def layer_groups(
-    named_parameters: Iterable[tuple[str, torch.nn.Parameter]], decay: float
+    named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+    decay: float,
+    layer_of: Callable[[str], int],
 ) -> list[dict[str, Any]]:
     """Return an optimizer's parameter groups for layer-wise learning rates.
 
@@ -24,6 +25,8 @@ def layer_groups(
     decay : float
         Factor on the learning rate from the heads to the last layer of the descriptor,
         from each layer to the one below, and to the embeddings.
+    layer_of : callable
+        :meth:`~mftscreen.model.backbones.seam.Architecture.layer` of a weight's name.
 
     Returns
     -------
@@ -32,11 +35,7 @@ def layer_groups(
     """
     layers: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in named_parameters:
-        layer = re.search(r"\.descriptor\.(?!type_embedding).*\.layers\.(\d+)\.", name)
-        if layer:
-            depth = float(layer[1])
-        else:
-            depth = -1.0 if ".descriptor." in name else math.inf
+        depth = float(layer_of(name)) if ".descriptor." in name else math.inf
         layers.setdefault(depth, []).append(parameter)
     # deepmd-kit displays the first group's learning rate
     return [

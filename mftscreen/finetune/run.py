@@ -38,10 +38,11 @@ from mftscreen.finetune.select import Selection
 from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task import Task, load_task
 from mftscreen.finetune.validation import Validator
+from mftscreen.model.backbones import find_architecture
+from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.checkpoint import (
     model_parameters,
     read_state,
-    resize_neighbor_budget,
     save_state,
 )
 from mftscreen.properties import MOLECULAR_HEADS
@@ -259,9 +260,7 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     if task.state is not None and config.plan.transfers:
         model = document["model"]
         descriptor = model.get("shared_dict", model)["descriptor"]
-        state = dict(task.state)
-        if "repflow" in descriptor:
-            state = resize_neighbor_budget(state, descriptor)
+        state = find_architecture(descriptor).fit_state(task.state, descriptor)
         (directory / PRETRAINED).write_bytes(save_state(state))
     combination = _combination(config, task.shared)
     _replace(directory / COMBINATION, combination.to_json())
@@ -291,17 +290,15 @@ def _write_part(
 
 def _starting_point(
     config: TuneConfig, task: Task
-) -> tuple[Pretrained | None, tuple[float, float]]:
-    """Return what is pretrained, if anything, and the edge and angle cutoffs (Å)."""
+) -> tuple[Pretrained | None, EdgeCutoffs]:
+    """Return what is pretrained, if anything, and how far its neighbours count."""
     if task.state is None:
-        size = config.plan.descriptor
-        assert size is not None
-        return None, (size.edge_cutoff, size.angle_cutoff)
+        assert config.plan.descriptor is not None
+        return None, config.plan.descriptor.cutoffs
     parameters = model_parameters(task.state)
     descriptor = next(iter(parameters.values()))["descriptor"]
     fitting = {name: p["fitting_net"] for name, p in parameters.items()}
-    repflow = descriptor.get("repflow", {})
-    cutoffs = (repflow.get("e_rcut", 6.0), repflow.get("a_rcut", 4.0))
+    cutoffs = find_architecture(descriptor).cutoffs(descriptor)
     return Pretrained(task.type_map, descriptor, fitting), cutoffs
 
 
@@ -316,14 +313,14 @@ def _element_bias(task: Task, head: str) -> Sequence[float] | None:
     return list(element_bias(rows, head, task.type_map, intensive=intensive))
 
 
-def _most_neighbors(task: Task, cutoffs: tuple[float, float]) -> tuple[int, int]:
+def _most_neighbors(task: Task, cutoffs: EdgeCutoffs) -> tuple[int, int]:
     """Return the most neighbours of any atom within the two cutoffs."""
     most = np.ones(2, dtype=int)
     for split in task.heads.values():
         for part in ("train", "validation"):
             for item in split[part]:
-                centers, _, _, distances = find_neighbors(item.atoms, cutoffs[0])
-                for k, cutoff in enumerate(cutoffs):
+                centers, _, _, distances = find_neighbors(item.atoms, cutoffs.edge)
+                for k, cutoff in enumerate((cutoffs.edge, cutoffs.angle)):
                     counts = np.bincount(centers[distances < cutoff], minlength=1)
                     most[k] = max(most[k], int(counts.max()))
     return int(most[0]), int(most[1])

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from mftscreen.finetune.fields import BranchName, Element, Seed, Settings, Tests
+from mftscreen.model.backbones.dpa3.size import DPA3Size
 from mftscreen.properties import (
     Bias,
     HeadKind,
@@ -35,30 +36,8 @@ __all__ = [
 ]
 
 
-class DescriptorConfig(Settings):
-    """Size of a DPA3 descriptor that is trained from random weights."""
-
-    n_layers: PositiveInt = 3
-    """Message-passing layers."""
-    n_dim: PositiveInt = 64
-    """Width of the atomic (node) representation."""
-    e_dim: PositiveInt = 32
-    """Width of the edge representation."""
-    a_dim: PositiveInt = 16
-    """Width of the angle representation."""
-    edge_cutoff: PositiveFloat = 5.0
-    """Å."""
-    angle_cutoff: PositiveFloat = 3.5
-    """Å."""
-    edge_scale: PositiveFloat = 11.0
-    """Number of neighbours that sums over edges are divided by."""
-    angle_scale: PositiveFloat = 3.6
-    """Number of neighbours that sums over angles are divided by."""
-    update_residual: PositiveFloat = 0.5
-    """Initial weight of each layer's update."""
-    edge_input: Literal["distance", "inverse_distance"] = "distance"
-    """What edges start from. The inverse tells short bonds apart from the first step
-    on, which a force field of molecules needs to be learned at all in few steps."""
+DescriptorConfig = DPA3Size
+"""What can be trained from random weights; a union once there are more kinds."""
 
 
 class ForceFieldLoss(Settings):

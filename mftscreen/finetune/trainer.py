@@ -23,7 +23,7 @@ are drawn again and dropped, so that on one thread of a CPU its weights become t
 a run that was never interrupted. deepmd-kit itself begins its data anew and takes the
 step of the checkpoint twice. With ``combine: alternate`` and a given ``lambda_reg``,
 training is otherwise that of ``dp --pt train``, with its layers in accelerated form
-(:mod:`mftscreen.model.acceleration`), elements sorted without a database and, on CPUs,
+(:mod:`mftscreen.model.backbones`), elements sorted without a database and, on CPUs,
 Muon's matrix iteration in single precision (:mod:`mftscreen.finetune.orthogonalize`).
 """
 
@@ -62,8 +62,8 @@ from mftscreen.finetune.balance import (
 from mftscreen.finetune.layer_groups import layer_groups
 from mftscreen.finetune.orthogonalize import orthogonalize
 from mftscreen.finetune.shared_descriptors import SharedDescriptors
-from mftscreen.model.acceleration import accelerate
 from mftscreen.model.allowed import check_parameters
+from mftscreen.model.backbones import find_architecture
 from mftscreen.model.fittings import DipoleNormFitting
 
 __all__ = ["Trainer", "main"]
@@ -92,14 +92,17 @@ class Trainer(training.Trainer):
             training_data[first].add_data_requirement(
                 [DataRequirementItem(name, 1, must=True) for name in others]
             )
+        # all heads share one descriptor
+        head = next(iter(config["model"]["model_dict"].values()))
+        self.architecture = find_architecture(head["descriptor"])
         super().__init__(config, training_data, *args, **options)
         module = self._get_inner_module()
         models = module.model.values()
         heads = [model.get_fitting_net() for model in models]
-        # all share one descriptor, so that one head that reads vectors is enough
+        # one head that reads vectors is enough
         atoms_only = not any(isinstance(head, DipoleNormFitting) for head in heads)
         for model in models:
-            accelerate(model, atoms_only=atoms_only)
+            self.architecture.accelerate(model, atoms_only=atoms_only)
         self._seed = int(config["training"]["seed"])
         self._step = 0
         self._joined: dict[str, Batch] = {}
@@ -118,7 +121,9 @@ class Trainer(training.Trainer):
     ) -> torch.optim.Optimizer:
         decay = self.combination.layer_decay
         if decay < 1:
-            groups = layer_groups(self.wrapper.named_parameters(), decay)
+            groups = layer_groups(
+                self.wrapper.named_parameters(), decay, self.architecture.layer
+            )
             return optimizer_class(groups, **options)
         optimizer: torch.optim.Optimizer
         optimizer = super()._create_optimizer(optimizer_class, **options)

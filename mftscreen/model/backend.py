@@ -23,6 +23,8 @@ from mftscreen.errors import (
     PeriodicityError,
     UnknownHeadError,
 )
+from mftscreen.model.backbones import find_architecture
+from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.batch import add_derivatives
 from mftscreen.model.branches import main_head
 from mftscreen.model.checkpoint import model_parameters, read_state
@@ -85,11 +87,12 @@ class DeepmdNetwork:
 
     def __init__(self, state: Mapping[str, Any], device: Device = "auto") -> None:
         self.device = _choose_device(device)
+        parameters = model_parameters(state)
         models = build_models(state, self.device)
         self.heads = {
             name: describe_head(name, model) for name, model in models.items()
         }
-        self._main_head = main_head(model_parameters(state))
+        self._main_head = main_head(parameters)
         self._models = {name: model.atomic_model for name, model in models.items()}
         first = next(iter(self._models.values()))
         self.type_map: tuple[str, ...] = tuple(first.type_map)
@@ -100,7 +103,12 @@ class DeepmdNetwork:
         self._index = {symbol: i for i, symbol in enumerate(self.type_map)}
         self._descriptor_of = group_by_descriptor(self._models)
         self._passes = {
-            name: DescriptorPass(self._models[name], self._index, self.device)
+            name: DescriptorPass(
+                self._models[name],
+                find_architecture(parameters[name]["descriptor"]),
+                self._index,
+                self.device,
+            )
             for name in dict.fromkeys(self._descriptor_of.values())
         }
 
@@ -130,6 +138,43 @@ class DeepmdNetwork:
     def descriptor(self) -> Any:
         """deepmd-kit's descriptor of the first property head, else of the first."""
         return self._models[self._main_head].descriptor
+
+    def edge_cutoffs(self) -> EdgeCutoffs:
+        """Return how far the edges of :attr:`descriptor` reach.
+
+        Raises
+        ------
+        UnsupportedByBackboneError
+            If its kind has none that can be looked at.
+        """
+        return self._main_pass.architecture.edge_cutoffs(self.descriptor)
+
+    def edge_features(self, structures: Sequence[Atoms]) -> list[NDArray[np.float64]]:
+        """Return what :attr:`descriptor` knows about each pair of neighbours.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+            At least one, evaluated together.
+
+        Returns
+        -------
+        list of ndarray of shape (n_edges, n_edge_features)
+            For each structure; rows as :func:`mftscreen.model.graph.sort_neighbors`
+            with the edge cutoff orders them.
+
+        Raises
+        ------
+        UnsupportedByBackboneError
+            As :meth:`edge_cutoffs`.
+        """
+        return self._main_pass.architecture.edge_features(
+            self.descriptor, structures, self._index, self.device
+        )
+
+    @property
+    def _main_pass(self) -> DescriptorPass:
+        return self._passes[self._descriptor_of[self._main_head]]
 
     def evaluate(
         self,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
-    "NeighborBudget",
     "add_derivatives",
     "batches_by_size",
     "to_tensors",
@@ -117,47 +115,3 @@ def add_derivatives(
     for i, atoms in enumerate(structures):
         parts[i]["forces"] = forces[i, : len(atoms)].cpu().numpy()
         parts[i]["virial"] = virials[i].cpu().numpy()
-
-
-@dataclass(frozen=True)
-class NeighborBudget:
-    """How many neighbours a descriptor wants to be given.
-
-    DPA3 with ``use_dynamic_sel`` works on the neighbours there are; its ``e_sel`` and
-    ``a_sel`` only size the padding (the ratio to ``sel_reduce_factor`` that enters
-    the numbers is stored in its layers). Any other descriptor gets its full ``sel``.
-    """
-
-    repflows: Any | None
-    fixed: int | None
-    angle_cutoff: float
-
-    @classmethod
-    def of(cls, descriptor: Any) -> NeighborBudget:
-        """Return the budget of a deepmd-kit descriptor."""
-        repflows = getattr(descriptor, "repflows", None)
-        if (
-            repflows is not None
-            and repflows.use_dynamic_sel
-            and bool((repflows.mean == repflows.mean[:, :1]).all())
-            and bool((repflows.stddev == repflows.stddev[:, :1]).all())
-        ):
-            return cls(repflows, None, float(repflows.a_rcut))
-        return cls(None, int(sum(descriptor.get_sel())), 0.0)
-
-    @contextmanager
-    def fit(self, graph: NeighborGraph) -> Iterator[None]:
-        """Size the descriptor's padding for one batch."""
-        if self.repflows is None:
-            yield
-            return
-        repflows = self.repflows
-        before = repflows.mean, repflows.stddev, repflows.a_sel
-        n_neighbors = graph.neighbors.shape[2]
-        repflows.mean = before[0][:, :1].expand(-1, n_neighbors, -1)
-        repflows.stddev = before[1][:, :1].expand(-1, n_neighbors, -1)
-        repflows.a_sel = graph.n_angle_neighbors
-        try:
-            yield
-        finally:
-            repflows.mean, repflows.stddev, repflows.a_sel = before

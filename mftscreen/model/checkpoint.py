@@ -21,14 +21,11 @@ __all__ = [
     "model_parameters",
     "read_checkpoint",
     "read_state",
-    "resize_neighbor_budget",
     "save_state",
 ]
 
 BEGINNINGS = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 """Of what ``torch.save`` writes: a zip archive or, before torch 1.6, pickles."""
-
-BUFFERS = (".descriptor.repflows.mean", ".descriptor.repflows.stddev")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
@@ -230,39 +227,3 @@ def keep_main_head(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     head = main_head(model_parameters(state))
     return keep_heads(state, {head: head})
-
-
-def resize_neighbor_budget(
-    state: Mapping[str, Any], descriptor: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return a state whose padding is that of `descriptor`; the model is the same.
-
-    Parameters
-    ----------
-    state : mapping
-        Of a model with a DPA3 descriptor whose statistics do not depend on the
-        neighbour's number (true for ``use_dynamic_sel``).
-    descriptor : mapping
-        deepmd's descriptor parameters, with ``repflow``.
-
-    Returns
-    -------
-    dict
-        A new state; the old one is not changed.
-    """
-    import copy
-
-    n_neighbors = int(descriptor["repflow"]["e_sel"])
-    resized: dict[str, Any] = {}
-    for key, value in state.items():
-        if key.endswith(BUFFERS):
-            resized[key] = value[:, :1].repeat(1, n_neighbors, 1)
-        elif key == "_extra_state":
-            resized[key] = copy.deepcopy(value)
-        else:
-            resized[key] = value
-    budget = ("e_sel", "a_sel", "sel_reduce_factor")
-    for parameters in model_parameters(resized).values():
-        repflow = parameters["descriptor"]["repflow"]
-        repflow.update({name: descriptor["repflow"][name] for name in budget})
-    return resized

@@ -21,19 +21,14 @@ from mftscreen.errors import (
     ModelFileError,
     UnknownModelError,
 )
+from mftscreen.model.backbones import pretrained_models
 from mftscreen.model.branches import Domain
 
 __all__ = ["BACKBONES", "Backbone", "backbone", "fetch_backbone", "find_domains"]
 
 ENVIRONMENT = "MFTSCREEN_MODELS"
 
-BACKBONES: dict[str, Mapping[Domain, str]] = {
-    "DPA-3.1-3M": {"crystals": "OMat24", "molecules": "SPICE2"},
-    "DPA-3.2-5M": {"crystals": "OMat24", "molecules": "OMol25"},
-    "DPA-3.3-1M": {"crystals": "OMat24", "molecules": "OMol25"},
-    # of one task, to which deepmd-kit gives this name
-    "DPA3-Omol-Large": {"molecules": "Default"},
-}
+BACKBONES = pretrained_models()
 """Names, and the head for each kind of structure: that of the largest data set."""
 
 log = logging.getLogger(__name__)

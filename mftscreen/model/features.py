@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
-from mftscreen.model.batch import Batch, NeighborBudget, to_tensors
-from mftscreen.model.graph import build_flat_graph, build_graph
+from mftscreen.model.backbones.seam import Architecture
+from mftscreen.model.batch import Batch, to_tensors
+from mftscreen.model.graph import FlatGraph, build_flat_graph, build_graph
 
 if TYPE_CHECKING:
     import torch
-
-    from mftscreen.model.dpa3_inference import DPA3Inference
 
 __all__ = ["DescriptorPass", "Features", "PaddedFeatures"]
 
@@ -63,15 +62,22 @@ class DescriptorPass:
     ----------
     model : torch.nn.Module
         deepmd-kit's atomic model.
+    architecture : Architecture
+        Of its descriptor.
     type_index : mapping of str to int
         Position of each chemical symbol in the type map.
     device : torch.device
     """
 
     def __init__(
-        self, model: Any, type_index: Mapping[str, int], device: torch.device
+        self,
+        model: Any,
+        architecture: Architecture,
+        type_index: Mapping[str, int],
+        device: torch.device,
     ) -> None:
         self.model = model
+        self.architecture = architecture
         self.type_index = type_index
         self.device = device
 
@@ -102,7 +108,8 @@ class DescriptorPass:
         """
         import torch
 
-        budget = NeighborBudget.of(self.model.descriptor)
+        descriptor = self.model.descriptor
+        budget = self.architecture.neighbor_budget(descriptor)
         cutoffs = float(self.model.get_rcut()), budget.angle_cutoff
         inference = None if differentiate or molecular else self._inference
         if inference is not None:
@@ -111,8 +118,9 @@ class DescriptorPass:
         graph = build_graph(structures, self.type_index, *cutoffs, budget.fixed)
         batch = to_tensors(graph, self.device)
         batch.coordinates.requires_grad_(differentiate)
-        with budget.fit(graph), self._whole(directed):
-            nodes, rotation, *_ = self.model.descriptor(
+        whole = self.architecture.whole(descriptor) if directed else nullcontext()
+        with budget.fit(graph), whole:
+            nodes, rotation, *_ = descriptor(
                 batch.coordinates,
                 batch.types,
                 batch.neighbors,
@@ -124,12 +132,9 @@ class DescriptorPass:
         return Features(nodes[batch.real], types[batch.real], padded)
 
     @cached_property
-    def _inference(self) -> DPA3Inference | None:
+    def _inference(self) -> Callable[[FlatGraph], torch.Tensor] | None:
         """What evaluates the descriptor faster; None if nothing does."""
-        from mftscreen.model.dpa3_inference import DPA3Inference, supports
-
-        descriptor = self.model.descriptor
-        return DPA3Inference(descriptor) if supports(descriptor) else None
+        return self.architecture.inference(self.model.descriptor)
 
     def _charge_and_spin(self, n_frames: int) -> dict[str, torch.Tensor]:
         """Return the descriptor's default charge and spin, if it knows of any."""
@@ -137,10 +142,3 @@ class DescriptorPass:
             return {}
         default = self.model.get_default_chg_spin()
         return {"charge_spin": default.to(self.device).expand(n_frames, -1)}
-
-    def _whole(self, directed: bool) -> AbstractContextManager[None]:
-        from mftscreen.model.acceleration import last_layer_complete
-
-        if directed and hasattr(self.model.descriptor, "repflows"):
-            return last_layer_complete(self.model.descriptor.repflows)
-        return nullcontext()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mftscreen.errors import ModelFileError
+from mftscreen.model.backbones import find_architecture
 from mftscreen.model.checkpoint import model_parameters
 from mftscreen.properties import MOLECULAR_HEADS, HeadKind
 
@@ -69,7 +70,6 @@ def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, An
     from deepmd.pt.model.model import get_model
 
     import mftscreen.model.heads  # noqa: F401 - registers them with deepmd-kit
-    from mftscreen.model.acceleration import accelerate
 
     models = {}
     with _generators_kept():
@@ -89,7 +89,7 @@ def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, An
             ) as error:  # fmt: skip
                 msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
                 raise ModelFileError(msg) from error
-            accelerate(model)
+            find_architecture(head_params["descriptor"]).accelerate(model)
             models[name] = model.to(device).eval().requires_grad_(requires_grad=False)
     return models
 

@@ -13,7 +13,7 @@ from mftscreen.diagnostics.edges import (
     parse_pair,
 )
 from mftscreen.errors import DataError
-from mftscreen.model.edges import EdgeCutoffs
+from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.graph import sort_neighbors
 
 PAPER = EdgeCutoffs(edge=6.0, angle=4.0)

@@ -10,18 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from mftscreen.cli import main
-from mftscreen.errors import ConfigError, DataError, ModelError
+from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.compare import compare_strategies
 from mftscreen.finetune.comparison import Comparison, Result
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.deepmd_input import PreparedData, build_deepmd_input
-from mftscreen.finetune.derive import derive_config, descriptor_size
-from mftscreen.finetune.descriptor_input import new_descriptor
+from mftscreen.finetune.derive import derive_config
 from mftscreen.finetune.folds import choose_folds, prepare_split, without_split
 from mftscreen.finetune.pretrained import load_pretrained
 from mftscreen.finetune.recipes import find_recipes
 from mftscreen.finetune.run import run_training
-from mftscreen.finetune.settings import DescriptorConfig
 from mftscreen.finetune.strategies import (
     AutoConfig,
     FTConfig,
@@ -128,16 +126,6 @@ def test_derived_settings_are_those_of_the_recipes(strategy: str) -> None:
         )
 
 
-@pytest.mark.parametrize("edge_input", ["distance", "inverse_distance"])
-def test_size_of_a_descriptor_is_found_again(edge_input: str) -> None:
-    size = DescriptorConfig(n_layers=4, edge_scale=22, angle_scale=5, e_dim=24)
-    size = size.model_copy(update={"edge_input": edge_input})
-    found = descriptor_size(new_descriptor(size, (110, 20), 1))
-    assert found.model_copy(update={"edge_scale": 22.0, "angle_scale": 5.0}) == size
-    assert found.edge_scale == pytest.approx(22, rel=0.02)
-    assert found.angle_scale == pytest.approx(5, rel=0.02)
-
-
 def test_only_mft_takes_over_heads_of_properties(mft: MFTConfig) -> None:
     goes_on = mft.model_copy(update={"transfer_properties": True})
     assert derive_config(goes_on, "mft") is goes_on
@@ -150,8 +138,6 @@ def test_what_cannot_be_derived(mft: MFTConfig) -> None:
         derive_config(derive_config(mft, "ft"), "lp")
     with pytest.raises(ConfigError, match="'sft' is not one of scratch, ft, lp, mft"):
         derive_config(mft, "sft")
-    with pytest.raises(ModelError, match="is a se_atten"):
-        descriptor_size({"type": "se_atten"})
 
 
 def _results() -> Comparison:

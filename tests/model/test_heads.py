@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from mftscreen import MFTCalculator, Predictor, load_model
 from mftscreen.errors import ModelFileError, PeriodicityError
-from mftscreen.model.acceleration import last_layer_complete
+from mftscreen.model.backbones.dpa3.acceleration import last_layer_complete
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.checkpoint import model_parameters, read_state
 

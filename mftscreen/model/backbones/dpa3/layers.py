@@ -1,4 +1,4 @@
-"""One layer of DPA3 without gradients; see :mod:`mftscreen.model.dpa3_inference`."""
+"""One layer of DPA3 without gradients; see the module ``inference`` beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mftscreen.model.dpa3_kernels import (
+from mftscreen.model.backbones.dpa3.kernels import (
     SiLUT,
     activate,
     pass_along_angles,

@@ -9,8 +9,12 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
-from mftscreen.model.acceleration import _angle_update, _edge_update, accelerate
-from mftscreen.model.activation import FusedSiLUT
+from mftscreen.model.backbones.dpa3.acceleration import (
+    _angle_update,
+    _edge_update,
+    accelerate,
+)
+from mftscreen.model.backbones.dpa3.activation import FusedSiLUT
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.checkpoint import model_parameters, read_state
 

@@ -16,7 +16,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
-    from mftscreen.model.dpa3_kernels import SiLUT
+    from mftscreen.model.backbones.dpa3.kernels import SiLUT
 
 __all__ = ["FusedSiLUT", "silut_constants"]
 
@@ -86,7 +86,7 @@ class _Value(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, constants: SiLUT) -> torch.Tensor:
-        from mftscreen.model.dpa3_kernels import activate
+        from mftscreen.model.backbones.dpa3.kernels import activate
 
         ctx.save_for_backward(x)
         ctx.constants = constants
@@ -108,7 +108,7 @@ class _Gradient(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, gradient: torch.Tensor, constants: SiLUT
     ) -> torch.Tensor:
-        from mftscreen.model.dpa3_kernels import differentiate
+        from mftscreen.model.backbones.dpa3.kernels import differentiate
 
         ctx.save_for_backward(x, gradient)
         ctx.constants = constants
@@ -121,7 +121,7 @@ class _Gradient(torch.autograd.Function):
     def backward(
         ctx: Any, outer: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        from mftscreen.model.dpa3_kernels import differentiate_twice
+        from mftscreen.model.backbones.dpa3.kernels import differentiate_twice
 
         x, gradient = ctx.saved_tensors
         by_x, by_gradient = _empty(x), _empty(x)

@@ -4,12 +4,12 @@ A small descriptor is bound by memory traffic over angles and edges, not by arit
 deepmd-kit gathers every term of a linear layer to the length of the angle list and adds
 them there; here terms that depend on an edge alone are added at the length of the edge
 list first, and the matrix product adds into its input. Its activation takes many passes
-(:mod:`mftscreen.model.activation`). And it updates edges and angles in the last layer,
-which most heads do not read: energies and properties are functions of the atoms'
-features, all but the dipole moment, which is made of vectors along the edges.
+(:mod:`mftscreen.model.backbones.dpa3.activation`). And it updates edges and angles in
+the last layer, which most heads do not read: energies and properties are functions of
+the atoms' features, all but the dipole moment, made of vectors along the edges.
 
 This is for training, gradients, GPUs and float64; without them, the whole descriptor is
-replaced (:mod:`mftscreen.model.dpa3_inference`).
+replaced (:mod:`mftscreen.model.backbones.dpa3.inference`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from mftscreen.model.activation import FusedSiLUT
+from mftscreen.model.backbones.dpa3.activation import FusedSiLUT
 
 __all__ = ["accelerate", "last_layer_complete"]
 

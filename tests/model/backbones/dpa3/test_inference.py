@@ -12,10 +12,11 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from mftscreen.model import dpa3_layers
+from mftscreen.model.backbones.dpa3 import layers
+from mftscreen.model.backbones.dpa3.budget import DynamicBudget
+from mftscreen.model.backbones.dpa3.inference import DPA3Inference, supports
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.batch import NeighborBudget, to_tensors
-from mftscreen.model.dpa3_inference import DPA3Inference, supports
+from mftscreen.model.batch import to_tensors
 from mftscreen.model.graph import build_flat_graph, build_graph
 
 TYPE_MAP = ["H", "C", "O", "Mg"]
@@ -58,7 +59,7 @@ def build_descriptor(
 def evaluate_deepmd(descriptor: Any, structures: list[Atoms]) -> torch.Tensor:
     graph = build_graph(structures, INDEX, E_CUTOFF, A_CUTOFF)
     batch = to_tensors(graph, torch.device("cpu"))
-    with NeighborBudget.of(descriptor).fit(graph), torch.no_grad():
+    with DynamicBudget.of(descriptor).fit(graph), torch.no_grad():
         nodes, *_ = descriptor(
             batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
         )
@@ -138,7 +139,7 @@ def test_statistics_of_each_element_are_used(batch: list[Atoms]) -> None:
 def test_threads_do_not_change_the_result(
     monkeypatch: pytest.MonkeyPatch, batch: list[Atoms], n_threads: int
 ) -> None:
-    monkeypatch.setattr(dpa3_layers, "WORK_PER_THREAD", 50)
+    monkeypatch.setattr(layers, "WORK_PER_THREAD", 50)
     inference = DPA3Inference(build_descriptor())
     # of the last graph, which has one atom, some threads get nothing
     graphs = [
@@ -213,8 +214,8 @@ def test_the_shipped_model_takes_the_fast_path_unless_it_is_differentiated(
 def test_activation_is_accurate() -> None:
     from deepmd.pt.utils.utils import SiLUT
 
-    from mftscreen.model.activation import silut_constants
-    from mftscreen.model.dpa3_kernels import activate
+    from mftscreen.model.backbones.dpa3.activation import silut_constants
+    from mftscreen.model.backbones.dpa3.kernels import activate
 
     silut = SiLUT(3.0)
     x = torch.linspace(-80, 80, 100_001)
@@ -227,7 +228,7 @@ def test_activation_is_accurate() -> None:
 def test_no_cache_needs_to_be_writable(tmp_path: Path) -> None:
     source = (
         "import numpy as np\n"
-        "from mftscreen.model.dpa3_kernels import activate\n"
+        "from mftscreen.model.backbones.dpa3.kernels import activate\n"
         "x = np.zeros(3, dtype=np.float32)\n"
         "activate(x, (np.float32(3), np.float32(1), np.float32(1)))\n"
         "print(x.sum(), activate.stats.cache_path)\n"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mftscreen.model.activation import FusedSiLUT
+from mftscreen.model.backbones.dpa3.activation import FusedSiLUT
 
 
 def _value_and_derivatives(

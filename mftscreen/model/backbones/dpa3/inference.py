@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mftscreen.model.activation import silut_constants
-from mftscreen.model.dpa3_kernels import find_cosines
-from mftscreen.model.dpa3_layers import Layer, State
+from mftscreen.model.backbones.dpa3.activation import silut_constants
+from mftscreen.model.backbones.dpa3.kernels import find_cosines
+from mftscreen.model.backbones.dpa3.layers import Layer, State
 from mftscreen.model.graph import FlatGraph
 
 __all__ = ["DPA3Inference", "supports"]

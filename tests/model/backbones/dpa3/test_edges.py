@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from mftscreen.errors import ModelError
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.edges import edge_cutoffs, edge_features
 from mftscreen.model.graph import sort_neighbors
 
 
@@ -58,8 +55,8 @@ def test_edges_equal_deepmd(
     network: DeepmdNetwork, checkpoint: Path, atoms: Atoms
 ) -> None:
     atoms.rattle(0.1, seed=1)
-    near = sort_neighbors(atoms, edge_cutoffs(network).edge)
-    (features,) = edge_features(network, [atoms])
+    near = sort_neighbors(atoms, network.edge_cutoffs().edge)
+    (features,) = network.edge_features([atoms])
     centers, vectors, expected = _by_deepmd(checkpoint, network, atoms)
     ours = _order(near.centers, near.positions - atoms.positions[near.centers])
     theirs = _order(centers, vectors)
@@ -75,10 +72,10 @@ def _order(centers: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 def test_edges_do_not_depend_on_the_batch(
     network: DeepmdNetwork, mixed_structures: list[Atoms]
 ) -> None:
-    together = edge_features(network, mixed_structures)
+    together = network.edge_features(mixed_structures)
     for atoms, features in zip(mixed_structures, together, strict=True):
-        near = sort_neighbors(atoms, edge_cutoffs(network).edge)
-        (alone,) = edge_features(network, [atoms])
+        near = sort_neighbors(atoms, network.edge_cutoffs().edge)
+        (alone,) = network.edge_features([atoms])
         assert features.shape == (len(near.centers), 6)
         np.testing.assert_allclose(features, alone, atol=1e-12)
 
@@ -88,31 +85,11 @@ def test_the_last_layer_is_as_fast_as_before_afterwards(
 ) -> None:
     last = network.descriptor.repflows.layers[-1]
     before = dict(vars(last))
-    edge_features(network, [bulk("Si")])
+    network.edge_features([bulk("Si")])
     assert vars(last) == before
     assert not last.update_angle
 
 
 def test_cutoffs(network: DeepmdNetwork) -> None:
-    cutoffs = edge_cutoffs(network)
+    cutoffs = network.edge_cutoffs()
     assert (cutoffs.edge, cutoffs.angle) == (4.5, 3.0)
-
-
-def test_other_descriptors_have_no_edges() -> None:
-    from deepmd.pt.model.model import get_model
-    from deepmd.pt.train.wrapper import ModelWrapper
-
-    parameters = {
-        "type_map": ["H", "O"],
-        "descriptor": {
-            "type": "se_atten", "sel": 20, "rcut": 4.0, "rcut_smth": 3.0,
-            "neuron": [4, 8], "axis_neuron": 2, "attn_layer": 0, "seed": 1,
-        },
-        "fitting_net": {"type": "ener", "neuron": [4], "seed": 1},
-    }  # fmt: skip
-    wrapper = ModelWrapper(get_model(parameters), model_params=parameters)
-    buffer = io.BytesIO()
-    torch.save({"model": wrapper.state_dict()}, buffer)
-    network = DeepmdNetwork.from_checkpoint(buffer.getvalue())
-    with pytest.raises(ModelError, match="need a DPA3 descriptor"):
-        edge_cutoffs(network)

@@ -1,0 +1,56 @@
+"""Kinds of backbones: what is done with a descriptor beyond having it evaluated.
+
+deepmd-kit builds and evaluates a descriptor of any kind. What is more, a kind may be
+trained in other sizes, padded as data need it, evaluated faster, taken apart into edges
+and downloaded with weights; all that is asked of an :class:`Architecture`. A kind that
+has none here is :class:`Architecture` itself: evaluated, fine-tuned, and no more.
+
+A new kind is a module, or a folder, with a subclass, and its line in
+``_ARCHITECTURES``. Nothing here needs torch until a descriptor is at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mftscreen.model.backbones.dpa3 import DPA3
+from mftscreen.model.backbones.seam import Architecture
+from mftscreen.model.branches import Domain
+
+__all__ = ["find_architecture", "pretrained_models"]
+
+_ARCHITECTURES = (DPA3,)
+
+
+def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:
+    """Return what is known of a kind of descriptors.
+
+    Parameters
+    ----------
+    descriptor : mapping
+        deepmd-kit's parameters of one, of which its ``type`` counts.
+
+    Returns
+    -------
+    Architecture
+
+    Examples
+    --------
+    >>> type(find_architecture({"type": "dpa3"})).__name__
+    'DPA3'
+    >>> find_architecture({"type": "se_atten"}).kind
+    'se_atten'
+    """
+    kind = str(descriptor.get("type"))
+    known = {architecture.kind: architecture for architecture in _ARCHITECTURES}
+    return known[kind]() if kind in known else Architecture(kind)
+
+
+def pretrained_models() -> dict[str, Mapping[Domain, str]]:
+    """Return the names of models that can be downloaded, and their heads by domain."""
+    return {
+        name: heads
+        for architecture in _ARCHITECTURES
+        for name, heads in architecture.pretrained.items()
+    }

@@ -1,0 +1,227 @@
+"""What is asked of a kind of backbones, and how one answers that has no module here."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from ase import Atoms
+from numpy.typing import NDArray
+
+from mftscreen.errors import UnsupportedByBackboneError
+from mftscreen.model.branches import Domain
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from mftscreen.model.graph import FlatGraph, NeighborGraph
+
+__all__ = ["Architecture", "EdgeCutoffs", "NeighborBudget", "Size"]
+
+
+@dataclass(frozen=True)
+class EdgeCutoffs:
+    """How far a descriptor with edges and angles sees.
+
+    Attributes
+    ----------
+    edge : float
+        Neighbours up to here (Å) have an edge.
+    angle : float
+        Edges up to here (Å) take part in angles.
+    """
+
+    edge: float
+    angle: float
+
+
+@dataclass(frozen=True)
+class NeighborBudget:
+    """How many neighbours a descriptor wants to be given.
+
+    Attributes
+    ----------
+    fixed : int or None
+        As many nearest neighbours for every atom, padded to that; None for all there
+        are.
+    angle_cutoff : float
+        In Å; neighbours within it are counted apart.
+    """
+
+    fixed: int | None
+    angle_cutoff: float = 0.0
+
+    def fit(self, graph: NeighborGraph) -> AbstractContextManager[None]:
+        """Size the descriptor's padding for one batch, as long as the context lasts."""
+        return nullcontext()
+
+
+class Size(Protocol):
+    """What a descriptor with random weights is made of; chosen in a configuration."""
+
+    @property
+    def cutoffs(self) -> EdgeCutoffs: ...  # noqa: D102
+
+    def parameters(self, neighbors: tuple[int, int], seed: int) -> dict[str, Any]:
+        """Return deepmd-kit's parameters of the descriptor.
+
+        Parameters
+        ----------
+        neighbors : tuple of int
+            Most neighbours of an atom within the edge and within the angle cutoff.
+        seed : int
+        """
+
+
+class Architecture:
+    """A kind of descriptors. What is not overridden is left to deepmd-kit, or refused.
+
+    Parameters
+    ----------
+    kind : str, optional
+        deepmd-kit's type of the descriptor; a subclass has its own.
+
+    Attributes
+    ----------
+    pretrained : mapping of str to mapping
+        Models with weights that can be downloaded: deepmd-kit's name of each, and its
+        head for each kind of structure.
+    """
+
+    kind: str = ""
+    pretrained: ClassVar[Mapping[str, Mapping[Domain, str]]] = {}
+
+    def __init__(self, kind: str | None = None) -> None:
+        if kind is not None:
+            self.kind = kind
+
+    # of deepmd-kit's parameters
+
+    def size(self, parameters: Mapping[str, Any]) -> Size:
+        """Return the size of a descriptor, to make one with random weights.
+
+        Raises
+        ------
+        UnsupportedByBackboneError
+            If no descriptors of this kind are made from nothing.
+        """
+        raise UnsupportedByBackboneError(self.kind, "training from scratch")
+
+    def cutoffs(self, parameters: Mapping[str, Any]) -> EdgeCutoffs:
+        """Return how far neighbours are counted for :meth:`fit_parameters`."""
+        return EdgeCutoffs(edge=6.0, angle=4.0)  # which nothing here uses
+
+    def fit_parameters(
+        self, parameters: Mapping[str, Any], neighbors: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Return the parameters of the same descriptor, padded for the data at hand.
+
+        Parameters
+        ----------
+        parameters : mapping
+            Of a pretrained descriptor.
+        neighbors : tuple of int
+            Most neighbours of an atom within :meth:`cutoffs`.
+        """
+        return copy.deepcopy(dict(parameters))
+
+    def fit_state(
+        self, state: Mapping[str, Any], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return a checkpoint's state for what :meth:`fit_parameters` has returned."""
+        return dict(state)
+
+    def layer(self, weight: str) -> int:
+        """Return the layer of the descriptor that a weight belongs to.
+
+        Parameters
+        ----------
+        weight : str
+            deepmd-kit's name of a weight of the descriptor.
+
+        Returns
+        -------
+        int
+            From 0 up, -1 for what lies below all layers.
+        """
+        layer = re.search(
+            r"\.descriptor\.(?!type_embedding).*\.layers\.(\d+)\.", weight
+        )
+        return int(layer[1]) if layer else -1
+
+    # of deepmd-kit's modules
+
+    def accelerate(self, model: torch.nn.Module, *, atoms_only: bool = True) -> None:
+        """Replace slow parts of a model, by others that give the same up to rounding.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            deepmd-kit's. Weights and their names stay.
+        atoms_only : bool, default True
+            Whether nothing but atomic features is read outside of :meth:`whole`.
+        """
+
+    def whole(self, descriptor: torch.nn.Module) -> AbstractContextManager[None]:
+        """Let an accelerated descriptor give equivariant features, too."""
+        return nullcontext()
+
+    def inference(
+        self, descriptor: torch.nn.Module
+    ) -> Callable[[FlatGraph], torch.Tensor] | None:
+        """Return what gives atomic features without gradients, faster; None if nothing.
+
+        Its result is of shape (n_atoms, n_features).
+        """
+        return None
+
+    def neighbor_budget(self, descriptor: torch.nn.Module) -> NeighborBudget:
+        """Return how many neighbours the descriptor wants to be given."""
+        of_module: Any = descriptor
+        return NeighborBudget(int(sum(of_module.get_sel())))
+
+    def edge_cutoffs(self, descriptor: torch.nn.Module) -> EdgeCutoffs:
+        """Return how far the edges of a descriptor reach.
+
+        Raises
+        ------
+        UnsupportedByBackboneError
+            If it has none that can be looked at.
+        """
+        raise UnsupportedByBackboneError(self.kind, "edge features")
+
+    def edge_features(
+        self,
+        descriptor: torch.nn.Module,
+        structures: Sequence[Atoms],
+        type_index: Mapping[str, int],
+        device: torch.device,
+    ) -> list[NDArray[np.float64]]:
+        """Return the edge features of structures that are evaluated together.
+
+        Parameters
+        ----------
+        descriptor : torch.nn.Module
+        structures : sequence of Atoms
+            At least one.
+        type_index : mapping of str to int
+            Position of each chemical symbol in the type map.
+        device : torch.device
+
+        Returns
+        -------
+        list of ndarray of shape (n_edges, n_edge_features)
+            For each structure; rows as :func:`mftscreen.model.graph.sort_neighbors`
+            with the edge cutoff orders them.
+
+        Raises
+        ------
+        UnsupportedByBackboneError
+            As :meth:`edge_cutoffs`.
+        """
+        raise UnsupportedByBackboneError(self.kind, "edge features")

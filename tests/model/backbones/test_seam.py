@@ -1,0 +1,156 @@
+"""What a kind of descriptors can do, and what one can that has no module here."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from mftscreen import load_model
+from mftscreen.errors import ModelError, UnsupportedByBackboneError
+from mftscreen.finetune.layer_groups import layer_groups
+from mftscreen.model import backbones
+from mftscreen.model.backbones import find_architecture, pretrained_models
+from mftscreen.model.backbones.seam import Architecture, EdgeCutoffs
+from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.model.checkpoint import model_parameters, read_state
+
+SE_ATTEN: dict[str, Any] = {
+    "type": "se_atten", "sel": 60, "rcut": 4.0, "rcut_smth": 3.0, "neuron": [4, 8],
+    "axis_neuron": 2, "attn_layer": 0, "smooth_type_embedding": True, "seed": 1,
+}  # fmt: skip
+STRUCTURES = [bulk("MgO", "rocksalt", a=4.21), molecule("H2O")]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a descriptor that has no module in mftscreen."""
+    from deepmd.pt.model.model import get_model
+    from deepmd.pt.train.wrapper import ModelWrapper
+
+    parameters = {
+        "type_map": ["H", "O", "Mg"],
+        "descriptor": dict(SE_ATTEN),
+        "fitting_net": {"type": "ener", "neuron": [4], "seed": 1},
+    }
+    wrapper = ModelWrapper(get_model(parameters), model_params=parameters)
+    buffer = io.BytesIO()
+    torch.save({"model": wrapper.state_dict()}, buffer)
+    path = tmp_path_factory.mktemp("other") / "other.pt"
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def test_unknown_kind_is_evaluated_as_deepmd_does(path: Path) -> None:
+    from deepmd.infer import DeepPot
+
+    model = load_model(path)
+    oracle = DeepPot(str(path))
+    for atoms, found in zip(
+        STRUCTURES, model.evaluate(STRUCTURES, energy=True), strict=True
+    ):
+        types = [oracle.get_type_map().index(symbol) for symbol in atoms.symbols]
+        cell = np.asarray(atoms.cell).reshape(1, -1) if atoms.pbc.all() else None
+        energy, forces, _ = oracle.eval(atoms.positions.reshape(1, -1), cell, types)
+        assert found.energy == pytest.approx(energy.item(), rel=1e-10)
+        np.testing.assert_allclose(found.forces, forces[0], atol=1e-10)
+
+
+def test_what_a_kind_cannot_do_is_refused_by_name(path: Path) -> None:
+    architecture = find_architecture(SE_ATTEN)
+    with pytest.raises(UnsupportedByBackboneError, match="training from scratch") as no:
+        architecture.size(SE_ATTEN)
+    assert (no.value.kind, no.value.feature) == ("se_atten", "training from scratch")
+    assert isinstance(no.value, ModelError)
+    network = DeepmdNetwork.from_checkpoint(path)
+    with pytest.raises(UnsupportedByBackboneError, match=r"se_atten.*edge features"):
+        network.edge_cutoffs()
+    with pytest.raises(UnsupportedByBackboneError, match=r"se_atten.*edge features"):
+        network.edge_features(STRUCTURES)
+
+
+def test_unknown_kind_is_fine_tuned_as_it_is(path: Path) -> None:
+    state = read_state(path)
+    architecture = find_architecture(SE_ATTEN)
+    fitted = architecture.fit_parameters(SE_ATTEN, (60, 30))
+    assert fitted == SE_ATTEN
+    fitted["trainable"] = False
+    assert "trainable" not in SE_ATTEN
+    assert architecture.fit_state(state, fitted) == state
+    names = [name for name in state if name != "_extra_state"]
+    weights = [(name, torch.nn.Parameter(torch.zeros(1))) for name in names]
+    heads, *below = layer_groups(weights, 0.5, architecture.layer)
+    assert heads["layer_scale"] == 1.0
+    assert len(heads["params"]) == sum(".descriptor." not in name for name in names)
+    assert all(group["layer_scale"] < 1 for group in below)
+    assert sum(len(group["params"]) for group in (heads, *below)) == len(names)
+
+
+def test_dpa3_that_cuts_neighbors_off_shows_no_edges(checkpoint: Path) -> None:
+    descriptor = DeepmdNetwork.from_checkpoint(checkpoint).descriptor
+    architecture = find_architecture({"type": "dpa3"})
+    assert architecture.neighbor_budget(descriptor).fixed is None
+    descriptor.repflows.use_dynamic_sel = False
+    assert architecture.neighbor_budget(descriptor).fixed == 60
+    with pytest.raises(UnsupportedByBackboneError, match=r"dpa3.*use_dynamic_sel"):
+        architecture.edge_cutoffs(descriptor)
+
+
+def test_every_size_makes_a_descriptor_of_its_kind(checkpoint: Path) -> None:
+    parameters = model_parameters(read_state(checkpoint))["gap"]["descriptor"]
+    architecture = find_architecture(parameters)
+    size = architecture.size(parameters)
+    again = size.parameters((50, 10), seed=1)
+    assert type(find_architecture(again)) is type(architecture)
+    assert size.cutoffs == architecture.cutoffs(parameters) == EdgeCutoffs(4.5, 3.0)
+
+
+class _Known(Architecture):
+    """What would be the module of a new kind."""
+
+    kind = "se_atten"
+    pretrained = {"Small-1K": {"crystals": "Default"}}  # noqa: RUF012
+
+    def inference(self, descriptor: Any) -> Any:
+        width = descriptor.get_dim_out()
+        return lambda graph: torch.full((graph.n_atoms, width), 0.5).double()
+
+    def edge_cutoffs(self, descriptor: Any) -> EdgeCutoffs:
+        return EdgeCutoffs(float(descriptor.get_rcut()), 2.0)
+
+    def edge_features(
+        self, descriptor: Any, structures: Any, type_index: Any, device: Any
+    ) -> Any:
+        return [np.full((len(atoms), 1), type_index["O"]) for atoms in structures]
+
+    def layer(self, weight: str) -> int:
+        return 7
+
+
+def test_a_new_kind_is_a_class_and_a_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = DeepmdNetwork.from_checkpoint(path).evaluate(STRUCTURES, descriptors=True)
+    monkeypatch.setattr(
+        backbones, "_ARCHITECTURES", (*backbones._ARCHITECTURES, _Known)
+    )
+    assert pretrained_models()["Small-1K"] == {"crystals": "Default"}
+    assert find_architecture(SE_ATTEN).layer("model.descriptor.x") == 7
+    network = DeepmdNetwork.from_checkpoint(path)
+    assert network.edge_cutoffs() == EdgeCutoffs(4.0, 2.0)
+    assert [rows.tolist() for rows in network.edge_features([Atoms("O2")])] == [
+        [[1], [1]]
+    ]
+    fast = network.evaluate(STRUCTURES, energy_head="Default", derivatives=False)
+    (row, _) = network.evaluate(STRUCTURES, descriptors=True)
+    assert (row.descriptors == 0.5).all()
+    # gradients are deepmd-kit's own
+    slow = network.evaluate(STRUCTURES, energy_head="Default", descriptors=True)
+    np.testing.assert_array_equal(slow[0].descriptors, before[0].descriptors)
+    assert abs(fast[0].energy - slow[0].energy) > 1e-6
