@@ -28,8 +28,9 @@ from typing import Any
 import click
 
 from mftscreen.errors import MftscreenError
-from mftscreen.model.checkpoint import model_parameters, read_state, save_state
+from mftscreen.model.checkpoint import model_parameters, save_state
 from mftscreen.model.loading import load_model
+from mftscreen.model.reading import read_state
 from mftscreen.model.registry import registered_models
 
 POISON: dict[str, list[Any]] = {

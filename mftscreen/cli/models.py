@@ -118,7 +118,8 @@ def show_model(model: str, quiet: bool) -> None:
 
 def _describe_checkpoint(path: Path) -> dict[str, Any]:
     from mftscreen.model.branches import energy_branches
-    from mftscreen.model.checkpoint import model_parameters, read_state
+    from mftscreen.model.checkpoint import model_parameters
+    from mftscreen.model.reading import read_state
 
     parameters = model_parameters(read_state(path))
     energies = energy_branches(parameters)

@@ -46,7 +46,7 @@ def load_pretrained(
     Returns
     -------
     state : dict
-        As :func:`mftscreen.model.checkpoint.read_state` returns it.
+        As :func:`mftscreen.model.reading.read_state` returns it.
     sha256 : str
 
     Raises

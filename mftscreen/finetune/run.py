@@ -40,11 +40,8 @@ from mftscreen.finetune.task import Task, load_task
 from mftscreen.finetune.validation import Validator
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.seam import EdgeCutoffs
-from mftscreen.model.checkpoint import (
-    model_parameters,
-    read_state,
-    save_state,
-)
+from mftscreen.model.checkpoint import model_parameters, save_state
+from mftscreen.model.reading import read_state
 from mftscreen.properties import MOLECULAR_HEADS
 from mftscreen.structures import find_neighbors
 from mftscreen.writing import replacing

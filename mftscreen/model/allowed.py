@@ -9,7 +9,7 @@ that the weights in the same file account for. Everything else is refused.
 
 What is trusted is what is installed: mftscreen, deepmd-kit and its plug-ins. A plug-in
 with a descriptor of its own names that descriptor's parameters in
-:data:`DESCRIPTORS`.
+:attr:`mftscreen.model.backbones.seam.Architecture.allowed`.
 """
 
 from __future__ import annotations
@@ -19,175 +19,36 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar
 
 from ase.data import chemical_symbols
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from mftscreen.errors import ModelFileError
+from mftscreen.model.backbones import allowed_descriptors
+from mftscreen.model.parameters import (
+    Activation,
+    Allowed,
+    Count,
+    Name,
+    Number,
+    Pairs,
+    Precision,
+    Seed,
+    Small,
+    Width,
+)
 
-__all__ = ["DESCRIPTORS", "Descriptor", "check_parameters", "check_plain"]
+__all__ = ["check_parameters", "check_plain"]
 
 MAX_NODES = 200_000
-"""Containers and values in a tree of parameters; that of DPA-3.1-3M has 12,000."""
+"""Containers and values in a tree of parameters."""
 
 MAX_DEPTH = 16
 MAX_TEXT = 10_000
 MAX_HEADS = 200
 
-Count = Annotated[int, Field(ge=0, le=2**31)]
-Width = Annotated[int, Field(ge=1, le=65_536)]
-Small = Annotated[int, Field(ge=0, le=1024)]
-Layers = Annotated[int, Field(ge=1, le=256)]
-Neighbors = Annotated[int, Field(ge=1, le=20_000)]
-Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
-Length = Annotated[float, Field(gt=0.0, le=50.0, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
-Seed = Count | list[Count] | None
-Activation = Annotated[
-    str,
-    Field(
-        pattern=r"^(tanh|relu6?|gelu(_tf)?|softplus|sigmoid|silu|linear|none"
-        r"|(silut|custom_silu)(:\d{1,3}(\.\d{1,6})?)?)$"
-    ),
-]
-Precision = Literal["default", "float16", "float32", "float64", "bfloat16"]
-Pairs = list[list[Count] | tuple[Count, Count]]
+_Kind = TypeVar("_Kind", bound=Allowed)
 
 
-class _Allowed(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-_Kind = TypeVar("_Kind", bound=_Allowed)
-
-
-class Descriptor(_Allowed):
-    """Parameters of a descriptor; of each type, one subclass."""
-
-    precision: Precision = "default"
-    activation_function: Activation = "silu"
-    seed: Seed = None
-    trainable: bool = True
-    exclude_types: Pairs = []
-    env_protection: Number = 0.0
-    use_econf_tebd: bool = False
-    use_tebd_bias: bool = False
-    concat_output_tebd: bool = False
-
-    def least_weights(self) -> int:
-        """Return how many weights such a descriptor has at the least."""
-        raise NotImplementedError
-
-
-class _Repflow(_Allowed):
-    """The layers of DPA3; defaults are deepmd-kit's."""
-
-    n_dim: Width = 128
-    e_dim: Width = 64
-    a_dim: Width = 64
-    nlayers: Layers = 6
-    e_rcut: Length = 6.0
-    e_rcut_smth: Length = 5.0
-    e_sel: Neighbors = 120
-    a_rcut: Length = 4.0
-    a_rcut_smth: Length = 3.5
-    a_sel: Neighbors = 20
-    a_compress_rate: Small = 0
-    a_compress_e_rate: Annotated[int, Field(ge=1, le=1024)] = 1
-    a_compress_use_split: bool = False
-    n_multi_edge_message: Annotated[int, Field(ge=1, le=64)] = 1
-    axis_neuron: Annotated[int, Field(ge=1, le=1024)] = 4
-    update_angle: bool = True
-    update_style: Literal["res_avg", "res_incr", "res_residual"] = "res_residual"
-    update_residual: Number = 0.1
-    update_residual_init: Literal["norm", "const"] = "const"
-    fix_stat_std: Number = 0.3
-    skip_stat: bool = False
-    optim_update: bool = True
-    smooth_edge_update: bool = False
-    edge_init_use_dist: bool = False
-    use_exp_switch: bool = False
-    use_dynamic_sel: bool = False
-    sel_reduce_factor: Annotated[float, Field(gt=0.0, le=1e6)] = 10.0
-    sequential_update: bool = False
-
-    @model_validator(mode="after")
-    def _ordered(self) -> _Repflow:
-        if not (self.e_rcut_smth < self.e_rcut and self.a_rcut_smth < self.a_rcut):
-            msg = "a switching function ends before it begins"
-            raise ValueError(msg)
-        if self.a_rcut > self.e_rcut:
-            msg = "angles reach further than edges"
-            raise ValueError(msg)
-        return self
-
-
-class _DPA3(Descriptor):
-    type: Literal["dpa3"]
-    repflow: _Repflow
-    use_loc_mapping: bool = True
-    add_chg_spin_ebd: bool = False
-    default_chg_spin: list[Number] | None = None
-
-    def least_weights(self) -> int:
-        flow = self.repflow
-        n, e, a = flow.n_dim, flow.e_dim, flow.a_dim
-        layer = n * n + flow.axis_neuron * (n + e) * n
-        layer += (2 * n + e) * (n * flow.n_multi_edge_message + e)
-        if flow.update_angle:
-            layer += e * e + a * a
-        return flow.nlayers * layer
-
-
-class _SeAtten(Descriptor):
-    """DPA1."""
-
-    type: Literal["se_atten", "dpa1"]
-    rcut: Length = 6.0
-    rcut_smth: Length = 0.5
-    sel: Neighbors | list[Neighbors]
-    neuron: list[Width] = [25, 50, 100]
-    axis_neuron: Annotated[int, Field(ge=1, le=1024)] = 16
-    tebd_dim: Width = 8
-    tebd_input_mode: Literal["concat", "strip"] = "concat"
-    set_davg_zero: bool = True
-    attn: Width = 128
-    attn_layer: Small = 2
-    attn_dotr: bool = True
-    attn_mask: bool = False
-    activation_function: Activation = "tanh"
-    resnet_dt: bool = False
-    scaling_factor: Number = 1.0
-    normalize: bool = True
-    temperature: Number | None = None
-    trainable_ln: bool = True
-    ln_eps: Number | None = 1e-5
-    smooth_type_embedding: bool = True
-    type_one_side: bool = False
-    stripped_type_embedding: bool | None = None
-    lmax: Annotated[int, Field(ge=1, le=8)] = 1
-    concat_output_tebd: bool = True
-
-    def least_weights(self) -> int:
-        last = self.neuron[-1] if self.neuron else 0
-        return _products(self.neuron) + self.attn_layer * self.attn * last
-
-
-DESCRIPTORS: dict[str, type[Descriptor]] = {
-    "dpa3": _DPA3,
-    "se_atten": _SeAtten,
-    "dpa1": _SeAtten,
-}
-"""Types of descriptors that a model file may have, and their parameters."""
-
-
-class _FittingNet(_Allowed):
+class _FittingNet(Allowed):
     type: Literal["ener", "property", "r2", "dipole_norm"] = "ener"
     neuron: list[Width] = Field(default=[120, 120, 120], max_length=64)
     resnet_dt: bool = True
@@ -209,7 +70,7 @@ class _FittingNet(_Allowed):
 
 class _Energy(_FittingNet):
     type: Literal["ener"] = "ener"
-    atom_ener: list[Number | None] = []
+    atom_ener: list[Number | None] = Field(default=[])
     layer_name: list[Name | None] | None = None
 
 
@@ -243,7 +104,7 @@ def _plain_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-class _Head(_Allowed):
+class _Head(Allowed):
     """An entry of ``model_dict``."""
 
     type: Literal["standard", "molecular_property"] = "standard"
@@ -258,12 +119,12 @@ class _Head(_Allowed):
     data_stat_nbatch: Count = 10
     data_stat_protect: Number = 0.01
     data_bias_nsample: Count = 10
-    pair_exclude_types: Pairs = []
-    atom_exclude_types: list[Count] = []
+    pair_exclude_types: Pairs = Field(default=[])
+    atom_exclude_types: list[Count] = Field(default=[])
     preset_out_bias: dict[Name, list[Number | list[Number] | None] | None] | None = None
     srtab_add_bias: bool = True  # of a table that is not allowed
-    model_branch_alias: list[Name] = []
-    info: dict[str, Any] = {}
+    model_branch_alias: list[Name] = Field(default=[])
+    info: dict[str, Any] = Field(default={})
     finetune_head: str = ""
     bridging_method: Literal["None", "none", ""] = "None"
     bridging_r_inner: Number = 0.5
@@ -301,7 +162,7 @@ def check_parameters(
     for name, parameters in heads.items():
         head = _validate(_Head, parameters, (name,))
         place = (name, "descriptor")
-        kind = _choose(DESCRIPTORS, head.descriptor.get("type"), place)
+        kind = _choose(allowed_descriptors(), head.descriptor.get("type"), place)
         descriptor = _validate(kind, head.descriptor, place)
         fitting = _check_fitting_net(head, name)
         needed = descriptor.least_weights() + fitting.least_weights()

@@ -27,8 +27,9 @@ from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.batch import add_derivatives
 from mftscreen.model.branches import main_head
-from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.checkpoint import model_parameters
 from mftscreen.model.features import DescriptorPass, Features
+from mftscreen.model.reading import read_state
 from mftscreen.model.rebuilding import (
     build_models,
     describe_head,

@@ -21,13 +21,9 @@ from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
 from mftscreen.model.branches import Domain, choose_energy_head, energy_branches
 from mftscreen.model.bundle import Bundle, ModelCard, read_bundle
 from mftscreen.model.cards import card_of_checkpoint, check_card
-from mftscreen.model.checkpoint import (
-    keep_heads,
-    model_parameters,
-    read_checkpoint,
-    read_state,
-)
+from mftscreen.model.checkpoint import keep_heads, model_parameters
 from mftscreen.model.download import find_domains
+from mftscreen.model.reading import read_checkpoint, read_state
 from mftscreen.model.registry import (
     DEFAULT_MODEL,
     domain_of,
@@ -339,7 +335,7 @@ def load_state(
     Returns
     -------
     state : dict
-        As :func:`mftscreen.model.checkpoint.read_state` returns it; no head is built.
+        As :func:`mftscreen.model.reading.read_state` returns it; no head is built.
     sha256 : str
 
     Raises

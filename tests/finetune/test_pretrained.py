@@ -16,7 +16,8 @@ from mftscreen import load_model
 from mftscreen.errors import ConfigError, UnknownHeadError
 from mftscreen.finetune.pretrained import check_quantities, load_pretrained
 from mftscreen.model.bundle import read_bundle
-from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.checkpoint import model_parameters
+from mftscreen.model.reading import read_state
 from mftscreen.properties import Transform
 from mftscreen.testing import check_model
 

@@ -24,7 +24,8 @@ from mftscreen.finetune.run import run_training
 from mftscreen.finetune.task import load_task
 from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.bundle import Bundle, read_bundle
-from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.checkpoint import model_parameters
+from mftscreen.model.reading import read_state
 
 WEIGHTS = {"O": 2.0, "Si": 5.0, "Mg": 9.0}
 CHARGES = {"O": -1.0, "Si": 2.0, "Mg": 0.5}

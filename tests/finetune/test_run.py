@@ -18,7 +18,7 @@ from mftscreen.errors import ConfigError, DataError, ModelError, TrainingError
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.run import run_training
 from mftscreen.model.bundle import read_bundle
-from mftscreen.model.checkpoint import read_state
+from mftscreen.model.reading import read_state
 from mftscreen.ood.reference import reference_arrays
 from mftscreen.testing import check_model
 

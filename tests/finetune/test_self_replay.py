@@ -22,7 +22,7 @@ from mftscreen.finetune.self_replay import Teacher, label_frames, perturb_struct
 from mftscreen.finetune.settings import AuxiliaryConfig, SelfReplayConfig
 from mftscreen.finetune.task import load_task
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.checkpoint import read_state
+from mftscreen.model.reading import read_state
 from mftscreen.structures import structure_hash
 
 STRUCTURES = [bulk("MgO", "rocksalt", a=4.2), molecule("H2O"), bulk("Si", cubic=True)]

@@ -29,7 +29,7 @@ from mftscreen.finetune.select import checkpoints, is_readable
 from mftscreen.finetune.shared_descriptors import SharedDescriptors
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.bundle import read_bundle
-from mftscreen.model.checkpoint import read_state
+from mftscreen.model.reading import read_state
 
 pytestmark = [
     pytest.mark.slow,

@@ -11,7 +11,8 @@ from mftscreen.finetune.strategies import FTConfig
 from mftscreen.finetune.task import Task
 from mftscreen.finetune.validation import CRITERION, DRIFT, Validator
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.checkpoint import keep_heads, read_state
+from mftscreen.model.checkpoint import keep_heads
+from mftscreen.model.reading import read_state
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import torch
 
 from mftscreen.errors import ModelFileError
 from mftscreen.model.allowed import check_parameters, check_plain
-from mftscreen.model.checkpoint import model_parameters, read_state, save_state
+from mftscreen.model.checkpoint import model_parameters, save_state
 from mftscreen.model.loading import load_model, load_state
+from mftscreen.model.reading import read_state
 from mftscreen.model.registry import registered_models
 
 

@@ -15,8 +15,9 @@ from ase.calculators.calculator import InputError
 
 from mftscreen import MFTCalculator, Predictor, load_model
 from mftscreen.errors import PeriodicityError, UnknownHeadError
-from mftscreen.model.checkpoint import keep_heads, model_parameters, read_state
+from mftscreen.model.checkpoint import keep_heads, model_parameters
 from mftscreen.model.loading import LoadedModel
+from mftscreen.model.reading import read_state
 from mftscreen.testing import check_model
 
 HEADS = ["Domains_Alloy", "Omat24", "SPICE2", "OC22"]

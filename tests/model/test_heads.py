@@ -22,7 +22,8 @@ from mftscreen import MFTCalculator, Predictor, load_model
 from mftscreen.errors import ModelFileError, PeriodicityError
 from mftscreen.model.backbones.dpa3.acceleration import last_layer_complete
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.checkpoint import model_parameters
+from mftscreen.model.reading import read_state
 
 KINDS = ("r2", "dipole_norm")
 

@@ -3,7 +3,7 @@
 deepmd-kit builds and evaluates a descriptor of any kind. What is more, a kind may be
 trained in other sizes, padded as data need it, evaluated faster, taken apart into edges
 and downloaded with weights; all that is asked of an :class:`Architecture`. A kind that
-has none here is :class:`Architecture` itself: evaluated, fine-tuned, and no more.
+has none here is :class:`Architecture` itself, and may not come in a file.
 
 A new kind is a module, or a folder, with a subclass, and its line in
 ``_ARCHITECTURES``. Nothing here needs torch until a descriptor is at hand.
@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mftscreen.model.backbones.dpa1 import DPA1
 from mftscreen.model.backbones.dpa3 import DPA3
 from mftscreen.model.backbones.seam import Architecture
 from mftscreen.model.branches import Domain
+from mftscreen.model.parameters import DescriptorParameters
 
-__all__ = ["find_architecture", "pretrained_models"]
+__all__ = ["allowed_descriptors", "find_architecture", "pretrained_models"]
 
-_ARCHITECTURES = (DPA3,)
+_ARCHITECTURES = (DPA3, DPA1)
 
 
 def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:
@@ -43,8 +45,18 @@ def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:
     'se_atten'
     """
     kind = str(descriptor.get("type"))
-    known = {architecture.kind: architecture for architecture in _ARCHITECTURES}
+    known = {name: known for known in _ARCHITECTURES for name in known.names()}
     return known[kind]() if kind in known else Architecture(kind)
+
+
+def allowed_descriptors() -> dict[str, type[DescriptorParameters]]:
+    """Return what a model file may say of each type of descriptor that it may have."""
+    return {
+        name: known.allowed
+        for known in _ARCHITECTURES
+        for name in known.names()
+        if known.allowed is not None
+    }
 
 
 def pretrained_models() -> dict[str, Mapping[Domain, str]]:

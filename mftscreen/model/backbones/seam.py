@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from mftscreen.model.graph import FlatGraph, NeighborGraph
+    from mftscreen.model.parameters import DescriptorParameters
 
 __all__ = ["Architecture", "EdgeCutoffs", "NeighborBudget", "Size"]
 
@@ -88,17 +89,28 @@ class Architecture:
 
     Attributes
     ----------
+    aliases : tuple of str
+        Other names that deepmd-kit has for `kind`.
+    allowed : type of DescriptorParameters or None
+        What a model file may say of such a descriptor; None if it may have none.
     pretrained : mapping of str to mapping
         Models with weights that can be downloaded: deepmd-kit's name of each, and its
         head for each kind of structure.
     """
 
     kind: str = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    allowed: ClassVar[type[DescriptorParameters] | None] = None
     pretrained: ClassVar[Mapping[str, Mapping[Domain, str]]] = {}
 
     def __init__(self, kind: str | None = None) -> None:
         if kind is not None:
             self.kind = kind
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return all names that deepmd-kit has for this kind."""
+        return (cls.kind, *cls.aliases)
 
     # of deepmd-kit's parameters
 

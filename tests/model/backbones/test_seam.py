@@ -19,7 +19,8 @@ from mftscreen.model import backbones
 from mftscreen.model.backbones import find_architecture, pretrained_models
 from mftscreen.model.backbones.seam import Architecture, EdgeCutoffs
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.checkpoint import model_parameters
+from mftscreen.model.reading import read_state
 
 SE_ATTEN: dict[str, Any] = {
     "type": "se_atten", "sel": 60, "rcut": 4.0, "rcut_smth": 3.0, "neuron": [4, 8],

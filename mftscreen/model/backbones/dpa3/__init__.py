@@ -15,6 +15,7 @@ from mftscreen.model.backbones.dpa3.budget import (
     fit_parameters,
     fit_state,
 )
+from mftscreen.model.backbones.dpa3.parameters import DPA3Parameters
 from mftscreen.model.backbones.dpa3.size import DPA3Size
 from mftscreen.model.backbones.seam import Architecture, EdgeCutoffs, NeighborBudget
 from mftscreen.model.branches import Domain
@@ -32,6 +33,7 @@ class DPA3(Architecture):
     """deepmd-kit's ``dpa3``."""
 
     kind = "dpa3"
+    allowed = DPA3Parameters
     # each head is that of the largest data set for its kind of structure
     pretrained: ClassVar[Mapping[str, Mapping[Domain, str]]] = {
         "DPA-3.1-3M": {"crystals": "OMat24", "molecules": "SPICE2"},

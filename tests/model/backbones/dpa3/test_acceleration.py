@@ -16,7 +16,8 @@ from mftscreen.model.backbones.dpa3.acceleration import (
 )
 from mftscreen.model.backbones.dpa3.activation import FusedSiLUT
 from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.checkpoint import model_parameters, read_state
+from mftscreen.model.checkpoint import model_parameters
+from mftscreen.model.reading import read_state
 
 
 def test_every_activation_and_layer_is_replaced(

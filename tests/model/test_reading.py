@@ -22,10 +22,9 @@ from mftscreen.model.checkpoint import (
     keep_heads,
     keep_main_head,
     model_parameters,
-    read_checkpoint,
-    read_state,
     save_state,
 )
+from mftscreen.model.reading import read_checkpoint, read_state
 
 
 def test_saved_state_is_small_and_loads(checkpoint: Path) -> None:
