@@ -166,12 +166,13 @@ def merge(found: Sequence[Novelty]) -> Novelty:
     """
     elements = chain.from_iterable(each.unseen_elements for each in found)
     pairs = chain.from_iterable(each.unseen_pairs for each in found)
+    vacuum = [v for each in found if (v := each.low_dimensional) is not None]
     return replace(
         min(found, key=_nearness),
         unseen_elements=tuple(sorted(set(elements))),
         unseen_pairs=tuple(dict.fromkeys(pairs)),
         no_ofm=next((each.no_ofm for each in found if each.no_ofm), ""),
-        low_dimensional=found[0].low_dimensional,
+        low_dimensional=any(vacuum) if vacuum else None,
     )
 
 

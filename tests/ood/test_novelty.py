@@ -20,6 +20,7 @@ novelties = st.builds(
     unseen_elements=names.map(sorted).map(tuple),
     unseen_pairs=st.lists(st.sampled_from("abcde"), unique=True).map(tuple),
     no_ofm=st.sampled_from(["", "not periodic"]),
+    low_dimensional=st.sampled_from([None, False, True]),
 )
 levels = st.floats(0.0, 1.0)
 
@@ -118,6 +119,7 @@ def test_order_of_the_sets_does_not_matter(
     assert flag(one, alpha).ood is flag(other, alpha).ood
     assert (one.p_value, one.no_ofm) == (other.p_value, other.no_ofm)
     assert one.unseen_elements == other.unseen_elements
+    assert one.low_dimensional is other.low_dimensional
     assert set(one.unseen_pairs) == set(other.unseen_pairs)
     assert one.far in {each.far for each in found if each.p_value == one.p_value}
 
