@@ -9,6 +9,7 @@ from mftscreen.finetune import validation
 from mftscreen.finetune.config import FTConfig
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.task import Task
+from mftscreen.finetune.training_data import TrainingData
 from mftscreen.finetune.validation import CRITERION, DRIFT, Validator
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.checkpoint import keep_heads, read_state
@@ -50,7 +51,7 @@ def test_drift_needs_one_head_of_the_pretrained_model(
     state = keep_heads(read_state(checkpoint), {name: name for name in pretrained})
     task = Task(
         config,
-        {"gap": {"train": rows, "validation": rows}},
+        TrainingData({"train": rows, "validation": rows}, ["gap"]),
         ["Mg", "O"],
         state,
         "0" * 64,
