@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +23,8 @@ from mftscreen.errors import (
 )
 
 __all__ = [
+    "check_contents",
+    "check_distances",
     "check_structure",
     "find_neighbors",
     "reduced_formula",
@@ -38,6 +40,11 @@ MAX_COORDINATE = 1e4
 
 MIN_CELL_HEIGHT = 0.5
 """A periodic cell flatter than this (Å) in a periodic direction has no volume."""
+
+Pairs: TypeAlias = tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]
+]
+"""What :func:`find_neighbors` returns: centers, others, shifts and distances."""
 
 
 def to_atoms(structure: Any) -> Atoms:
@@ -109,6 +116,26 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
     ...
     mftscreen.errors.UnknownElementError: holds Cu, which the model does not know
     """
+    check_contents(atoms, elements)
+    # the search is slow for radii far below the size of the cell, so take a longer one
+    check_distances(atoms, find_neighbors(atoms, 2.0))
+
+
+def check_contents(atoms: Atoms, elements: Collection[str]) -> None:
+    """Raise for all that :func:`check_structure` does, but for atoms too close.
+
+    After it, neighbours can be searched for, and :func:`check_distances` needs no
+    search of its own.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    elements : collection of str
+
+    Raises
+    ------
+    InvalidGeometryError, UnknownElementError
+    """
     if len(atoms) == 0:
         msg = "the structure has no atoms"
         raise InvalidGeometryError(msg)
@@ -132,7 +159,30 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
             f"{MAX_COORDINATE:.0f} Å are expected"
         )
         raise InvalidGeometryError(msg)
-    _check_distances(atoms)
+
+
+def check_distances(atoms: Atoms, pairs: Pairs) -> None:
+    """Raise if two atoms are closer than ``MIN_DISTANCE`` Å.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    pairs : tuple of ndarray
+        Of these atoms, by :func:`find_neighbors` within ``MIN_DISTANCE`` or more.
+
+    Raises
+    ------
+    InvalidGeometryError
+    """
+    first, second, _, distances = pairs
+    if distances.min(initial=np.inf) < MIN_DISTANCE:
+        k = int(np.argmin(distances))
+        i, j = sorted((int(first[k]), int(second[k])))
+        msg = (
+            f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are "
+            f"{distances[k]:.3f} Å apart; at least {MIN_DISTANCE} Å is expected"
+        )
+        raise InvalidGeometryError(msg)
 
 
 def _symbol(number: int) -> str:
@@ -163,24 +213,7 @@ def _check_cell(atoms: Atoms) -> None:
         raise InvalidGeometryError(msg)
 
 
-def _check_distances(atoms: Atoms) -> None:
-    # the search is slow for radii far below the size of the cell, so take a longer one
-    first, second, _, distances = find_neighbors(atoms, 2.0)
-    if distances.min(initial=np.inf) < MIN_DISTANCE:
-        k = int(np.argmin(distances))
-        i, j = sorted((int(first[k]), int(second[k])))
-        msg = (
-            f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are "
-            f"{distances[k]:.3f} Å apart; at least {MIN_DISTANCE} Å is expected"
-        )
-        raise InvalidGeometryError(msg)
-
-
-def find_neighbors(
-    atoms: Atoms, cutoff: float
-) -> tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]
-]:
+def find_neighbors(atoms: Atoms, cutoff: float) -> Pairs:
     """Return all neighbours of all atoms within a sphere.
 
     Parameters

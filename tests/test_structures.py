@@ -15,7 +15,10 @@ from mftscreen.errors import (
     UnknownElementError,
 )
 from mftscreen.structures import (
+    check_contents,
+    check_distances,
     check_structure,
+    find_neighbors,
     reduced_formula,
     structure_hash,
     to_atoms,
@@ -101,6 +104,18 @@ def test_bad_geometry_is_refused(name: str) -> None:
     with pytest.raises(InvalidGeometryError, match=message) as caught:
         check_structure(atoms, ELEMENTS)
     assert caught.value.status == "invalid_geometry"
+
+
+@pytest.mark.parametrize("name", BAD_GEOMETRY)
+def test_neighbours_that_are_there_already_are_enough(name: str) -> None:
+    atoms, message = BAD_GEOMETRY[name]
+
+    def check() -> None:
+        check_contents(atoms, ELEMENTS)
+        check_distances(atoms, find_neighbors(atoms, 5.0))
+
+    with pytest.raises(InvalidGeometryError, match=message):
+        check()
 
 
 def test_no_overlap_across_a_boundary_that_is_not_periodic() -> None:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def load_auxiliary(
     config: AuxiliaryConfig,
-    downstream: Sequence[Atoms],
+    downstream: Sequence[LabelledStructure],
     teacher: Teacher,
     *,
     seed: int,
@@ -41,8 +41,8 @@ def load_auxiliary(
     config : AuxiliaryConfig
         Labelled frames are read from `data`; those of `self_replay` are made and
         labelled here. Frames are filtered before they are labelled.
-    downstream : sequence of Atoms
-        The training structures of the property.
+    downstream : sequence of LabelledStructure
+        The training rows of the properties.
     teacher : Teacher
         The pretrained model, which labels the frames of `self_replay`.
     seed : int
@@ -65,28 +65,28 @@ def load_auxiliary(
     if config.self_replay is None:
         frames = [frame for path in config.data for frame in read_force_field(path)]
         return select_frames(frames, config, downstream, seed)
-    pool = [atoms for path in config.self_replay.pool for atoms in _read_pool(path)]
+    pool = [row for path in config.self_replay.pool for row in _read_pool(path)]
     frames = perturb_structures([*downstream, *pool], config.self_replay)
     frames = select_frames(frames, config, downstream, seed)
     return label_frames(frames, teacher, folder=folder, progress=progress)
 
 
-def _read_pool(path: Path) -> list[Atoms]:
-    structures, problems = [], []
+def _read_pool(path: Path) -> list[LabelledStructure]:
+    rows, problems = [], []
     for number, row in enumerate(iter_rows(path)):
+        name = row.name or f"{path.name}#{number}"
         if isinstance(row.structure, Atoms):
-            structures.append(row.structure)
+            rows.append(LabelledStructure(name, row.structure))
         else:
-            name = row.name or f"{path.name}#{number}"
             problems.append(RowProblem(name, "structure", str(row.structure)))
     check_problems(problems, path)
-    return structures
+    return rows
 
 
 def select_frames(
     frames: Sequence[LabelledStructure],
     config: AuxiliaryConfig,
-    downstream: Sequence[Atoms],
+    downstream: Sequence[LabelledStructure],
     seed: int,
 ) -> list[LabelledStructure]:
     """Apply the filters `elements`, `max_atoms` and `n_frames`, in this order.
@@ -95,7 +95,7 @@ def select_frames(
     ----------
     frames : sequence of LabelledStructure
     config : AuxiliaryConfig
-    downstream : sequence of Atoms
+    downstream : sequence of LabelledStructure
         Whose elements ``elements: downstream`` means.
     seed : int
         See :func:`select_diverse`.
@@ -113,7 +113,7 @@ def select_frames(
     kept = list(frames)
     if config.elements is not None:
         known = (
-            {symbol for atoms in downstream for symbol in atoms.symbols}
+            {symbol for row in downstream for symbol in row.atoms.symbols}
             if config.elements == "downstream"
             else set(config.elements)
         )

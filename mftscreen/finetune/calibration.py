@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.evaluate import property_labels
-from mftscreen.finetune.task import Split, Task
+from mftscreen.finetune.task import Task
+from mftscreen.finetune.training_data import Parts
 from mftscreen.intervals import IntervalCalibration, usable_p_values
-from mftscreen.structures import structure_hash
 
 __all__ = ["build_reference_sets", "calibrate", "measure_coverage"]
 
@@ -36,7 +36,7 @@ def build_reference_sets(task: Task) -> dict[str, dict[str, NDArray[Any]]]:
     from mftscreen.ood.reference import build_reference
 
     sets: dict[str, dict[str, NDArray[Any]]] = {}
-    for names in task.shared:
+    for names in task.data.shared:
         rows = task.heads[names[0]]["train"]
         arrays = build_reference([s.atoms for s in rows], [s.id for s in rows])
         sets |= dict.fromkeys(names, arrays)
@@ -45,7 +45,7 @@ def build_reference_sets(task: Task) -> dict[str, dict[str, NDArray[Any]]]:
 
 def calibrate(
     name: str,
-    split: Split,
+    parts: Parts,
     predicted: NDArray[np.float64],
     reference: Mapping[str, NDArray[Any]],
 ) -> IntervalCalibration:
@@ -57,7 +57,7 @@ def calibrate(
     ----------
     name : str
         Of the property.
-    split : Split
+    parts : Parts
     predicted : ndarray of shape (n_validation,)
         In the unit of the property.
     reference : mapping of str to ndarray
@@ -67,20 +67,20 @@ def calibrate(
     -------
     IntervalCalibration
     """
-    trained_on = {structure_hash(s.atoms) for s in split["train"]}
-    new = [structure_hash(s.atoms) not in trained_on for s in split["validation"]]
-    rows, values = list(compress(split["validation"], new)), predicted[new]
+    trained_on = {row.hash for row in parts["train"]}
+    new = [row.hash not in trained_on for row in parts["validation"]]
+    rows, values = list(compress(parts["validation"], new)), predicted[new]
     return IntervalCalibration(
         residuals=property_labels(rows, name) - values,
         predictions=values,
-        p_values=_p_values(rows, split, reference),
+        p_values=_p_values(rows, parts, reference),
         ids=tuple(s.id for s in rows),
     )
 
 
 def measure_coverage(
     name: str,
-    split: Split,
+    parts: Parts,
     test: str,
     predicted: NDArray[np.float64],
     calibration: IntervalCalibration,
@@ -92,9 +92,9 @@ def measure_coverage(
     ----------
     name : str
         Of the property.
-    split : Split
+    parts : Parts
     test : str
-        Part of `split`.
+        One of `parts`.
     predicted : ndarray of shape (n_rows,)
         Of that part, in the unit of the property.
     calibration : IntervalCalibration
@@ -109,12 +109,12 @@ def measure_coverage(
         the interval of 90 %, if there are such rows.
     """
     low, high = calibration.interval(
-        predicted, _p_values(split[test], split, reference), COVERAGE
+        predicted, _p_values(parts[test], parts, reference), COVERAGE
     )
     claimed = np.isfinite(low)
     found = {"n_intervals": float(claimed.sum())}
     if claimed.any():
-        labels = property_labels(split[test], name)
+        labels = property_labels(parts[test], name)
         inside = (low <= labels) & (labels <= high)
         found["coverage_90"] = float(inside[claimed].mean())
     return found
@@ -122,13 +122,13 @@ def measure_coverage(
 
 def _p_values(
     rows: Sequence[LabelledStructure],
-    split: Split,
+    parts: Parts,
     reference: Mapping[str, NDArray[Any]],
 ) -> NDArray[np.float64]:
     """Return the OOD p-values of rows of a property."""
     from mftscreen.ood.measure import measure_novelty
     from mftscreen.ood.reference import open_reference
 
-    symbols = {symbol for s in split["train"] for symbol in s.atoms.symbols}
+    symbols = {symbol for s in parts["train"] for symbol in s.atoms.symbols}
     opened = open_reference(reference, symbols)
     return usable_p_values(measure_novelty((s.atoms for s in rows), opened))

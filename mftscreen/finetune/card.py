@@ -25,7 +25,8 @@ from mftscreen.finetune.evaluate import (
 from mftscreen.finetune.partition import in_order
 from mftscreen.finetune.settings import BranchConfig
 from mftscreen.finetune.sources import read_force_field
-from mftscreen.finetune.task import Split, Task, data_hash
+from mftscreen.finetune.task import Task
+from mftscreen.finetune.training_data import Parts, data_hash
 from mftscreen.finetune.validation import sample
 from mftscreen.intervals import IntervalCalibration
 from mftscreen.metrics import regression_metrics
@@ -119,7 +120,7 @@ def _portable(value: Any) -> Any:
 
 
 def _force_field_card(
-    head: str, branch: BranchConfig, split: Split, network: DeepmdNetwork
+    head: str, branch: BranchConfig, split: Parts, network: DeepmdNetwork
 ) -> dict[str, Any]:
     tests = {}
     for name, path in branch.test.items():
@@ -137,7 +138,7 @@ def _force_field_card(
 def _property_card(
     config: Any,
     spec: PropertySpec,
-    split: Split,
+    split: Parts,
     predicted: Mapping[str, NDArray[np.float64]],
     calibration: IntervalCalibration,
     reference: Mapping[str, NDArray[Any]],
@@ -164,7 +165,7 @@ def _property_card(
         train_range=(float(labels.min()), float(labels.max())),
         training_set=config.data.description
         or ", ".join(path.name for path in config.data.train),
-        training_hash=data_hash(split["train"]),
+        training_hash=data_hash(split["train"], [spec.name]),
         n_calibration=int(np.isfinite(calibration.p_values).sum()),
         metrics=metrics,
     )

@@ -129,13 +129,8 @@ def collapse_parts(task: Task) -> dict[str, list[Atoms]]:
         ``train``; ``id`` or, without such a test, ``validation``; all other tests. Up
         to 500 structures of each part, evenly spread, those of several properties once.
     """
-    splits = [task.heads[name] for name in task.specs]
-    parts = {
-        part: list(
-            {id(row.atoms): row.atoms for s in splits for row in s[part]}.values()
-        )
-        for part in splits[0]
-    }
+    data = task.data
+    parts = {part: [row.atoms for row in data.by_property(part)] for part in data.rows}
     if parts.get(ID_TEST):
         del parts["validation"]
     return {part: take_evenly(parts[part], N_STRUCTURES) for part in in_order(parts)}

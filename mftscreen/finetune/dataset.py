@@ -9,6 +9,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
+from mftscreen.structures import structure_hash
 
 __all__ = ["LabelledStructure", "force_field_labels", "write_deepmd_npy"]
 
@@ -34,6 +36,7 @@ class LabelledStructure:
     id : str
         Where it comes from; error messages name it.
     atoms : Atoms
+        Not to be changed any more.
     labels : mapping of str to ndarray
         deepmd label name to value: ``energy`` (eV), ``force`` (n_atoms, 3) in eV/Å,
         ``virial`` (3, 3) in eV, or the name of a property.
@@ -42,6 +45,11 @@ class LabelledStructure:
     id: str
     atoms: Atoms
     labels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @cached_property
+    def hash(self) -> str:
+        """Of the structure alone: :func:`mftscreen.structures.structure_hash`."""
+        return structure_hash(self.atoms)
 
 
 def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:

@@ -1,9 +1,10 @@
-"""The rows of a data set, divided by one fold of a split."""
+"""The rows of a data set, divided by one fold of a split or by a hash of each."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mftscreen.errors import DataError
@@ -17,6 +18,7 @@ __all__ = [
     "OOD_TEST",
     "divide",
     "find_fold",
+    "hold_out",
     "in_order",
     "without_formulas_of",
 ]
@@ -62,6 +64,50 @@ def divide(
     for row in rows:
         if row.id in part_of:
             parts.setdefault(part_of[row.id], []).append(row)
+    return parts
+
+
+def hold_out(
+    rows: Sequence[LabelledStructure],
+    fraction: float,
+    seed: int,
+    group_of: Callable[[LabelledStructure], str],
+) -> dict[str, list[LabelledStructure]]:
+    """Set about a fraction of all groups aside, by a hash of each with the seed.
+
+    So a group stays on its side when others are added, and a training that goes on
+    with more data does not train on what was held out. Where the fraction leaves a side
+    empty, it has the nearest group, which may change when others are added.
+
+    Parameters
+    ----------
+    rows : sequence of LabelledStructure
+    fraction : float
+        Between 0 and 1.
+    seed : int
+    group_of : callable
+        Returns a row's group, which is not divided.
+
+    Returns
+    -------
+    dict of str to list of LabelledStructure
+        ``train`` and ``validation``, in the order of `rows`.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two groups.
+    """
+    places = {g: _place(g, seed) for g in {group_of(row) for row in rows}}
+    if len(places) < 2:
+        msg = f"{len(places)} distinct structures cannot be split; two are needed"
+        raise DataError(msg)
+    n_below = sum(place < fraction for place in places.values())
+    n_validation = min(max(n_below, 1), len(places) - 1)
+    held_out = set(sorted(places, key=places.__getitem__)[:n_validation])
+    parts: dict[str, list[LabelledStructure]] = {"train": [], "validation": []}
+    for row in rows:
+        parts["validation" if group_of(row) in held_out else "train"].append(row)
     return parts
 
 
@@ -146,6 +192,12 @@ def without_formulas_of(
         )
         raise DataError(msg)
     return kept
+
+
+def _place(group: str, seed: int) -> float:
+    """Return a number between 0 and 1, evenly distributed over groups."""
+    digest = hashlib.sha256(f"{seed} {group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _draw_id_test(fold: Fold, share: float, seed: int) -> list[str]:

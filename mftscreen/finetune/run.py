@@ -11,10 +11,8 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import yaml
 from pydantic import ValidationError
 
@@ -39,11 +37,9 @@ from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task import Task, load_task
 from mftscreen.finetune.validation import Validator
 from mftscreen.model.backbones import find_architecture
-from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.checkpoint import model_parameters, save_state
 from mftscreen.model.reading import read_state
 from mftscreen.properties import MOLECULAR_HEADS
-from mftscreen.structures import find_neighbors
 from mftscreen.writing import replacing
 
 __all__ = ["MODEL", "run_training"]
@@ -155,7 +151,7 @@ def _check_unchanged(task: Task, directory: Path) -> None:
             "started with, or start another run with --output"
         )
         raise ConfigError([problem])
-    if (directory / DATA_HASH).read_text() != task.data_hash:
+    if (directory / DATA_HASH).read_text() != task.data.hash:
         problem = (
             f"the data, or how mftscreen divides them, have changed since {directory} "
             "was started; start another run with --output"
@@ -236,30 +232,28 @@ def _replace(path: Path, text: str) -> None:
 
 def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     """Write data, pretrained checkpoint and, last, the training input."""
-    pretrained, cutoffs = _starting_point(config, task)
+    pretrained = _starting_point(task)
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / CONFIG, _as_yaml(config))
-    _replace(directory / DATA_HASH, task.data_hash)
+    _replace(directory / DATA_HASH, task.data.hash)
     _replace(directory / PRETRAINED_HASH, task.pretrained_sha256)
-    data = {}
-    others = [[head] for head in task.heads if head not in task.specs]
-    for heads in (*task.shared, *others):
+    data, shared = {}, task.data.shared
+    for heads in (*shared, *([head] for head in task.data.frames)):
         train_set, validation = (
             _write_part(task, heads, part, directory)
             for part in ("train", "validation")
         )
         for head in heads:
             data[head] = PreparedData(train_set, validation, _element_bias(task, head))
-    neighbors = _most_neighbors(task, cutoffs)
     document = build_deepmd_input(
-        task.config, data, task.type_map, neighbors, pretrained
+        task.config, data, task.type_map, task.neighbors, pretrained
     )
     if task.state is not None and config.plan.transfers:
         model = document["model"]
         descriptor = model.get("shared_dict", model)["descriptor"]
         state = find_architecture(descriptor).fit_state(task.state, descriptor)
         (directory / PRETRAINED).write_bytes(save_state(state))
-    combination = _combination(config, task.shared)
+    combination = _combination(config, shared)
     _replace(directory / COMBINATION, combination.to_json())
     # the presence of this file says that everything else is there
     _replace(directory / INPUT, json.dumps(document, indent=1))
@@ -269,34 +263,21 @@ def _write_part(
     task: Task, heads: Sequence[str], part: str, directory: Path
 ) -> list[Path]:
     """Write a part of the rows that heads have in common, with the labels of all."""
-    if heads[0] in task.specs:
-        rows = task.targets(heads[0], part)
-        for head in heads[1:]:
-            others = task.targets(head, part)
-            rows = [
-                replace(row, labels={**row.labels, **other.labels})
-                for row, other in zip(rows, others, strict=True)
-            ]
-        names: Sequence[str] = heads
-    else:
-        rows, names = task.targets(heads[0], part), ENERGY_LABELS
+    rows = task.targets(heads, part)
+    names = heads if heads[0] in task.specs else ENERGY_LABELS
     folder = directory / "data" / heads[0] / part
     written = write_deepmd_npy(rows, folder, task.type_map, names)
     return [path.relative_to(directory) for path in written]
 
 
-def _starting_point(
-    config: TuneConfig, task: Task
-) -> tuple[Pretrained | None, EdgeCutoffs]:
-    """Return what is pretrained, if anything, and how far its neighbours count."""
+def _starting_point(task: Task) -> Pretrained | None:
+    """Return what is pretrained, if anything."""
     if task.state is None:
-        assert config.plan.descriptor is not None
-        return None, config.plan.descriptor.cutoffs
+        return None
     parameters = model_parameters(task.state)
     descriptor = next(iter(parameters.values()))["descriptor"]
     fitting = {name: p["fitting_net"] for name, p in parameters.items()}
-    cutoffs = find_architecture(descriptor).cutoffs(descriptor)
-    return Pretrained(task.type_map, descriptor, fitting), cutoffs
+    return Pretrained(task.type_map, descriptor, fitting)
 
 
 def _element_bias(task: Task, head: str) -> Sequence[float] | None:
@@ -306,21 +287,8 @@ def _element_bias(task: Task, head: str) -> Sequence[float] | None:
     form, bias = task.specs[head].head, task.config.plan.properties[head].bias
     if form in MOLECULAR_HEADS or bias == "global":
         return None
-    rows, intensive = task.targets(head, "train"), form == "intensive"
+    rows, intensive = task.targets([head], "train"), form == "intensive"
     return list(element_bias(rows, head, task.type_map, intensive=intensive))
-
-
-def _most_neighbors(task: Task, cutoffs: EdgeCutoffs) -> tuple[int, int]:
-    """Return the most neighbours of any atom within the two cutoffs."""
-    most = np.ones(2, dtype=int)
-    for split in task.heads.values():
-        for part in ("train", "validation"):
-            for item in split[part]:
-                centers, _, _, distances = find_neighbors(item.atoms, cutoffs.edge)
-                for k, cutoff in enumerate((cutoffs.edge, cutoffs.angle)):
-                    counts = np.bincount(centers[distances < cutoff], minlength=1)
-                    most[k] = max(most[k], int(counts.max()))
-    return int(most[0]), int(most[1])
 
 
 def _combination(config: TuneConfig, shared: Sequence[Sequence[str]]) -> Combination:

@@ -33,7 +33,7 @@ from mftscreen.finetune.evaluate import batches_of
 from mftscreen.finetune.settings import SelfReplayConfig
 from mftscreen.finetune.sources import read_force_field
 from mftscreen.model.backend import DeepmdNetwork, Evaluation
-from mftscreen.structures import check_structure, find_neighbors, structure_hash
+from mftscreen.structures import check_contents, check_distances, find_neighbors
 from mftscreen.writing import output_file
 
 __all__ = ["PARENT", "Teacher", "label_frames", "perturb_structures"]
@@ -70,15 +70,15 @@ class Teacher:
 
 
 def perturb_structures(
-    structures: Iterable[Atoms], settings: SelfReplayConfig
+    rows: Iterable[LabelledStructure], settings: SelfReplayConfig
 ) -> list[LabelledStructure]:
     """Rattle and strain structures.
 
     Parameters
     ----------
-    structures : iterable of Atoms
-        Not changed; one that stands twice is taken once. Only a cell that is periodic
-        in all directions is strained.
+    rows : iterable of LabelledStructure
+        A structure that stands twice is taken once. Only a cell that is periodic in all
+        directions is strained.
     settings : SelfReplayConfig
 
     Returns
@@ -92,7 +92,7 @@ def perturb_structures(
     cell and atoms alike; then every coordinate is displaced at random.
     """
     rng = np.random.default_rng(settings.seed)
-    parents = {structure_hash(atoms): atoms for atoms in structures}
+    parents = {row.hash: row.atoms for row in rows}
     frames = []
     for parent, atoms in parents.items():
         for number in range(settings.per_structure):
@@ -192,17 +192,19 @@ def _label(
 def _key(frames: Sequence[LabelledStructure], teacher: Teacher) -> str:
     digest = hashlib.sha256(f"{teacher.sha256} {teacher.head}".encode())
     for frame in frames:
-        digest.update(structure_hash(frame.atoms).encode())
+        digest.update(frame.hash.encode())
     return digest.hexdigest()
 
 
 def _fault(atoms: Atoms, elements: Sequence[str]) -> str | None:
     try:
-        check_structure(atoms, elements)
+        check_contents(atoms, elements)
+        radii = covalent_radii[atoms.numbers]
+        pairs = find_neighbors(atoms, 2.0 * float(radii.max()))
+        check_distances(atoms, pairs)
     except StructureError as error:
         return error.status
-    radii = covalent_radii[atoms.numbers]
-    first, second, _, distances = find_neighbors(atoms, 2.0 * float(radii.max()))
+    first, second, _, distances = pairs
     if (distances < MIN_OVERLAP * (radii[first] + radii[second])).any():
         return "overlapping atoms"
     return None

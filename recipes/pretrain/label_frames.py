@@ -27,10 +27,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from tqdm import tqdm
 
+from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.self_replay import PARENT, perturb_structures
 from mftscreen.finetune.settings import SelfReplayConfig
 from mftscreen.readers import iter_rows
-from mftscreen.structures import structure_hash
 
 BLOCK = 20
 """Parents per file."""
@@ -67,18 +67,19 @@ def make_frames(
     """
     frames = []
     families = {}
-    for atoms in parents:
+    rows = [LabelledStructure(str(k), atoms) for k, atoms in enumerate(parents)]
+    for row in rows:
+        atoms = row.atoms
         frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        own = structure_hash(atoms)
         given = atoms.info.get(PARENT)
-        family = families.setdefault(own, own if given is None else given)
+        family = families.setdefault(row.hash, row.hash if given is None else given)
         frame.info[PARENT] = family
         frames.append(frame)
     for number, rattle in enumerate(rattles):
         settings = SelfReplayConfig(
             per_structure=1, rattle=rattle, strain=strain, seed=seed + number
         )
-        for made in perturb_structures(parents, settings):
+        for made in perturb_structures(rows, settings):
             made.atoms.info[PARENT] = families[made.atoms.info[PARENT]]
             frames.append(made.atoms)
     return frames

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.auxiliary import load_auxiliary, select_diverse
 from mftscreen.finetune.config import load_config
+from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.self_replay import Teacher
 from mftscreen.finetune.settings import AuxiliaryConfig
 from mftscreen.ood import OFMFeaturizer
@@ -40,7 +41,7 @@ def labelled(tmp_path: Path) -> Path:
 
 def formulas(path: Path, **filters: object) -> list[str]:
     config = AuxiliaryConfig(head="oxides", data=[path], **filters)
-    downstream = [bulk("Cu"), bulk("Al")]
+    downstream = [LabelledStructure(s, bulk(s)) for s in ("Cu", "Al")]
     frames = load_auxiliary(config, downstream, NOBODY, seed=0)
     return [str(frame.atoms.symbols) for frame in frames]
 

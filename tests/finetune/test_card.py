@@ -13,6 +13,7 @@ from mftscreen.finetune.card import write_model
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.strategies import MFTConfig
 from mftscreen.finetune.task import Task
+from mftscreen.finetune.training_data import TrainingData
 from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.bundle import Bundle, read_bundle
 from mftscreen.model.registry import resolve_model
@@ -55,15 +56,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     atoms = bulk("Si")
     labels = {"energy": np.asarray(-10.0), "force": np.full((2, 3), 0.1)}
     crystals = [LabelledStructure("si", atoms, labels)]
-    split = {"train": TRAIN, "validation": VALIDATION, "held out": TRAIN[:2]}
-    split["without labels"] = []
+    rows = {"train": TRAIN, "validation": VALIDATION, "held out": TRAIN[:2]}
+    rows["without labels"] = []
     config = MFTConfig.model_validate(CONFIG)
     task = Task(
         config,
-        heads={
-            "dielectric": split,
-            "crystals": {"train": crystals, "validation": crystals},
-        },
+        TrainingData(
+            rows,
+            ["dielectric"],
+            {"crystals": {"train": crystals, "validation": crystals}},
+        ),
         type_map=load_model().type_map,
         state=None,
         pretrained_sha256="",
@@ -118,25 +120,25 @@ def test_card_counts_rows_and_measures_every_part(bundle: Bundle) -> None:
 
 
 def test_coverage_counts_rows_that_are_not_flagged() -> None:
-    heads = {"dielectric": {"train": TRAIN, "validation": VALIDATION}}
+    rows = {"train": TRAIN, "validation": VALIDATION}
     spec = (
         MFTConfig.model_validate(CONFIG)
         .properties["dielectric"]
         .spec("dielectric", Transform())
     )
     task = Task(
-        MFTConfig.model_validate(CONFIG), heads, ["Na", "Cl"], None, "",
-        {"dielectric": spec},
+        MFTConfig.model_validate(CONFIG), TrainingData(rows, ["dielectric"]),
+        ["Na", "Cl"], None, "", {"dielectric": spec},
     )  # fmt: skip
     reference = build_reference_sets(task)["dielectric"]
     residuals = np.linspace(-0.1, 0.1, 40)
     calibration = IntervalCalibration(
         residuals, np.full(40, 1.5), np.ones(40), tuple(map(str, range(40)))
     )
-    split = {**heads["dielectric"], "test": [*TRAIN[:4], VALIDATION[2]]}
+    parts = {**rows, "test": [*TRAIN[:4], VALIDATION[2]]}
     predicted = np.array([1.5, 1.55, 1.45, 1.9, 1.4])
     assert measure_coverage(
-        "dielectric", split, "test", predicted, calibration, reference
+        "dielectric", parts, "test", predicted, calibration, reference
     ) == {"n_intervals": 4.0, "coverage_90": 0.75}
 
 

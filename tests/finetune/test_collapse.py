@@ -28,6 +28,7 @@ from mftscreen.finetune.collapse import (
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.strategies import FTConfig, MFTConfig
 from mftscreen.finetune.task import Task
+from mftscreen.finetune.training_data import TrainingData
 from mftscreen.model.backend import DeepmdNetwork
 
 
@@ -108,8 +109,8 @@ def test_something_else_of_its_name_is_no_report(tmp_path: Path, content: str) -
 
 
 def test_a_run_starts_from_what_it_takes_weights_of() -> None:
-    settings = _task(gap={}).config.model_dump()
-    assert starting_model(_task(gap={}).config) == "mft-mini-crystals"
+    settings = _task({}).config.model_dump()
+    assert starting_model(_task({}).config) == "mft-mini-crystals"
     auxiliary = {"head": "crystals", "data": ["unused"]}
     random = {"transfer_backbone": False, "transfer_head": False}
     settings |= {"strategy": "mft", "auxiliary": auxiliary, **random}
@@ -166,53 +167,55 @@ def test_what_cannot_be_reported_is_a_warning(
     assert record.exc_info is None
 
 
-def _rows(n: int, label: str = "gap") -> list[LabelledStructure]:
-    labels = {label: np.asarray(1.0)}
+def _rows(n: int, *names: str) -> list[LabelledStructure]:
+    labels = dict.fromkeys(names or ("gap",), np.asarray(1.0))
     return [LabelledStructure(f"{k}", Atoms("H"), labels) for k in range(n)]
 
 
-def _task(**splits: dict[str, list[LabelledStructure]]) -> Task:
+def _task(
+    parts: dict[str, list[LabelledStructure]], properties: tuple[str, ...] = ("gap",)
+) -> Task:
     config = FTConfig.model_validate(
         {
             "strategy": "ft",
             "name": "test",
             "pretrained": "mft-mini-crystals",
-            "properties": {name: {"label": name} for name in splits},
+            "properties": {name: {"label": name} for name in properties},
             "data": {"train": ["unused"]},
             "training": {"steps": 1},
         }
     )
-    specs = {name: config.properties[name] for name in splits}
-    return Task(config, splits, ["H"], None, "", specs)  # type: ignore[arg-type]
+    return Task(config, TrainingData(parts, properties), ["H"], None, "")
 
 
 def test_parts_are_train_an_id_test_and_all_others() -> None:
     split = {"train": _rows(4), "ood": _rows(2), "validation": _rows(1)}
-    assert list(collapse_parts(_task(gap=split))) == ["train", "validation", "ood"]
+    assert list(collapse_parts(_task(split))) == ["train", "validation", "ood"]
     split |= {"id": _rows(3), "alloys": _rows(1)}
-    found = collapse_parts(_task(gap=split))
+    found = collapse_parts(_task(split))
     assert {name: len(rows) for name, rows in found.items()} == {
         "train": 4, "id": 3, "ood": 2, "alloys": 1,
     }  # fmt: skip
-    empty = collapse_parts(_task(gap={**split, "id": []}))
+    empty = collapse_parts(_task({**split, "id": []}))
     assert list(empty) == ["train", "validation", "id", "ood", "alloys"]
 
 
 def test_structures_of_several_properties_count_once() -> None:
-    rows = _rows(6)
-    gap = {"train": rows[:4], "validation": rows[4:5]}
-    shear = {"train": rows[2:4], "validation": rows[5:]}
-    found = collapse_parts(_task(gap=gap, shear=shear))
-    atoms = [row.atoms for row in rows]
-    assert [len(part) for part in found.values()] == [4, 2]
-    assert all(a is b for a, b in zip(found["train"], atoms[:4], strict=True))
+    rows = [*_rows(1, "shear"), *_rows(2), *_rows(2, "gap", "shear")]
+    parts = {"train": rows[:4], "validation": rows[4:]}
+    found = collapse_parts(_task(parts, ("gap", "shear")))
+    # those of the first property come first
+    expected = {"train": [*rows[1:4], rows[0]], "validation": rows[4:]}
+    assert found.keys() == expected.keys()
+    for part, kept in expected.items():
+        assert [id(atoms) for atoms in found[part]] == [id(row.atoms) for row in kept]
 
 
 def test_large_parts_are_sampled_evenly() -> None:
     rows = _rows(501)
     split = {"train": rows, "validation": rows[:1]}
     position = {id(row.atoms): k for k, row in enumerate(rows)}
-    chosen = [position[id(a)] for a in collapse_parts(_task(gap=split))["train"]]
+    chosen = [position[id(a)] for a in collapse_parts(_task(split))["train"]]
     assert len(chosen) == 500
     assert np.diff(chosen).min() == 1
     assert (chosen[0], chosen[-1]) == (0, 499)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -7,18 +9,21 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mftscreen.cli import main
 from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.config import load_config
 from mftscreen.finetune.dataset import LabelledStructure
-from mftscreen.finetune.partition import divide, without_formulas_of
+from mftscreen.finetune.partition import divide, hold_out, without_formulas_of
 from mftscreen.finetune.settings import SplitConfig
 from mftscreen.finetune.task import load_task
 from mftscreen.ood.splits import Fold, Split
 
 IDS = tuple(f"row-{k}" for k in range(40))
-ROWS = [LabelledStructure(name, bulk("Si")) for name in IDS]
+ATOMS = bulk("Si")
+ROWS = [LabelledStructure(name, ATOMS) for name in IDS]
 
 
 def write_split(folder: Path, *folds: Fold) -> Path:
@@ -80,6 +85,52 @@ def test_frames_of_tested_compositions_are_dropped() -> None:
     assert [f.id for f in without_formulas_of(frames, tests)] == ["Ge", "Cu"]
     with pytest.raises(DataError, match="all of 1 auxiliary frames"):
         without_formulas_of(frames[:1], tests)
+
+
+def _rows(groups: Iterable[str]) -> list[LabelledStructure]:
+    """Return rows of an id each, whose group is in front of the colon."""
+    return [LabelledStructure(f"{g}:{k}", ATOMS) for k, g in enumerate(groups)]
+
+
+def _group(row: LabelledStructure) -> str:
+    return row.id.rpartition(":")[0]
+
+
+GROUPS = st.lists(st.text(max_size=3), max_size=30)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@given(GROUPS.filter(lambda g: len(set(g)) > 1), st.floats(0, 1), SEEDS)
+def test_groups_are_held_out_whole_and_rows_keep_their_order(
+    groups: list[str], fraction: float, seed: int
+) -> None:
+    rows = _rows(groups)
+    parts = hold_out(rows, fraction, seed, _group)
+    sides = {part: {_group(row) for row in some} for part, some in parts.items()}
+    assert all(sides.values())
+    assert not sides["train"] & sides["validation"]
+    for part, some in parts.items():
+        assert some == [row for row in rows if _group(row) in sides[part]]
+    assert sides["train"] | sides["validation"] == set(groups)
+
+
+@given(GROUPS, st.floats(0.2, 0.5), SEEDS, st.randoms())
+def test_a_group_stays_on_its_side_when_others_are_added(
+    others: list[str], fraction: float, seed: int, shuffle: random.Random
+) -> None:
+    # so many that no side is empty, whatever the seed is
+    groups = [f"first {k}" for k in range(200)]
+    before = hold_out(_rows(groups), fraction, seed, _group)
+    more = groups + others
+    shuffle.shuffle(more)
+    after = hold_out(_rows(more), fraction, seed, _group)
+    for part in ("train", "validation"):
+        assert {_group(r) for r in before[part]} <= {_group(r) for r in after[part]}
+
+
+def test_one_group_cannot_be_divided() -> None:
+    with pytest.raises(DataError, match="1 distinct structures cannot be split"):
+        hold_out(_rows("aaa"), 0.5, 0, _group)
 
 
 @pytest.fixture

@@ -28,6 +28,13 @@ from mftscreen.structures import structure_hash
 STRUCTURES = [bulk("MgO", "rocksalt", a=4.2), molecule("H2O"), bulk("Si", cubic=True)]
 
 
+def unlabelled(*structures: Atoms) -> list[LabelledStructure]:
+    return [LabelledStructure(str(k), atoms) for k, atoms in enumerate(structures)]
+
+
+ROWS = unlabelled(*STRUCTURES)
+
+
 @pytest.fixture(scope="module")
 def teacher(checkpoint: Path) -> Teacher:
     return Teacher(read_state(checkpoint.read_bytes()), "0" * 64, "oxides")
@@ -36,7 +43,9 @@ def teacher(checkpoint: Path) -> Teacher:
 def test_labels_are_the_pretrained_models_own(
     teacher: Teacher, checkpoint: Path
 ) -> None:
-    frames = perturb_structures(STRUCTURES, SelfReplayConfig(per_structure=3))
+    frames = perturb_structures(
+        unlabelled(*STRUCTURES), SelfReplayConfig(per_structure=3)
+    )
     labelled = label_frames(frames, teacher)
     assert len(labelled) == 9
     network = DeepmdNetwork.from_checkpoint(checkpoint)
@@ -54,13 +63,14 @@ def test_labels_are_the_pretrained_models_own(
 def test_rattle_and_strain_have_the_given_size() -> None:
     crystal = bulk("Si", cubic=True).repeat(2)
     rattled = perturb_structures(
-        [crystal], SelfReplayConfig(per_structure=50, rattle=0.2, strain=0.0)
+        unlabelled(crystal), SelfReplayConfig(per_structure=50, rattle=0.2, strain=0.0)
     )
     moved = np.array([f.atoms.positions - crystal.positions for f in rattled])
     assert moved.std() == pytest.approx(0.2, rel=0.02)
     assert all((f.atoms.cell == crystal.cell).all() for f in rattled)
     strained = perturb_structures(
-        [crystal], SelfReplayConfig(per_structure=400, rattle=0.0, strain=0.04)
+        unlabelled(crystal),
+        SelfReplayConfig(per_structure=400, rattle=0.0, strain=0.04),
     )
     strains = np.array(
         [np.linalg.solve(crystal.cell, f.atoms.cell) - np.eye(3) for f in strained]
@@ -77,7 +87,9 @@ def test_rattle_and_strain_have_the_given_size() -> None:
 
 def test_molecules_keep_no_cell_and_sources_are_not_changed() -> None:
     before = [structure_hash(atoms) for atoms in STRUCTURES]
-    frames = perturb_structures([*STRUCTURES, *STRUCTURES], SelfReplayConfig())
+    frames = perturb_structures(
+        unlabelled(*STRUCTURES, *STRUCTURES), SelfReplayConfig()
+    )
     assert [structure_hash(atoms) for atoms in STRUCTURES] == before
     assert [f.atoms.info["parent"] for f in frames] == np.repeat(before, 2).tolist()
     water = frames[2].atoms
@@ -87,17 +99,13 @@ def test_molecules_keep_no_cell_and_sources_are_not_changed() -> None:
 
 def test_seed_makes_the_frames(teacher: Teacher) -> None:
     hashes = [
-        [structure_hash(f.atoms) for f in perturb_structures(STRUCTURES, settings)]
+        [structure_hash(f.atoms) for f in perturb_structures(ROWS, settings)]
         for settings in (
             SelfReplayConfig(), SelfReplayConfig(seed=1), SelfReplayConfig(seed=2)
         )
     ]  # fmt: skip
     assert hashes[0] == hashes[1]
     assert not set(hashes[0]) & set(hashes[2])
-
-
-def unlabelled(*structures: Atoms) -> list[LabelledStructure]:
-    return [LabelledStructure(str(k), atoms) for k, atoms in enumerate(structures)]
 
 
 def test_unsound_frames_are_dropped_and_counted(
@@ -117,7 +125,9 @@ def test_unsound_frames_are_dropped_and_counted(
 def test_large_forces_are_dropped(
     teacher: Teacher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rattled = perturb_structures([bulk("Si")], SelfReplayConfig(per_structure=1))
+    rattled = perturb_structures(
+        unlabelled(bulk("Si")), SelfReplayConfig(per_structure=1)
+    )
     frames = [*rattled, *unlabelled(bulk("Si"))]
     force = np.abs(label_frames(frames, teacher)[0].labels["force"]).max()
     state = dict(teacher.state)
@@ -148,7 +158,7 @@ def test_pool_and_filters_come_before_labelling(
         elements=["Mg", "O", "Ga", "As"],
     )
     with caplog.at_level(logging.INFO):
-        frames = load_auxiliary(config, STRUCTURES, teacher, seed=0)
+        frames = load_auxiliary(config, ROWS, teacher, seed=0)
     assert [str(s.atoms.symbols) for s in frames] == ["MgO", "GaAs"]
     assert "2 of 2 frames labelled" in caplog.text
 
@@ -187,7 +197,7 @@ def test_frames_are_labelled_once_and_kept_exactly(
     assert kept.name.startswith("self_replay-")
     monkeypatch.setattr(self_replay, "DeepmdNetwork", None)  # cannot label again
     second = load_task(config, tmp_path / "run")
-    assert second.data_hash == first.data_hash
+    assert second.data.hash == first.data.hash
     split = second.heads["oxides"]
     parents = {
         part: {frame.atoms.info["parent"] for frame in split[part]}

@@ -9,6 +9,7 @@ from mftscreen.finetune import validation
 from mftscreen.finetune.dataset import LabelledStructure
 from mftscreen.finetune.strategies import FTConfig
 from mftscreen.finetune.task import Task
+from mftscreen.finetune.training_data import TrainingData
 from mftscreen.finetune.validation import CRITERION, DRIFT, Validator
 from mftscreen.model.backend import DeepmdNetwork
 from mftscreen.model.checkpoint import keep_heads
@@ -51,7 +52,7 @@ def test_drift_needs_one_head_of_the_pretrained_model(
     state = keep_heads(read_state(checkpoint), {name: name for name in pretrained})
     task = Task(
         config,
-        {"gap": {"train": rows, "validation": rows}},
+        TrainingData({"train": rows, "validation": rows}, ["gap"]),
         ["Mg", "O"],
         state,
         "0" * 64,

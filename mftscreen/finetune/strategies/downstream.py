@@ -62,5 +62,8 @@ class FromPretrained(Downstream):
     def plan(self) -> Plan:
         """Take the descriptor's weights over and train them with random heads."""
         return Plan(
-            properties=self.properties, pretrained=self.pretrained, transfers=True
+            properties=self.properties,
+            data=self.data,
+            pretrained=self.pretrained,
+            transfers=True,
         )

@@ -10,6 +10,7 @@ from mftscreen.finetune.fields import Settings
 from mftscreen.finetune.settings import (
     AuxiliaryConfig,
     BranchConfig,
+    DataConfig,
     DescriptorConfig,
     ForceFieldLoss,
     PropertyConfig,
@@ -52,6 +53,8 @@ class Plan:
     ----------
     properties : mapping of str to PropertyConfig
         By head; all of them start from random weights unless `transfers_properties`.
+    data : DataConfig or None
+        Their rows, if there are properties.
     force_fields : mapping of str to ForceField
         By head.
     auxiliary : AuxiliaryConfig or None
@@ -74,6 +77,7 @@ class Plan:
     """
 
     properties: Mapping[str, PropertyConfig] = field(default_factory=dict)
+    data: DataConfig | None = None
     force_fields: Mapping[str, ForceField] = field(default_factory=dict)
     auxiliary: AuxiliaryConfig | None = None
     energy_head: str | None = None

@@ -27,6 +27,7 @@ class ScratchConfig(Downstream):
         """Train a new descriptor with random heads."""
         return Plan(
             properties=self.properties,
+            data=self.data,
             descriptor=self.descriptor,
             elements=self.elements,
         )
