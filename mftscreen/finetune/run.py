@@ -267,7 +267,8 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
         state = dict(task.state)
         if "repflow" in descriptor:
             state = resize_neighbor_budget(state, descriptor)
-        (directory / PRETRAINED).write_bytes(save_state(state))
+        with replacing(directory / PRETRAINED) as partial:
+            partial.write_bytes(save_state(state))
     combination = _combination(config, task.shared)
     _replace(directory / COMBINATION, combination.to_json())
     # the presence of this file says that everything else is there
