@@ -116,14 +116,7 @@ def rank(
     from mftscreen.screen.workers import Workers
 
     options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
-    if isinstance(models, str | Path):
-        models = [models]
-    models = models or [DEFAULT_MODEL]
-    for model in models:
-        check_fine_tuned(model)  # before it is downloaded
-    sources = tuple(
-        str(member) for model in models for member in find_members(model, options.goals)
-    )
+    sources = _find_models(models, options.goals)
     settings = Settings(sources, tuple(options.goals), device, relax)
     evaluator = open_evaluator(settings)
     with Journal(None if run is None else Path(run)) as journal:
@@ -157,6 +150,20 @@ def rank(
                     bar.set_postfix_str(f"{reused} known", refresh=False)
                 bar.update(n_done)
         return read_result(journal, options, structures=structures)
+
+
+def _find_models(
+    models: str | Path | Sequence[str | Path] | None, goals: Goals
+) -> tuple[str, ...]:
+    """Return names or paths of single models, those of a collection that are needed."""
+    if isinstance(models, str | Path):
+        models = [models]
+    models = models or [DEFAULT_MODEL]
+    for model in models:
+        check_fine_tuned(model)  # before it is downloaded
+    return tuple(
+        str(member) for model in models for member in find_members(model, goals)
+    )
 
 
 def _lasting_source(source: str | Path) -> str:
