@@ -14,7 +14,6 @@ from ase.calculators.calculator import (
     all_changes,
 )
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from mftscreen.errors import (
@@ -24,6 +23,7 @@ from mftscreen.errors import (
 )
 from mftscreen.model.backend import Device
 from mftscreen.model.loading import Model, load_model
+from mftscreen.stress import virial_to_stress
 from mftscreen.structures import check_structure
 
 __all__ = ["MFTCalculator"]
@@ -163,8 +163,9 @@ class MFTCalculator(Calculator):
         if prediction.forces is not None:
             self.results["forces"] = prediction.forces
         if prediction.virial is not None and current.cell.rank == 3:
-            stress = -prediction.virial / current.get_volume()
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+            self.results["stress"] = virial_to_stress(
+                prediction.virial, current.get_volume()
+            )
         self.results.update(prediction.properties)
 
     def get_descriptors(self, atoms: Atoms | None = None) -> NDArray[np.float64]:

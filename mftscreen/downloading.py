@@ -8,9 +8,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-from tqdm import tqdm
-
 from mftscreen.errors import DownloadError
+from mftscreen.progress import progress_bar
 from mftscreen.writing import replacing
 
 __all__ = ["check_digest", "fetch"]
@@ -57,12 +56,12 @@ def _read(url: str, name: str, progress: bool) -> Iterator[bytes]:
     try:
         with urlopen(url, timeout=_TIMEOUT) as answer:
             length = _announced_length(answer.headers.get("Content-Length"), url)
-            with tqdm(
+            with progress_bar(
+                shown=progress,
                 desc=name,
                 total=length or None,
                 unit="B",
                 unit_scale=True,
-                disable=None if progress else True,
             ) as bar:
                 received = 0
                 while chunk := answer.read(_CHUNK):

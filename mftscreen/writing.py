@@ -1,15 +1,17 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mftscreen.errors import DataError
 
-__all__ = ["output_file", "replacing"]
+__all__ = ["check_place", "output_file", "replacing"]
 
 
 @contextmanager
@@ -24,21 +26,25 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Of this process alone; gone afterwards.
+        Of this process alone, with the same ending; gone afterwards. It may become a
+        folder, if there is nothing at `path`.
 
     Raises
     ------
     OSError
         If it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = _beside(path)
     try:
         yield partial
         partial.replace(path)
     finally:
         # an error here would hide the one that matters
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -50,9 +56,38 @@ def output_file(path: Path) -> Iterator[Path]:
     DataError
         If it cannot be written.
     """
+    with _explained(path), replacing(path) as partial:
+        yield partial
+
+
+def check_place(path: Path) -> None:
+    """Raise if no file could be written to `path`; worth knowing before a long run.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder, it cannot be written to, or `path` is a folder.
+    """
+    with _explained(path):
+        if not path.parent.is_dir():
+            msg = f"cannot be written: {path.parent} is not a folder"
+            raise DataError(msg, path=path)
+        if path.is_dir():
+            msg = "cannot be written: is a folder"
+            raise DataError(msg, path=path)
+        probe = _beside(path)
+        probe.touch()
+        probe.unlink()
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{os.getpid()}.{path.name}")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        with replacing(path) as partial:
-            yield partial
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
+        yield
+    except (OSError, sqlite3.Error) as error:
+        msg = f"cannot be written: {getattr(error, 'strerror', None) or error}"
         raise DataError(msg, path=path) from error

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from mftscreen.errors import DataError
-from mftscreen.writing import output_file, replacing
+from mftscreen.writing import check_place, output_file, replacing
 
 
 def test_file_is_replaced_when_all_is_written(tmp_path: Path) -> None:
@@ -42,3 +43,57 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
         output_file(path) as partial,
     ):
         partial.write_text("x")
+
+
+def test_file_beside_has_the_same_ending(tmp_path: Path) -> None:
+    # by which ASE, matplotlib and pandas know what to write
+    with replacing(tmp_path / "a.extxyz.gz") as partial:
+        assert partial.name.endswith("a.extxyz.gz")
+        assert partial.name.startswith(".")
+        partial.touch()
+
+
+def test_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    def write_half() -> None:
+        with replacing(tmp_path / "half") as partial:
+            partial.mkdir()
+            (partial / "a").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+    with replacing(tmp_path / "whole") as partial:
+        partial.mkdir()
+        (partial / "a").touch()
+    assert list(tmp_path.iterdir()) == [tmp_path / "whole"]
+    assert (tmp_path / "whole" / "a").exists()
+
+
+def test_database_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with pytest.raises(DataError, match=r"a\.db: cannot be written: disk full"):
+        _fill_disk(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _fill_disk(path: Path) -> None:
+    with output_file(path):
+        raise sqlite3.OperationalError("disk full")
+
+
+def test_place_of_a_file(tmp_path: Path) -> None:
+    check_place(tmp_path / "new.txt")
+    old = tmp_path / "old.txt"
+    old.write_text("old")
+    check_place(old)
+    assert old.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [old]
+    with pytest.raises(DataError, match=r"cannot be written: .*none is not a folder"):
+        check_place(tmp_path / "none" / "a.txt")
+    with pytest.raises(DataError, match="cannot be written: is a folder"):
+        check_place(tmp_path)
+    with pytest.raises(DataError, match="cannot be written: "):
+        check_place(Path("/proc/self/a.csv"))
+    with pytest.raises(DataError, match="cannot be written: File name too long"):
+        check_place(tmp_path / ("a" * 300))

@@ -13,6 +13,7 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.options import quiet_option
+from mftscreen.progress import progress_bar
 
 if TYPE_CHECKING:
     from mftscreen.finetune.convert import DataFormat
@@ -207,8 +208,6 @@ def convert(
 def _read(
     source: Path, column: str | None, name: str | None, quiet: bool
 ) -> Iterator[LabelledStructure]:
-    from tqdm import tqdm
-
     from mftscreen.finetune.convert import read_frames
     from mftscreen.finetune.dataset import LabelledStructure
     from mftscreen.finetune.sources import read_labelled
@@ -220,7 +219,7 @@ def _read(
             LabelledStructure(row.id, row.atoms, {name or column: row.labels[column]})
             for row in read_labelled(source, column)
         )
-    yield from tqdm(rows, unit="row", disable=True if quiet else None)
+    yield from progress_bar(rows, shown=not quiet, unit="row")
 
 
 @command.command("download")

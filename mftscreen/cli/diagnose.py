@@ -11,6 +11,7 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.options import SEED, device_option, quiet_option
+from mftscreen.text_table import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -170,9 +171,9 @@ def command(
         write_diagnosis(diagnosis, output, _command_line())
     if json_path is not None:
         write_numbers(diagnosis, json_path, _command_line())
-    _print_table(drift_table(diagnosis))
+    click.echo(text_table(drift_table(diagnosis)), nl=False)
     click.echo()
-    _print_table(separation_table(diagnosis))
+    click.echo(text_table(separation_table(diagnosis)), nl=False)
     for what, why in left_out(diagnosis):
         click.echo(f"{what}: not compared: {why}", err=True)
     if n_failed:
@@ -208,7 +209,7 @@ def _diagnose(
 ) -> Diagnosis:
     """Return the diagnosis, with a progress bar meanwhile."""
     from mftscreen.diagnostics.diagnosis import diagnose
-    from mftscreen.diagnostics.progress import showing_stages
+    from mftscreen.progress import showing_stages
 
     with showing_stages(options.count_stages(data), shown=not quiet) as begin:
         return diagnose(pretrained, fine_tuned, data, options, begin)
@@ -216,10 +217,3 @@ def _diagnose(
 
 def _command_line() -> str:
     return shlex.join(["mftscreen", *sys.argv[1:]])
-
-
-def _print_table(rows: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for cells in rows:
-        first, *rest = (c.ljust(w) for c, w in zip(cells, widths, strict=True))
-        click.echo("  ".join([first, *rest]).rstrip())

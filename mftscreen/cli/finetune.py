@@ -11,6 +11,7 @@ import click
 
 from mftscreen.cli.options import quiet_option
 from mftscreen.finetune.strategies import COMPARABLE
+from mftscreen.text_table import text_table
 
 if TYPE_CHECKING:
     from mftscreen.finetune.strategies import DownstreamConfig, MFTConfig, TuneConfig
@@ -209,17 +210,14 @@ def _show_parts(
     parts: Mapping[str, Mapping[str, float]],
 ) -> None:
     """Print a table of metrics, with a line for each part."""
-    widths = {key: max(10, len(shown) + 2) for key, (shown, _) in columns.items()}
-    heading = (f"{shown:>{widths[key]}}" for key, (shown, _) in columns.items())
-    click.echo(f"{title:<24}{''.join(heading)}")
+    lines = [[title, *(shown for shown, _ in columns.values())]]
     for part, metrics in parts.items():
         cells = (
-            f"{metrics[key]:>{width}{columns[key][1]}}"
-            if key in metrics
-            else " " * width
-            for key, width in widths.items()
+            f"{metrics[key]:{spec}}" if key in metrics else ""
+            for key, (_, spec) in columns.items()
         )
-        click.echo(f"{part:<24}{''.join(cells)}".rstrip())
+        lines.append([part, *cells])
+    click.echo(text_table(lines, "<>", (24, 8)), nl=False)
 
 
 def _show_collapse(path: Path) -> None:

@@ -101,10 +101,12 @@ def fit_command(
     from mftscreen.errors import DataError
     from mftscreen.ood.density import OFMDensityDetector
     from mftscreen.ood.reference import write_reference
+    from mftscreen.writing import check_place
 
-    if output.suffix != ".npz" or not output.parent.is_dir():
-        msg = "a reference set is written to a .npz file in a folder that exists"
+    if output.suffix != ".npz":
+        msg = "a reference set is written to a .npz file"
         raise DataError(msg, path=output)
+    check_place(output)
     detector = OFMDensityDetector(table=table)
     reference, n_failed = fit_with_progress(data, detector, jobs, quiet)
     write_reference(output, reference)
@@ -175,7 +177,7 @@ def score_command(
     if output is None:
         write_csv(sys.stdout, COLUMNS, records)
     else:
-        write_records(output, COLUMNS, records)
+        write_records(output, COLUMNS, records, ids=("id", "nearest"))
     dropped = " (left out)" if policy == "exclude" else ""
     n, n_flagged = counts.total(), counts.pop("flagged", 0)
     del counts["ok"]

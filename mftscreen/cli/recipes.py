@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mftscreen.cli import EXIT_ERROR
+from mftscreen.text_table import text_table
 
 __all__ = ["command"]
 
@@ -34,10 +35,8 @@ def list_recipes() -> None:
     """
     from mftscreen.finetune.recipes import find_recipes
 
-    recipes = find_recipes()
-    width = max(map(len, recipes))
-    for name, recipe in recipes.items():
-        click.echo(f"{name:<{width}}  {recipe.summary}")
+    lines = [(name, recipe.summary) for name, recipe in find_recipes().items()]
+    click.echo(text_table(lines), nl=False)
 
 
 @command.command("show")

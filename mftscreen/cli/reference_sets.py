@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from mftscreen.cli.options import only_property
+from mftscreen.progress import progress_bar
 
 if TYPE_CHECKING:
     from mftscreen.ood.density import OFMDensityDetector
@@ -52,13 +52,6 @@ TABLE_HELP = (
 TABLES = click.Choice(["current", "paper"])
 
 
-def _progress(items: Iterable[T], quiet: bool) -> Iterator[T]:
-    from tqdm import tqdm
-
-    disable = True if quiet else None
-    yield from tqdm(items, unit="structure", disable=disable, file=sys.stderr)
-
-
 def fit_with_progress(
     data: Path, detector: OFMDensityDetector, jobs: int, quiet: bool
 ) -> tuple[Reference, int]:
@@ -67,7 +60,7 @@ def fit_with_progress(
     from mftscreen.ood.reference import fit_reference
     from mftscreen.screen.candidates import iter_candidates
 
-    candidates = _progress(iter_candidates(data), quiet)
+    candidates = progress_bar(iter_candidates(data), shown=not quiet, unit="structure")
     reference, failures = fit_reference(
         ((candidate.id, candidate.structure) for candidate in candidates),
         detector,
@@ -154,4 +147,5 @@ def measure_with_progress(
     candidates, again = tee(iter_candidates(database))
     structures = (candidate.structure for candidate in again)
     found = measure_novelty(structures, reference, n_jobs=jobs)
-    yield from _progress(zip(candidates, found, strict=True), quiet)
+    pairs = zip(candidates, found, strict=True)
+    yield from progress_bar(pairs, shown=not quiet, unit="structure")

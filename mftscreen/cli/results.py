@@ -14,11 +14,21 @@ from mftscreen.cli.options import (
     style_option,
 )
 from mftscreen.cli.rank import show
+from mftscreen.screen.columns import result_columns
 
 if TYPE_CHECKING:
     from mftscreen.screen.result import ScreenResult
 
 __all__ = ["command"]
+
+
+def _column_help() -> str:
+    names = [column.name for column in result_columns({"PROPERTY": "UNIT"})]
+    return (
+        f"Columns: {', '.join(names)}. PROPERTY is the name of each that is ranked by; "
+        "some columns are there only if a candidate has a value."
+    )
+
 
 run_argument = click.argument(
     "run", type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -60,7 +70,7 @@ def show_command(
     show(ctx, _read(run, None, **ranking), limit, style, None)
 
 
-@command.command("query")
+@command.command("query", epilog=_column_help())
 @run_argument
 @click.argument("condition")
 @reranking_options
@@ -81,8 +91,8 @@ def query(
     """Print the rows of RUN for which CONDITION holds, with the ranks that they have.
 
     A condition is made of columns, numbers, texts in quotes, comparisons, 'and', 'or'
-    and 'not'. 'mftscreen results show RUN --format csv -L 1' prints the columns; ids
-    are texts.
+    and 'not'. Ids are texts. 'mftscreen results show RUN --format csv -L 1' prints the
+    columns that RUN has.
 
     \b
     Example:

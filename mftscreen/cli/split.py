@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli.options import SEED, Finite, jobs_option, quiet_option
+from mftscreen.progress import progress_bar
+from mftscreen.text_table import text_table
 
 if TYPE_CHECKING:
     from mftscreen.ood.ofm import OFMFeaturizer
@@ -170,6 +171,7 @@ def command(
     """  # click wants the character, not the two that stand for it
     from mftscreen.ood.ofm import OFMFeaturizer
     from mftscreen.ood.splits import compute_vectors
+    from mftscreen.writing import check_place
 
     chosen = {name: value for name, value in options.items() if value is not None}
     _check_options(ctx, method, chosen, published=omee is not None)
@@ -177,7 +179,7 @@ def command(
         msg = "--report prints a table; use -o for the split"
         raise click.UsageError(msg, ctx)
     if output is not None:
-        _check_output(output)
+        check_place(output)
     rows = _read(data, column)
     featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=jobs)
     vectors = None
@@ -210,14 +212,6 @@ def _check_options(
         what = "published folds have" if published else f"method {method} has"
         msg = f"{what} no {', '.join(foreign)}"
         raise click.UsageError(msg, ctx)
-
-
-def _check_output(path: Path) -> None:
-    from mftscreen.errors import DataError
-
-    if not path.parent.is_dir():
-        msg = f"{path.parent} is not a folder"
-        raise DataError(msg, path=path)
 
 
 def _read(path: Path, column: str) -> SplitData:
@@ -262,8 +256,6 @@ def _report(
     featurizer: OFMFeaturizer,
     quiet: bool,
 ) -> None:
-    from tqdm import tqdm
-
     from mftscreen.errors import DataError
     from mftscreen.ood.splits import compute_vectors, report_folds
 
@@ -272,12 +264,11 @@ def _report(
             vectors = compute_vectors(rows, featurizer, progress=not quiet)
         except DataError as error:  # molecules can be split, too
             click.echo(f"No p-values: {error}", err=True)
-    folds = tqdm(
+    folds = progress_bar(
         report_folds(split, rows, vectors, n_jobs=-1),
+        shown=not quiet,
         total=len(split.folds),
         unit="fold",
-        disable=True if quiet else None,
-        file=sys.stderr,
     )
     click.echo(_format(folds), nl=False)
 
@@ -297,8 +288,4 @@ def _format(folds: Iterable[FoldReport]) -> str:
         ]
         for fold in folds
     ]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
-    return "".join(
-        "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) + "\n"
-        for line in lines
-    )
+    return text_table(lines, ">")

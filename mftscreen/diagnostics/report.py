@@ -13,7 +13,7 @@ from string import Template
 from mftscreen.diagnostics.clusters import Separation
 from mftscreen.diagnostics.diagnosis import Diagnosis
 from mftscreen.errors import DataError
-from mftscreen.writing import output_file
+from mftscreen.writing import check_place, output_file
 
 __all__ = [
     "check_output",
@@ -40,9 +40,7 @@ def check_output(path: Path, formats: Sequence[str] = FORMATS) -> None:
     if path.suffix not in formats:
         msg = f"unknown format of a report; expected {' or '.join(formats)}"
         raise DataError(msg, path=path)
-    if not path.parent.is_dir():
-        msg = f"cannot be written: {path.parent} is not a folder"
-        raise DataError(msg, path=path)
+    check_place(path)
 
 
 def drift_table(diagnosis: Diagnosis) -> Table:

@@ -18,13 +18,14 @@ from mftscreen.diagnostics.diagnosis import (
     diagnose,
 )
 from mftscreen.diagnostics.network import load_network
-from mftscreen.diagnostics.progress import showing_stages
 from mftscreen.diagnostics.report import write_diagnosis, write_numbers
 from mftscreen.diagnostics.sampling import take_evenly
 from mftscreen.errors import MftscreenError
 from mftscreen.finetune.partition import ID_TEST, OOD_TEST, in_order
 from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task import Task
+from mftscreen.progress import showing_stages
+from mftscreen.text_table import text_table
 
 __all__ = [
     "NUMBERS",
@@ -83,11 +84,7 @@ class Collapse:
             measured = (drift["w1"], drift["spread"], *ratios.values())
             cells = ("" if x is None else f"{x:.3g}" for x in measured)
             lines.append((part, str(drift["n_atoms"]), *cells))
-        width = max(24, *(len(first) for first, *_ in lines))
-        return "".join(
-            f"{first:<{width}}{''.join(f'{c:>10}' for c in cells)}".rstrip() + "\n"
-            for first, *cells in lines
-        )
+        return text_table(lines, "<>", (24, 8))
 
     @property
     def _parts(self) -> dict[str, Any]:

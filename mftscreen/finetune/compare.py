@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from mftscreen.finetune.run import MODEL, run_training
 from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, MFTConfig
 from mftscreen.finetune.task import load_task
 from mftscreen.model.bundle import read_bundle
+from mftscreen.progress import progress_bar
 from mftscreen.writing import output_file
 
 __all__ = ["compare_strategies"]
@@ -84,12 +84,9 @@ def compare_strategies(
     the environments of the OOD test's atoms over those of the pretrained model
     (Eqs. 13-14), on the t-SNE plane and in the descriptor.
     """
-    from tqdm import tqdm
-
     runs = [(s, fold) for fold in folds for s in strategies]
     results: list[Result] = []
-    disable = None if progress else True
-    with tqdm(runs, unit="training", disable=disable, file=sys.stderr) as bar:
+    with progress_bar(runs, shown=progress, unit="training") as bar:
         for strategy, fold in bar:
             bar.set_description(f"{strategy}, fold {fold}")
             derived = derive_config(config, strategy, progress=progress)

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any, TypeVar
 
 from mftscreen.finetune.partition import OOD_TEST, in_order
+from mftscreen.text_table import text_table
 
 __all__ = ["Comparison", "Result", "Spread"]
 
@@ -242,7 +243,7 @@ class Comparison:
             errors = [_shown(self.errors(name, strategy, t)) for t in self.tests]
             moved = [self._drift(name, strategy, key) for key in drifts]
             lines.append([strategy, *errors, *moved])
-        table = f"{name}: MAE {over}".rstrip() + f"\n{_format(lines)}"
+        table = f"{name}: MAE {over}".rstrip() + f"\n{text_table(lines)}"
         if not self.tested_folds(name):
             return f"{table}{name}: no OOD test has a label\n"
         return f"{table}\n{self._pairs_of(name)}"
@@ -260,7 +261,7 @@ class Comparison:
         small = [f for f, n in zip(tested, sizes, strict=True) if n < MIN_OOD_ROWS]
         warning = f"{name}: fewer than {MIN_OOD_ROWS} OOD rows, which decide little, in"
         warning = f"{warning} {', '.join(small)}\n" if small else ""
-        return f"{title}\n{_format(paired)}{warning}"
+        return f"{title}\n{text_table(paired)}{warning}"
 
     def _drift(self, name: str, strategy: str, key: str) -> str:
         values = [
@@ -278,12 +279,3 @@ def _shown(values: Sequence[float]) -> str:
 
 def _distinct(names: Iterable[_T]) -> list[_T]:
     return list(dict.fromkeys(names))
-
-
-def _format(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TextIO, get_args
@@ -25,7 +23,9 @@ from mftscreen.finetune.dataset import (
 )
 from mftscreen.finetune.sources import read_force_field
 from mftscreen.readers import iter_rows
+from mftscreen.stress import virial_to_stress
 from mftscreen.structures import check_structure
+from mftscreen.writing import check_place, output_file
 
 __all__ = ["DataFormat", "find_format", "read_frames", "write_labelled"]
 
@@ -170,7 +170,8 @@ def write_labelled(
         "csv": _write_csv,
     }[data_format]
     count = _Counted(rows)
-    with _whole_or_not_at_all(path) as partial:
+    _check_new(path)
+    with output_file(path) as partial:
         writer(count, partial, labels)
         if not count.n:
             msg = "there are no rows to write"
@@ -191,31 +192,11 @@ class _Counted:
             yield row
 
 
-@contextmanager
-def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
+def _check_new(path: Path) -> None:
     if os.path.lexists(path):
         msg = "exists; it is not overwritten"
         raise DataError(msg, path=path)
-    if not path.parent.is_dir():
-        msg = f"{path.parent} is not a folder"
-        raise DataError(msg, path=path)
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        _remove(partial)  # of a run that was killed
-        yield partial
-        partial.rename(path)
-    except (OSError, sqlite3.Error) as error:
-        msg = f"cannot be written: {getattr(error, 'strerror', None) or error}"
-        raise DataError(msg, path=path) from error
-    finally:
-        _remove(partial)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    check_place(path)
 
 
 def _bare(row: LabelledStructure, labels: Sequence[str]) -> Atoms:
@@ -229,9 +210,8 @@ def _bare(row: LabelledStructure, labels: Sequence[str]) -> Atoms:
     if "force" in labels and "force" in row.labels:
         results["forces"] = row.labels["force"]
     if "virial" in labels and "virial" in row.labels:
-        virial = row.labels["virial"]
-        voigt = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
-        results["stress"] = -(virial + virial.T)[voigt] / (2.0 * atoms.get_volume())
+        virial, volume = row.labels["virial"], atoms.get_volume()
+        results["stress"] = virial_to_stress(virial, volume)
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms

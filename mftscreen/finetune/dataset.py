@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
+from mftscreen.stress import stress_to_virial
 from mftscreen.structures import structure_hash
 
 __all__ = ["LabelledStructure", "force_field_labels", "write_deepmd_npy"]
@@ -85,7 +85,7 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
         }
         if "stress" in results and atoms.pbc.all():
             stress = np.asarray(results["stress"], dtype=float)
-            labels["virial"] = -atoms.get_volume() * voigt_6_to_full_3x3_stress(stress)
+            labels["virial"] = stress_to_virial(stress, atoms.get_volume())
         elif "virial" in atoms.info and atoms.pbc.all():
             labels["virial"] = np.reshape(atoms.info["virial"], (3, 3)).astype(float)
     except (TypeError, ValueError) as error:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from tqdm import tqdm
 
 from mftscreen.errors import StructureError
 from mftscreen.finetune.duplicates import same_structures
 from mftscreen.finetune.findings import CheckedRow, Finding, find_faults
 from mftscreen.finetune.sources import RowProblem, iter_labelled
+from mftscreen.progress import progress_bar
 from mftscreen.structures import check_structure
 
 __all__ = ["DataDescription", "LabelSummary", "describe_data"]
@@ -154,7 +154,7 @@ def describe_data(
                 bad.append(row)
     train = [row for row in rows if not row.in_test]
     labels = np.array([row.label for row in train])
-    bar = tqdm(rows, desc="comparing", unit="row", disable=None if progress else True)
+    bar = progress_bar(rows, shown=progress, desc="comparing", unit="row")
     groups = same_structures(row.atoms for row in bar)
     problems, remarks = find_faults(rows, bad, list(sizes), groups, unit)
     return DataDescription(
@@ -187,8 +187,7 @@ def _read(
     source: _Source, column: str, progress: bool
 ) -> Iterator[CheckedRow | RowProblem]:
     found = iter_labelled(source.path, column)
-    disable = None if progress else True
-    for row in tqdm(found, desc=source.name, unit="row", disable=disable):
+    for row in progress_bar(found, shown=progress, desc=source.name, unit="row"):
         if isinstance(row, RowProblem):
             yield RowProblem(f"{source.prefix}{row.row}", row.kind, row.message)
             continue

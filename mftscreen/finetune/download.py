@@ -17,12 +17,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from mftscreen.downloading import check_digest, fetch
 from mftscreen.errors import DataError, DownloadError
+from mftscreen.progress import progress_bar
 from mftscreen.readers import DAMAGED, open_text
-from mftscreen.writing import replacing
+from mftscreen.writing import output_file, replacing
 
 __all__ = ["DATASETS", "Download", "download_dataset"]
 
@@ -272,20 +272,12 @@ def _write_molecules(molecules: Iterator[Atoms], path: Path, progress: bool) -> 
     from ase.io.extxyz import write_extxyz
 
     number = 0
-    try:
-        with (
-            _part_of(path) as partial,
-            gzip.open(partial, "wt", compresslevel=3, encoding="utf-8") as stream,
-        ):
-            for atoms in tqdm(
-                molecules,
-                desc=path.name,
-                unit="molecule",
-                disable=None if progress else True,
+    with output_file(path) as partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(partial, "wt", compresslevel=3, encoding="utf-8") as stream:
+            for atoms in progress_bar(
+                molecules, shown=progress, desc=path.name, unit="molecule"
             ):
                 write_extxyz(stream, [atoms])
                 number += 1
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
-        raise DataError(msg, path=path) from error
     return number

@@ -19,6 +19,7 @@ from mftscreen.errors import TrainingError
 from mftscreen.finetune.lcurve import has_diverged, read_lcurve
 from mftscreen.finetune.select import Selection, checkpoints, is_readable
 from mftscreen.finetune.validation import CRITERION
+from mftscreen.progress import progress_bar
 
 __all__ = ["build_command", "train"]
 
@@ -222,17 +223,9 @@ def _watch(
     progress: bool,
 ) -> None:
     """Follow the trainer until it ends or has no more to gain."""
-    from tqdm import tqdm
-
-    bar = tqdm(
-        total=steps,
-        initial=start,
-        unit="step",
-        desc="training",
-        disable=None if progress else True,
-        file=sys.stderr,
-    )
-    with bar:
+    with progress_bar(
+        shown=progress, total=steps, initial=start, unit="step", desc="training"
+    ) as bar:
         running = True
         while running and not selection.is_exhausted:
             running = process.poll() is None

@@ -252,7 +252,8 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
         model = document["model"]
         descriptor = model.get("shared_dict", model)["descriptor"]
         state = find_architecture(descriptor).fit_state(task.state, descriptor)
-        (directory / PRETRAINED).write_bytes(save_state(state))
+        with replacing(directory / PRETRAINED) as partial:
+            partial.write_bytes(save_state(state))
     combination = _combination(config, shared)
     _replace(directory / COMBINATION, combination.to_json())
     # the presence of this file says that everything else is there

@@ -25,7 +25,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.dataset import LabelledStructure, force_field_labels
@@ -33,6 +32,8 @@ from mftscreen.finetune.evaluate import batches_of
 from mftscreen.finetune.settings import SelfReplayConfig
 from mftscreen.finetune.sources import read_force_field
 from mftscreen.model.backend import DeepmdNetwork, Evaluation
+from mftscreen.progress import progress_bar
+from mftscreen.stress import virial_to_stress
 from mftscreen.structures import check_contents, check_distances, find_neighbors
 from mftscreen.writing import output_file
 
@@ -218,14 +219,9 @@ def _evaluate(
     progress: bool,
 ) -> list[Atoms]:
     """Return frames with results, in their order; count those with large forces."""
-    from tqdm import tqdm
-
     found: dict[int, Evaluation] = {}
-    with tqdm(
-        desc="self-replay",
-        total=len(frames),
-        unit="frame",
-        disable=None if progress else True,
+    with progress_bar(
+        shown=progress, desc="self-replay", total=len(frames), unit="frame"
     ) as bar:
         for batch in batches_of(frames):
             results = network.evaluate([s.atoms for s in batch], energy_head=head)
@@ -247,8 +243,7 @@ def _with_results(atoms: Atoms, result: Evaluation) -> Atoms:
     results = {"energy": result.energy, "forces": result.forces}
     if atoms.pbc.all():
         assert result.virial is not None
-        stress = -result.virial / atoms.get_volume()
-        results["stress"] = full_3x3_to_voigt_6_stress((stress + stress.T) / 2.0)
+        results["stress"] = virial_to_stress(result.virial, atoms.get_volume())
     labelled = atoms.copy()
     labelled.calc = SinglePointCalculator(labelled, **results)
     return labelled

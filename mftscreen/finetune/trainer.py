@@ -65,6 +65,7 @@ from mftscreen.finetune.shared_descriptors import SharedDescriptors
 from mftscreen.model.allowed import check_parameters
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.fittings import DipoleNormFitting
+from mftscreen.writing import replacing
 
 __all__ = ["Trainer", "main"]
 
@@ -298,7 +299,10 @@ class Trainer(training.Trainer):
             norms["downstream"], norms["auxiliary"], self.combination, len(downstream)
         )
         if self.rank == 0:
-            path.write_text(json.dumps({"lambda_reg": weight, **norms}, indent=1))
+            with replacing(path) as partial:
+                partial.write_text(
+                    json.dumps({"lambda_reg": weight, **norms}, indent=1)
+                )
         return weight
 
     def _draw(self, heads: Iterable[str]) -> dict[str, Batch]:

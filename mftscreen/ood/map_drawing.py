@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
 from mftscreen.ood.map import Embedding, MapPoint
+from mftscreen.writing import check_place, output_file
 
 __all__ = ["check_map_output", "write_map"]
 
@@ -34,9 +35,7 @@ def check_map_output(path: Path) -> None:
     if path.suffix not in FORMATS:
         msg = f"unknown format of a map; expected {' or '.join(FORMATS)}"
         raise DataError(msg, path=path)
-    if not path.parent.is_dir():
-        msg = f"cannot be written: {path.parent} is not a folder"
-        raise DataError(msg, path=path)
+    check_place(path)
     if path.suffix == ".html" and find_spec("plotly") is None:
         msg = (
             "an .html map needs plotly; install it with "
@@ -58,7 +57,7 @@ def write_map(
     ----------
     path : Path
         ``.html`` (self-contained, with id, formula and p-value of the point under the
-        mouse) or ``.png``.
+        mouse) or ``.png``. An existing file is replaced once the new one is complete.
     title : str
     embedding : Embedding
     reference, candidates : sequence of MapPoint
@@ -72,11 +71,8 @@ def write_map(
     """
     check_map_output(path)
     write = _write_html if path.suffix == ".html" else _write_png
-    try:
-        write(path, title, embedding, reference, candidates)
-    except OSError as error:
-        msg = f"cannot be written: {error.strerror or error}"
-        raise DataError(msg, path=path) from error
+    with output_file(path) as partial:
+        write(partial, title, embedding, reference, candidates)
 
 
 def _write_png(

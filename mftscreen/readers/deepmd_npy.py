@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
 from mftscreen.readers.files import Row
+from mftscreen.stress import virial_to_stress
 
 __all__ = ["iter_deepmd_npy"]
 
-_VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 """Row and column of xx, yy, zz, yz, xz and xy."""
 _GEOMETRY = ("coord", "box", "real_atom_types")
 _Arrays = Mapping[str, NDArray[Any]]
@@ -121,8 +121,8 @@ def _row(
     if "force" in frame:
         results["forces"] = frame["force"].reshape(-1, 3)[real]
     if "virial" in frame and periodic:
-        virial = frame["virial"].reshape(3, 3)
-        results["stress"] = -(virial + virial.T)[_VOIGT] / (2.0 * atoms.get_volume())
+        virial, volume = frame["virial"].reshape(3, 3), atoms.get_volume()
+        results["stress"] = virial_to_stress(virial, volume)
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
     values = {

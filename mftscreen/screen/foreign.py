@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 
 from mftscreen.errors import ConfigError, UnknownPropertyError
 from mftscreen.predictor import PredictionRow
+from mftscreen.stress import stress_to_virial
 from mftscreen.structures import check_structure
 
 __all__ = ["ForeignForces", "load_factory"]
@@ -115,8 +116,8 @@ class ForeignForces:
         atoms.calc = self.calculator
         # the stress first: whoever computes it has energy and forces by then
         if self.stress and atoms.pbc.any():
-            stress = atoms.get_stress(voigt=False, apply_constraint=False)
-            virial = -stress * atoms.get_volume()
+            stress = atoms.get_stress(apply_constraint=False)
+            virial = stress_to_virial(stress, atoms.get_volume())
         forces = atoms.get_forces(apply_constraint=False)
         return PredictionRow(
             index=index,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mftscreen.model.registry import (
     DEFAULT_MODEL,
@@ -14,6 +13,7 @@ from mftscreen.model.registry import (
     find_members,
     resolve_model,
 )
+from mftscreen.progress import progress_bar
 from mftscreen.readers import without_password
 from mftscreen.screen.candidates import Candidate, count_candidates, iter_candidates
 from mftscreen.screen.elements import ElementFilter, FilteredError
@@ -23,8 +23,6 @@ from mftscreen.screen.ranking import OODPolicy, RankMethod
 from mftscreen.screen.result import ScreenResult, read_result
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from mftscreen.model.backend import Device
     from mftscreen.screen.relax import RelaxSettings
 
@@ -118,14 +116,7 @@ def rank(
     from mftscreen.screen.workers import Workers
 
     options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
-    if isinstance(models, str | Path):
-        models = [models]
-    models = models or [DEFAULT_MODEL]
-    for model in models:
-        check_fine_tuned(model)  # before it is downloaded
-    sources = tuple(
-        str(member) for model in models for member in find_members(model, options.goals)
-    )
+    sources = _find_models(models, options.goals)
     settings = Settings(sources, tuple(options.goals), device, relax)
     evaluator = open_evaluator(settings)
     with Journal(None if run is None else Path(run)) as journal:
@@ -147,7 +138,7 @@ def rank(
             candidates = _filter(candidates, elements)
         with (
             Workers(evaluator.settings, n_jobs, scheduler) as workers,
-            _progress_bar(total, progress) as bar,
+            progress_bar(shown=progress, total=total, unit="structure") as bar,
         ):
             reused = 0
             size = choose_chunk_size(relax, workers.n_workers, total)
@@ -159,6 +150,20 @@ def rank(
                     bar.set_postfix_str(f"{reused} known", refresh=False)
                 bar.update(n_done)
         return read_result(journal, options, structures=structures)
+
+
+def _find_models(
+    models: str | Path | Sequence[str | Path] | None, goals: Goals
+) -> tuple[str, ...]:
+    """Return names or paths of single models, those of a collection that are needed."""
+    if isinstance(models, str | Path):
+        models = [models]
+    models = models or [DEFAULT_MODEL]
+    for model in models:
+        check_fine_tuned(model)  # before it is downloaded
+    return tuple(
+        str(member) for model in models for member in find_members(model, goals)
+    )
 
 
 def _lasting_source(source: str | Path) -> str:
@@ -173,13 +178,6 @@ def _lasting_model(source: str) -> str:
     """Return a model's name, or its path without the current folder."""
     path, sha256 = resolve_model(source)
     return source if sha256 else str(path.absolute())
-
-
-def _progress_bar(total: int | None, progress: bool) -> tqdm[Any]:
-    from tqdm import tqdm
-
-    disable = None if progress else True
-    return tqdm(total=total, unit="structure", disable=disable, file=sys.stderr)
 
 
 def _filter(

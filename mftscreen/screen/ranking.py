@@ -101,8 +101,10 @@ def order_candidates(
 
     Notes
     -----
-    Non-dominated sorting is that of NSGA-II [1]_. The desirability of a candidate is
-    the weighted geometric mean of those of its properties [2]_,
+    Non-dominated sorting is that of NSGA-II [1]_: equals share a front. For three or
+    more goals its time grows with the number of fronts, which are many where goals
+    hardly contradict each other. The desirability of a candidate is the weighted
+    geometric mean of those of its properties [2]_,
 
     .. math::
 
@@ -225,12 +227,12 @@ def _desirability(
 
 def _fronts(objectives: Sequence[Objective], groups: Sequence[IntArray]) -> IntArray:
     """Return the Pareto fronts (n,), those of a later group after all of an earlier."""
-    from mftscreen.screen.pareto import pareto_fronts
+    from moocore import pareto_rank  # takes a tenth of a second to import
 
     costs = np.stack([goal.costs(column) for goal, column in objectives], axis=1)
     fronts = np.zeros(len(costs), np.int64)
     for rows in groups:
-        fronts[rows] = fronts.max(initial=0) + pareto_fronts(costs[rows])
+        fronts[rows] = fronts.max(initial=0) + 1 + pareto_rank(costs[rows])
     return fronts
 
 

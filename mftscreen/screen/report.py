@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
 from mftscreen.properties import PropertySpec
+from mftscreen.screen.columns import result_columns
 from mftscreen.screen.report_scene import build_scene, element_style
-from mftscreen.writing import output_file
+from mftscreen.writing import check_place, output_file
 
 if TYPE_CHECKING:
     from mftscreen.ood.map import Embedding
@@ -52,16 +53,6 @@ MAX_REASONS = 200
 N_BINS = 40
 
 SCRIPTS = ("data.js", "table.js", "charts.js", "viewer.js", "page.js")
-
-LABELS = {
-    "rank": "position in the order of merit",
-    "ood_p_value": "share of the training set at least as far from the rest of it",
-    "ood": "out of distribution",
-    "low_dimensional": "holds vacuum, on which its p-value depends",
-    "duplicate_of": "earlier candidate with the same structure",
-    "reason": "why it failed or what is unlike the training set",
-    "model": "m and the start of the model file's sha256",
-}
 
 
 @dataclass(frozen=True)
@@ -120,9 +111,7 @@ def check_report_output(path: Path) -> None:
     if path.suffix != ".html":
         msg = "unknown format of a report; expected .html"
         raise DataError(msg, path=path)
-    if not path.parent.is_dir():
-        msg = f"cannot be written: {path.parent} is not a folder"
-        raise DataError(msg, path=path)
+    check_place(path)
     if find_spec("plotly") is None:
         msg = "a report needs plotly; install it with pip install 'mftscreen[report]'"
         raise DataError(msg, path=path)
@@ -187,8 +176,9 @@ def _digest(script: str) -> str:
 
 
 def _payload(data: ReportData) -> dict[str, Any]:
-    labels = LABELS | {spec.name: spec.label for spec in data.properties}
-    columns = [_column(name, labels.get(name, name), data) for name in data.columns]
+    labels = {column.name: column.label for column in result_columns({})}
+    labels |= {spec.name: spec.label for spec in data.properties}
+    columns = [_column(name, labels.get(name) or name, data) for name in data.columns]
     filled = [column for column in columns if column["kind"] != "empty"]
     empty = [column["name"] for column in columns if column["kind"] == "empty"]
     note = "Numbers are rounded to 7 digits, in the table to 4."

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import ConfigError
+from mftscreen.screen.columns import FLAGS, Column, Ranked, result_columns
 from mftscreen.screen.conditions import select_rows
 from mftscreen.screen.goals import parse_goals
 from mftscreen.screen.journal import Journal
@@ -70,48 +71,22 @@ class ScreenResult:
     @cached_property
     def columns(self) -> list[str]:
         """Names of the columns of :meth:`records`."""
-        names = ["rank", *(["front"] if any(self.fronts) else []), "id", "formula"]
-        for name in self.options.goals:
-            names.append(name)
-            if self.units[name] != "1":
-                names.append(f"{name}_unit")
-            if any(name in row.spreads for row in self.rows):
-                names.append(f"{name}_spread")
-            if any(name in row.intervals for row in self.rows):
-                names += [f"{name}_low", f"{name}_high"]
-        names += ["ood_p_value", "ood", "low_dimensional"]
-        if any(row.relaxation for row in self.rows):
-            names += [f"relax_{key}" for key in _RELAXATION]
-        if any(row.duplicate_of for row in self.rows):
-            names.append("duplicate_of")
-        return [*names, "status", "reason", "model"]
+        return [column.name for column in self._columns]
+
+    @cached_property
+    def _columns(self) -> list[Column]:
+        possible = result_columns(self.units)
+        return [column for column in possible if column.is_kept(self.ranked())]
+
+    def ranked(self) -> Iterator[Ranked]:
+        """Yield the rows with their ranks, as :class:`Column` takes them."""
+        for rank, front, row in zip(self.ranks, self.fronts, self.rows, strict=True):
+            yield Ranked(rank, front, row, self.model)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the rows as flat dictionaries with the keys `columns`."""
-        columns = self.columns
-        for rank, front, row in zip(self.ranks, self.fronts, self.rows, strict=True):
-            record = {
-                "rank": rank,
-                "front": front,
-                "id": row.id,
-                "formula": row.formula,
-                "ood_p_value": row.ood_p_value,
-                "ood": row.ood,
-                "low_dimensional": row.low_dimensional,
-                "duplicate_of": row.duplicate_of,
-                "status": row.status,
-                "reason": row.reason,
-                "model": self.model,
-            }
-            for name in self.options.goals:
-                record[name] = row.values.get(name)
-                record[f"{name}_unit"] = self.units[name]
-                record[f"{name}_spread"] = row.spreads.get(name)
-                low, high = row.intervals.get(name, (None, None))
-                record |= {f"{name}_low": low, f"{name}_high": high}
-            for key in _RELAXATION:
-                record[f"relax_{key}"] = getattr(row.relaxation, key, None)
-            yield {column: record[column] for column in columns}
+        for ranked in self.ranked():
+            yield {column.name: column.value(ranked) for column in self._columns}
 
     def where(self, condition: str) -> ScreenResult:
         """Return the rows that fulfil a condition, with the ranks that they have.
@@ -131,7 +106,7 @@ class ScreenResult:
         ConfigError
             If it is not understood, or is none.
         """
-        kept = select_rows(self.to_pandas(), condition, _FLAGS)
+        kept = select_rows(self.to_pandas(), condition, FLAGS)
         return replace(
             self,
             rows=[self.rows[k] for k in kept],
@@ -145,10 +120,6 @@ class ScreenResult:
         import pandas as pd
 
         return pd.DataFrame.from_records(list(self.records()), columns=self.columns)
-
-
-_RELAXATION = ("converged", "steps", "fmax", "volume_change")
-_FLAGS = ("ood", "low_dimensional", "relax_converged")
 
 
 def read_result(

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from sqlite3 import Error as SqliteError
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from mftscreen.errors import DataError
 from mftscreen.screen.candidates import is_read
+from mftscreen.screen.columns import IDS, result_columns
+from mftscreen.text_table import text_table
+from mftscreen.writing import check_place, output_file
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from mftscreen.screen.result import ScreenResult
-    from mftscreen.screen.rows import ScreenRow
 
 __all__ = [
     "check_output",
@@ -33,7 +32,20 @@ Record = tuple[dict[str, Any], "Atoms | None"]
 """Column to value, the same columns throughout a table; and the structure."""
 
 
-def write_records(path: Path, header: Sequence[str], records: Iterable[Record]) -> None:
+class _Table(NamedTuple):
+    """What :func:`write_records` takes, but for the path."""
+
+    header: Sequence[str]
+    records: Iterable[Record]
+    ids: Collection[str]
+
+
+def write_records(
+    path: Path,
+    header: Sequence[str],
+    records: Iterable[Record],
+    ids: Collection[str] = IDS,
+) -> None:
     """Write a table to a file; an existing one is replaced only when all is written.
 
     Parameters
@@ -46,6 +58,8 @@ def write_records(path: Path, header: Sequence[str], records: Iterable[Record]) 
         The columns, ``id`` and ``formula`` among them.
     records : iterable of (dict, Atoms or None)
         Column to value, and the structure, which only an ASE database keeps.
+    ids : collection of str, optional
+        Columns that hold ids, ``id`` among them; by default those of results.
 
     Raises
     ------
@@ -53,9 +67,8 @@ def write_records(path: Path, header: Sequence[str], records: Iterable[Record]) 
         If the ending is another one or the file cannot be written.
     """
     check_output(path)
-    with _partial(path) as partial:
-        _WRITERS[path.suffix](partial, header, records)
-        partial.replace(path)
+    with output_file(path) as partial:
+        _WRITERS[path.suffix](partial, _Table(header, records, ids))
 
 
 def check_output(path: Path, *inputs: str | Path | None) -> None:
@@ -81,33 +94,11 @@ def check_output(path: Path, *inputs: str | Path | None) -> None:
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         msg = "parquet needs pyarrow: pip install pyarrow"
         raise DataError(msg, path=path)
-    if not path.parent.is_dir():
-        msg = f"cannot be written: {path.parent} is not a folder"
-        raise DataError(msg, path=path)
-    with _partial(path) as partial:
-        partial.touch()
-    if path.is_dir():
-        msg = "cannot be written: is a folder"
-        raise DataError(msg, path=path)
+    check_place(path)
     for source in inputs:
         if source is not None and is_read(source, path):
             msg = f"belongs to {source}, which is read; choose another output"
             raise DataError(msg, path=path)
-
-
-@contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """Give the path of a file beside another, which is gone afterwards."""
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield partial
-    except (OSError, SqliteError) as error:
-        reason = getattr(error, "strerror", None) or error
-        msg = f"cannot be written: {reason}"
-        raise DataError(msg, path=path) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) -> None:
@@ -128,57 +119,49 @@ def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) 
     table.writerows(values for values, _ in records)
 
 
-def _write_csv_file(
-    path: Path, header: Sequence[str], records: Iterable[Record]
-) -> None:
+def _write_csv_file(path: Path, table: _Table) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        write_csv(stream, header, records)
+        write_csv(stream, table.header, table.records)
 
 
-def _write_jsonl(path: Path, header: Sequence[str], records: Iterable[Record]) -> None:
+def _write_jsonl(path: Path, table: _Table) -> None:
     with path.open("w", encoding="utf-8") as stream:
-        for values, _ in records:
+        for values, _ in table.records:
             stream.write(json.dumps(values, ensure_ascii=False))
             stream.write("\n")
 
 
-def _write_db(path: Path, header: Sequence[str], records: Iterable[Record]) -> None:
+def _write_db(path: Path, table: _Table) -> None:
     from ase import Atoms
     from ase.db import connect
 
     with connect(path, append=False) as database:
-        for values, atoms in records:
+        for values, atoms in table.records:
             # ase.db has a formula of its own, reserves "id", cannot hold None and takes
             # text that looks like a number for a number
-            pairs = {key: v for key, v in values.items() if v not in (None, "")}
-            pairs.pop("formula", None)
-            pairs["candidate"] = f"id:{pairs.pop('id')}"
-            if "nearest" in pairs:
-                pairs["nearest"] = f"id:{pairs['nearest']}"
-            if "duplicate_of" in pairs:
-                pairs["duplicate_of"] = f"id:{pairs['duplicate_of']}"
+            pairs = {
+                key: f"id:{value}" if key in table.ids else value
+                for key, value in values.items()
+                if value not in (None, "") and key != "formula"
+            }
+            pairs["candidate"] = pairs.pop("id")
             database.write(atoms or Atoms(), key_value_pairs=pairs)
 
 
-def _write_parquet(
-    path: Path, header: Sequence[str], records: Iterable[Record]
-) -> None:
+def _write_parquet(path: Path, table: _Table) -> None:
     import pandas as pd
 
-    table = pd.DataFrame.from_records([v for v, _ in records], columns=list(header))
-    table.to_parquet(path, index=False)
+    values = [values for values, _ in table.records]
+    frame = pd.DataFrame.from_records(values, columns=list(table.header))
+    frame.to_parquet(path, index=False)
 
 
-_WRITERS: dict[str, Callable[[Path, Sequence[str], Iterable[Record]], None]] = {
+_WRITERS: dict[str, Callable[[Path, _Table], None]] = {
     ".csv": _write_csv_file,
     ".jsonl": _write_jsonl,
     ".parquet": _write_parquet,
     ".db": _write_db,
 }
-
-
-_WIDEST, _LONGEST_NOTE = 60, 200
-"""Characters of a cell in a table for people; the note is not followed by others."""
 
 
 def format_table(result: ScreenResult, limit: int) -> str:
@@ -196,39 +179,8 @@ def format_table(result: ScreenResult, limit: int) -> str:
     -------
     str
     """
-    names = list(result.options.goals)
-    titles = [f"{n} ({u})" if (u := result.units[n]) != "1" else n for n in names]
-    lines = [["rank", "id", "formula", *titles, "OOD p", "OOD", "note"]]
-    ranks = [rank for rank in result.ranks if rank is not None]
-    for rank, row in zip(ranks, result.top(limit), strict=False):
-        values = [_with_spread(row, name) for name in names]
-        p_value = "" if row.ood_p_value is None else f"{row.ood_p_value:.3f}"
-        flag = "yes" if row.ood else ""
-        name, formula = _shown(row.id, _WIDEST), _shown(row.formula, _WIDEST)
-        note = _shown(row.reason, _LONGEST_NOTE)
-        lines.append([str(rank), name, formula, *values, p_value, flag, note])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = io.StringIO()
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        text.write("  ".join(cells).rstrip() + "\n")
-    return text.getvalue()
-
-
-def _shown(text: str, widest: int) -> str:
-    """Return a text in one line of printable characters, cut if it is too long."""
-    # first cut what need not be looked at
-    safe = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in text[: widest + 1]
-    )
-    return safe if len(safe) <= widest else f"{safe[: widest - 1]}…"
-
-
-def _with_spread(row: ScreenRow, name: str) -> str:
-    """Return a value, with its interval or, without one, the ensemble's spread."""
-    text = f"{row.values[name]:.4g}"
-    if name in row.intervals:
-        low, high = row.intervals[name]
-        return f"{text} [{low:.3g}, {high:.3g}]"
-    return f"{text} ± {row.spreads[name]:.2g}" if name in row.spreads else text
+    columns = [column for column in result_columns(result.units) if column.title]
+    lines = [[column.title for column in columns]]
+    best = (ranked for ranked in result.ranked() if ranked.rank is not None)
+    lines += [[c.text(ranked) for c in columns] for ranked in islice(best, limit)]
+    return text_table(lines)

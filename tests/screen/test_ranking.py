@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from mftscreen.errors import ConfigError, UnknownPropertyError
 from mftscreen.screen.goals import Goal, parse_goals
@@ -274,3 +277,58 @@ def test_unknown_choices_are_all_named() -> None:
 def test_flags_of_another_length() -> None:
     with pytest.raises(ValueError, match="there are 8 candidates"):
         order_candidates(VALUES, GAP_AND_MASS, flagged=[True])
+
+
+def fronts_of(costs: np.ndarray) -> list[int]:
+    """Return the fronts of candidates whose properties are all to be small."""
+    names = [f"p{k}" for k in range(costs.shape[1])]
+    goals = dict.fromkeys(names, Goal("minimize"))
+    fronts = order_candidates(dict(zip(names, costs.T, strict=True)), goals).fronts
+    assert fronts is not None
+    return fronts.tolist()
+
+
+def peel(costs: np.ndarray) -> list[int]:
+    """Return the fronts by their definition: take away what nothing dominates."""
+    fronts = np.zeros(len(costs), dtype=int)
+    left = np.flatnonzero(np.isfinite(costs).all(axis=1))
+    while left.size:
+        ours, theirs = costs[left][:, None], costs[left][None]
+        dominates = (theirs <= ours).all(axis=2) & (theirs < ours).any(axis=2)
+        dominated = dominates.any(axis=1)
+        fronts[left[~dominated]] = fronts.max() + 1
+        left = left[dominated]
+    return fronts.tolist()
+
+
+# few levels make ties and duplicates; neighbours of 1 and huge numbers try rounding
+LEVELS = st.sampled_from(
+    [-1e300, -1.0, -0.0, 0.0, 5e-324, 1.0, np.nextafter(1.0, 2.0), 2.0, np.nan, np.inf]
+)
+
+
+@pytest.mark.parametrize("n_goals", [2, 3, 4, 5])
+@given(data=st.data())
+def test_fronts_are_those_of_the_definition(n_goals: int, data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 40))
+    elements = data.draw(st.sampled_from([LEVELS, st.floats(-1e9, 1e9)]))
+    costs = data.draw(arrays(np.float64, (n, n_goals), elements=elements))
+    assert fronts_of(costs) == peel(costs)
+
+
+@pytest.mark.parametrize("n_goals", [2, 3, 4])
+def test_fronts_of_many_are_those_of_the_definition(n_goals: int) -> None:
+    rng = np.random.default_rng(n_goals)
+    costs = rng.integers(-30, 30, (800, n_goals)).astype(float)
+    assert fronts_of(costs) == peel(costs)
+
+
+def test_pure_trade_off_is_one_front() -> None:
+    costs = np.random.default_rng(1).dirichlet([1.0, 1.0, 1.0], size=20_000)
+    costs[:, 2] = -costs[:, 0] - costs[:, 1]
+    assert set(fronts_of(costs)) == {1}
+
+
+def test_chain_has_one_front_each() -> None:
+    costs = np.random.default_rng(2).permutation(2000)[:, None] * np.ones(3)
+    assert fronts_of(costs) == (costs[:, 0] + 1).tolist()

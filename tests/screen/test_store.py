@@ -192,7 +192,7 @@ def test_parquet_is_read_back(tmp_path: Path, result: ScreenResult) -> None:
 def test_table_with_other_columns(tmp_path: Path, ending: str) -> None:
     values = {"id": "7", "formula": "MgO", "distance": 0.5, "nearest": "12"}
     path = tmp_path / f"scores.{ending}"
-    write_records(path, list(values), [(values, MGO)])
+    write_records(path, list(values), [(values, MGO)], ids=("id", "nearest"))
     if ending == "csv":
         assert path.read_text() == "id,formula,distance,nearest\n7,MgO,0.5,12\n"
     elif ending == "jsonl":

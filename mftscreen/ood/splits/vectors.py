@@ -13,6 +13,7 @@ from mftscreen.errors import DataError
 from mftscreen.ood.ofm import N_ORBITAL_PAIRS, Mode, OFMFeaturizer
 from mftscreen.ood.orbitals import Table
 from mftscreen.ood.splits.data import SplitData
+from mftscreen.progress import progress_bar
 
 __all__ = ["OFMVectors", "cluster_rows", "compute_vectors", "nearest_materials"]
 
@@ -68,14 +69,12 @@ def compute_vectors(
         If rows have no orbital field matrix; they are named. A split that left them
         out silently would be one of other data.
     """
-    from tqdm import tqdm
-
-    bar = tqdm(
+    bar = progress_bar(
         featurizer(data.structures),
+        shown=progress,
         total=len(data),
         unit="structure",
         desc="OFM",
-        disable=None if progress else True,
     )
     vectors, failed = [], []
     for name, row in zip(data.ids, bar, strict=True):
