@@ -19,6 +19,7 @@ from mftscreen.errors import DataError, MftscreenError, StructureError
 from mftscreen.readers.cif import iter_cif
 from mftscreen.readers.cif_sites import FULL
 from mftscreen.readers.files import check_file, decode, open_text, uncompressed
+from mftscreen.readers.molecules import iter_sdf
 from mftscreen.readers.symbols import element, reason
 
 __all__ = [
@@ -142,6 +143,11 @@ def _structures(path: Path, kind: str) -> Iterator[Atoms | StructureError]:
         yield from iter_cif(decode(path.read_bytes()))
     elif kind == "vasp":
         yield cast("Atoms", read(StringIO(_with_symbols(path)), format=kind))
+    elif kind == "sdf":
+        for row in iter_sdf(path):
+            if isinstance(row.structure, DataError):
+                raise row.structure
+            yield cast("Atoms | StructureError", row.structure)
     elif kind == "gromacs":
         for frame in _gromacs_frames(path):
             yield cast("Atoms", read(StringIO(frame), format=kind))

@@ -410,7 +410,7 @@ def test_row_that_names_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("id,file\na,below\n")
     (only,) = iter_candidates(tmp_path / "x.csv")
     assert str(only.structure) == (
-        f"{tmp_path / 'below'}: row 0 names a folder, not a file"
+        f"{tmp_path / 'below'}: cannot be read: it is a folder, not a file"
     )
 
 
