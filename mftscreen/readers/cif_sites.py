@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import InvalidGeometryError, StructureError
 from mftscreen.readers.space_groups import Operations
-from mftscreen.readers.symbols import element, label_element
+from mftscreen.readers.symbols import FULL, element, label_element
 from mftscreen.structures import find_neighbors
 
-__all__ = ["FULL", "Site", "check_distances", "expand", "read_sites"]
+__all__ = ["Site", "check_distances", "expand", "read_sites"]
 
-FULL = 1e-3
-"""An occupancy closer to 1 than this is 1."""
 SAME = 0.1
 """Images of a site closer than this (Å) are one atom on a symmetry element."""
 APART = 0.5

@@ -17,10 +17,9 @@ from ase.io.formats import UnknownFileTypeError, filetype
 
 from mftscreen.errors import DataError, MftscreenError, StructureError
 from mftscreen.readers.cif import iter_cif
-from mftscreen.readers.cif_sites import FULL
 from mftscreen.readers.files import check_file, decode, open_text, uncompressed
 from mftscreen.readers.molecules import iter_sdf
-from mftscreen.readers.symbols import element, reason
+from mftscreen.readers.symbols import FULL, element, reason
 
 __all__ = [
     "UnknownFormatError",

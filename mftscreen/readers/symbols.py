@@ -1,4 +1,4 @@
-"""Chemical symbols as files write them."""
+"""What files say of the species on a site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from ase.data import atomic_numbers
 
 from mftscreen.errors import StructureError
 
-__all__ = ["element", "label_element", "reason"]
+__all__ = ["FULL", "element", "label_element", "reason"]
+
+FULL = 1e-3
+"""An occupancy closer to 1 than this is 1: files round."""
 
 _SPECIES = re.compile(
     r"""([A-Za-z]{1,2})
@@ -16,6 +19,7 @@ _SPECIES = re.compile(
     (?: ,\s*spin=.* )?""",
     re.VERBOSE,
 )
+_ELEMENTS = {symbol for symbol, number in atomic_numbers.items() if number > 0}
 _DUMMIES = {"x", "xx", "q", "du", "dum", "va", "vac", "vacancy", "lp", "m"}
 
 
@@ -51,7 +55,7 @@ def element(text: str) -> str:
     symbol = match[1].capitalize() if match else ""
     if symbol == "D":
         return "H"
-    if symbol in atomic_numbers and atomic_numbers[symbol] > 0:
+    if symbol in _ELEMENTS:
         return symbol
     if symbol == "T":
         what = "not clear: tritium (write H) or a tetrahedral site"
@@ -103,9 +107,6 @@ def label_element(label: str, expected: set[str]) -> str:
         msg = f"the label {label!r} may begin with {' or '.join(found)}"
         raise StructureError(msg)
     return found[0]
-
-
-_ELEMENTS = {symbol for symbol, number in atomic_numbers.items() if number > 0}
 
 
 def reason(error: BaseException) -> str:
