@@ -152,7 +152,8 @@ def _check_cell(atoms: Atoms) -> None:
     if (np.linalg.norm(periodic, axis=1) < MIN_CELL_HEIGHT).any():
         msg = f"pbc is {atoms.pbc.tolist()} but the cell is {cell.tolist()}"
         raise InvalidGeometryError(msg)
-    full = complete_cell(np.where(atoms.pbc[:, None], cell, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of equal vectors
+        full = complete_cell(np.where(atoms.pbc[:, None], cell, 0.0))
     if not _is_flat(full, atoms.pbc):
         return
     # a skewed cell may look flat, but the same lattice has a compact one
@@ -174,7 +175,7 @@ def _is_flat(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> bool:
     normals = np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]])
     # height = volume / area of the opposite face, without dividing by zero
     volume, areas = abs(normals[0] @ cell[0]), np.linalg.norm(normals, axis=1)
-    return bool((volume <= MIN_CELL_HEIGHT * areas)[pbc].any())
+    return not (volume > MIN_CELL_HEIGHT * areas)[pbc].all()
 
 
 def _check_distances(atoms: Atoms) -> None:
