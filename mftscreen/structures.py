@@ -164,9 +164,7 @@ def _check_cell(atoms: Atoms) -> None:
         reduced, _ = minkowski_reduce(full, atoms.pbc)
         if not _is_flat(reduced, atoms.pbc):
             return
-    msg = (
-        f"the periodic cell has (almost) no volume: its vectors are {cell.tolist()} Å"
-    )
+    msg = f"the periodic cell has (almost) no volume: its vectors are {cell.tolist()} Å"
     raise InvalidGeometryError(msg)
 
 

@@ -99,9 +99,7 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     return labels
 
 
-def _virial(
-    atoms: Atoms, results: Mapping[str, Any]
-) -> dict[str, NDArray[np.float64]]:
+def _virial(atoms: Atoms, results: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     """Return the virial of a stress or one that is given; raise if they differ."""
     found = []
     if "stress" in results:
@@ -115,9 +113,7 @@ def _virial(
     return {"virial": found[0]} if found else {}
 
 
-def _check_same(
-    from_stress: NDArray[np.float64], virial: NDArray[np.float64]
-) -> None:
+def _check_same(from_stress: NDArray[np.float64], virial: NDArray[np.float64]) -> None:
     apart = np.abs(from_stress - virial).max()
     largest = max(np.abs(from_stress).max(), np.abs(virial).max())
     if apart <= _SAME_VIRIAL * largest + 1e-3:

@@ -25,7 +25,7 @@ _UNITS = {
 }
 _NAMES = {"energy": "energy", "force": "forces"}
 _LARGE = {"force": 50.0, "stress": 1.0}
-"""Medians of the largest component that are beyond what crystals have (eV/Å, eV/Å^3)."""
+"""Largest components (eV/Å, eV/Å^3) beyond which a median is of no real data."""
 
 log = logging.getLogger(__name__)
 

@@ -178,7 +178,10 @@ def _cell(columns: Columns) -> NDArray[np.float64] | None:
         return None
     angles = [_number(columns, tag) for tag in _ANGLES]
     values = [*lengths, *(90.0 if angle is None else angle for angle in angles)]
-    if any(v is None or not 0.0 < v < 1e4 for v in values):
+    bounds = [1e4] * 3 + [180.0] * 3
+    if any(
+        v is None or not 0.0 < v < most for v, most in zip(values, bounds, strict=True)
+    ):
         msg = f"the cell {values} is none"
         raise StructureError(msg)
     with np.errstate(invalid="ignore"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,50 +86,55 @@ def read_sites(
         symbol = (
             label_element(labels[k], expected) if text in _UNKNOWN else element(text)
         )
-        position = np.array([_coordinate(axis[k], labels[k]) for axis in axes])
+        position = np.array([_value(axis[k], labels[k]) for axis in axes])
         if kind == "cartn" and cell is not None:
             position = position @ np.linalg.inv(cell)
         sites.append(Site(k, labels[k], symbol, position))
     return sites
 
 
-def _coordinate(text: str, label: str) -> float:
+def _value(text: str, label: str) -> float:
     from gemmi import cif
 
     value = float(cif.as_number(text))
     if not np.isfinite(value):
-        msg = f"site {label} has the coordinate {text!r}"
+        msg = f"site {label} has {text!r} for a number"
         raise StructureError(msg)
     return value
 
 
 def _check_whole(columns: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
     """Raise if a site is not there as a whole."""
-    groups = [g for g in columns.get("_atom_site_disorder_group", ())]
-    groups = [g for g in groups if g not in (*_UNKNOWN, "0")]
-    if len(set(groups)) > 1 or any(g.startswith("-") for g in groups):
+
+    def _of_sites(name: str) -> Iterator[tuple[str, str]]:
+        # a single value outside the loop of sites is of none
+        return zip(labels, columns.get(f"_atom_site_{name}", ()), strict=False)
+
+    groups = set(columns.get("_atom_site_disorder_group", ()))
+    groups.difference_update((*_UNKNOWN, "0"))
+    if len(groups) > 1 or any(g.startswith("-") for g in groups):
         msg = (
             f"disordered: the sites are in the disorder groups "
-            f"{', '.join(sorted(set(groups)))}; order the structure first"
+            f"{', '.join(sorted(groups))}; order the structure first"
         )
         raise StructureError(msg)
-    alternatives = {g for g in columns.get("_atom_site_label_alt_id", ())}
+    alternatives = set(columns.get("_atom_site_label_alt_id", ()))
     if len(alternatives.difference(_UNKNOWN)) > 1:
         msg = "disordered: atoms have alternative places; order the structure first"
         raise StructureError(msg)
-    for label, text in zip(labels, columns.get("_atom_site_occupancy", ())):
-        share = 1.0 if text in _UNKNOWN else _coordinate(text, label)
+    for label, text in _of_sites("occupancy"):
+        share = 1.0 if text in _UNKNOWN else _value(text, label)
         if abs(share - 1.0) > FULL:
             msg = (
                 f"disordered or partially occupied site ({label} {share:g}); order "
                 "the structure first"
             )
             raise StructureError(msg)
-    for label, text in zip(labels, columns.get("_atom_site_calc_flag", ())):
+    for label, text in _of_sites("calc_flag"):
         if text.lower() == "dum":
             msg = f"site {label} is a dummy atom"
             raise StructureError(msg)
-    for label, text in zip(labels, columns.get("_atom_site_attached_hydrogens", ())):
+    for label, text in _of_sites("attached_hydrogens"):
         if text not in (*_UNKNOWN, "0"):
             msg = f"site {label} has {text} hydrogens attached that have no site"
             raise StructureError(msg)

@@ -62,19 +62,25 @@ def iter_csv(path: Path) -> Iterator[Row]:
         with structures or names.
     """
     number = 0
-    with _long_fields(), open_text(path) as stream:
+    with ExitStack() as stack:
+        stack.enter_context(_long_fields())
+        stream = stack.enter_context(open_text(path))
         try:
-            table = csv.reader(stream)
-            header, rows = _header(table, path)
-            lower = [name.lower() for name in header]
+            header, rows = _header(csv.reader(stream), path)
             _check_header(header, path)
+            lower = [name.lower() for name in header]
             column = next((c for c in STRUCTURE_COLUMNS if c in lower), None)
+            made = None
+            if column == "smiles":
+                made = stack.enter_context(Conformers(path))
             for cells in rows:
                 known = dict(zip(lower, cells, strict=False))
                 values = dict(zip(header, cells, strict=False))
                 structure = _check_cells(cells, header, path, number)
                 if structure is None:
                     structure = _row_structure(known, column, path, number)
+                if made is not None:
+                    made.count(structure)
                 yield Row(find_name(known), structure, values)
                 number += 1
         except (*DAMAGED, csv.Error) as error:
@@ -132,7 +138,7 @@ def _check_header(header: Sequence[str], path: Path) -> None:
 
 def _check_cells(
     cells: Sequence[str], header: Sequence[str], path: Path, number: int
-) -> DataError | None:
+) -> Atoms | MftscreenError | None:
     """Return an error for a row whose cells may be in other columns than they say."""
     if len(cells) > len(header) and any(map(str.strip, cells[len(header) :])):
         msg = (
@@ -173,6 +179,12 @@ def _row_structure(
         if text.lstrip().startswith("{"):
             return pymatgen_dict_to_atoms(json.loads(text))
         if "\n" in text.strip():
+            if "data_" not in text:
+                n_lines = text.count("\n") + 1
+                msg = (
+                    f"row {number} has a cell of {n_lines} lines; is a quote left open?"
+                )
+                return DataError(msg, path=path)
             return read_cif_text(text)
         return read_structure(path.parent / text.strip())
     except MftscreenError as error:

@@ -133,7 +133,7 @@ def _open(path: Path) -> IO[bytes]:
 def open_text(path: Path) -> TextIO:
     """Open a text file for reading, plain or compressed.
 
-    It is UTF-8, but for a byte-order mark that says UTF-16 or UTF-32. Bytes that are
+    It is UTF-8, unless it begins as UTF-16 or UTF-32 does. Bytes that are
     not UTF-8 become lone surrogates (``surrogateescape``).
 
     Parameters
@@ -157,10 +157,22 @@ def open_text(path: Path) -> TextIO:
     except DAMAGED:  # to be met again, and named, where the text is read
         start = b""
         stream.seek(0)
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    encoding = _encoding(start)
     # a byte that is no UTF-8 makes one name odd, not the file unreadable
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
     return io.TextIOWrapper(stream, encoding=encoding, errors=errors)
+
+
+def _encoding(start: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if start.startswith(mark):
+            return encoding
+    # in UTF-16 every other byte of an ASCII character is zero
+    if len(start) > 3 and start[1] == start[3] == 0 != start[0]:
+        return "utf-16-le"
+    if len(start) > 3 and start[0] == start[2] == 0 != start[1]:
+        return "utf-16-be"
+    return "utf-8"
 
 
 def decode(content: bytes) -> str:
@@ -171,11 +183,9 @@ def decode(content: bytes) -> str:
     >>> decode("é".encode("utf-16")), decode("é".encode("latin-1"))
     ('é', 'é')
     """
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            return content.decode(encoding, errors="replace")
+    encoding = _encoding(content[:4])
     try:
-        return content.decode("utf-8")
+        return content.decode(encoding)
     except UnicodeDecodeError:
         return content.decode("latin-1")
 

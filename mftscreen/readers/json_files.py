@@ -106,7 +106,7 @@ def _mapped(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row
             raise DataError(msg, path=path)
         # column by column, a table is read as a whole
         whole = {key: document, **{name: stream.value() for name in keys}}
-        rows = [_ase_row("", whole, path)] if _ASE_ROW <= whole.keys() else None
+        rows = [_ase_row("", whole, path)] if whole.keys() >= _ASE_ROW else None
         rows = rows or _table(whole)
         if rows is None:
             for name, value in whole.items():

@@ -31,8 +31,9 @@ def iter_rows(path: Path) -> Iterator[Row]:
     ----------
     path : Path
         An ASE database, extended XYZ, a trajectory, JSON or JSON Lines (pymatgen,
-        MatBench, OPTIMADE), a CSV table, SDF, SMILES, any format that ASE reads, all but databases
-        also compressed (:func:`open_text`); or a folder with deepmd/npy systems.
+        MatBench, OPTIMADE), a CSV table, SDF, SMILES, any format that ASE reads, all
+        but databases also compressed (:func:`open_text`); or a folder with deepmd/npy
+        systems.
 
     Yields
     ------

@@ -32,7 +32,7 @@ _NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
 _SETTING = ("_space_group_it_coordinate_system_code",)
 _SUFFIX = re.compile(
     r"\s* (?: : \s*(?P<code>\w+) | \(? origin \s* (?:choice)? \s* (?P<origin>[12]) \)?"
-    r" | (?P<icsd> (?<=\s)[HRSZ] | (?<=[a-z0-9])[HRSZ]) ) \s* $",
+    r" | (?P<icsd> (?<=\s)[HRSZ] | (?-i:(?<=[a-z0-9])[HRSZ])) ) \s* $",
     re.VERBOSE | re.IGNORECASE,
 )
 _ICSD = {"S": "1", "Z": "2", "H": "H", "R": "R"}
@@ -96,7 +96,8 @@ def find_operations(columns: Columns) -> tuple[list[Operations], bool]:
     StructureError
         If an operation or symbol is not understood, or two symbols contradict.
     """
-    symbol, code = _split_symbol(_first(columns, _SYMBOL), _first(columns, _SETTING))
+    written = _first(columns, _SYMBOL)
+    symbol, code = _split_symbol(written, _first(columns, _SETTING))
     number = _first(columns, _NUMBER)
     groups = _groups(symbol, code, number)
     hall = _first(columns, _HALL)
@@ -116,7 +117,9 @@ def find_operations(columns: Columns) -> tuple[list[Operations], bool]:
     if groups:
         return list(groups), False
     if symbol or number:
-        msg = f"the space group {symbol or number!r} is unknown and no operation listed"
+        msg = (
+            f"the space group {written or number!r} is unknown and no operation listed"
+        )
         raise StructureError(msg)
     return [Operations("P 1", np.eye(3)[None], np.zeros((1, 3)))], False
 
@@ -182,9 +185,7 @@ def _groups(symbol: str, code: str, number: str) -> tuple[Operations, ...]:
             known = ", ".join(g.ext for g in alike)
             msg = f"{symbol} has the settings {known}, not {code}"
             raise StructureError(msg)
-    return tuple(
-        _from_operations(g.xhm(), list(g.operations())) for g in chosen
-    )
+    return tuple(_from_operations(g.xhm(), list(g.operations())) for g in chosen)
 
 
 def _from_hall(hall: str) -> Operations:

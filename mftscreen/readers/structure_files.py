@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from io import StringIO
 from itertools import islice
@@ -91,10 +92,7 @@ def read_structure(path: Path) -> Atoms:
         If the structure is there, but cannot be used.
     """
     check_file(path)
-    last: Atoms | StructureError | None = None
-    for last in iter_structure_file(path):
-        pass
-    return _usable(last)
+    return _last(iter_structure_file(path))
 
 
 def read_cif_text(text: str) -> Atoms:
@@ -115,20 +113,18 @@ def read_cif_text(text: str) -> Atoms:
     StructureError
         See :func:`mftscreen.readers.cif.iter_cif`.
     """
-    last: Atoms | StructureError | None = None
-    for last in iter_cif(text):
-        pass
-    if last is None:
+    return _last(iter_cif(text))
+
+
+def _last(structures: Iterator[Atoms | StructureError]) -> Atoms:
+    """Return the last structure, or raise what is wrong with it."""
+    last = deque(structures, maxlen=1)
+    if not last:  # a file without any has raised
         msg = "not a valid CIF: it has no crystal"
         raise DataError(msg)
-    return _usable(last)
-
-
-def _usable(structure: Atoms | StructureError | None) -> Atoms:
-    if isinstance(structure, StructureError):
-        raise structure
-    assert structure is not None  # a file without any raises
-    return structure
+    if isinstance(last[0], StructureError):
+        raise last[0]
+    return last[0]
 
 
 def _kind(path: Path) -> str:

@@ -94,7 +94,8 @@ def label_element(label: str, expected: set[str]) -> str:
     """
     letters = re.match(r"[A-Za-z]*", label)
     start = letters[0] if letters else ""
-    if len(start) < 2:
+    # three letters are a word, such as Wat
+    if len(start) < 2 or start.lower() in _DUMMIES or start[2:3].islower():
         return element(start or label)
     found = [s for s in (start[:2].capitalize(), start[0].upper()) if s in _ELEMENTS]
     if len(found) == 2:

@@ -116,8 +116,10 @@ def test_third_coordinates_give_sites_on_the_axis() -> None:
 
 
 def test_optimade_entries() -> None:
-    found = {c.id: c.atoms and str(c.atoms.symbols) or str(c.structure) for c in
-             read("74-optimade.json")}  # fmt: skip
+    found = {
+        c.id: str(c.structure if c.atoms is None else c.atoms.symbols)
+        for c in read("74-optimade.json")
+    }
     assert found["x"] == found["slab"] == found["mol"] == found["nodim"] == "MgO"
     assert found["swapped-names"] == "OMg"
     assert "site_attachments" in found["attached"]
@@ -158,9 +160,7 @@ def test_columns_of_one_name() -> None:
         read("B-dupcol.csv")
 
 
-@pytest.mark.parametrize(
-    "name", ["A-ff-stress9.extxyz", "A-ff-virials9_MACE_.extxyz"]
-)
+@pytest.mark.parametrize("name", ["A-ff-stress9.extxyz", "A-ff-virials9_MACE_.extxyz"])
 def test_virial_is_that_of_the_stress(name: str) -> None:
     (frame,) = read_force_field(CASES / name)
     assert np.trace(frame.labels["virial"]) == pytest.approx(-1.742983, abs=1e-5)
