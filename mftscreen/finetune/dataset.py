@@ -119,7 +119,8 @@ def _check_same(from_stress: NDArray[np.float64], virial: NDArray[np.float64]) -
     if apart <= _SAME_VIRIAL * largest + 1e-3:
         return
     ratio = float((from_stress * virial).sum() / max((virial**2).sum(), 1e-30))
-    unit = match_factor(abs(ratio), "eV/Å^3", tolerance=_SAME_VIRIAL)
+    size = max(abs(ratio), 1e-30)
+    unit = match_factor(max(size, 1.0 / size), "eV/Å^3", tolerance=_SAME_VIRIAL)
     hints = ["of opposite sign"] if ratio < 0.0 else []
     hints += [f"as if one were in other units ({unit})"] if unit else []
     msg = (

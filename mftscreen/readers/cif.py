@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from math import gcd
@@ -166,7 +166,8 @@ def _alike(one: Atoms, other: Atoms) -> bool:
         pairs = np.sort(atoms.numbers[np.stack([centers, others])], axis=0)
         found.append(np.column_stack([pairs.T, distances.round(3)]))
         found[-1] = found[-1][np.lexsort(found[-1].T)]
-    return len(found[0]) == len(found[1]) and np.allclose(*found, atol=2e-3)
+    first, second = found
+    return len(first) == len(second) and np.allclose(first, second, atol=2e-3)
 
 
 def _cell(columns: Columns) -> NDArray[np.float64] | None:
@@ -210,7 +211,7 @@ def _number(columns: Columns, tag: str) -> float | None:
 def _formula(columns: Columns) -> dict[str, float] | None:
     """Return the declared formula sum; None if there is none, or none like it."""
     text = (columns.get("_chemical_formula_sum") or ["?"])[0].strip("'\" ")
-    counts: Counter[str] = Counter()
+    counts: dict[str, float] = defaultdict(float)
     for symbol, number in re.findall(r"([A-Z][a-z]?)(\d*\.?\d*)(?![+-])", text):
         try:
             counts["H" if symbol == "D" else symbol] += float(number or 1)

@@ -199,12 +199,12 @@ def _images(
         position = site.position + shifts[here].mean(axis=0)
         images = setting.rotations @ position + setting.translations
     images = images % 1.0 % 1.0  # -1e-17 % 1.0 is 1.0
-    first = np.ones(len(images), dtype=bool)
-    if len(images) > 1:
-        apart = _lengths(images[:, None] - images[None], cell)
-        # each image is kept unless an earlier one is in its place
-        first = ~(np.tril(apart < 0.5 * SAME, -1).any(axis=1))
-    return images[first]
+    if len(images) == 1:
+        return images
+    apart = _lengths(images[:, None] - images[None], cell)
+    # each image is kept unless an earlier one is in its place
+    repeated: NDArray[np.bool_] = np.tril(apart < 0.5 * SAME, -1).any(axis=1)
+    return images[~repeated]
 
 
 def _lengths(

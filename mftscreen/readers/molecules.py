@@ -197,7 +197,7 @@ def _numbers(molecule: Any) -> list[int]:
 
 def _conformer(molecule: Any) -> Atoms:
     from rdkit import Chem
-    from rdkit.Chem import AllChem
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
     if len(Chem.GetMolFrags(molecule)) > 1:
         msg = "it is several molecules, whose places to each other are not known"
@@ -208,14 +208,14 @@ def _conformer(molecule: Any) -> Atoms:
         if whole.GetNumAtoms() > _MOST_ATOMS:
             msg = f"no conformer is made of more than {_MOST_ATOMS} atoms"
             raise StructureError(msg)
-        options = AllChem.ETKDGv3()
+        options = rdDistGeom.ETKDGv3()
         options.randomSeed = _SEED
         options.maxIterations = 200
-        if AllChem.EmbedMolecule(whole, options) != 0:
+        if rdDistGeom.EmbedMolecule(whole, options) != 0:
             msg = "no conformer was found"
             raise StructureError(msg)
-        if AllChem.MMFFHasAllMoleculeParams(whole):
-            AllChem.MMFFOptimizeMolecule(whole, maxIters=2000)
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(whole):
+            rdForceFieldHelpers.MMFFOptimizeMolecule(whole, maxIters=2000)
     return Atoms(
         _numbers(whole),
         whole.GetConformer().GetPositions(),
