@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.geometry import complete_cell
+from ase.geometry import complete_cell, minkowski_reduce
 from numpy.typing import NDArray
 
 from mftscreen.errors import (
@@ -39,7 +40,7 @@ MAX_COORDINATE = 1e4
 """Positions and cell vectors beyond this (Å) are taken for a broken file."""
 
 MIN_CELL_HEIGHT = 0.5
-"""A periodic cell flatter than this (Å) in a periodic direction has no volume."""
+"""A reduced cell flatter than this (Å) in a periodic direction has no volume."""
 
 Pairs: TypeAlias = tuple[
     NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]
@@ -201,16 +202,28 @@ def _check_cell(atoms: Atoms) -> None:
     if (np.linalg.norm(periodic, axis=1) < MIN_CELL_HEIGHT).any():
         msg = f"pbc is {atoms.pbc.tolist()} but the cell is {cell.tolist()}"
         raise InvalidGeometryError(msg)
-    full = complete_cell(np.where(atoms.pbc[:, None], cell, 0.0))
-    normals = np.cross(full[[1, 2, 0]], full[[2, 0, 1]])
+    with np.errstate(divide="ignore", invalid="ignore"):  # of equal vectors
+        full = complete_cell(np.where(atoms.pbc[:, None], cell, 0.0))
+    if not _is_flat(full, atoms.pbc):
+        return
+    # a skewed cell may look flat, but the same lattice has a compact one
+    with (
+        suppress(ValueError, RuntimeError, np.linalg.LinAlgError),
+        np.errstate(divide="ignore", invalid="ignore"),  # of vectors in one plane
+    ):
+        reduced, _ = minkowski_reduce(full, atoms.pbc)
+        if not _is_flat(reduced, atoms.pbc):
+            return
+    msg = f"the periodic cell has (almost) no volume: its vectors are {cell.tolist()} Å"
+    raise InvalidGeometryError(msg)
+
+
+def _is_flat(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> bool:
+    """Tell whether a cell has almost no height along a periodic direction."""
+    normals = np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]])
     # height = volume / area of the opposite face, without dividing by zero
-    volume, areas = abs(normals[0] @ full[0]), np.linalg.norm(normals, axis=1)
-    if (volume <= MIN_CELL_HEIGHT * areas)[atoms.pbc].any():
-        msg = (
-            "the periodic cell has (almost) no volume: "
-            f"its vectors are {cell.tolist()} Å"
-        )
-        raise InvalidGeometryError(msg)
+    volume, areas = abs(normals[0] @ cell[0]), np.linalg.norm(normals, axis=1)
+    return not (volume > MIN_CELL_HEIGHT * areas)[pbc].all()
 
 
 def find_neighbors(atoms: Atoms, cutoff: float) -> Pairs:

@@ -84,5 +84,9 @@ def main(traceback: bool, verbose: bool) -> None:
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     else:
+        # what is in the data of a training is said without being asked for
+        logging.getLogger("mftscreen.finetune.label_report").setLevel(logging.INFO)
+        if logging.lastResort is not None:
+            logging.lastResort.setLevel(logging.INFO)
         # deepmd-kit advises on thread numbers at every import
         logging.getLogger("deepmd").setLevel(logging.ERROR)

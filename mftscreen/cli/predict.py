@@ -65,7 +65,8 @@ def command(
     """Predict properties of structure FILEs; CSV on standard output.
 
     Any format that 'mftscreen rank' reads (CIF, POSCAR, extxyz, ase.db, JSON, ...);
-    every structure of a file with several gets a row. Exit code 3 if some could not be
+    every structure of a file with several gets a row, with the id that 'mftscreen
+    rank' gives it. A folder or CSV is read, too. Exit code 3 if some could not be
     evaluated. A large pretrained model is downloaded when it is first used, and
     predicts energies only.
 
@@ -92,24 +93,24 @@ def command(
         properties=list(names) or None,
         energy=energy,
     )
-    labels: list[str] = []
+    labels: list[tuple[str, str]] = []
 
     def structures() -> Iterator[Atoms | MftscreenError]:
         for path in files:
-            for number, structure in enumerate(_structures(path)):
-                labels.append(f"{path}#{number}" if number else str(path))
+            for number, (name, structure) in enumerate(_structures(path)):
+                labels.append((f"{path}#{number}" if number else str(path), name))
                 yield structure
 
     values = [*predictor.properties, *(["energy"] if energy else [])]
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["file", "formula", *values, "status", "reason"])
+    table.writerow(["file", "id", "formula", *values, "status", "reason"])
     failed = False
     for row in predictor(structures()):
         failed |= not row.ok
         found = {**row.properties, "energy": row.energy}
         table.writerow(
             [
-                labels[row.index],
+                *labels[row.index],
                 reduced_formula(row.atoms),
                 *(found.get(name) for name in values),
                 row.status,
@@ -120,8 +121,8 @@ def command(
         ctx.exit(EXIT_FAILED_ROWS)
 
 
-def _structures(path: Path) -> Iterator[Atoms | MftscreenError]:
-    """Yield the structures of a file, or the error that says why there are none."""
+def _structures(path: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+    """Yield ids and structures, or the error that says why there are none."""
     from mftscreen.errors import DataError
     from mftscreen.screen.candidates import iter_candidates
 
@@ -129,9 +130,9 @@ def _structures(path: Path) -> Iterator[Atoms | MftscreenError]:
     try:
         for candidate in iter_candidates(path):
             found = True
-            yield candidate.structure
+            yield candidate.id, candidate.structure
     except DataError as error:
-        yield error
+        yield path.name, error
     else:
         if not found:
-            yield DataError("holds no structure", path=path)
+            yield path.name, DataError("holds no structure", path=path)

@@ -11,18 +11,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
+from mftscreen.finetune.label_report import check_units, unused_keys
+from mftscreen.finetune.unit_factors import match_factor
 from mftscreen.stress import stress_to_virial
 from mftscreen.structures import structure_hash
 
 __all__ = ["LabelledStructure", "force_field_labels", "write_deepmd_npy"]
 
 ENERGY_LABELS = ("energy", "force", "virial")
+_SAME_VIRIAL = 0.02
+"""How much, relatively, a virial may differ from that of the stress beside it."""
 OPTIONAL_LABELS = ("virial",)
 """Labels that a system may lack; deepmd-kit then leaves their loss out."""
 
@@ -59,8 +64,9 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     ----------
     atoms : Atoms
         With a calculator that holds ``energy``, ``forces`` and perhaps ``stress``
-        (what :func:`ase.io.read` attaches). Without a stress, a ``virial`` (3, 3) in
-        its ``info``, as QUIP and dpdata write it to extended XYZ, is taken.
+        (what :func:`ase.io.read` attaches), or instead of a stress with a ``virial``
+        (3, 3) in its ``info``, as QUIP and dpdata write it to extended XYZ, or
+        ``virials``.
 
     Returns
     -------
@@ -71,23 +77,26 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     Raises
     ------
     DataError
-        If energy or forces are missing, or a label is no number or not finite.
+        If energy or forces are missing, a label is no number, not finite or said to be
+        in another unit, or there are a stress and a virial that are not the same.
     """
     results = atoms.calc.results if atoms.calc is not None else {}
     missing = [name for name in ("energy", "forces") if name not in results]
     if missing:
         msg = f"a force-field frame needs energy and forces; missing {missing}"
+        if others := unused_keys(atoms, {}):
+            msg += f"; there is {', '.join(sorted(others))}"
         raise DataError(msg)
+    check_units(atoms)
     try:
         labels = {
             "energy": np.asarray(float(results["energy"])),
             "force": np.asarray(results["forces"], dtype=float),
         }
-        if "stress" in results and atoms.pbc.all():
-            stress = np.asarray(results["stress"], dtype=float)
-            labels["virial"] = stress_to_virial(stress, atoms.get_volume())
-        elif "virial" in atoms.info and atoms.pbc.all():
-            labels["virial"] = np.reshape(atoms.info["virial"], (3, 3)).astype(float)
+        if atoms.pbc.all():
+            labels |= _virial(atoms, results)
+    except DataError:
+        raise
     except (TypeError, ValueError) as error:
         msg = f"a force-field label cannot be used: {error}"
         raise DataError(msg) from error
@@ -96,6 +105,38 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
             msg = f"the {name} label is not finite"
             raise DataError(msg)
     return labels
+
+
+def _virial(atoms: Atoms, results: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """Return the virial of a stress or one that is given; raise if they differ."""
+    found = []
+    if "stress" in results:
+        stress = np.asarray(results["stress"], dtype=float)
+        found.append(stress_to_virial(stress, atoms.get_volume()))
+    given = atoms.info.get("virial", atoms.info.get("virials"))
+    if given is not None:
+        found.append(np.reshape(given, (3, 3)).astype(float))
+    if len(found) == 2 and np.isfinite(found).all():
+        _check_same(*found)
+    return {"virial": found[0]} if found else {}
+
+
+def _check_same(from_stress: NDArray[np.float64], virial: NDArray[np.float64]) -> None:
+    apart = np.abs(from_stress - virial).max()
+    largest = max(np.abs(from_stress).max(), np.abs(virial).max())
+    if apart <= _SAME_VIRIAL * largest + 1e-3:
+        return
+    ratio = float((from_stress * virial).sum() / max((virial**2).sum(), 1e-30))
+    size = max(abs(ratio), 1e-30)
+    unit = match_factor(max(size, 1.0 / size), "eV/Å^3", tolerance=_SAME_VIRIAL)
+    hints = ["of opposite sign"] if ratio < 0.0 else []
+    hints += [f"as if one were in other units ({unit})"] if unit else []
+    msg = (
+        f"stress and virial contradict each other: -volume*stress has the trace "
+        f"{np.trace(from_stress):.5g} eV, the virial {np.trace(virial):.5g} eV"
+        + "".join(f", {hint}" for hint in hints)
+    )
+    raise DataError(msg)
 
 
 def write_deepmd_npy(

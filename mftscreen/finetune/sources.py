@@ -13,6 +13,7 @@ from ase import Atoms
 
 from mftscreen.errors import DataError
 from mftscreen.finetune.dataset import LabelledStructure, force_field_labels
+from mftscreen.finetune.label_report import LabelReport
 from mftscreen.readers import Row, iter_rows
 
 __all__ = [
@@ -163,12 +164,22 @@ def read_force_field(path: Path) -> Iterator[LabelledStructure]:
     ------
     DataError
         If the file cannot be read; after the last frame, if some have no structure,
-        energy or forces. They are named.
+        energy or forces, or a stress and a virial that contradict. They are named.
+
+    Notes
+    -----
+    After the last frame it is logged how many have which label, which keys look like
+    labels and were not used, and whether forces or stress look like those of another
+    unit (:class:`~mftscreen.finetune.label_report.LabelReport`).
     """
-    yield from _without_problems(_iter_force_field(path), path)
+    report = LabelReport(path)
+    yield from _without_problems(_iter_force_field(path, report), path)
+    report.say()
 
 
-def _iter_force_field(path: Path) -> Iterator[LabelledStructure | RowProblem]:
+def _iter_force_field(
+    path: Path, report: LabelReport
+) -> Iterator[LabelledStructure | RowProblem]:
     # frames of one material may share its name
     named: Callable[[int, Row], str] = (
         (lambda _, row: str(row.name))
@@ -185,6 +196,7 @@ def _iter_force_field(path: Path) -> Iterator[LabelledStructure | RowProblem]:
         except DataError as error:
             yield RowProblem(name, "force field", str(error))
         else:
+            report.add(row.structure, labels)
             yield LabelledStructure(name, row.structure, labels)
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
+import io
 import lzma
+import os
 import shutil
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Literal, NamedTuple, TextIO, overload
+from typing import IO, Any, NamedTuple, TextIO, cast
 
 from ase import Atoms
 
@@ -27,6 +32,8 @@ __all__ = [
     "DAMAGED",
     "Row",
     "candidate_id",
+    "check_file",
+    "decode",
     "find_name",
     "open_text",
     "plain_name",
@@ -34,7 +41,10 @@ __all__ = [
 ]
 
 _ZSTD_ERROR: type[Exception] = zstd.ZstdError if zstd else OSError
-DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, _ZSTD_ERROR)
+DAMAGED = (
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, _ZSTD_ERROR),
+    UnicodeError,  # UTF-16 that breaks off
+)
 """What a truncated or damaged file, compressed or not, makes its reader raise."""
 
 
@@ -66,29 +76,65 @@ _OPENERS: dict[str, Any] = {
 }
 
 
-@overload
-def _open(path: Path, mode: Literal["rt"]) -> TextIO: ...
-@overload
-def _open(path: Path, mode: Literal["rb"]) -> IO[bytes]: ...
-def _open(path: Path, mode: str) -> Any:
+_MARKS = (
+    # UTF-32's begins as UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+"""Byte-order marks and what they say about the text."""
+
+
+def check_file(path: Path) -> None:
+    """Raise unless `path`, which a table or folder names, is a file.
+
+    To open a pipe would wait for its writer.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    DataError
+        If there is none, or it cannot be looked at, or it is a folder, a pipe, a
+        socket or a device.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - accepts what Path.stat hides
+    except (OSError, ValueError) as error:
+        text = getattr(error, "strerror", None) or error
+        # a name of 300 letters says no more than its beginning
+        shown = f"{str(path)[:80]}..." if len(str(path)) > 200 else path
+        msg = f"cannot be read: {text}"
+        raise DataError(msg, path=shown) from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        msg = f"cannot be read: it is {what}, not a file"
+        raise DataError(msg, path=path)
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a file for reading its bytes, decompressed."""
     opener = _OPENERS.get(path.suffix.lower(), open)
     if opener is None:
         msg = "reading .zst needs backports.zstd: pip install 'mftscreen[zstd]'"
         raise DataError(msg, path=path)
     try:
-        if mode == "rb":
-            return opener(path, mode)
-        # a byte that is no UTF-8 makes one name odd, not the file unreadable
-        return opener(path, mode, encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        msg = f"cannot be read: {error.strerror or error}"
+        stream: IO[bytes] = opener(path, "rb")
+    except (OSError, ValueError) as error:  # ValueError: of a name with a zero byte
+        msg = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         raise DataError(msg, path=path) from error
+    return stream
 
 
 def open_text(path: Path) -> TextIO:
     """Open a text file for reading, plain or compressed.
 
-    Bytes that are not UTF-8 become lone surrogates (``surrogateescape``).
+    It is UTF-8, unless it begins as UTF-16 or UTF-32 does. Bytes that are
+    not UTF-8 become lone surrogates (``surrogateescape``).
 
     Parameters
     ----------
@@ -102,10 +148,46 @@ def open_text(path: Path) -> TextIO:
     Raises
     ------
     DataError
-        If the file does not exist or cannot be opened, or is a ``.zst`` and
+        If it is not a file or cannot be opened, or is a ``.zst`` and
         ``backports.zstd`` is not installed.
     """
-    return _open(path, "rt")
+    stream = _open(path)
+    try:
+        start = cast("io.BufferedReader", stream).peek(4)[:4]
+    except DAMAGED:  # to be met again, and named, where the text is read
+        start = b""
+        stream.seek(0)
+    encoding = _encoding(start)
+    # a byte that is no UTF-8 makes one name odd, not the file unreadable
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+    return io.TextIOWrapper(stream, encoding=encoding, errors=errors)
+
+
+def _encoding(start: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if start.startswith(mark):
+            return encoding
+    # in UTF-16 every other byte of an ASCII character is zero
+    if len(start) > 3 and start[1] == start[3] == 0 != start[0]:
+        return "utf-16-le"
+    if len(start) > 3 and start[0] == start[2] == 0 != start[1]:
+        return "utf-16-be"
+    return "utf-8"
+
+
+def decode(content: bytes) -> str:
+    """Return the text of a whole file, whatever it is encoded in.
+
+    Examples
+    --------
+    >>> decode("é".encode("utf-16")), decode("é".encode("latin-1"))
+    ('é', 'é')
+    """
+    encoding = _encoding(content[:4])
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 @contextmanager
@@ -135,7 +217,7 @@ def uncompressed(path: Path) -> Iterator[Path]:
     with TemporaryDirectory(prefix="mftscreen-") as folder:
         plain = Path(folder) / plain_name(path)
         try:
-            with _open(path, "rb") as packed, plain.open("wb") as copy:
+            with _open(path) as packed, plain.open("wb") as copy:
                 shutil.copyfileobj(packed, copy, 1 << 20)
         except DAMAGED as error:
             msg = f"cannot be decompressed: {error}"
@@ -158,7 +240,7 @@ def find_name(values: Mapping[str, Any]) -> str | None:
     """Return what a row calls itself.
 
     The first of ``id``, ``name``, ``material_id``, ``mp_id`` and ``entry_id`` that is
-    present and neither null nor empty; None if there is none.
+    present and neither null, NaN nor empty; None if there is none.
 
     Examples
     --------
@@ -167,7 +249,9 @@ def find_name(values: Mapping[str, Any]) -> str | None:
     """
     for key in NAME_KEYS:
         value = values.get(key)
-        if value is not None and str(value).strip():
+        if value is None or (isinstance(value, float) and isnan(value)):
+            continue
+        if str(value).strip():
             return str(value).strip()
     return None
 

@@ -11,13 +11,21 @@ from typing import Any
 
 from mftscreen.errors import DataError
 from mftscreen.readers.documents import read_document
-from mftscreen.readers.files import DAMAGED, NAME_KEYS, Row, open_text
+from mftscreen.readers.files import DAMAGED, NAME_KEYS, Row, find_name, open_text
 from mftscreen.readers.json_stream import JsonStream
+from mftscreen.readers.symbols import reason
 
 __all__ = ["iter_json", "iter_json_lines", "iter_matbench"]
 
 _TABLE = {"index", "columns"}
-_ENVELOPE = {"data", "meta", "links", "included", "jsonapi", "errors", "response"}
+_ENVELOPE = {
+    *("data", "meta", "links", "included", "jsonapi", "errors", "response"),
+    "schema",  # of pandas' orient="table"
+}
+_ASE_ROW = {"numbers", "positions"}
+"""What a row of an ASE database has."""
+_ASE_LISTS = ("ids", "nextid")
+"""What stands beside the rows."""
 _DOCUMENT = {
     "@module", "@class", "@version", "charge", "lattice", "sites", "properties",
     "structure", "type", "attributes", *NAME_KEYS,
@@ -32,9 +40,10 @@ def iter_json(path: Path) -> Iterator[Row]:
     path : Path
         ``.json``, also compressed (:func:`open_text`), of one of these layouts: a
         list of documents, a mapping of ids to documents, ``{"entries": [documents]}``,
-        one document, a MatBench task, or an OPTIMADE response ``{"data": [entries]}``.
-        A document is a pymatgen ``Structure``, a ``ComputedStructureEntry`` or another
-        object with a ``structure``.
+        one document, a MatBench task, an OPTIMADE response ``{"data": [entries]}``, an
+        ASE database, or a table of pandas with a column ``structure`` (any ``orient``
+        but ``values``). A document is a pymatgen ``Structure`` or ``Molecule``, a
+        ``ComputedStructureEntry`` or another object with a ``structure``.
 
     Yields
     ------
@@ -58,7 +67,8 @@ def iter_json(path: Path) -> Iterator[Row]:
         elif first in _ENVELOPE or first == "entries":
             yield from _listed(stream, keys, path)
         elif first in _DOCUMENT:
-            yield read_document({key: stream.value() for key in keys})
+            document = {key: stream.value() for key in keys}
+            yield from _table(document) or [read_document(document)]
         else:
             yield from _mapped(stream, keys, path)
 
@@ -81,16 +91,71 @@ def _listed(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row
 
 
 def _mapped(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row]:
+    """Yield the documents of a mapping of ids, the rows of a table or a database."""
     for number, key in enumerate(keys):
         document = stream.value()
-        if not number and not isinstance(document, Mapping):
+        if number or _is_document(document):
+            yield from _document(key, document, path)
+            continue
+        if not isinstance(document, Mapping):
             msg = (
                 f"JSON of unknown layout (it begins with the key {key!r}); expected "
                 "pymatgen structures or entries as a list or by id, a MatBench task, "
                 "or an OPTIMADE response"
             )
             raise DataError(msg, path=path)
+        # column by column, a table is read as a whole
+        whole = {key: document, **{name: stream.value() for name in keys}}
+        rows = [_ase_row("", whole, path)] if whole.keys() >= _ASE_ROW else None
+        rows = rows or _table(whole)
+        if rows is None:
+            for name, value in whole.items():
+                yield from _document(name, value, path)
+        else:
+            yield from rows
+
+
+def _is_document(value: Any) -> bool:
+    known = _DOCUMENT | _ASE_ROW
+    return isinstance(value, Mapping) and not known.isdisjoint(value)
+
+
+def _document(key: str, document: Any, path: Path) -> Iterator[Row]:
+    if isinstance(document, Mapping) and document.keys() >= _ASE_ROW:
+        yield _ase_row(key, document, path)
+    elif key not in _ASE_LISTS or isinstance(document, Mapping):
         yield read_document(document)._replace(name=key or None)
+
+
+def _ase_row(key: str, document: Any, path: Path) -> Row:
+    """Return a row of an ASE database in JSON, named by its number."""
+    from ase.db.row import AtomsRow
+    from ase.io.jsonio import object_hook
+
+    try:
+        decoded = json.loads(json.dumps(document), object_hook=object_hook)
+        row = AtomsRow(decoded)
+        atoms = row.toatoms()
+    except Exception as error:  # noqa: BLE001 - whatever a row makes ASE raise
+        msg = f"row {key!r} holds no valid structure: {reason(error)}"
+        return Row(key or None, DataError(msg, path=path), {})
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    return Row(key or None, atoms, {**results, **row.key_value_pairs})
+
+
+def _table(columns: Mapping[str, Any]) -> list[Row] | None:
+    """Return the rows of a table that pandas wrote column by column, if it is one."""
+    structures = columns.get("structure")
+    if not isinstance(structures, Mapping) or _DOCUMENT.intersection(structures):
+        return None
+    if not all(isinstance(column, Mapping) for column in columns.values()):
+        return None
+    rows = []
+    for index, structure in structures.items():
+        values = {name: column.get(index) for name, column in columns.items()}
+        row = read_document({**values, "structure": structure})
+        rows.append(row if row.name else row._replace(name=index))
+    return rows
 
 
 def iter_json_lines(path: Path) -> Iterator[Row]:
@@ -155,7 +220,8 @@ def iter_matbench(path: Path) -> Iterator[Row]:
     ------
     Row
         Row `i` has the name that MatBench gives it, ``mb-<task>-<i + 1>``, and the
-        other columns as values.
+        other columns as values. A table of pandas may
+        have a column of names (:func:`find_name`) instead.
 
     Raises
     ------
@@ -182,7 +248,8 @@ def _matbench_rows(
             for number, row in enumerate(stream.items(), 1):
                 values = dict(zip(table["columns"], row, strict=True))
                 structure = read_document(values.pop("structure")).structure
-                yield Row(f"mb-{task}-{number:0{width}d}", structure, values)
+                name = find_name(values) or f"mb-{task}-{number:0{width}d}"
+                yield Row(name, structure, values)
             complete = number == len(table["index"])
     except json.JSONDecodeError:
         raise

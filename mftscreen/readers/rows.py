@@ -15,7 +15,9 @@ from mftscreen.readers.deepmd_npy import iter_deepmd_npy
 from mftscreen.readers.extxyz import iter_extxyz
 from mftscreen.readers.files import Row, find_name, plain_name
 from mftscreen.readers.json_files import iter_json, iter_json_lines
+from mftscreen.readers.molecules import iter_sdf, iter_smiles
 from mftscreen.readers.structure_files import iter_structure_file, iter_trajectory
+from mftscreen.readers.symbols import reason
 
 __all__ = ["iter_database", "iter_rows", "row_reader"]
 
@@ -29,8 +31,9 @@ def iter_rows(path: Path) -> Iterator[Row]:
     ----------
     path : Path
         An ASE database, extended XYZ, a trajectory, JSON or JSON Lines (pymatgen,
-        MatBench, OPTIMADE), a CSV table, any format that ASE reads, all but databases
-        also compressed (:func:`open_text`); or a folder with deepmd/npy systems.
+        MatBench, OPTIMADE), a CSV table, SDF, SMILES, any format that ASE reads, all
+        but databases also compressed (:func:`open_text`); or a folder with deepmd/npy
+        systems.
 
     Yields
     ------
@@ -74,6 +77,8 @@ def row_reader(path: Path) -> Callable[[Path], Iterator[Row]] | None:
         ((".jsonl", ".ndjson"), iter_json_lines),
         ((".json",), iter_json),
         ((".csv",), iter_csv),
+        ((".sdf",), iter_sdf),
+        ((".smi", ".smiles"), iter_smiles),
     ):
         if name.endswith(endings):
             return reader
@@ -105,8 +110,8 @@ def iter_database(source: Path | str, query: str | None = None) -> Iterator[Row]
         try:
             atoms = row.toatoms()
         except Exception as error:  # noqa: BLE001 - whatever a row makes ASE raise
-            reason = f"row {number} holds no valid structure: {error}"
-            broken = DataError(reason, path=without_password(source))
+            msg = f"row {number} holds no valid structure: {reason(error)}"
+            broken = DataError(msg, path=without_password(source))
             yield Row(str(number), broken, values)
         else:
             yield Row(str(number), atoms, _results(atoms) | values)

@@ -239,6 +239,8 @@ def _folder_rows(source: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
     for path, label in list_files(source):
         empty = False
         try:
+            if not path.is_dir():  # one that cannot be listed
+                readers.check_file(path)
             yield from _file_rows(path, label)
         except DataError as error:
             yield label, error

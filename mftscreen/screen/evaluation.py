@@ -113,6 +113,18 @@ class Evaluator:
                     found[name] = model.properties[name].unit
         return found
 
+    @property
+    def label_ranges(self) -> dict[str, tuple[float, float]]:
+        """Property to the smallest and largest label of all models' training sets."""
+        found: dict[str, tuple[float, float]] = {}
+        for model in self.models:
+            for name in self.settings.properties:
+                if name in model.properties:
+                    low, high = model.card.properties[name].train_range
+                    known = found.get(name, (low, high))
+                    found[name] = (min(low, known[0]), max(high, known[1]))
+        return found
+
     def calibration_rows(self) -> dict[str, dict[str, list[Any]]]:
         """Return what prediction intervals are made of, by property, fit for JSON.
 

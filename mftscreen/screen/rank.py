@@ -129,6 +129,7 @@ def rank(
                 "models": evaluator.model_names,
                 "model_sources": [_lasting_model(source) for source in sources],
                 "units": evaluator.units,
+                "label_ranges": evaluator.label_ranges,
                 "calibration": evaluator.calibration_rows(),
             }
         )

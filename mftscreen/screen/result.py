@@ -18,6 +18,7 @@ from mftscreen.screen.journal import Journal
 from mftscreen.screen.options import RankOptions
 from mftscreen.screen.ranking import Ranking, order_candidates
 from mftscreen.screen.rows import ScreenRow, make_rows
+from mftscreen.screen.windows import find_empty_windows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,6 +164,8 @@ def read_result(
     flagged = np.array([bool(row.ood) for row in found], dtype=bool)
     calibration = journal.description.get("calibration", {})
     remarks = _add_intervals(found, calibration, options)
+    ranges = journal.description.get("label_ranges", {})
+    remarks += find_empty_windows(options.goals, values, ranges, units)
     ranking = order_candidates(
         values,
         options.goals,

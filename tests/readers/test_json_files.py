@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 
 from mftscreen.errors import DataError, StructureError
 from mftscreen.readers import (
@@ -254,7 +255,7 @@ def test_optimade_molecule_and_slab() -> None:
             },
             "partially occupied",
         ),
-        ({"species_at_sites": ["O", "vacancy"]}, "not an OPTIMADE structure"),
+        ({"species_at_sites": ["O", "vacancy"]}, "'vacancy' is .* no element"),
         ({"structure_features": ["implicit_atoms"]}, "has implicit_atoms"),
         ({"species_at_sites": ["O"]}, "not an OPTIMADE structure"),
         ({"cartesian_site_positions": None}, "not an OPTIMADE structure"),
@@ -264,3 +265,114 @@ def test_optimade_molecule_and_slab() -> None:
 def test_optimade_entries_without_atoms(attributes: dict, reason: str) -> None:
     with pytest.raises(StructureError, match=reason):
         optimade_dict_to_atoms(entry(**attributes))
+
+
+def ase_database(path: Path) -> None:
+    from ase.calculators.emt import EMT
+    from ase.db import connect
+
+    with connect(path) as rows:
+        copper = bulk("Cu")
+        copper.calc = EMT()
+        copper.get_potential_energy()
+        rows.write(copper, gap=1.5, data={"x": [1, 2]})
+        rows.write(Atoms("OH", [[0, 0, 0], [0, 0, 1]]), name="water")
+
+
+def test_ase_database_in_json(tmp_path: Path) -> None:
+    ase_database(tmp_path / "two.json")
+    first, second = iter_json(tmp_path / "two.json")
+    assert (first.name, str(first.structure.symbols)) == ("1", "Cu")
+    assert first.values["gap"] == 1.5
+    assert first.values["forces"].shape == (1, 3)
+    assert (second.name, second.structure.pbc.any()) == ("2", False)
+
+
+def test_damaged_row_of_an_ase_database_in_json(tmp_path: Path) -> None:
+    ase_database(tmp_path / "two.json")
+    document = json.loads((tmp_path / "two.json").read_text())
+    document["1"]["positions"] = "far"
+    (tmp_path / "two.json").write_text(json.dumps(document))
+    first, second = iter_json(tmp_path / "two.json")
+    assert "row '1' holds no valid structure" in str(first.structure)
+    assert isinstance(second.structure, Atoms)
+
+
+def test_atoms_of_ase_in_json(tmp_path: Path) -> None:
+    from ase.io.jsonio import encode
+
+    (tmp_path / "one.json").write_text(encode(bulk("Cu").todict()))
+    (row,) = iter_json(tmp_path / "one.json")
+    assert (row.name, str(row.structure.symbols)) == (None, "Cu")
+
+
+@pytest.mark.parametrize("columns", ["structure gap", "gap material_id structure"])
+@pytest.mark.parametrize("orient", ["columns", "index", "records", "split", "table"])
+def test_tables_of_pandas(tmp_path: Path, orient: str, columns: str) -> None:
+    import pandas as pd
+
+    documents = [structure("Cu"), structure("Si")]
+    table = pd.DataFrame(
+        {"structure": documents, "gap": [1.5, 2.5], "material_id": ["mp-1", "007"]}
+    )
+    table[columns.split()].to_json(tmp_path / "t.json", orient=orient)
+    found = list(iter_json(tmp_path / "t.json"))
+    assert [str(row.structure.symbols) for row in found] == ["Cu", "Si"]
+    assert [row.values["gap"] for row in found] == [1.5, 2.5]
+    # the keys of a mapping are its ids
+    if "material_id" in columns and orient != "index":
+        assert [row.name for row in found] == ["mp-1", "007"]
+
+
+def test_molecule_of_pymatgen(tmp_path: Path) -> None:
+    from pymatgen.core import Molecule
+
+    document = Molecule(["C", "O"], [[0, 0, 0], [0, 0, 1.1]]).as_dict()
+    (tmp_path / "m.json").write_text(json.dumps({"a": document}))
+    (row,) = iter_json(tmp_path / "m.json")
+    assert not row.structure.pbc.any()
+    assert row.structure.get_distance(0, 1) == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize(
+    ("species", "found"),
+    [
+        ([{"element": "Cu", "occu": 0.9999999}], "Cu"),
+        ([{"element": "Cu2+", "occu": 1}], "Cu"),
+        ([{"element": "D", "occu": 1}], "H"),
+        ([{"element": "Cu", "occu": 0.5}], "occupied sites (Cu 0.5)"),
+        ([{"element": "Cu", "occu": 0.5}, {"element": "Ag", "occu": 0.5}], "Ag 0.5"),
+        ([{"element": "Va", "occu": 1}], "'Va' is a dummy atom or a vacancy"),
+        ([{"element": "Qq", "occu": 1}], "'Qq' is no chemical symbol"),
+    ],
+)
+def test_species_of_a_site(tmp_path: Path, species: list, found: str) -> None:
+    document = structure()
+    document["sites"][0]["species"] = species
+    (tmp_path / "s.json").write_text(json.dumps([document]))
+    (row,) = iter_json(tmp_path / "s.json")
+    read = row.structure
+    assert found in str(read.symbols if isinstance(read, Atoms) else read)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        (
+            {
+                "species": [
+                    {"name": "O", "chemical_symbols": ["O"], "attached": ["H"],
+                     "nattached": [2]}
+                ]
+            },
+            "species 'O' has H attached",
+        ),
+        ({"assemblies": [{"sites_in_groups": [[0], [1]]}]}, "has assemblies"),
+        ({"nsites": 3}, "lists 2 of 3 sites"),
+    ],
+)  # fmt: skip
+def test_optimade_entries_with_more_than_their_sites(
+    attributes: dict, reason: str
+) -> None:
+    with pytest.raises(StructureError, match=reason):
+        optimade_dict_to_atoms(entry(structure_features=None, **attributes))

@@ -1,0 +1,153 @@
+"""What labels the frames of a force field have, and which were passed over."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms, units
+from numpy.typing import NDArray
+
+from mftscreen.errors import DataError
+
+__all__ = ["LabelReport", "check_units", "unused_keys"]
+
+_LIKE_LABELS = re.compile("energ|force|stress|virial", re.IGNORECASE)
+_UNIT_OF = re.compile("(energy|forces?|stress|virials?)_?units?", re.IGNORECASE)
+_UNITS = {
+    **dict.fromkeys(("energy", "virial", "virials"), "eV"),
+    **dict.fromkeys(("force", "forces"), "eV/Å"),
+    "stress": "eV/Å^3",
+}
+_NAMES = {"energy": "energy", "force": "forces"}
+_LARGE = {"force": 50.0, "stress": 1.0}
+"""Largest components (eV/Å, eV/Å^3) beyond which a median is of no real data."""
+
+log = logging.getLogger(__name__)
+
+
+def unused_keys(atoms: Atoms, labels: Mapping[str, object]) -> set[str]:
+    """Return the keys of a frame that look like labels but are not used as such.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    labels : mapping of str to object
+        The labels that it was found to have: ``energy``, ``force``, ``virial``.
+
+    Returns
+    -------
+    set of str
+        Of its results, ``info`` and arrays.
+    """
+    results = atoms.calc.results if atoms.calc is not None else {}
+    taken = {key for label, key in _NAMES.items() if label in labels}
+    if "virial" in labels:
+        # one of the latter, where both are there
+        taken |= {"stress", "virial" if "virial" in atoms.info else "virials"}
+    return {
+        key
+        for values in (results, atoms.info, atoms.arrays)
+        for key, value in values.items()
+        if key not in taken and _LIKE_LABELS.search(key) and _is_numeric(value)
+    }
+
+
+def _is_numeric(value: object) -> bool:
+    return np.asarray(value).dtype.kind in "iuf"
+
+
+def check_units(atoms: Atoms) -> None:
+    """Raise if a frame says that a label is in another unit than it has to be.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Its ``info`` may have ``energy_unit``, ``forces_unit``, ``stress_units`` and
+        the like.
+
+    Raises
+    ------
+    DataError
+    """
+    for key, value in atoms.info.items():
+        match = _UNIT_OF.fullmatch(key)
+        if match is None or not isinstance(value, str):
+            continue
+        unit = _UNITS[match[1].lower()]
+        if _bare(value) != _bare(unit):
+            msg = f"{key} is {value!r}; it is to be {unit}"
+            raise DataError(msg)
+
+
+def _bare(unit: str) -> str:
+    """Return a unit as it is compared: ``eV/Angstrom**3`` is ``ev/a3``."""
+    text = re.sub(r"ångström|angstrom|ang\b", "å", unit.lower())
+    return re.sub(r"[\s^*()]", "", text.replace("å", "a").replace("³", "3"))
+
+
+class LabelReport:
+    """Counts the labels of frames.
+
+    Parameters
+    ----------
+    path : Path
+        The file that they are from.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._n = 0
+        self._counts = Counter(energy=0, force=0, virial=0)
+        self._unused = Counter[str]()
+        self._largest: dict[str, list[float]] = {"force": [], "stress": []}
+
+    def add(self, atoms: Atoms, labels: Mapping[str, NDArray[np.float64]]) -> None:
+        """Take note of one frame and the labels that it was found to have."""
+        self._n += 1
+        for label in self._counts:
+            self._counts[label] += label in labels
+        self._unused.update(unused_keys(atoms, labels))
+        if "force" in labels:
+            self._largest["force"].append(float(np.abs(labels["force"]).max()))
+        if "virial" in labels:
+            stress = np.abs(labels["virial"]).max() / atoms.get_volume()
+            self._largest["stress"].append(float(stress))
+
+    def say(self) -> None:
+        """Log how many frames have which label, and what may be wrong with them."""
+        log.info(
+            "%s: %d frames; %d have an energy, %d forces, %d a virial",
+            self._path,
+            self._n,
+            *self._counts.values(),
+        )
+        if self._unused:
+            keys = ", ".join(f"{k} ({n})" for k, n in sorted(self._unused.items()))
+            log.warning(
+                "%s: not used, though the names look like labels: %s; rename what is "
+                "meant to energy, forces, stress or virial",
+                self._path,
+                keys,
+            )
+        for label, sizes in self._largest.items():
+            median = float(np.median(sizes)) if sizes else 0.0
+            if median > _LARGE[label]:
+                log.warning("%s: %s", self._path, _too_large(label, median))
+
+
+def _too_large(label: str, median: float) -> str:
+    if label == "force":
+        return (
+            f"half of the frames have a force component beyond {median:.4g} eV/Å; "
+            "are the forces in another unit?"
+        )
+    return (
+        f"half of the frames have a stress component beyond {median:.4g} eV/Å^3 "
+        f"({median / units.GPa:.4g} GPa); is the stress in GPa or kbar? It is to be in "
+        "eV/Å^3, negative where the crystal is compressed (VASP's sign is the opposite)"
+    )
