@@ -36,6 +36,10 @@ __all__ = [
 MIN_DISTANCE = 0.3
 """Atoms closer than this (Å) are taken for a broken file, not for a structure."""
 
+NEARBY, MAX_NEARBY = 2.0, 40
+"""An atom with more others within this (Å) is taken for a broken file: that is more
+than one in each Å³, six times the density of diamond, and takes gigabytes."""
+
 MAX_COORDINATE = 1e4
 """Positions and cell vectors beyond this (Å) are taken for a broken file."""
 
@@ -104,7 +108,7 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
         No atoms; a position or cell entry that is not finite or beyond
         ``MAX_COORDINATE``; a periodic direction
         along which the cell has no height; two atoms closer than
-        ``MIN_DISTANCE`` Å.
+        ``MIN_DISTANCE`` Å; an atom with more than ``MAX_NEARBY`` within ``NEARBY`` Å.
     UnknownElementError
         An element outside `elements`.
 
@@ -119,7 +123,7 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
     """
     check_contents(atoms, elements)
     # the search is slow for radii far below the size of the cell, so take a longer one
-    check_distances(atoms, find_neighbors(atoms, 2.0))
+    check_distances(atoms, find_neighbors(atoms, NEARBY))
 
 
 def check_contents(atoms: Atoms, elements: Collection[str]) -> None:
@@ -163,13 +167,13 @@ def check_contents(atoms: Atoms, elements: Collection[str]) -> None:
 
 
 def check_distances(atoms: Atoms, pairs: Pairs) -> None:
-    """Raise if two atoms are closer than ``MIN_DISTANCE`` Å.
+    """Raise if two atoms are too close, or many too dense.
 
     Parameters
     ----------
     atoms : Atoms
     pairs : tuple of ndarray
-        Of these atoms, by :func:`find_neighbors` within ``MIN_DISTANCE`` or more.
+        Of these atoms, by :func:`find_neighbors` within ``NEARBY`` Å or more.
 
     Raises
     ------
@@ -182,6 +186,14 @@ def check_distances(atoms: Atoms, pairs: Pairs) -> None:
         msg = (
             f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are "
             f"{distances[k]:.3f} Å apart; at least {MIN_DISTANCE} Å is expected"
+        )
+        raise InvalidGeometryError(msg)
+    nearby = np.bincount(first[distances <= NEARBY], minlength=1)
+    if nearby.max() > MAX_NEARBY:
+        k = int(np.argmax(nearby))
+        msg = (
+            f"the atoms are too dense: atom {k} ({atoms.symbols[k]}) has {nearby[k]} "
+            f"others within {NEARBY:g} Å; at most {MAX_NEARBY} are expected"
         )
         raise InvalidGeometryError(msg)
 

@@ -242,3 +242,17 @@ def test_formula_in_the_usual_order(formula: str, expected: str) -> None:
 def test_formula_of_nothing_and_of_unknown_elements() -> None:
     assert reduced_formula(None) == reduced_formula(Atoms()) == ""
     assert reduced_formula(Atoms(numbers=[130])) == reduced_formula(Atoms("X")) == ""
+
+
+@pytest.mark.parametrize("pbc", [True, [True, True, False]])
+def test_cells_that_would_take_gigabytes_are_refused(pbc: object) -> None:
+    dense = Atoms("H", cell=[0.55, 0.55, 0.55], pbc=True) * (1, 1, 6)
+    dense.pbc = pbc
+    with pytest.raises(InvalidGeometryError, match=r"too dense: atom .* within 2 Å"):
+        check_structure(dense, {"H"})
+
+
+def test_the_densest_crystals_are_not_refused() -> None:
+    # diamond at a terapascal, and hydrogen as a metal at half of that
+    check_structure(bulk("C", "diamond", a=2.6), {"C"})
+    check_structure(bulk("H", "bcc", a=(2 / 0.83) ** (1 / 3)), {"H"})

@@ -8,36 +8,43 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ase import Atoms
 
 from mftscreen.errors import DataError
+from mftscreen.screen.journal_check import checksum, damaged, upgrade
 from mftscreen.screen.journal_file import (
     DATABASE,
     PATIENCE,
+    Place,
     errors,
     failed,
     has_tables,
-    lock,
     open_to_read,
 )
 from mftscreen.screen.outcome import Outcome, pack_atoms, unpack_atoms
 
 __all__ = ["DATABASE", "Entry", "Journal", "JournalRow"]
 
-FORMAT = "1"
-"""Of the tables and of what is in them; a journal of another format is not read."""
+FORMAT, UNCHECKED = "2", "1"
+"""Of the tables and of what is in them; a journal of another format is not read.
+``UNCHECKED`` is without checksums, which it gets when it is next written to."""
 
 _TABLES = (
-    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
-    "CREATE TABLE outcomes (key TEXT PRIMARY KEY, outcome TEXT, atoms BLOB)",
-    "CREATE TABLE candidates "
-    "(position INTEGER PRIMARY KEY, id TEXT, key TEXT, outcome TEXT)",
+    "CREATE TABLE meta "
+    "(name TEXT PRIMARY KEY, value TEXT, checksum INTEGER) WITHOUT ROWID",
+    "CREATE TABLE outcomes "
+    "(key TEXT PRIMARY KEY, outcome TEXT, atoms BLOB, checksum INTEGER)",
+    "CREATE TABLE candidates (position INTEGER PRIMARY KEY, "
+    "id TEXT, key TEXT, outcome TEXT, checksum INTEGER)",
 )
 
-_TRANSIENT = ("out_of_memory", "worker_died")
+_DIED = "worker_died"
+_TRANSIENT = ("out_of_memory", _DIED)
 """Failures of the machine, not of the structure: tried again in the next run."""
+
+_MISSING = "candidates are missing"
 
 _MAX_VARIABLES = 500  # SQLite's own limit used to be 999
 
@@ -91,7 +98,8 @@ class Journal:
     Every :meth:`write` is one transaction of SQLite with a write-ahead log: killed at
     any time, the journal holds all of it or nothing. The log needs shared memory, and
     the lock :manpage:`flock(2)`, so that the folder has to be on a local file system.
-    A journal that was closed needs neither and can be read anywhere.
+    A journal that was closed needs neither and can be read anywhere. Each row has a
+    checksum: what has changed on the disk is computed again or ends in an error.
 
     Parameters
     ----------
@@ -111,8 +119,10 @@ class Journal:
 
     def __init__(self, folder: Path | None, *, read_only: bool = False) -> None:
         self.folder = folder
-        self._lock: IO[bytes] | None = None
+        self._place: Place | None = None
         self._begun: str | None = None
+        self._checked = True
+        self._suspects: frozenset[str] = frozenset()
         try:
             if read_only:
                 assert folder is not None
@@ -121,6 +131,8 @@ class Journal:
                 self._open_to_write()
             with errors(folder):
                 self._check_format(read_only)
+                if not read_only:
+                    self._suspects = self._last_in_flight()
         except BaseException:
             self.close()
             raise
@@ -131,8 +143,7 @@ class Journal:
                 # an empty name is a temporary database on disk
                 self._database = sqlite3.connect("", isolation_level=None)
             else:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = lock(self.folder)
+                self._place = Place(self.folder)
                 self._database = sqlite3.connect(
                     self.folder / DATABASE, timeout=PATIENCE, isolation_level=None
                 )
@@ -143,10 +154,29 @@ class Journal:
                     for statement in _TABLES:
                         self._database.execute(statement)
                     self._set_meta("format", FORMAT)
+            elif self._format() == UNCHECKED:
+                with self._transaction():
+                    upgrade(self._database)
+                    self._set_meta("format", FORMAT)
+            if self._place is not None:
+                self._place.remember()
+
+    def _last_in_flight(self) -> frozenset[str]:
+        try:
+            return frozenset(json.loads(self._meta("in_flight") or "[]"))
+        except DataError:  # of no use any more, and no reason not to go on
+            return frozenset()
+
+    def _format(self) -> str | None:
+        """Return the format that was written, which may be one without checksums."""
+        query = "SELECT value FROM meta WHERE name = 'format'"
+        row = self._database.execute(query).fetchone()
+        return None if row is None else str(row[0])
 
     def _check_format(self, read_only: bool) -> None:
-        found = self._meta("format")
-        if found != FORMAT:
+        found = self._format()
+        self._checked = found != UNCHECKED
+        if found not in (FORMAT, UNCHECKED):
             msg = (
                 "holds the screening of another version of mftscreen (format "
                 f"{found or 0}; this one has {FORMAT}); use another folder"
@@ -165,14 +195,14 @@ class Journal:
     def close(self) -> None:
         """Close the database and give the folder free."""
         if hasattr(self, "_database"):
-            if self._lock is not None:
+            if self._place is not None:
                 # leave one file that can be read where nothing can be written, unless
                 # somebody reads at the moment
                 with suppress(sqlite3.Error):
                     self._database.execute("PRAGMA journal_mode=DELETE")
             self._database.close()
-        if self._lock is not None:
-            self._lock.close()
+        if self._place is not None:
+            self._place.close()
 
     @property
     def complete(self) -> bool:
@@ -209,23 +239,66 @@ class Journal:
     def _replace_last(self) -> None:
         if self._begun is not None:
             self._database.execute("DELETE FROM candidates")
+            self._set_meta("n_candidates", "0")
             self._set_meta("complete", "false")
             self._set_meta("description", self._begun)
 
     def known(self, keys: Collection[str]) -> set[str]:
-        """Return those of `keys` whose outcome needs no further attempt."""
-        wanted, found = list(keys), set()
+        """Return those of `keys` whose outcome needs no further attempt.
+
+        One that has changed since it was written is not among them.
+        """
+        found = self._statuses(keys)
+        return {key for key, status in found.items() if status not in _TRANSIENT}
+
+    def suspects(self, keys: Collection[str]) -> set[str]:
+        """Return those of `keys` that may end the process which evaluates them.
+
+        They were evaluated when a process ended that used the journal before, see
+        :meth:`in_flight`, or have ended a worker.
+        """
+        died = {k for k, status in self._statuses(keys).items() if status == _DIED}
+        return died | self._suspects.intersection(keys)
+
+    def _statuses(self, keys: Collection[str]) -> dict[str, str]:
+        """Return the status by key, of the outcomes that are as they were written."""
+        wanted, found = list(keys), {}
         for start in range(0, len(wanted), _MAX_VARIABLES):
             part = wanted[start : start + _MAX_VARIABLES]
             marks = ",".join("?" * len(part))
-            query = f"SELECT key, outcome FROM outcomes WHERE key IN ({marks})"
+            query = (
+                f"SELECT key, outcome, atoms, {self._column} FROM outcomes "
+                f"WHERE key IN ({marks})"
+            )
             with errors(self.folder):
-                found |= {
-                    key
-                    for key, text in self._database.execute(query, part)
-                    if Outcome.from_json(text).status not in _TRANSIENT
-                }
+                for *row, check in self._database.execute(query, part):
+                    if not self._checked or checksum(*row) == check:
+                        found[row[0]] = Outcome.from_json(row[1]).status
         return found
+
+    @contextmanager
+    def in_flight(self, keys: Collection[str]) -> Iterator[None]:
+        """Note the keys of what this process evaluates, in case it dies of that.
+
+        :meth:`write` removes the note, and so does whatever a ``with`` block raises.
+
+        Parameters
+        ----------
+        keys : collection of str
+
+        Raises
+        ------
+        DataError
+            As :meth:`write`.
+        """
+        with self._transaction():
+            self._set_meta("in_flight", json.dumps(list(keys)))
+        try:
+            yield
+        except BaseException:
+            with suppress(DataError), self._transaction():
+                self._set_meta("in_flight", "[]")
+            raise
 
     def write(
         self,
@@ -248,21 +321,29 @@ class Journal:
         """
         with self._transaction():
             self._replace_last()
+            rows = [
+                (key, outcome.to_json(), pack_atoms(atoms))
+                for key, (outcome, atoms) in outcomes.items()
+            ]
             self._database.executemany(
-                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)",
-                [
-                    (key, outcome.to_json(), pack_atoms(atoms))
-                    for key, (outcome, atoms) in outcomes.items()
-                ],
+                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?)",
+                [(*row, checksum(*row)) for row in rows],
             )
+            n_before = self._n_candidates()
+            places = [
+                (k, e.id, e.key, e.outcome.to_json() if e.outcome else None)
+                for k, e in enumerate(entries, n_before + 1)
+            ]
             self._database.executemany(
-                "INSERT INTO candidates (id, key, outcome) VALUES (?, ?, ?)",
-                [
-                    (e.id, e.key, e.outcome.to_json() if e.outcome else None)
-                    for e in entries
-                ],
+                "INSERT INTO candidates VALUES (?, ?, ?, ?, ?)",
+                [(*place, checksum(*place)) for place in places],
             )
+            self._set_meta("n_candidates", str(n_before + len(places)))
+            self._set_meta("in_flight", "[]")
         self._begun = None
+
+    def _n_candidates(self) -> int:
+        return int(self._meta("n_candidates") or 0)
 
     def rows(self, *, structures: bool = False) -> Iterator[JournalRow]:
         """Yield the candidates of the last screening, in the order of their source.
@@ -276,21 +357,24 @@ class Journal:
         ------
         JournalRow
         """
-        atoms = "o.atoms" if structures else "NULL"
-        query = (
-            f"SELECT c.id, c.key, COALESCE(c.outcome, o.outcome), {atoms} "
-            "FROM candidates c LEFT JOIN outcomes o ON c.key = o.key ORDER BY position"
-        )
         first: dict[str, str] = {}
+        n_rows = 0
         with errors(self.folder):
-            for name, key, outcome, packed in self._database.execute(query):
+            for position, name, key, failure, outcome, packed in self._read():
+                n_rows += 1
+                if position != n_rows:
+                    raise damaged(_MISSING, self.folder)
                 earlier = "" if key is None else first.setdefault(key, name)
                 yield JournalRow(
                     id=name,
-                    outcome=Outcome.from_json(outcome),
+                    outcome=Outcome.from_json(failure or outcome),
                     duplicate_of="" if earlier == name else earlier,
-                    atoms=None if packed is None else unpack_atoms(packed),
+                    atoms=None
+                    if packed is None or not structures
+                    else unpack_atoms(packed),
                 )
+            if self._checked and n_rows != self._n_candidates():
+                raise damaged(_MISSING, self.folder)
 
     def structures(self, numbers: Sequence[int]) -> list[Atoms]:
         """Return the structures of some candidates.
@@ -304,16 +388,38 @@ class Journal:
         -------
         list of Atoms
         """
-        query = (
-            "SELECT o.atoms FROM candidates c JOIN outcomes o ON c.key = o.key "
-            "WHERE position = ?"
-        )
+        found = []
         with errors(self.folder):
-            return [
-                # SQLite numbers the rows of a table that was empty from 1
-                unpack_atoms(self._database.execute(query, (number + 1,)).fetchone()[0])
-                for number in numbers
-            ]
+            for number in numbers:
+                (row,) = self._read("WHERE position = ?", [number + 1])
+                found.append(unpack_atoms(row[-1]))
+        return found
+
+    def _read(
+        self, condition: str = "", values: Sequence[int] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield position, id, key, failure, outcome and packed atoms of candidates.
+
+        Raises
+        ------
+        DataError
+            If one is not what was written.
+        """
+        checks = "c.checksum, o.checksum" if self._checked else "NULL, NULL"
+        query = (
+            "SELECT position, c.id, c.key, c.outcome, o.outcome, o.atoms, "
+            f"{checks} FROM candidates c LEFT JOIN outcomes o ON c.key = o.key "
+            f"{condition} ORDER BY position"
+        )
+        for *row, check, outcome_check in self._database.execute(query, values):
+            _, name, key, _, outcome, packed = row
+            if self._checked and (
+                checksum(*row[:4]) != check
+                or (key is not None and checksum(key, outcome, packed) != outcome_check)
+            ):
+                what = f"the row of {name!r} has changed"
+                raise damaged(what, self.folder)
+            yield tuple(row)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -321,6 +427,8 @@ class Journal:
         try:
             self._database.execute("BEGIN IMMEDIATE")
             yield
+            if self._place is not None:
+                self._place.check()
             self._database.execute("COMMIT")
         except BaseException as error:
             # SQLite may have rolled back by itself
@@ -330,12 +438,23 @@ class Journal:
                 raise failed(error, self.folder) from error
             raise
 
+    @property
+    def _column(self) -> str:
+        return "checksum" if self._checked else "NULL"
+
     def _meta(self, name: str) -> str | None:
-        query = "SELECT value FROM meta WHERE name = ?"
+        query = f"SELECT name, value, {self._column} FROM meta WHERE name = ?"
         row = self._database.execute(query, (name,)).fetchone()
-        return None if row is None else str(row[0])
+        if row is None:
+            return None
+        *content, found = row
+        if self._checked and checksum(*content) != found:
+            what = f"its {name} has changed"
+            raise damaged(what, self.folder)
+        return str(row[1])
 
     def _set_meta(self, name: str, value: str) -> None:
+        row = (name, value)
         self._database.execute(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value)
+            "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (*row, checksum(*row))
         )

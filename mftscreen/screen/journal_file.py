@@ -9,17 +9,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from mftscreen.errors import DataError
 
 __all__ = [
     "DATABASE",
     "PATIENCE",
+    "Place",
     "errors",
     "failed",
     "has_tables",
-    "lock",
     "open_to_read",
 ]
 
@@ -55,22 +54,73 @@ def failed(error: OSError | sqlite3.Error, folder: Path | None) -> DataError:
     return DataError(msg, path=folder)
 
 
-def lock(folder: Path) -> IO[bytes]:
-    """Hold the folder's lock for as long as the stream is open."""
-    stream = (folder / LOCK).open("ab")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        stream.close()
-        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-            msg = "another screening runs in it; wait for it or choose another folder"
-        else:
-            msg = (
-                f"cannot be locked ({error.strerror}); choose a folder on a local file "
-                "system"
-            )
-        raise DataError(msg, path=folder) from None
-    return stream
+class Place:
+    """The folder of a journal, held by a lock for as long as it is not closed.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+
+    Raises
+    ------
+    DataError
+        If another process holds it, or its file system knows no locks.
+    OSError
+        If it cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._stream = (folder / LOCK).open("ab")
+        self._known: dict[str, tuple[int, int]] = {}
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+                msg = (
+                    "another screening runs in it; wait for it or choose another folder"
+                )
+            else:
+                msg = (
+                    f"cannot be locked ({error.strerror}); choose a folder on a local "
+                    "file system"
+                )
+            raise DataError(msg, path=folder) from None
+
+    def close(self) -> None:
+        """Give the folder free."""
+        self._stream.close()
+
+    def remember(self) -> None:
+        """Take the files that are there now for those that :meth:`check` expects."""
+        self._known = {name: self._identity(name) for name in (LOCK, DATABASE)}
+
+    def check(self) -> None:
+        """Raise if what is written would go to files that are not there any more.
+
+        Raises
+        ------
+        DataError
+            If the lock or the database was removed or replaced.
+        """
+        for name, expected in self._known.items():
+            try:
+                found = self._identity(name)
+            except OSError:
+                found = None
+            if found != expected:
+                msg = (
+                    f"{name} was removed or replaced while the screening ran; what was "
+                    "not written is computed again when the command is given again"
+                )
+                raise DataError(msg, path=self._folder)
+
+    def _identity(self, name: str) -> tuple[int, int]:
+        status = (self._folder / name).stat()
+        return status.st_dev, status.st_ino
 
 
 def open_to_read(folder: Path) -> sqlite3.Connection:
