@@ -203,7 +203,7 @@ def _images(
         return images
     apart = _lengths(images[:, None] - images[None], cell)
     # each image is kept unless an earlier one is in its place
-    repeated: NDArray[np.bool_] = np.tril(apart < 0.5 * SAME, -1).any(axis=1)
+    repeated = np.asarray(np.tril(apart < 0.5 * SAME, -1).any(axis=1))
     return images[~repeated]
 
 

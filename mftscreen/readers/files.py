@@ -26,7 +26,7 @@ try:
     # of the packages that read Zstandard the one that tells a truncated file
     from backports import zstd
 except ModuleNotFoundError:
-    zstd = None
+    zstd = None  # type: ignore[assignment]
 
 __all__ = [
     "DAMAGED",
