@@ -16,9 +16,14 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from hypothesis import settings
 
 from mftscreen.model.bundle import ModelCard, PropertyHead, write_bundle
 from mftscreen.properties import PropertySpec
+
+# the same examples in every run, however slow the machine is
+settings.register_profile("mftscreen", derandomize=True, deadline=None)
+settings.load_profile("mftscreen")
 
 NOBODY = 65534
 
