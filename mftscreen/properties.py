@@ -9,7 +9,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.data import chemical_symbols
-from ase.db.core import reserved_keys
 from numpy.typing import ArrayLike, NDArray
 from pydantic import (
     BaseModel,
@@ -71,6 +70,8 @@ def check_property_name(name: str) -> str:
     >>> check_property_name("log_gvrh")
     'log_gvrh'
     """
+    from ase.db.core import reserved_keys  # which imports most of ASE
+
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         msg = f"{name!r} is not made of letters, digits and underscores"
         raise ValueError(msg)
