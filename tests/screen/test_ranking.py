@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -308,6 +308,7 @@ LEVELS = st.sampled_from(
 
 
 @pytest.mark.parametrize("n_goals", [2, 3, 4, 5])
+@settings(deadline=None)  # the first example imports moocore
 @given(data=st.data())
 def test_fronts_are_those_of_the_definition(n_goals: int, data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 40))
