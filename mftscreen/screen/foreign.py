@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,8 @@ def load_factory(name: str) -> Any:
     Parameters
     ----------
     name : str
-        ``module:factory``; the factory is called without arguments.
+        ``module:factory``; the factory is called without arguments. Modules of the
+        current folder are found, too, after all others.
 
     Returns
     -------
@@ -48,6 +51,9 @@ def load_factory(name: str) -> Any:
             "as in ase.calculators.emt:EMT"
         )
         raise ConfigError([msg])
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
     except ImportError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,8 @@ def screen(
         for known in (journal.known(structures), underway):
             structures = {k: v for k, v in structures.items() if k not in known}
         underway |= structures.keys()
-        task = workers.submit(list(structures.values()))
+        suspect = workers.in_process and bool(journal.suspects(structures))
+        task = workers.submit(list(structures.values()), suspect=suspect)
         pending.append((entries, list(structures), task))
         if len(pending) > 2 * workers.n_workers:
             yield _settle(pending.popleft(), workers, journal, underway)
@@ -144,7 +146,9 @@ def _settle(
     underway: set[str],
 ) -> tuple[int, int]:
     entries, keys, task = waiting
-    outcomes = dict(zip(keys, workers.results(task), strict=True))
+    # after the death of this process, the next one has to know what it died of
+    with journal.in_flight(keys) if workers.in_process and keys else nullcontext():
+        outcomes = dict(zip(keys, workers.results(task), strict=True))
     journal.write(entries, outcomes)
     underway.difference_update(keys)
     readable = sum(entry.key is not None for entry in entries)

@@ -235,3 +235,88 @@ def test_killed_twice_the_table_is_that_of_an_uninterrupted_run(
         assert bool(row["gap"]) == (row["status"] == "ok")
         assert row["reason"] or row["status"] == "ok"
     assert sum(bool(row["duplicate_of"]) for row in rows) >= 20
+
+
+POISON = """\
+import os
+from ase.calculators.emt import EMT
+
+class Poison(EMT):
+    def calculate(self, atoms=None, *arguments, **options):
+        if "Cu" in atoms.get_chemical_symbols():
+            os._exit(137)
+        super().calculate(atoms, *arguments, **options)
+
+def make():
+    return Poison()
+"""
+
+
+def test_a_candidate_that_kills_its_process_becomes_a_row(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    (tmp_path / "poison.py").write_text(POISON)
+    metals = [bulk(s) for s in ("Al", "Cu", "Pd", "Ag", "Pt")]
+    write(tmp_path / "all.extxyz", metals)
+    write(tmp_path / "others.extxyz", [m for m in metals if m.symbols[0] != "Cu"])
+
+    def rank(pool: str, run: str, output: str) -> int:
+        command = [sys.executable, "-c", PROGRAM, "rank", pool, "-m", str(tiny_model)]
+        command += ["--relax", "fire", "--relaxer", "poison:make", "--steps", "3"]
+        command += ["--run", run, "-o", output, "-q"]
+        ended = subprocess.run(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=300, check=False
+        )
+        return ended.returncode
+
+    def rows(output: str) -> list[dict[str, str]]:
+        with (tmp_path / output).open(newline="") as stream:
+            found = {row["formula"]: row for row in csv.DictReader(stream)}
+        return [{**found[s], "rank": "", "id": ""} for s in ("Al", "Pd", "Ag", "Pt")]
+
+    assert rank("others.extxyz", "safe", "others.csv") == 3
+    assert rank("all.extxyz", "run", "all.csv") == 137
+    assert not (tmp_path / "all.csv").exists()
+    for _ in range(2):  # also when what killed is tried again
+        assert rank("all.extxyz", "run", "all.csv") == 3
+        (died,) = [
+            row
+            for row in csv.DictReader((tmp_path / "all.csv").open())
+            if row["status"] == "worker_died"
+        ]
+        assert died["formula"] == "Cu"
+        assert "died" in died["reason"]
+        assert rows("all.csv") == rows("others.csv")
+
+
+def child_processes(parent: int) -> list[int]:
+    """Return the workers of a screening."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def test_killed_workers_leave_no_trace(tmp_path: Path, tiny_model: Path) -> None:
+    rng = random.Random(9)
+    write(tmp_path / "pool.extxyz", [usual(rng) for _ in range(300)], format="extxyz")
+    command = [sys.executable, "-c", PROGRAM, "rank", str(tmp_path / "pool.extxyz")]
+    command += ["-m", str(tiny_model), "-q", "-j", "2", "--device", "cpu"]
+    tables = []
+    for kills in (0, 2):
+        run = tmp_path / f"run-{kills}"
+        with subprocess.Popen(
+            [*command, "--run", str(run)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            for k in range(kills):
+                while process.poll() is None and n_rows(run) < 16 + 32 * k:
+                    time.sleep(0.01)
+                for worker in child_processes(process.pid)[:1]:
+                    os.kill(worker, signal.SIGKILL)
+            output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0
+        tables.append(output)
+    assert tables[0] == tables[1]
+    assert tables[0].count(",ok,") == 300

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,93 @@ def test_only_the_structure_that_kills_workers_is_lost(workers: Workers) -> None
     assert statuses == ["ok", "ok", "worker_died", "ok", "ok"]
     assert "died" in deadly[2][0].reason
     assert [outcome.formula for outcome, _ in deadly][2:4] == ["Po", "Al"]
+
+
+def label_batch(folder: Path, deaths: int, structures: list[Atoms]) -> Results:
+    """Give values that depend on the batch; end the process a few times before."""
+    if any(84 in atoms.numbers for atoms in structures):
+        os._exit(1)
+    for k in range(deaths):
+        try:
+            (folder / str(k)).touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        os._exit(1)
+    value = float(sum(len(atoms) for atoms in structures))
+    return [
+        (Outcome(formula=str(atoms.symbols), values={"gap": (value,)}), atoms)
+        for atoms in structures
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("deaths", "symbols"),
+    [(0, ["Si", "Po", "Al", "Ge"]), (2, ["Si", "Al", "Ge"])],
+)
+def test_values_do_not_depend_on_who_died(
+    workers: Workers, tmp_path: Path, deaths: int, symbols: list[str]
+) -> None:
+    # killed by what is in the chunk, or from outside: the others are together again
+    workers._evaluate = partial(label_batch, tmp_path, deaths)
+    results = workers.results(workers.submit([bulk(s) for s in symbols]))
+    values = {o.formula: o.values.get("gap") for o, _ in results}
+    assert values.pop("Po", None) is None
+    assert values == dict.fromkeys(["Si2", "Al", "Ge2"], (5.0,))
+
+
+def test_suspects_are_evaluated_in_a_process_of_their_own() -> None:
+    with Workers(SETTINGS) as alone:
+        alone._evaluate = label
+        assert alone.in_process
+        suspect = alone.submit([bulk("Si"), bulk("Po"), bulk("Al")], suspect=True)
+        harmless = alone.submit([bulk("Cu")])
+        results = alone.results(suspect) + alone.results(harmless)
+    assert [o.status for o, _ in results] == ["ok", "worker_died", "ok", "ok"]
+
+
+NAMES = ["select", "random", "struct", "logging", "socket"]
+
+
+def test_modules_of_the_folder_are_not_taken_for_pythons(
+    tmp_path: Path,
+) -> None:
+    for name in NAMES:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+    program = (
+        "import json, os, sys\n"
+        "if __name__ == '__main__':\n"
+        "    from mftscreen.screen.workers import _make_processes\n"
+        "    pool = _make_processes(2)\n"
+        "    path = pool.submit(eval, '__import__(\"sys\").path').result()\n"
+        "    environ = pool.submit(eval, 'dict(__import__(\"os\").environ)').result()\n"
+        "    print(path == sys.path, 'PYTHONSAFEPATH' in environ)\n"
+    )
+    script = tmp_path / "elsewhere" / "program.py"
+    script.parent.mkdir()
+    script.write_text(program)
+    ended = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert ended.stdout == "True False\n", ended.stderr
+    assert "wrong" not in ended.stderr
+
+
+def die_at_start(*_: object) -> None:
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_workers_that_die_when_they_start_end_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mftscreen.screen.workers._begin", die_at_start)
+    with (
+        pytest.raises(MftscreenError, match="die when they start"),
+        Workers(SETTINGS, 2) as workers,
+    ):
+        workers.results(workers.submit([bulk("Si")]))
 
 
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
