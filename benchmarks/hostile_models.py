@@ -28,10 +28,10 @@ from typing import Any
 import click
 
 from mftscreen.errors import MftscreenError
-from mftscreen.model.checkpoint import model_parameters, save_state
+from mftscreen.model.files.checkpoint import model_parameters, save_state
+from mftscreen.model.files.reading import read_state
+from mftscreen.model.files.registry import registered_models
 from mftscreen.model.loading import load_model
-from mftscreen.model.reading import read_state
-from mftscreen.model.registry import registered_models
 
 POISON: dict[str, list[Any]] = {
     "type": ["frozen", "pairtab", "linear_ener", "hybrid", "dpa4", "pairwise_dprc"],

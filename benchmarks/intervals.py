@@ -30,18 +30,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen import Predictor, load_model
-from mftscreen.finetune.sources import read_labelled
+from mftscreen.data.sources import read_labelled
 from mftscreen.intervals import (
     GROUP_EDGE,
     IntervalCalibration,
     conformal_quantile,
     usable_p_values,
 )
-from mftscreen.model.bundle import read_bundle
-from mftscreen.model.registry import DEFAULT_MODEL, resolve_model
-from mftscreen.ood.measure import measure_novelty
-from mftscreen.ood.reference import open_reference, reference_arrays
-from mftscreen.screen.uncertainty import check_exchangeable
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.registry import DEFAULT_MODEL, resolve_model
+from mftscreen.ood.reference.measure import measure_novelty
+from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
+from mftscreen.screen.result.uncertainty import check_exchangeable
 
 NAME, COLUMN, FOLD = "dielectric", "n", 0
 COVERAGES = (0.8, 0.9, 0.95)

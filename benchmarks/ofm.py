@@ -25,7 +25,7 @@ from ase import Atoms
 from matminer.featurizers.structure import OrbitalFieldMatrix
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from mftscreen.finetune.sources import read_labelled
+from mftscreen.data.sources import read_labelled
 from mftscreen.ood import OFMFeaturizer, orbital_field_matrix
 
 TASKS = {"perovskites": "e_form", "dielectric": "n", "log_gvrh": "log10(G_VRH)"}

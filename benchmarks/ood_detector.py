@@ -26,9 +26,9 @@ from ase.data import atomic_numbers
 from scipy.sparse import csr_array, vstack
 from sklearn.metrics import roc_auc_score
 
+from mftscreen.data.readers import iter_matbench
 from mftscreen.ood import OFMDensityDetector, OFMFeaturizer
-from mftscreen.ood.ofm import VOLUME_SCALE
-from mftscreen.readers import iter_matbench
+from mftscreen.ood.ofm.featurizer import VOLUME_SCALE
 
 N_REFERENCE = 3800
 N_OTHER = 600

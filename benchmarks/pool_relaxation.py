@@ -5,8 +5,8 @@ Usage: python benchmarks/pool_relaxation.py --data FOLDER [-m MODEL] [-n 100]
 Structures of mp_gap (DFT-relaxed, Materials Project by way of MatBench;
 ``pools/mp_gap_pool20k.extxyz.gz`` of the data folder) are drawn at random from those of
 up to 40 atoms whose elements the model knows, and relaxed in batches with the defaults
-of :class:`mftscreen.screen.relax.RelaxSettings`: FIRE, positions and cell, 500 steps,
-0.05 eV/Å. One has exploded if it was stopped for that on its way, or if
+of :class:`mftscreen.screen.relax.batched.RelaxSettings`: FIRE, positions and cell, 500
+steps, 0.05 eV/Å. One has exploded if it was stopped for that on its way, or if
 
 * the volume changes by more than 30 %;
 * the shortest distance of two elements falls below 0.75 of what it was at the start;
@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from mftscreen import Predictor, load_model
 from mftscreen.model.loading import Model
-from mftscreen.screen.relax import Relaxer, RelaxResult, RelaxSettings
+from mftscreen.screen.relax.batched import Relaxer, RelaxResult, RelaxSettings
 from mftscreen.structures import find_neighbors
 
 MAX_ATOMS = 40

@@ -9,9 +9,9 @@ import click
 import numpy as np
 from ase import Atoms
 
+from mftscreen.data.readers import iter_extxyz
 from mftscreen.errors import StructureError
 from mftscreen.model.loading import Model
-from mftscreen.readers import iter_extxyz
 from mftscreen.structures import check_structure
 
 FILE = Path("pools/mp_gap_pool20k.extxyz.gz")

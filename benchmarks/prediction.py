@@ -24,9 +24,9 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen import Predictor, load_model
-from mftscreen.model.bundle import read_bundle
-from mftscreen.model.registry import resolve_model
-from mftscreen.readers import iter_extxyz
+from mftscreen.data.readers import iter_extxyz
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.registry import resolve_model
 from mftscreen.structures import check_structure
 
 

@@ -26,8 +26,8 @@ from ase import Atoms
 from ase.filters import FrechetCellFilter
 
 from mftscreen import MFTCalculator, load_model
-from mftscreen.readers import iter_extxyz
-from mftscreen.screen.relax import Relaxer, RelaxResult, RelaxSettings
+from mftscreen.data.readers import iter_extxyz
+from mftscreen.screen.relax.batched import Relaxer, RelaxResult, RelaxSettings
 
 MAX_ATOMS, MAX_ATOMS_SMALL = 20, 10
 

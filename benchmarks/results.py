@@ -24,8 +24,8 @@ from ase import Atoms
 from ase.io import write
 
 from mftscreen import rank
-from mftscreen.readers import iter_extxyz
-from mftscreen.screen.journal import Entry, Journal, JournalRow
+from mftscreen.data.readers import iter_extxyz
+from mftscreen.screen.work.journal import Entry, Journal, JournalRow
 
 NAME, CHUNK = "dielectric", 5000
 

@@ -36,17 +36,17 @@ from matminer.featurizers.structure.matrix import OrbitalFieldMatrix
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from mftscreen import MFTCalculator, load_model
-from mftscreen.model.bundle import read_bundle
-from mftscreen.model.registry import resolve_model
+from mftscreen.data.readers import iter_extxyz
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.registry import resolve_model
 from mftscreen.ood import OFMFeaturizer
-from mftscreen.ood.reference import open_reference, reference_arrays
+from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
 from mftscreen.predictor import Predictor
-from mftscreen.readers import iter_extxyz
-from mftscreen.screen.candidates import iter_candidates
-from mftscreen.screen.evaluation import Evaluator, Settings, open_evaluator
-from mftscreen.screen.journal import Journal
-from mftscreen.screen.pipeline import screen
-from mftscreen.screen.workers import Workers
+from mftscreen.screen.candidates.stream import iter_candidates
+from mftscreen.screen.work.evaluation import Evaluator, Settings, open_evaluator
+from mftscreen.screen.work.journal import Journal
+from mftscreen.screen.work.pipeline import screen
+from mftscreen.screen.work.workers import Workers
 
 NAME = "dielectric"
 

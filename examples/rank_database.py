@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mftscreen import rank
-from mftscreen.screen.store import format_table
+from mftscreen.screen.result.store import format_table
 
 HERE = Path(__file__).parent
 database = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "candidates.db"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mftscreen.predictor import Predictor
     from mftscreen.properties import PropertySpec
     from mftscreen.screen.rank import rank
-    from mftscreen.screen.result import ScreenResult
+    from mftscreen.screen.result.screen_result import ScreenResult
 
 _HOME = {
     "MFTCalculator": "calculator",
@@ -40,7 +40,7 @@ _HOME = {
     "OFMDensityDetector": "ood",
     "Predictor": "predictor",
     "PropertySpec": "properties",
-    "ScreenResult": "screen.result",
+    "ScreenResult": "screen.result.screen_result",
     "load_model": "model.loading",
     "orbital_field_matrix": "ood",
     "rank": "screen.rank",

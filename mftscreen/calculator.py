@@ -21,8 +21,8 @@ from mftscreen.errors import (
     StructureError,
     UnknownPropertyError,
 )
-from mftscreen.model.backend import Device
 from mftscreen.model.loading import Model, load_model
+from mftscreen.model.network.backend import Device
 from mftscreen.stress import virial_to_stress
 from mftscreen.structures import check_structure
 

@@ -47,8 +47,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mftscreen.errors import DataError, ModelFileError
-from mftscreen.ood.conformal import is_significant
-from mftscreen.ood.novelty import Novelty, flag
+from mftscreen.ood.reference.conformal import is_significant
+from mftscreen.ood.reference.novelty import Novelty, flag
 
 __all__ = [
     "IntervalCalibration",
@@ -170,7 +170,7 @@ class IntervalCalibration:
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            :attr:`mftscreen.model.bundle.Bundle.calibration`.
+            :attr:`mftscreen.model.files.bundle.Bundle.calibration`.
         name : str
             Of the property.
 

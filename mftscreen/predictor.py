@@ -13,8 +13,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import MftscreenError, StructureError, UnknownPropertyError
-from mftscreen.model.backend import Device
 from mftscreen.model.loading import Model, Prediction, load_model
+from mftscreen.model.network.backend import Device
 from mftscreen.structures import to_atoms
 
 __all__ = ["PredictionRow", "Predictor"]

@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from hypothesis import settings
 
-from mftscreen.model.bundle import ModelCard, PropertyHead, write_bundle
+from mftscreen.model.files.bundle import ModelCard, PropertyHead, write_bundle
 from mftscreen.properties import PropertySpec
 
 # the same examples in every run, however slow the machine is
@@ -252,7 +252,7 @@ def single_task_checkpoint() -> bytes:
 @pytest.fixture(scope="session")
 def tiny_model(checkpoint: Path) -> Path:
     """A model file whose reference set is a handful of crystals."""
-    from mftscreen.ood.reference import build_reference
+    from mftscreen.ood.reference.reference_set import build_reference
 
     path = checkpoint.with_name("tiny.mft")
     crystals = [bulk("MgO", "rocksalt", a=4.0 + 0.02 * k) for k in range(20)]

@@ -15,9 +15,9 @@ from mftscreen.intervals import (
     conformal_quantile,
     usable_p_values,
 )
-from mftscreen.model.bundle import ModelCard, read_bundle, write_bundle
-from mftscreen.ood.measure import measure_novelty
-from mftscreen.ood.reference import fit_reference
+from mftscreen.model.files.bundle import ModelCard, read_bundle, write_bundle
+from mftscreen.ood.reference.measure import measure_novelty
+from mftscreen.ood.reference.reference_set import fit_reference
 
 
 def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -85,7 +85,7 @@ def main(traceback: bool, verbose: bool) -> None:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     else:
         # what is in the data of a training is said without being asked for
-        logging.getLogger("mftscreen.finetune.label_report").setLevel(logging.INFO)
+        logging.getLogger("mftscreen.data.label_report").setLevel(logging.INFO)
         if logging.lastResort is not None:
             logging.lastResort.setLevel(logging.INFO)
         # deepmd-kit advises on thread numbers at every import

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.options import quiet_option
+from mftscreen.cli.shared_options import quiet_option
 from mftscreen.progress import progress_bar
 
 if TYPE_CHECKING:
-    from mftscreen.finetune.convert import DataFormat
-    from mftscreen.finetune.dataset import LabelledStructure
-    from mftscreen.finetune.describe import DataDescription, LabelSummary
-    from mftscreen.finetune.findings import Finding
+    from mftscreen.data.convert import DataFormat
+    from mftscreen.data.dataset import LabelledStructure
+    from mftscreen.data.describe import DataDescription, LabelSummary
+    from mftscreen.data.findings import Finding
 
 __all__ = ["command"]
 
@@ -78,7 +78,7 @@ def describe(
       mftscreen data describe train.extxyz -p gap --unit eV --against test.extxyz
       mftscreen data describe id_prop.csv -p value --json
     """
-    from mftscreen.finetune.describe import describe_data
+    from mftscreen.data.describe import describe_data
 
     found = describe_data(files, column, unit=unit, against=against, progress=not quiet)
     if as_json:
@@ -189,8 +189,8 @@ def convert(
       mftscreen data convert matbench_dielectric.json.gz n.db -p n --as dielectric
       mftscreen data convert frames.extxyz frames_npy --to npy
     """
-    from mftscreen.finetune.convert import find_format, write_labelled
-    from mftscreen.finetune.dataset import ENERGY_LABELS
+    from mftscreen.data.convert import find_format, write_labelled
+    from mftscreen.data.dataset import ENERGY_LABELS
 
     if name is not None and column is None:
         msg = "--as renames the label of --property"
@@ -208,9 +208,9 @@ def convert(
 def _read(
     source: Path, column: str | None, name: str | None, quiet: bool
 ) -> Iterator[LabelledStructure]:
-    from mftscreen.finetune.convert import read_frames
-    from mftscreen.finetune.dataset import LabelledStructure
-    from mftscreen.finetune.sources import read_labelled
+    from mftscreen.data.convert import read_frames
+    from mftscreen.data.dataset import LabelledStructure
+    from mftscreen.data.sources import read_labelled
 
     if column is None:
         rows = read_frames(source)
@@ -246,7 +246,7 @@ def download(name: str, folder: Path, quiet: bool) -> None:
       mftscreen data download matbench_dielectric -o data
       mftscreen data download qm9
     """
-    from mftscreen.finetune.download import download_dataset
+    from mftscreen.data.public_sets import download_dataset
 
     found = download_dataset(name, folder, progress=not quiet)
     click.echo(f"{name}: {found.remark}", err=True)

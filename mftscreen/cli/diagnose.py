@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.options import SEED, device_option, quiet_option
+from mftscreen.cli.shared_options import SEED, device_option, quiet_option
 from mftscreen.text_table import text_table
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    from mftscreen.diagnostics.compared_models import NamedNetwork
     from mftscreen.diagnostics.diagnosis import Diagnosis, DiagnosisOptions
-    from mftscreen.diagnostics.network import NamedNetwork
-    from mftscreen.model.backend import Device
+    from mftscreen.model.network.backend import Device
 
 __all__ = ["command"]
 
@@ -137,11 +137,11 @@ def command(
       mftscreen diagnose my.mft --against pretrained.mft --data train=train.extxyz \\
           --data id=id.extxyz --data ood=ood.extxyz -o drift.html --json drift.json
     """
+    from mftscreen.diagnostics.compared_models import load_network
     from mftscreen.diagnostics.diagnosis import DiagnosisOptions
     from mftscreen.diagnostics.drift import check_comparable
-    from mftscreen.diagnostics.edges import parse_pair
-    from mftscreen.diagnostics.network import load_network
-    from mftscreen.diagnostics.report import (
+    from mftscreen.diagnostics.edge_kinds import parse_pair
+    from mftscreen.diagnostics.pages import (
         check_output,
         drift_table,
         left_out,
@@ -183,7 +183,7 @@ def command(
 def _read(file: str, elements: Collection[str]) -> tuple[list[Atoms], int]:
     """Return the usable structures of a file and how many are not; name those."""
     from mftscreen.errors import MftscreenError
-    from mftscreen.screen.candidates import iter_candidates
+    from mftscreen.screen.candidates.stream import iter_candidates
     from mftscreen.structures import check_structure
 
     usable, n_failed = [], 0

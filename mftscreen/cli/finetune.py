@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from mftscreen.cli.options import quiet_option
+from mftscreen.cli.shared_options import quiet_option
 from mftscreen.finetune.strategies import COMPARABLE
 from mftscreen.text_table import text_table
 
@@ -132,10 +132,10 @@ def command(
       mftscreen finetune my/config.yaml --compare scratch,ft,lp,mft --folds 3 \\
           -o runs/compare
     """
-    from mftscreen.finetune.collapse import starting_model
-    from mftscreen.finetune.config import load_config
-    from mftscreen.finetune.derive import derive_config
-    from mftscreen.finetune.run import run_training
+    from mftscreen.finetune.config.derive import derive_config
+    from mftscreen.finetune.config.read import load_config
+    from mftscreen.finetune.outcome.collapse import starting_model
+    from mftscreen.finetune.run.run import run_training
 
     settings: Any = load_config(config)
     if strategy is None and settings.compares_first:
@@ -194,7 +194,7 @@ def _check_usage(
 
 def _show_errors(path: Path) -> None:
     """Print the errors on a model's card, one line for each validation and test set."""
-    from mftscreen.model.bundle import read_bundle
+    from mftscreen.model.files.bundle import read_bundle
 
     card = read_bundle(path).card
     for name, head in card.properties.items():
@@ -222,7 +222,7 @@ def _show_parts(
 
 def _show_collapse(path: Path) -> None:
     """Print the numbers of a model's collapse report, if it has one."""
-    from mftscreen.finetune.collapse import PAGE, read_collapse
+    from mftscreen.finetune.outcome.collapse import PAGE, read_collapse
 
     collapse = read_collapse(path)
     if collapse is None:
@@ -242,9 +242,13 @@ def _compare(
 ) -> DownstreamConfig:
     """Print a comparison; return the best strategy's configuration for all rows."""
     from mftscreen.errors import ConfigError
-    from mftscreen.finetune.compare import compare_strategies
-    from mftscreen.finetune.derive import derive_config
-    from mftscreen.finetune.folds import choose_folds, prepare_split, without_split
+    from mftscreen.finetune.compare.folds import (
+        choose_folds,
+        prepare_split,
+        without_split,
+    )
+    from mftscreen.finetune.compare.trainings import compare_strategies
+    from mftscreen.finetune.config.derive import derive_config
 
     # raises unless it has all settings
     config = cast("MFTConfig", derive_config(config, "mft"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.options import quiet_option
+from mftscreen.cli.shared_options import quiet_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +39,9 @@ def list_models() -> None:
       mftscreen models list
     """
     from mftscreen.errors import UnknownModelError
-    from mftscreen.model.bundle import read_bundle
-    from mftscreen.model.download import BACKBONES, backbone
-    from mftscreen.model.registry import FAMILIES, registered_models
+    from mftscreen.model.files.bundle import read_bundle
+    from mftscreen.model.files.download import BACKBONES, backbone
+    from mftscreen.model.files.registry import FAMILIES, registered_models
 
     for family, members in FAMILIES.items():
         names = " or ".join(members.values())
@@ -80,7 +80,7 @@ def download_model(name: str, quiet: bool) -> None:
     Example:
       mftscreen models download DPA-3.1-3M
     """
-    from mftscreen.model.download import fetch_backbone
+    from mftscreen.model.files.download import fetch_backbone
 
     click.echo(fetch_backbone(name, progress=not quiet).path)
 
@@ -98,8 +98,8 @@ def show_model(model: str, quiet: bool) -> None:
     Example:
       mftscreen models show mft-mini
     """
-    from mftscreen.model.bundle import read_bundle
-    from mftscreen.model.registry import find_members, resolve_model
+    from mftscreen.model.files.bundle import read_bundle
+    from mftscreen.model.files.registry import find_members, resolve_model
 
     first, *others = find_members(model)
     if others:
@@ -117,9 +117,9 @@ def show_model(model: str, quiet: bool) -> None:
 
 
 def _describe_checkpoint(path: Path) -> dict[str, Any]:
-    from mftscreen.model.branches import energy_branches
-    from mftscreen.model.checkpoint import model_parameters
-    from mftscreen.model.reading import read_state
+    from mftscreen.model.files.branches import energy_branches
+    from mftscreen.model.files.checkpoint import model_parameters
+    from mftscreen.model.files.reading import read_state
 
     parameters = model_parameters(read_state(path))
     energies = energy_branches(parameters)

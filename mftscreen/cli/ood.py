@@ -12,14 +12,6 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.ood_map import map_command
-from mftscreen.cli.options import (
-    alpha_option,
-    jobs_option,
-    model_option,
-    output_option,
-    policy_option,
-    quiet_option,
-)
 from mftscreen.cli.reference_sets import (
     TABLE_HELP,
     TABLES,
@@ -30,13 +22,21 @@ from mftscreen.cli.reference_sets import (
     reference_option,
     warn_if_too_small,
 )
+from mftscreen.cli.shared_options import (
+    alpha_option,
+    jobs_option,
+    model_option,
+    output_option,
+    policy_option,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
-    from mftscreen.ood.novelty import Novelty, Verdict
-    from mftscreen.ood.orbitals import Table
-    from mftscreen.screen.candidates import Candidate
-    from mftscreen.screen.ranking import OODPolicy
-    from mftscreen.screen.store import Record
+    from mftscreen.ood.ofm.orbitals import Table
+    from mftscreen.ood.reference.novelty import Novelty, Verdict
+    from mftscreen.screen.candidates.stream import Candidate
+    from mftscreen.screen.order.ranking import OODPolicy
+    from mftscreen.screen.result.store import Record
 
 __all__ = ["command"]
 
@@ -99,8 +99,8 @@ def fit_command(
       mftscreen ood fit matbench_dielectric.json.gz -o reference.npz -j 2
     """
     from mftscreen.errors import DataError
-    from mftscreen.ood.density import OFMDensityDetector
-    from mftscreen.ood.reference import write_reference
+    from mftscreen.ood.reference.density import OFMDensityDetector
+    from mftscreen.ood.reference.reference_set import write_reference
     from mftscreen.writing import check_place
 
     if output.suffix != ".npz":
@@ -157,8 +157,8 @@ def score_command(
       mftscreen ood score candidates.db --reference reference.npz -o scores.csv
       mftscreen ood score candidates.db -p dielectric --ood exclude --alpha 0.01
     """
-    from mftscreen.ood.novelty import flag
-    from mftscreen.screen.store import check_output, write_csv, write_records
+    from mftscreen.ood.reference.novelty import flag
+    from mftscreen.screen.result.store import check_output, write_csv, write_records
 
     if output is not None:
         check_output(output, database, source)
@@ -217,8 +217,8 @@ def explain_command(
       mftscreen ood explain candidates.db --id 17 --reference reference.npz
     """
     from mftscreen.errors import DataError, MftscreenError
-    from mftscreen.ood.measure import describe, measure_novelty
-    from mftscreen.screen.candidates import iter_candidates
+    from mftscreen.ood.reference.measure import describe, measure_novelty
+    from mftscreen.screen.candidates.stream import iter_candidates
     from mftscreen.structures import reduced_formula
 
     reference = open_chosen(ctx, source, model, property_name)

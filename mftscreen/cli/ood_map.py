@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.options import (
-    SEED,
-    Finite,
-    alpha_option,
-    jobs_option,
-    quiet_option,
-)
 from mftscreen.cli.reference_sets import (
     TABLE_HELP,
     TABLES,
     fit_with_progress,
     measure_with_progress,
 )
+from mftscreen.cli.shared_options import (
+    SEED,
+    Finite,
+    alpha_option,
+    jobs_option,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
-    from mftscreen.ood.map import Method
-    from mftscreen.ood.orbitals import Table
-    from mftscreen.ood.reference import Reference
+    from mftscreen.ood.map.embedding import Method
+    from mftscreen.ood.ofm.orbitals import Table
+    from mftscreen.ood.reference.reference_set import Reference
 
 __all__ = ["map_command"]
 
@@ -94,9 +94,9 @@ def map_command(
     """
     from scipy.sparse import csr_array, vstack
 
-    from mftscreen.ood.map import MapPoint, embed, reference_points
-    from mftscreen.ood.map_drawing import check_map_output, write_map
-    from mftscreen.ood.novelty import flag
+    from mftscreen.ood.map.drawing import check_map_output, write_map
+    from mftscreen.ood.map.embedding import MapPoint, embed, reference_points
+    from mftscreen.ood.reference.novelty import flag
     from mftscreen.structures import reduced_formula
 
     check_map_output(output)
@@ -140,8 +140,8 @@ def _open_or_fit(
     data: Path, table: Table | None, jobs: int, quiet: bool
 ) -> tuple[Reference, int]:
     from mftscreen.errors import DataError
-    from mftscreen.ood.density import OFMDensityDetector
-    from mftscreen.ood.reference import read_reference
+    from mftscreen.ood.reference.density import OFMDensityDetector
+    from mftscreen.ood.reference.reference_set import read_reference
 
     if data.suffix != ".npz":
         detector = OFMDensityDetector(table=table or "current")

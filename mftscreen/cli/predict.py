@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.options import device_option, quiet_option
+from mftscreen.cli.shared_options import device_option, quiet_option
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from mftscreen.errors import MftscreenError
-    from mftscreen.model.backend import Device
+    from mftscreen.model.network.backend import Device
 
 __all__ = ["command"]
 
@@ -74,8 +74,8 @@ def command(
     Example:
       mftscreen predict POSCAR relaxed.cif -p dielectric
     """
+    from mftscreen.model.files.registry import check_fine_tuned
     from mftscreen.model.loading import load_model
-    from mftscreen.model.registry import check_fine_tuned
     from mftscreen.predictor import Predictor
     from mftscreen.structures import reduced_formula
 
@@ -124,7 +124,7 @@ def command(
 def _structures(path: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
     """Yield ids and structures, or the error that says why there are none."""
     from mftscreen.errors import DataError
-    from mftscreen.screen.candidates import iter_candidates
+    from mftscreen.screen.candidates.stream import iter_candidates
 
     found = False
     try:

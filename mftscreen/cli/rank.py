@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.options import (
+from mftscreen.cli.shared_options import (
     device_option,
     jobs_option,
     limit_option,
@@ -25,11 +25,11 @@ from mftscreen.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mftscreen.model.backend import Device
-    from mftscreen.screen.goals import Goal
-    from mftscreen.screen.ranking import OODPolicy, RankMethod
-    from mftscreen.screen.relax import CellFilterName, OptimizerName
-    from mftscreen.screen.result import ScreenResult
+    from mftscreen.model.network.backend import Device
+    from mftscreen.screen.order.goals import Goal
+    from mftscreen.screen.order.ranking import OODPolicy, RankMethod
+    from mftscreen.screen.relax.batched import CellFilterName, OptimizerName
+    from mftscreen.screen.result.screen_result import ScreenResult
 
 __all__ = ["command", "show"]
 
@@ -164,10 +164,10 @@ def command(
       mftscreen rank pool.extxyz.gz -g 'dielectric=2..2.4' --run runs/pool -j 4
       mftscreen rank candidates.db -p dielectric --relax fire --fmax 0.02 -o out.db
     """
-    from mftscreen.screen.candidates import explain_empty
-    from mftscreen.screen.elements import ElementFilter
+    from mftscreen.screen.candidates.elements import ElementFilter
+    from mftscreen.screen.candidates.stream import explain_empty
     from mftscreen.screen.rank import rank
-    from mftscreen.screen.store import check_output
+    from mftscreen.screen.result.store import check_output
 
     chosen = _goals(ctx, name, maximize, minimize, target, goals, models)
     if output is not None:
@@ -176,7 +176,7 @@ def command(
     filtering = max_elements is not None or exclude
     relax = None
     if optimizer is not None:
-        from mftscreen.screen.relax import RelaxSettings
+        from mftscreen.screen.relax.batched import RelaxSettings
 
         relax = RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
     elif unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
@@ -215,7 +215,7 @@ def show(
     output: Path | None,
 ) -> None:
     """Print a result, write it to a file if there is one, and count what failed."""
-    from mftscreen.screen.store import format_table, write_csv, write_records
+    from mftscreen.screen.result.store import format_table, write_csv, write_records
 
     if style == "table" or (style == "auto" and sys.stdout.isatty()):
         click.echo(format_table(result, limit or TABLE_ROWS), nl=False)
@@ -249,7 +249,7 @@ def show(
 
 def _as_typed(ctx: click.Context) -> str:
     """Return the whole command, but for passwords."""
-    from mftscreen.readers import without_password
+    from mftscreen.data.readers import without_password
 
     arguments = ctx.meta["mftscreen.arguments"]
     return shlex.join(["mftscreen", *map(without_password, arguments)])
@@ -273,7 +273,7 @@ def _goals(
     goals: tuple[str, ...],
     models: tuple[str, ...],
 ) -> dict[str, Goal]:
-    from mftscreen.screen.goals import Goal, parse_goals
+    from mftscreen.screen.order.goals import Goal, parse_goals
 
     directions = maximize + minimize + (target is not None)
     if goals and (name or directions):

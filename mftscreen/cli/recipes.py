@@ -33,7 +33,7 @@ def list_recipes() -> None:
     Example:
       mftscreen recipes list
     """
-    from mftscreen.finetune.recipes import find_recipes
+    from mftscreen.finetune.config.recipes import find_recipes
 
     lines = [(name, recipe.summary) for name, recipe in find_recipes().items()]
     click.echo(text_table(lines), nl=False)
@@ -48,7 +48,7 @@ def show_recipe(name: str) -> None:
     Example:
       mftscreen recipes show mft/dielectric
     """
-    from mftscreen.finetune.recipes import find_recipe
+    from mftscreen.finetune.config.recipes import find_recipe
 
     click.echo(find_recipe(name).text, nl=False)
 
@@ -63,7 +63,7 @@ def copy_recipe(name: str, destination: Path) -> None:
     Example:
       mftscreen recipes copy mft/dielectric my
     """
-    from mftscreen.finetune import recipes
+    from mftscreen.finetune.config import recipes
 
     for path in recipes.copy_recipe(recipes.find_recipe(name), destination):
         click.echo(path)
@@ -82,8 +82,8 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
       mftscreen recipes validate my/config.yaml
     """
     from mftscreen.errors import ConfigError
-    from mftscreen.finetune.config import load_config
-    from mftscreen.finetune.recipes import missing_files
+    from mftscreen.finetune.config.read import load_config
+    from mftscreen.finetune.config.recipes import missing_files
 
     n_bad = 0
     for path in paths:
@@ -102,7 +102,7 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
 
 def _how_to_copy(path: Path) -> str:
     """Return what to add to an error about a path, if a recipe's name was meant."""
-    from mftscreen.finetune.recipes import find_recipes
+    from mftscreen.finetune.config.recipes import find_recipes
 
     wanted = path.as_posix()
     if not path.exists():

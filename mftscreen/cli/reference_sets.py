@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from mftscreen.cli.options import only_property
+from mftscreen.cli.shared_options import only_property
 from mftscreen.progress import progress_bar
 
 if TYPE_CHECKING:
-    from mftscreen.ood.density import OFMDensityDetector
-    from mftscreen.ood.novelty import Novelty
-    from mftscreen.ood.reference import Reference
-    from mftscreen.screen.candidates import Candidate
+    from mftscreen.ood.reference.density import OFMDensityDetector
+    from mftscreen.ood.reference.novelty import Novelty
+    from mftscreen.ood.reference.reference_set import Reference
+    from mftscreen.screen.candidates.stream import Candidate
 
 __all__ = [
     "TABLE_HELP",
@@ -57,8 +57,8 @@ def fit_with_progress(
 ) -> tuple[Reference, int]:
     """Return a reference set and how many structures are not in it; list those."""
     from mftscreen.errors import DataError
-    from mftscreen.ood.reference import fit_reference
-    from mftscreen.screen.candidates import iter_candidates
+    from mftscreen.ood.reference.reference_set import fit_reference
+    from mftscreen.screen.candidates.stream import iter_candidates
 
     candidates = progress_bar(iter_candidates(data), shown=not quiet, unit="structure")
     reference, failures = fit_reference(
@@ -80,7 +80,7 @@ def fit_with_progress(
 
 def warn_if_too_small(reference: Reference, alpha: float) -> None:
     """Say on standard error that no p-value can reach alpha, if that is so."""
-    from mftscreen.ood.conformal import is_significant
+    from mftscreen.ood.reference.conformal import is_significant
 
     n = len(reference.ids)
     if reference.detector is None or is_significant(1.0 / (n + 1), alpha):
@@ -100,13 +100,13 @@ def open_chosen(
 ) -> Reference:
     """Return a reference set, from its own file or that of a model's property."""
     from mftscreen.errors import ModelFileError, UnknownPropertyError
-    from mftscreen.model.bundle import read_bundle
-    from mftscreen.model.registry import (
+    from mftscreen.model.files.bundle import read_bundle
+    from mftscreen.model.files.registry import (
         DEFAULT_MODEL,
         check_fine_tuned,
         resolve_model,
     )
-    from mftscreen.ood.reference import (
+    from mftscreen.ood.reference.reference_set import (
         open_reference,
         read_reference,
         reference_arrays,
@@ -141,8 +141,8 @@ def measure_with_progress(
     database: Path, reference: Reference, jobs: int, quiet: bool
 ) -> Iterator[tuple[Candidate, Novelty]]:
     """Yield the structures of a database with what is new about each."""
-    from mftscreen.ood.measure import measure_novelty
-    from mftscreen.screen.candidates import iter_candidates
+    from mftscreen.ood.reference.measure import measure_novelty
+    from mftscreen.screen.candidates.stream import iter_candidates
 
     candidates, again = tee(iter_candidates(database))
     structures = (candidate.structure for candidate in again)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.options import reranking_options
+from mftscreen.cli.shared_options import reranking_options
 
 if TYPE_CHECKING:
-    from mftscreen.ood.map import Method
+    from mftscreen.ood.map.embedding import Method
 
 __all__ = ["command"]
 
@@ -45,8 +45,8 @@ def command(run: Path, output: Path, embedding: Method | str, **ranking: Any) ->
       mftscreen rank candidates.db -p dielectric --run runs/first
       mftscreen report runs/first -o first.html
     """
-    from mftscreen.screen.report import build_report, check_report_output
-    from mftscreen.screen.report_data import collect
+    from mftscreen.screen.report.contents import collect
+    from mftscreen.screen.report.page import build_report, check_report_output
 
     check_report_output(output)
     build_report(collect(run, embedding, **ranking), output)

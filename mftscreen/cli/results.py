@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.options import (
+from mftscreen.cli.rank import show
+from mftscreen.cli.shared_options import (
     limit_option,
     output_option,
     reranking_options,
     style_option,
 )
-from mftscreen.cli.rank import show
-from mftscreen.screen.columns import result_columns
+from mftscreen.screen.result.columns import result_columns
 
 if TYPE_CHECKING:
-    from mftscreen.screen.result import ScreenResult
+    from mftscreen.screen.result.screen_result import ScreenResult
 
 __all__ = ["command"]
 
@@ -127,9 +127,9 @@ def export(ctx: click.Context, /, run: Path, output: Path, **ranking: Any) -> No
 
 def _read(run: Path, output: Path | None, **ranking: Any) -> ScreenResult:
     """Return what a run folder holds, ranked, as `output` needs it."""
-    from mftscreen.screen.journal import Journal
-    from mftscreen.screen.result import read_options, read_result
-    from mftscreen.screen.store import check_output
+    from mftscreen.screen.result.screen_result import read_options, read_result
+    from mftscreen.screen.result.store import check_output
+    from mftscreen.screen.work.journal import Journal
 
     with Journal(run, read_only=True) as journal:
         if output is not None:

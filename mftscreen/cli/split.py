@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.options import SEED, Finite, jobs_option, quiet_option
+from mftscreen.cli.shared_options import SEED, Finite, jobs_option, quiet_option
 from mftscreen.progress import progress_bar
 from mftscreen.text_table import text_table
 
 if TYPE_CHECKING:
-    from mftscreen.ood.ofm import OFMFeaturizer
+    from mftscreen.ood.ofm.featurizer import OFMFeaturizer
     from mftscreen.ood.splits import FoldReport, OFMVectors, Split, SplitData
 
 __all__ = ["command"]
@@ -169,7 +169,7 @@ def command(
       mftscreen split matbench_dielectric.json.gz --column n --method loco \\
           --omee omee_ood_folds.json.xz -o published.json
     """  # click wants the character, not the two that stand for it
-    from mftscreen.ood.ofm import OFMFeaturizer
+    from mftscreen.ood.ofm.featurizer import OFMFeaturizer
     from mftscreen.ood.splits import compute_vectors
     from mftscreen.writing import check_place
 
@@ -215,8 +215,8 @@ def _check_options(
 
 
 def _read(path: Path, column: str) -> SplitData:
+    from mftscreen.data.sources import read_labelled
     from mftscreen.errors import DataError
-    from mftscreen.finetune.sources import read_labelled
     from mftscreen.ood.splits import SplitData
 
     rows = list(read_labelled(path, column))

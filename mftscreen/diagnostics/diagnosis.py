@@ -18,23 +18,23 @@ from mftscreen.diagnostics.clusters import (
     Separation,
     compare_clusters,
 )
+from mftscreen.diagnostics.compared_models import NamedNetwork
 from mftscreen.diagnostics.drift import (
     Drift,
     atomic_descriptors,
     check_comparable,
     measure_drift,
 )
-from mftscreen.diagnostics.edges import (
+from mftscreen.diagnostics.edge_kinds import (
     SHELLS,
     Pair,
     count_edges,
     frequent_pairs,
 )
 from mftscreen.diagnostics.environments import atom_environments
-from mftscreen.diagnostics.network import NamedNetwork
 from mftscreen.diagnostics.sampling import gather_rows, sample_each
 from mftscreen.errors import DataError, ModelError
-from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.model.network.backend import DeepmdNetwork
 
 __all__ = [
     "DataSetDiagnosis",

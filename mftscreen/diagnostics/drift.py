@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mftscreen.diagnostics.sampling import gather_rows
 from mftscreen.errors import DataError, ModelError
-from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.model.network.backend import DeepmdNetwork
 
 __all__ = [
     "Drift",

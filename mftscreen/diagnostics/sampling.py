@@ -13,7 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import ModelError
-from mftscreen.model.batch import batches_by_size
+from mftscreen.model.network.batch import batches_by_size
 
 __all__ = ["gather_rows", "sample_each", "take_evenly"]
 

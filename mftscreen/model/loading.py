@@ -16,20 +16,20 @@ from mftscreen.errors import (
     UnknownModelError,
     UnknownPropertyError,
 )
-from mftscreen.model.archive import Arrays
-from mftscreen.model.backend import DeepmdNetwork, Device, Evaluation
-from mftscreen.model.branches import Domain, choose_energy_head, energy_branches
-from mftscreen.model.bundle import Bundle, ModelCard, read_bundle
-from mftscreen.model.cards import card_of_checkpoint, check_card
-from mftscreen.model.checkpoint import keep_heads, model_parameters
-from mftscreen.model.download import find_domains
-from mftscreen.model.reading import read_checkpoint, read_state
-from mftscreen.model.registry import (
+from mftscreen.model.files.archive import Arrays
+from mftscreen.model.files.branches import Domain, choose_energy_head, energy_branches
+from mftscreen.model.files.bundle import Bundle, ModelCard, read_bundle
+from mftscreen.model.files.cards import card_of_checkpoint, check_card
+from mftscreen.model.files.checkpoint import keep_heads, model_parameters
+from mftscreen.model.files.download import find_domains
+from mftscreen.model.files.reading import read_checkpoint, read_state
+from mftscreen.model.files.registry import (
     DEFAULT_MODEL,
     domain_of,
     find_members,
     resolve_model,
 )
+from mftscreen.model.network.backend import DeepmdNetwork, Device, Evaluation
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import check_structure
 
@@ -270,8 +270,8 @@ def load_model(
     Raises
     ------
     UnknownModelError, ModelFileError
-        See :func:`mftscreen.model.registry.resolve_model` and
-        :func:`mftscreen.model.bundle.read_bundle`.
+        See :func:`mftscreen.model.files.registry.resolve_model` and
+        :func:`mftscreen.model.files.bundle.read_bundle`.
     UnknownHeadError
         If a head does not exist, or an energy head has to be chosen.
     UnknownPropertyError
@@ -335,7 +335,8 @@ def load_state(
     Returns
     -------
     state : dict
-        As :func:`mftscreen.model.reading.read_state` returns it; no head is built.
+        As :func:`mftscreen.model.files.reading.read_state` returns it; no head is
+        built.
     sha256 : str
 
     Raises

@@ -10,15 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mftscreen.ood.density import OFMDensityDetector
-    from mftscreen.ood.ofm import OFMFeaturizer, orbital_field_matrix
+    from mftscreen.ood.ofm.featurizer import OFMFeaturizer, orbital_field_matrix
+    from mftscreen.ood.reference.density import OFMDensityDetector
 
 __all__ = ["OFMDensityDetector", "OFMFeaturizer", "orbital_field_matrix"]
 
 _MODULES = {
-    "OFMDensityDetector": "mftscreen.ood.density",
-    "OFMFeaturizer": "mftscreen.ood.ofm",
-    "orbital_field_matrix": "mftscreen.ood.ofm",
+    "OFMDensityDetector": "mftscreen.ood.reference.density",
+    "OFMFeaturizer": "mftscreen.ood.ofm.featurizer",
+    "orbital_field_matrix": "mftscreen.ood.ofm.featurizer",
 }
 
 

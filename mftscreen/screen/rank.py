@@ -7,24 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mftscreen.model.registry import (
+from mftscreen.data.readers import without_password
+from mftscreen.model.files.registry import (
     DEFAULT_MODEL,
     check_fine_tuned,
     find_members,
     resolve_model,
 )
 from mftscreen.progress import progress_bar
-from mftscreen.readers import without_password
-from mftscreen.screen.candidates import Candidate, count_candidates, iter_candidates
-from mftscreen.screen.elements import ElementFilter, FilteredError
-from mftscreen.screen.journal import Journal
-from mftscreen.screen.options import Goals, RankOptions, as_goals
-from mftscreen.screen.ranking import OODPolicy, RankMethod
-from mftscreen.screen.result import ScreenResult, read_result
+from mftscreen.screen.candidates.elements import ElementFilter, FilteredError
+from mftscreen.screen.candidates.stream import (
+    Candidate,
+    count_candidates,
+    iter_candidates,
+)
+from mftscreen.screen.order.rank_options import Goals, RankOptions, as_goals
+from mftscreen.screen.order.ranking import OODPolicy, RankMethod
+from mftscreen.screen.result.screen_result import ScreenResult, read_result
+from mftscreen.screen.work.journal import Journal
 
 if TYPE_CHECKING:
-    from mftscreen.model.backend import Device
-    from mftscreen.screen.relax import RelaxSettings
+    from mftscreen.model.network.backend import Device
+    from mftscreen.screen.relax.batched import RelaxSettings
 
 __all__ = ["rank"]
 
@@ -55,12 +59,12 @@ def rank(
     Parameters
     ----------
     source : str or Path
-        As :func:`mftscreen.screen.candidates.iter_candidates` takes it.
+        As :func:`mftscreen.screen.candidates.stream.iter_candidates` takes it.
     query : str, optional
         ASE's query string, for an ase.db.
     goals : mapping of str to Goal, or str or sequence of str
         Property to what makes it good, or as
-        :func:`mftscreen.screen.goals.parse_goals` reads it: ``"dielectric:max"``.
+        :func:`mftscreen.screen.order.goals.parse_goals` reads it: ``"dielectric:max"``.
     models : str, Path or sequence of those, optional
         Names or files. Several models of one property are an ensemble: their mean
         counts, and their spread is given. By default ``mft-mini``, of which the models
@@ -111,9 +115,9 @@ def rank(
     >>> [row.formula for row in result.top(3)]  # doctest: +SKIP
     ['Te', 'SnTe', 'GeTe']
     """
-    from mftscreen.screen.evaluation import Settings, open_evaluator
-    from mftscreen.screen.pipeline import choose_chunk_size, screen
-    from mftscreen.screen.workers import Workers
+    from mftscreen.screen.work.evaluation import Settings, open_evaluator
+    from mftscreen.screen.work.pipeline import choose_chunk_size, screen
+    from mftscreen.screen.work.workers import Workers
 
     options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
     sources = _find_models(models, options.goals)

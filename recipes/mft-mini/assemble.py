@@ -18,8 +18,8 @@ from pathlib import Path
 
 import click
 
-from mftscreen.finetune.collapse import read_collapse
-from mftscreen.model.bundle import ModelCard, read_bundle, write_bundle
+from mftscreen.finetune.outcome.collapse import read_collapse
+from mftscreen.model.files.bundle import ModelCard, read_bundle, write_bundle
 
 MEMBERS: dict[str, tuple[list[str], str | None]] = {
     "crystals": (["crystals", "crystals_relax"], "crystals_clusters"),

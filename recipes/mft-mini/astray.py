@@ -30,11 +30,11 @@ from prepare import composition, forbidden_compositions
 from tqdm import tqdm
 
 from mftscreen import Predictor, load_model
+from mftscreen.data.readers import iter_extxyz
 from mftscreen.errors import StructureError
-from mftscreen.finetune.self_replay import PARENT
+from mftscreen.finetune.task.self_replay import PARENT
 from mftscreen.model.loading import Model
-from mftscreen.readers import iter_extxyz
-from mftscreen.screen.relax import Relaxer, RelaxSettings
+from mftscreen.screen.relax.batched import Relaxer, RelaxSettings
 from mftscreen.structures import check_structure, structure_hash
 
 PLACES = (-0.25, 0.0, 0.25, 0.5, 1.0)

@@ -22,10 +22,10 @@ import yaml
 from ase import Atoms
 from ase.io import write
 
-from mftscreen.finetune.document import read_document
-from mftscreen.model.bundle import ModelCard, read_bundle
+from mftscreen.data.readers import iter_extxyz
+from mftscreen.finetune.config.document import read_document
+from mftscreen.model.files.bundle import ModelCard, read_bundle
 from mftscreen.ood.splits import Fold, Split, SplitData
-from mftscreen.readers import iter_extxyz
 
 BASE = Path("crystals_clusters.yaml")
 LAMBDA = {"dielectric": 0.02, "log_gvrh": 0.5, "perovskites": 0.5}

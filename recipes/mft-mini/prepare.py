@@ -45,8 +45,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from scipy.spatial.distance import pdist
 
-from mftscreen.finetune.download import download_dataset
-from mftscreen.finetune.sources import read_labelled
+from mftscreen.data.public_sets import download_dataset
+from mftscreen.data.readers import iter_extxyz
+from mftscreen.data.sources import read_labelled
 from mftscreen.ood import OFMFeaturizer
 from mftscreen.ood.splits import (
     Fold,
@@ -57,7 +58,6 @@ from mftscreen.ood.splits import (
     loco,
 )
 from mftscreen.ood.splits.split import build_split
-from mftscreen.readers import iter_extxyz
 from mftscreen.structures import find_neighbors
 
 MAX_FORCE = 30.0

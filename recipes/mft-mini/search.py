@@ -35,8 +35,8 @@ from ase.io import write
 from matplotlib.figure import Figure
 
 from mftscreen import Predictor
-from mftscreen.model.bundle import read_bundle
-from mftscreen.readers import iter_extxyz
+from mftscreen.data.readers import iter_extxyz
+from mftscreen.model.files.bundle import read_bundle
 
 BASE = Path("pretrain.yaml")
 DESIGNS: dict[str, dict[str, dict[str, Any]]] = {

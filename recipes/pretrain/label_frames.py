@@ -27,10 +27,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from tqdm import tqdm
 
-from mftscreen.finetune.dataset import LabelledStructure
-from mftscreen.finetune.self_replay import PARENT, perturb_structures
-from mftscreen.finetune.settings import SelfReplayConfig
-from mftscreen.readers import iter_rows
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.data.readers import iter_rows
+from mftscreen.finetune.config.blocks import SelfReplayConfig
+from mftscreen.finetune.task.self_replay import PARENT, perturb_structures
 
 BLOCK = 20
 """Parents per file."""

@@ -19,7 +19,7 @@ from ase.units import fs
 from click.testing import CliRunner
 
 from mftscreen import MFTCalculator, load_model
-from mftscreen.screen.relax import RelaxResult
+from mftscreen.screen.relax.batched import RelaxResult
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -16,9 +16,9 @@ from ase.io import read, write
 from click.testing import CliRunner
 
 from mftscreen.cli import main
-from mftscreen.finetune.convert import write_labelled
-from mftscreen.finetune.dataset import LabelledStructure
-from mftscreen.finetune.sources import read_force_field, read_labelled
+from mftscreen.data.convert import write_labelled
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.data.sources import read_force_field, read_labelled
 from mftscreen.structures import structure_hash
 
 DATA = os.environ.get("MFTSCREEN_DATA")

@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 from mftscreen import MFTCalculator
 from mftscreen.cli import main
-from mftscreen.model import download
-from mftscreen.model.download import BACKBONES
-from mftscreen.model.registry import FAMILIES, registered_models
+from mftscreen.model.files import download
+from mftscreen.model.files.download import BACKBONES
+from mftscreen.model.files.registry import FAMILIES, registered_models
 
 
 def run(*arguments: str) -> Result:

@@ -15,8 +15,8 @@ from ase.io import write
 from click.testing import CliRunner, Result
 
 from mftscreen.cli import main
-from mftscreen.model.bundle import ModelCard, write_bundle
-from mftscreen.ood.reference import read_reference
+from mftscreen.model.files.bundle import ModelCard, write_bundle
+from mftscreen.ood.reference.reference_set import read_reference
 
 DATA = os.environ.get("MFTSCREEN_DATA")
 

@@ -12,10 +12,10 @@ from ase.db import connect
 from click.testing import CliRunner, Result
 
 from mftscreen.cli import main
-from mftscreen.screen.candidates import Candidate
-from mftscreen.screen.goals import Goal
-from mftscreen.screen.journal import DATABASE, Journal
-from mftscreen.screen.options import RankOptions
+from mftscreen.screen.candidates.stream import Candidate
+from mftscreen.screen.order.goals import Goal
+from mftscreen.screen.order.rank_options import RankOptions
+from mftscreen.screen.work.journal import DATABASE, Journal
 
 
 @pytest.fixture(scope="module")

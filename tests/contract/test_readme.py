@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from mftscreen.cli import main
-from mftscreen.model.bundle import read_bundle
-from mftscreen.model.registry import registered_models
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.registry import registered_models
 
 README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8")

@@ -8,11 +8,11 @@ from ase.optimize import FIRE
 
 from mftscreen import MFTCalculator, Predictor, load_model
 from mftscreen.errors import PeriodicityError
+from mftscreen.model.files.registry import registered_models
 from mftscreen.model.loading import LoadedModel
-from mftscreen.model.registry import registered_models
-from mftscreen.ood.measure import measure_novelty
-from mftscreen.ood.reference import open_reference, reference_arrays
-from mftscreen.screen.evaluation import Evaluator, Settings
+from mftscreen.ood.reference.measure import measure_novelty
+from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
+from mftscreen.screen.work.evaluation import Evaluator, Settings
 from mftscreen.testing import check_model
 
 CRYSTALS = ("dielectric", "log_gvrh", "perovskites")

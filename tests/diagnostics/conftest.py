@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.model.network.backend import DeepmdNetwork
 
 
 def move_descriptor(checkpoint: bytes, amount: float) -> bytes:

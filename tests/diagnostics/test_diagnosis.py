@@ -9,11 +9,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from mftscreen.diagnostics.compared_models import load_network
 from mftscreen.diagnostics.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from mftscreen.diagnostics.drift import measure_drift
-from mftscreen.diagnostics.network import load_network
 from mftscreen.errors import DataError, ModelError, UnknownModelError
-from mftscreen.model.registry import registered_models
+from mftscreen.model.files.registry import registered_models
 
 SHIPPED = "mft-mini-crystals"
 OPTIONS = DiagnosisOptions(n_atoms=40, n_samples=15, n_environments=4, seed=2)

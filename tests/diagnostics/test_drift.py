@@ -21,7 +21,7 @@ from mftscreen.diagnostics.drift import (
     wasserstein_distance,
 )
 from mftscreen.errors import DataError, ModelError
-from mftscreen.model.backend import DeepmdNetwork
+from mftscreen.model.network.backend import DeepmdNetwork
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(60, 7))

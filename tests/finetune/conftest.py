@@ -13,8 +13,8 @@ from ase.build import bulk
 from ase.io import write
 
 from mftscreen import MFTCalculator
-from mftscreen.finetune.config import load_config
-from mftscreen.finetune.run import run_training
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.run.run import run_training
 from mftscreen.testing import FakeModel
 
 DESCRIPTOR = {

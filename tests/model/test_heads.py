@@ -21,9 +21,9 @@ from scipy.spatial.transform import Rotation
 from mftscreen import MFTCalculator, Predictor, load_model
 from mftscreen.errors import ModelFileError, PeriodicityError
 from mftscreen.model.backbones.dpa3.acceleration import last_layer_complete
-from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.checkpoint import model_parameters
-from mftscreen.model.reading import read_state
+from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.model.files.reading import read_state
+from mftscreen.model.network.backend import DeepmdNetwork
 
 KINDS = ("r2", "dipole_norm")
 
@@ -329,7 +329,7 @@ def test_supercell_doubles_extensive_and_keeps_intensive(checkpoint: Path) -> No
 def test_card_with_swapped_heads_is_refused(
     tmp_path: Path, tiny_model: Path, change: dict[str, Any], message: str
 ) -> None:
-    from mftscreen.model.bundle import PropertyHead, read_bundle, write_bundle
+    from mftscreen.model.files.bundle import PropertyHead, read_bundle, write_bundle
 
     bundle = read_bundle(tiny_model)
     state = read_state(bundle.checkpoint)

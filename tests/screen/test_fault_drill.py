@@ -23,8 +23,8 @@ from ase.db import connect
 from ase.io import write
 
 from mftscreen.errors import DataError
-from mftscreen.screen.candidates import iter_candidates
-from mftscreen.screen.journal import Journal
+from mftscreen.screen.candidates.stream import iter_candidates
+from mftscreen.screen.work.journal import Journal
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ O1 O 0.5 0.5 0.5 1
 
 # small chunks make many points to be killed at
 PROGRAM = (
-    "from mftscreen.screen import pipeline; pipeline.CHUNK = 16; "
+    "from mftscreen.screen.work import pipeline; pipeline.CHUNK = 16; "
     "from mftscreen.cli import main; main()"
 )
 

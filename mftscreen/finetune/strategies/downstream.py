@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from mftscreen.finetune.fields import PropertyName
-from mftscreen.finetune.presets import Preset, apply_preset
-from mftscreen.finetune.settings import DataConfig, PropertyConfig, TrainingConfig
+from mftscreen.finetune.config.blocks import DataConfig, PropertyConfig, TrainingConfig
+from mftscreen.finetune.config.fields import PropertyName
+from mftscreen.finetune.config.presets import Preset, apply_preset
 from mftscreen.finetune.strategies.plan import Plan, Strategy
-from mftscreen.model.registry import member_for
+from mftscreen.model.files.registry import member_for
 
 __all__ = ["Downstream", "FromPretrained"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from mftscreen.finetune.settings import AuxiliaryConfig
+from mftscreen.finetune.config.blocks import AuxiliaryConfig
 from mftscreen.finetune.strategies.downstream import FromPretrained
 from mftscreen.finetune.strategies.plan import ForceField, Plan
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from mftscreen.finetune.fields import Settings
-from mftscreen.finetune.settings import (
+from mftscreen.finetune.config.blocks import (
     AuxiliaryConfig,
     BranchConfig,
     DataConfig,
@@ -15,6 +14,7 @@ from mftscreen.finetune.settings import (
     ForceFieldLoss,
     PropertyConfig,
 )
+from mftscreen.finetune.config.fields import Settings
 
 if TYPE_CHECKING:
     from mftscreen.finetune.strategies.mft import MFTConfig

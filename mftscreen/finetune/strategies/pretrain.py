@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from mftscreen.finetune.fields import BranchName
-from mftscreen.finetune.settings import (
+from mftscreen.finetune.config.blocks import (
     BranchConfig,
     DescriptorConfig,
     ForceFieldLoss,
     TrainingConfig,
 )
+from mftscreen.finetune.config.fields import BranchName
 from mftscreen.finetune.strategies.plan import ForceField, Plan, Strategy
 
 __all__ = ["PretrainConfig"]

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mftscreen.finetune.fields import Element
-from mftscreen.finetune.settings import DescriptorConfig
+from mftscreen.finetune.config.blocks import DescriptorConfig
+from mftscreen.finetune.config.fields import Element
 from mftscreen.finetune.strategies.downstream import Downstream
 from mftscreen.finetune.strategies.plan import Plan
 

@@ -17,8 +17,8 @@ from typing import Any
 from mftscreen.model.backbones.dpa1 import DPA1
 from mftscreen.model.backbones.dpa3 import DPA3
 from mftscreen.model.backbones.seam import Architecture
-from mftscreen.model.branches import Domain
-from mftscreen.model.parameters import DescriptorParameters
+from mftscreen.model.files.branches import Domain
+from mftscreen.model.files.parameters import DescriptorParameters
 
 __all__ = ["allowed_descriptors", "find_architecture", "pretrained_models"]
 

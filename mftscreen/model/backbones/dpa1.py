@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mftscreen.model.backbones.seam import Architecture
-from mftscreen.model.parameters import (
+from mftscreen.model.files.parameters import (
     Activation,
     DescriptorParameters,
     Length,

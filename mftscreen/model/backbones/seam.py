@@ -13,14 +13,14 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import UnsupportedByBackboneError
-from mftscreen.model.branches import Domain
+from mftscreen.model.files.branches import Domain
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from mftscreen.model.graph import FlatGraph, NeighborGraph
-    from mftscreen.model.parameters import DescriptorParameters
+    from mftscreen.model.files.parameters import DescriptorParameters
+    from mftscreen.model.network.graph import FlatGraph, NeighborGraph
 
 __all__ = ["Architecture", "EdgeCutoffs", "NeighborBudget", "Size"]
 
@@ -228,8 +228,9 @@ class Architecture:
         Returns
         -------
         list of ndarray of shape (n_edges, n_edge_features)
-            For each structure; rows as :func:`mftscreen.model.graph.sort_neighbors`
-            with the edge cutoff orders them.
+            For each structure; rows as
+            :func:`mftscreen.model.network.graph.sort_neighbors` with the edge cutoff
+            orders them.
 
         Raises
         ------

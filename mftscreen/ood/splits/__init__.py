@@ -6,7 +6,6 @@ row ids, how they were made, and a hash of the data they belong to.
 
 from __future__ import annotations
 
-from mftscreen.ood.splits.data import SplitData
 from mftscreen.ood.splits.leave_one_out import Criterion, label_structure, leave_one_out
 from mftscreen.ood.splits.methods import OFM_METHODS, split_function
 from mftscreen.ood.splits.ofm_splits import (
@@ -17,8 +16,9 @@ from mftscreen.ood.splits.ofm_splits import (
     sparse_y_single,
 )
 from mftscreen.ood.splits.published import OMEE_METHODS, read_omee
-from mftscreen.ood.splits.report import FoldReport, report_folds
 from mftscreen.ood.splits.split import Fold, Split, draw_validation
+from mftscreen.ood.splits.split_rows import SplitData
+from mftscreen.ood.splits.summary import FoldReport, report_folds
 from mftscreen.ood.splits.target_splits import kde_tails, property_tail, random_split
 from mftscreen.ood.splits.vectors import (
     OFMVectors,

@@ -17,8 +17,8 @@ from mftscreen.errors import (
     StructureError,
     UnknownElementError,
 )
-from mftscreen.ood.splits.data import SplitData
 from mftscreen.ood.splits.split import Split, build_split
+from mftscreen.ood.splits.split_rows import SplitData
 
 __all__ = ["Criterion", "label_structure", "leave_one_out"]
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
-from mftscreen.ood.map import check_spread
-from mftscreen.ood.splits.data import SplitData
+from mftscreen.ood.map.embedding import check_spread
 from mftscreen.ood.splits.split import Split, build_split
+from mftscreen.ood.splits.split_rows import SplitData
 from mftscreen.ood.splits.vectors import OFMVectors, cluster_rows, nearest_materials
 
 __all__ = [

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mftscreen.data.readers import DAMAGED, open_text
 from mftscreen.errors import DataError
-from mftscreen.ood.splits.data import SplitData
 from mftscreen.ood.splits.split import Fold, Split
-from mftscreen.readers import DAMAGED, open_text
+from mftscreen.ood.splits.split_rows import SplitData
 
 __all__ = ["OMEE_METHODS", "read_omee"]
 

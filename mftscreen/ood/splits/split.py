@@ -10,9 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mftscreen.data.readers import DAMAGED, open_text
 from mftscreen.errors import DataError
-from mftscreen.ood.splits.data import SplitData, check_unique
-from mftscreen.readers import DAMAGED, open_text
+from mftscreen.ood.splits.split_rows import SplitData, check_unique
 from mftscreen.writing import output_file
 
 __all__ = ["Fold", "Split", "build_split", "draw_validation"]

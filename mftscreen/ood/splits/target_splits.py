@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
-from mftscreen.ood.splits.data import SplitData
 from mftscreen.ood.splits.split import Split, build_split
+from mftscreen.ood.splits.split_rows import SplitData
 
 __all__ = ["MATBENCH_SEED", "Tail", "kde_tails", "property_tail", "random_split"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
-from mftscreen.ood.ofm import N_ORBITAL_PAIRS, Mode, OFMFeaturizer
-from mftscreen.ood.orbitals import Table
-from mftscreen.ood.splits.data import SplitData
+from mftscreen.ood.ofm.featurizer import N_ORBITAL_PAIRS, Mode, OFMFeaturizer
+from mftscreen.ood.ofm.orbitals import Table
+from mftscreen.ood.splits.split_rows import SplitData
 from mftscreen.progress import progress_bar
 
 __all__ = ["OFMVectors", "cluster_rows", "compute_vectors", "nearest_materials"]
@@ -25,7 +25,7 @@ class OFMVectors:
     Attributes
     ----------
     features : ndarray of shape (n_rows, 1025)
-        As :attr:`mftscreen.ood.ofm.OFMRow.features`.
+        As :attr:`mftscreen.ood.ofm.featurizer.OFMRow.features`.
     table : {"current", "paper"}
     mode : {"exact", "matminer"}
         As in :func:`mftscreen.ood.orbital_field_matrix`.

@@ -7,17 +7,17 @@ import click
 import pytest
 
 from mftscreen.cli import main
-from mftscreen.finetune.bias import settle_bias
-from mftscreen.finetune.collapse import starting_model
-from mftscreen.finetune.deepmd_input import (
+from mftscreen.finetune.config.blocks import AuxiliaryConfig
+from mftscreen.finetune.outcome.collapse import starting_model
+from mftscreen.finetune.strategies import COMPARABLE, STRATEGIES, Plan
+from mftscreen.finetune.strategies.downstream import FromPretrained
+from mftscreen.finetune.strategies.plan import ForceField
+from mftscreen.finetune.task.bias import settle_bias
+from mftscreen.finetune.task.deepmd_input import (
     PreparedData,
     Pretrained,
     build_deepmd_input,
 )
-from mftscreen.finetune.settings import AuxiliaryConfig
-from mftscreen.finetune.strategies import COMPARABLE, STRATEGIES, Plan
-from mftscreen.finetune.strategies.downstream import FromPretrained
-from mftscreen.finetune.strategies.plan import ForceField
 
 DOWNSTREAM = {
     "name": "tiny",

@@ -14,13 +14,13 @@ from ase.build import bulk, molecule
 
 from mftscreen import load_model
 from mftscreen.errors import ModelError, UnsupportedByBackboneError
-from mftscreen.finetune.layer_groups import layer_groups
+from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.model import backbones
 from mftscreen.model.backbones import find_architecture, pretrained_models
 from mftscreen.model.backbones.seam import Architecture, EdgeCutoffs
-from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.checkpoint import model_parameters
-from mftscreen.model.reading import read_state
+from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.model.files.reading import read_state
+from mftscreen.model.network.backend import DeepmdNetwork
 
 SE_ATTEN: dict[str, Any] = {
     "type": "se_atten", "sel": 60, "rcut": 4.0, "rcut_smth": 3.0, "neuron": [4, 8],

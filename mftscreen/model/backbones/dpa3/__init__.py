@@ -18,13 +18,13 @@ from mftscreen.model.backbones.dpa3.budget import (
 from mftscreen.model.backbones.dpa3.parameters import DPA3Parameters
 from mftscreen.model.backbones.dpa3.size import DPA3Size
 from mftscreen.model.backbones.seam import Architecture, EdgeCutoffs, NeighborBudget
-from mftscreen.model.branches import Domain
+from mftscreen.model.files.branches import Domain
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from mftscreen.model.graph import FlatGraph
+    from mftscreen.model.network.graph import FlatGraph
 
 __all__ = ["DPA3"]
 

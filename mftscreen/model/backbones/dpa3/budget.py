@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mftscreen.model.backbones.seam import NeighborBudget
-from mftscreen.model.checkpoint import model_parameters
-from mftscreen.model.graph import NeighborGraph
+from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.model.network.graph import NeighborGraph
 
 __all__ = ["DynamicBudget", "fit_parameters", "fit_state"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mftscreen.model.backbones.dpa3.acceleration import last_layer_complete
 from mftscreen.model.backbones.dpa3.budget import DynamicBudget
-from mftscreen.model.batch import to_tensors
-from mftscreen.model.graph import build_graph
+from mftscreen.model.network.batch import to_tensors
+from mftscreen.model.network.graph import build_graph
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +43,8 @@ def edge_features(
     Returns
     -------
     list of ndarray of shape (n_edges, n_edge_features)
-        For each structure; rows as :func:`mftscreen.model.graph.sort_neighbors` with
-        the edge cutoff orders them.
+        For each structure; rows as :func:`mftscreen.model.network.graph.sort_neighbors`
+        with the edge cutoff orders them.
 
     Notes
     -----

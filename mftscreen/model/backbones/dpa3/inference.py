@@ -37,7 +37,7 @@ import torch
 from mftscreen.model.backbones.dpa3.activation import silut_constants
 from mftscreen.model.backbones.dpa3.kernels import find_cosines
 from mftscreen.model.backbones.dpa3.layers import Layer, State
-from mftscreen.model.graph import FlatGraph
+from mftscreen.model.network.graph import FlatGraph
 
 __all__ = ["DPA3Inference", "supports"]
 

@@ -18,7 +18,7 @@ from mftscreen.model.backbones.dpa3.kernels import (
     pass_along_angles,
     pass_along_edges,
 )
-from mftscreen.model.graph import FlatGraph
+from mftscreen.model.network.graph import FlatGraph
 
 __all__ = ["Layer", "State"]
 

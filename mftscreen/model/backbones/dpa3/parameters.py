@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mftscreen.model.parameters import (
+from mftscreen.model.files.parameters import (
     Allowed,
     DescriptorParameters,
     Layers,

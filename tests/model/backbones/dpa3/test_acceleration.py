@@ -15,9 +15,9 @@ from mftscreen.model.backbones.dpa3.acceleration import (
     accelerate,
 )
 from mftscreen.model.backbones.dpa3.activation import FusedSiLUT
-from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.checkpoint import model_parameters
-from mftscreen.model.reading import read_state
+from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.model.files.reading import read_state
+from mftscreen.model.network.backend import DeepmdNetwork
 
 
 def test_every_activation_and_layer_is_replaced(

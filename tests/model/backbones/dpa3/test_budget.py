@@ -6,8 +6,8 @@ import pytest
 from ase.build import bulk
 
 from mftscreen.model.backbones.dpa3.budget import fit_state
-from mftscreen.model.checkpoint import model_parameters, save_state
-from mftscreen.model.reading import read_state
+from mftscreen.model.files.checkpoint import model_parameters, save_state
+from mftscreen.model.files.reading import read_state
 
 
 @pytest.mark.parametrize("factor", [0.5, 2])

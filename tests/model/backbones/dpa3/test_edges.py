@@ -8,8 +8,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.graph import sort_neighbors
+from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.graph import sort_neighbors
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from ase.build import bulk, molecule
 from mftscreen.model.backbones.dpa3 import layers
 from mftscreen.model.backbones.dpa3.budget import DynamicBudget
 from mftscreen.model.backbones.dpa3.inference import DPA3Inference, supports
-from mftscreen.model.backend import DeepmdNetwork
-from mftscreen.model.batch import to_tensors
-from mftscreen.model.graph import build_flat_graph, build_graph
+from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.batch import to_tensors
+from mftscreen.model.network.graph import build_flat_graph, build_graph
 
 TYPE_MAP = ["H", "C", "O", "Mg"]
 INDEX = {symbol: number for number, symbol in enumerate(TYPE_MAP)}

@@ -1,0 +1,1 @@
+"""Data that users bring: files of structures and labels in, checked rows out."""

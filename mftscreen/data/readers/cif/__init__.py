@@ -1,0 +1,1 @@
+"""Crystals of CIF files, compared with what the file declares of them."""

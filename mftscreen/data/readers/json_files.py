@@ -1,0 +1,279 @@
+"""JSON files of structures: pymatgen, MatBench, OPTIMADE; as documents or lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from mftscreen.data.readers.documents import read_document
+from mftscreen.data.readers.files import DAMAGED, NAME_KEYS, Row, find_name, open_text
+from mftscreen.data.readers.json_stream import JsonStream
+from mftscreen.data.readers.symbols import reason
+from mftscreen.errors import DataError
+
+__all__ = ["iter_json", "iter_json_lines", "iter_matbench"]
+
+_TABLE = {"index", "columns"}
+_ENVELOPE = {
+    *("data", "meta", "links", "included", "jsonapi", "errors", "response"),
+    "schema",  # of pandas' orient="table"
+}
+_ASE_ROW = {"numbers", "positions"}
+"""What a row of an ASE database has."""
+_ASE_LISTS = ("ids", "nextid")
+"""What stands beside the rows."""
+_DOCUMENT = {
+    "@module", "@class", "@version", "charge", "lattice", "sites", "properties",
+    "structure", "type", "attributes", *NAME_KEYS,
+}  # fmt: skip
+
+
+def iter_json(path: Path) -> Iterator[Row]:
+    """Yield the structures of a JSON file, one at a time.
+
+    Parameters
+    ----------
+    path : Path
+        ``.json``, also compressed (:func:`open_text`), of one of these layouts: a
+        list of documents, a mapping of ids to documents, ``{"entries": [documents]}``,
+        one document, a MatBench task, an OPTIMADE response ``{"data": [entries]}``, an
+        ASE database, or a table of pandas with a column ``structure`` (any ``orient``
+        but ``values``). A document is a pymatgen ``Structure`` or ``Molecule``, a
+        ``ComputedStructureEntry`` or another object with a ``structure``.
+
+    Yields
+    ------
+    Row
+        Named by the mapping's key, or by :func:`find_name`.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or cannot be read on, or has another layout.
+    """
+    with _json_stream(path) as stream:
+        if stream.peek() == "[":
+            yield from map(read_document, stream.items())
+            return
+        keys = stream.keys()
+        first = next(keys, "")
+        keys = chain([first] if first else [], keys)
+        if first in _TABLE:
+            yield from _matbench_rows(stream, keys, path)
+        elif first in _ENVELOPE or first == "entries":
+            yield from _listed(stream, keys, path)
+        elif first in _DOCUMENT:
+            document = {key: stream.value() for key in keys}
+            yield from _table(document) or [read_document(document)]
+        else:
+            yield from _mapped(stream, keys, path)
+
+
+def _listed(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row]:
+    """Yield the entries of an OPTIMADE response, or of pymatgen's ``entries``."""
+    found = False
+    for key in keys:
+        if key in ("data", "entries") and stream.peek() == "[":
+            found = True
+            yield from map(read_document, filter(_is_structure, stream.items()))
+        else:
+            value = stream.value()
+            if key == "data" and isinstance(value, dict):  # of /structures/<id>
+                found = True
+                yield read_document(value)
+    if not found:
+        msg = "holds no list 'data' or 'entries' of structures"
+        raise DataError(msg, path=path)
+
+
+def _mapped(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row]:
+    """Yield the documents of a mapping of ids, the rows of a table or a database."""
+    for number, key in enumerate(keys):
+        document = stream.value()
+        if number or _is_document(document):
+            yield from _document(key, document, path)
+            continue
+        if not isinstance(document, Mapping):
+            msg = (
+                f"JSON of unknown layout (it begins with the key {key!r}); expected "
+                "pymatgen structures or entries as a list or by id, a MatBench task, "
+                "or an OPTIMADE response"
+            )
+            raise DataError(msg, path=path)
+        # column by column, a table is read as a whole
+        whole = {key: document, **{name: stream.value() for name in keys}}
+        rows = [_ase_row("", whole, path)] if whole.keys() >= _ASE_ROW else None
+        rows = rows or _table(whole)
+        if rows is None:
+            for name, value in whole.items():
+                yield from _document(name, value, path)
+        else:
+            yield from rows
+
+
+def _is_document(value: Any) -> bool:
+    known = _DOCUMENT | _ASE_ROW
+    return isinstance(value, Mapping) and not known.isdisjoint(value)
+
+
+def _document(key: str, document: Any, path: Path) -> Iterator[Row]:
+    if isinstance(document, Mapping) and document.keys() >= _ASE_ROW:
+        yield _ase_row(key, document, path)
+    elif key not in _ASE_LISTS or isinstance(document, Mapping):
+        yield read_document(document)._replace(name=key or None)
+
+
+def _ase_row(key: str, document: Any, path: Path) -> Row:
+    """Return a row of an ASE database in JSON, named by its number."""
+    from ase.db.row import AtomsRow
+    from ase.io.jsonio import object_hook
+
+    try:
+        decoded = json.loads(json.dumps(document), object_hook=object_hook)
+        row = AtomsRow(decoded)
+        atoms = row.toatoms()
+    except Exception as error:  # noqa: BLE001 - whatever a row makes ASE raise
+        msg = f"row {key!r} holds no valid structure: {reason(error)}"
+        return Row(key or None, DataError(msg, path=path), {})
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    return Row(key or None, atoms, {**results, **row.key_value_pairs})
+
+
+def _table(columns: Mapping[str, Any]) -> list[Row] | None:
+    """Return the rows of a table that pandas wrote column by column, if it is one."""
+    structures = columns.get("structure")
+    if not isinstance(structures, Mapping) or _DOCUMENT.intersection(structures):
+        return None
+    if not all(isinstance(column, Mapping) for column in columns.values()):
+        return None
+    rows = []
+    for index, structure in structures.items():
+        values = {name: column.get(index) for name, column in columns.items()}
+        row = read_document({**values, "structure": structure})
+        rows.append(row if row.name else row._replace(name=index))
+    return rows
+
+
+def iter_json_lines(path: Path) -> Iterator[Row]:
+    """Yield the structures of a JSON Lines file, one document in each line.
+
+    Parameters
+    ----------
+    path : Path
+        ``.jsonl`` or ``.ndjson``, also compressed (:func:`open_text`). Documents as in
+        :func:`iter_json`, or OPTIMADE entries after an ``x-optimade`` header; entries
+        of other types than ``structures`` are passed over.
+
+    Yields
+    ------
+    Row
+        A line that is not valid JSON has the error that names it as its structure, so
+        that the others can still be used.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or cannot be read on.
+    """
+    number = 0
+    with open_text(path) as stream:
+        try:
+            for number, line in enumerate(stream, 1):
+                text = line.strip("\ufeff \t\r\n")
+                if not text:
+                    continue
+                try:
+                    document = json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    msg = f"line {number} is not valid JSON: {error}"
+                    yield Row(None, DataError(msg, path=path), {})
+                    continue
+                if _is_structure(document):
+                    yield read_document(document)
+        except DAMAGED as error:
+            msg = f"cannot be read past line {number}: {error}"
+            raise DataError(msg, path=path) from error
+
+
+def _is_structure(document: Any) -> bool:
+    """Tell a structure from OPTIMADE's header, entry descriptions and references."""
+    if not isinstance(document, Mapping):
+        return True
+    others = ("info", "references", "files", "links")
+    return "x-optimade" not in document and document.get("type") not in others
+
+
+def iter_matbench(path: Path) -> Iterator[Row]:
+    """Yield the rows of a MatBench task file, one at a time.
+
+    Parameters
+    ----------
+    path : Path
+        ``matbench_*.json.gz`` as matminer downloads it: ``index``, ``columns`` and
+        ``data`` with pymatgen structure dictionaries.
+
+    Yields
+    ------
+    Row
+        Row `i` has the name that MatBench gives it, ``mb-<task>-<i + 1>``, and the
+        other columns as values. A table of pandas may
+        have a column of names (:func:`find_name`) instead.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or has another layout.
+    """
+    with _json_stream(path) as stream:
+        keys = stream.keys() if stream.peek() == "{" else iter(())
+        yield from _matbench_rows(stream, keys, path)
+
+
+def _matbench_rows(
+    stream: JsonStream, keys: Iterator[str], path: Path
+) -> Iterator[Row]:
+    task = path.name.partition(".json")[0].removeprefix("matbench_").replace("_", "-")
+    table: dict[str, Any] = {}
+    complete = False
+    try:
+        for key in keys:
+            if key != "data":
+                table[key] = stream.value()
+                continue
+            width, number = len(str(len(table["index"]))), 0
+            for number, row in enumerate(stream.items(), 1):
+                values = dict(zip(table["columns"], row, strict=True))
+                structure = read_document(values.pop("structure")).structure
+                name = find_name(values) or f"mb-{task}-{number:0{width}d}"
+                yield Row(name, structure, values)
+            complete = number == len(table["index"])
+    except json.JSONDecodeError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise _not_matbench(path) from error
+    if not complete:
+        raise _not_matbench(path)
+
+
+def _not_matbench(path: Path) -> DataError:
+    msg = "not a MatBench task file (index, columns with structure, then as many data)"
+    return DataError(msg, path=path)
+
+
+@contextmanager
+def _json_stream(path: Path) -> Iterator[JsonStream]:
+    """Open a JSON document; whatever stops its reading becomes a DataError."""
+    with open_text(path) as text:
+        stream = JsonStream(text)
+        try:
+            yield stream
+            stream.finish()
+        except DataError:
+            raise
+        except (*DAMAGED, RecursionError, ValueError) as error:
+            msg = f"cannot be read as JSON: {error}"
+            raise DataError(msg, path=path) from error

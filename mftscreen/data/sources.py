@@ -1,0 +1,244 @@
+"""Labelled data in any format that :mod:`mftscreen.data.readers` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as shortened
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+
+from mftscreen.data.dataset import LabelledStructure, force_field_labels
+from mftscreen.data.label_report import LabelReport
+from mftscreen.data.readers import Row, iter_rows
+from mftscreen.errors import DataError
+
+__all__ = [
+    "RowProblem",
+    "check_problems",
+    "iter_labelled",
+    "read_force_field",
+    "read_labelled",
+]
+
+N_NAMED = 20
+"""Rows that an error message names; it counts the others."""
+
+Kind = Literal["structure", "missing", "not finite", "not a number", "force field"]
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """Why a row cannot be trained on.
+
+    Attributes
+    ----------
+    row : str
+        Its id.
+    kind : {"structure", "missing", "not finite", "not a number", "force field"}
+    message : str
+    """
+
+    row: str
+    kind: Kind
+    message: str
+
+
+def read_labelled(path: Path, *columns: str) -> Iterator[LabelledStructure]:
+    """Yield structures with property labels.
+
+    Parameters
+    ----------
+    path : Path
+        See :func:`mftscreen.data.readers.iter_rows`. The labels are in the ``info`` of
+        an extended XYZ or trajectory, the key-value pairs of an ASE database, the
+        columns of a CSV or MatBench task, beside or in the ``properties`` or ``data``
+        of a pymatgen document, in the attributes of an OPTIMADE entry, or in
+        ``set.*/<column>.npy`` of a deepmd/npy system.
+    *columns : str
+        Names of labels. With several, a row may lack some of them (absent, empty, null
+        or NaN), but not all.
+
+    Yields
+    ------
+    LabelledStructure
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or no row has a label of these names; after the last
+        row, if some rows have no finite labels or no structure. They are named.
+    """
+    yield from _without_problems(iter_labelled(path, *columns), path)
+
+
+def iter_labelled(
+    path: Path, *columns: str
+) -> Iterator[LabelledStructure | RowProblem]:
+    """Yield every row as :func:`read_labelled` does, or as what is wrong with it.
+
+    Parameters
+    ----------
+    path, *columns
+        See :func:`read_labelled`.
+
+    Yields
+    ------
+    LabelledStructure or RowProblem
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or no row has a label of these names.
+    """
+    number, found, others = 0, False, dict[str, None]()
+    for number, row in enumerate(iter_rows(path), 1):
+        found = found or any(column in row.values for column in columns)
+        if not found:
+            others |= dict.fromkeys(row.values)
+        yield _labelled(row.name or f"{path.name}#{number - 1}", row, columns)
+    if not number:
+        msg = "holds no rows"
+        raise DataError(msg, path=path)
+    if not found and others:
+        wanted = " or ".join(map(repr, columns))
+        msg = f"no label {wanted}; there is {', '.join(others)}"
+        raise DataError(msg, path=path)
+
+
+def _labelled(
+    name: str, row: Row, columns: Sequence[str]
+) -> LabelledStructure | RowProblem:
+    if not isinstance(row.structure, Atoms):
+        return RowProblem(name, "structure", str(row.structure))
+    labels, problems = {}, []
+    for column in columns:
+        value = row.values.get(column)
+        number = _number(value)
+        if number is not None and np.isfinite(number):
+            labels[column] = np.asarray(number)
+            continue
+        kind: Kind = "not a number"
+        if value is None or (isinstance(value, str) and not value.strip()):
+            kind = "missing"
+        elif number is not None:
+            kind = "not finite"
+        message = f"no finite label {column!r} (found {shortened(value)})"
+        problem = RowProblem(name, kind, message)
+        if kind == "not a number" or (number is not None and np.isinf(number)):
+            return problem
+        problems.append(problem)
+    return LabelledStructure(name, row.structure, labels) if labels else problems[0]
+
+
+def _number(value: Any) -> float | None:
+    """Return a single number, however it is wrapped."""
+    if value is None:
+        return None
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return float(array.item()) if array.size == 1 else None
+
+
+def read_force_field(path: Path) -> Iterator[LabelledStructure]:
+    """Yield structures with energy, forces and, where given, stress.
+
+    Parameters
+    ----------
+    path : Path
+        Extended XYZ, a trajectory or an ASE database with ASE's standard results, also
+        compressed; or a folder with deepmd/npy systems.
+
+    Yields
+    ------
+    LabelledStructure
+        Labels ``energy``, ``force`` and ``virial`` as deepmd-kit has them. A frame is
+        called ``file#number``, the row of a database by its number.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read; after the last frame, if some have no structure,
+        energy or forces, or a stress and a virial that contradict. They are named.
+
+    Notes
+    -----
+    After the last frame it is logged how many have which label, which keys look like
+    labels and were not used, and whether forces or stress look like those of another
+    unit (:class:`~mftscreen.data.label_report.LabelReport`).
+    """
+    report = LabelReport(path)
+    yield from _without_problems(_iter_force_field(path, report), path)
+    report.say()
+
+
+def _iter_force_field(
+    path: Path, report: LabelReport
+) -> Iterator[LabelledStructure | RowProblem]:
+    # frames of one material may share its name
+    named: Callable[[int, Row], str] = (
+        (lambda _, row: str(row.name))
+        if path.is_dir() or path.suffix in (".db", ".aselmdb")
+        else (lambda number, _: f"{path.name}#{number}")
+    )
+    for number, row in enumerate(iter_rows(path)):
+        name = named(number, row)
+        if not isinstance(row.structure, Atoms):
+            yield RowProblem(name, "structure", str(row.structure))
+            continue
+        try:
+            labels = force_field_labels(row.structure)
+        except DataError as error:
+            yield RowProblem(name, "force field", str(error))
+        else:
+            report.add(row.structure, labels)
+            yield LabelledStructure(name, row.structure, labels)
+
+
+def _without_problems(
+    rows: Iterator[LabelledStructure | RowProblem], path: Path
+) -> Iterator[LabelledStructure]:
+    problems = []
+    for row in rows:
+        if isinstance(row, RowProblem):
+            problems.append(row)
+        else:
+            yield row
+    check_problems(problems, path)
+
+
+def check_problems(problems: Sequence[RowProblem], path: Path | None = None) -> None:
+    """Raise a DataError that names the rows with problems, if there are any.
+
+    Parameters
+    ----------
+    problems : sequence of RowProblem
+    path : Path, optional
+        The file concerned.
+
+    Raises
+    ------
+    DataError
+        With the messages of the first 20 rows, and the number of all.
+
+    Examples
+    --------
+    >>> check_problems([RowProblem("mp-1", "missing", "no label 'gap'")])
+    Traceback (most recent call last):
+    ...
+    mftscreen.errors.DataError: 1 row cannot be used
+      row mp-1: no label 'gap'
+    """
+    if not problems:
+        return
+    n = len(problems)
+    lines = [f"{n} row{'' if n == 1 else 's'} cannot be used"]
+    lines += [f"  row {p.row}: {p.message}" for p in problems[:N_NAMED]]
+    if n > N_NAMED:
+        lines.append(f"  and {n - N_NAMED} more")
+    raise DataError("\n".join(lines), path=path)

@@ -1,0 +1,1 @@
+"""Strategies on the same folds: a configuration in, all errors and a verdict out."""

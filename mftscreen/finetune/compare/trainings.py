@@ -1,0 +1,163 @@
+"""All strategies on the same folds: trained, diagnosed and compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import quote
+
+from mftscreen.errors import ConfigError
+from mftscreen.finetune.compare.folds import in_fold
+from mftscreen.finetune.compare.verdict import Comparison, Result
+from mftscreen.finetune.config.derive import derive_config
+from mftscreen.finetune.outcome.collapse import (
+    collapse_parts,
+    read_collapse,
+    report_collapse,
+)
+from mftscreen.finetune.run.run import MODEL, run_training
+from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, MFTConfig
+from mftscreen.finetune.task.task import load_task
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.progress import progress_bar
+from mftscreen.writing import output_file
+
+__all__ = ["compare_strategies"]
+
+_RESULT = "result.json"
+
+
+def compare_strategies(
+    config: MFTConfig,
+    directory: Path,
+    *,
+    split: Path,
+    folds: Sequence[str],
+    strategies: Sequence[str] = tuple(COMPARABLE),
+    threads: int | None = None,
+    progress: bool = False,
+    collapse_report: bool = True,
+) -> Comparison:
+    """Train strategies on the same folds and compare their errors.
+
+    Parameters
+    ----------
+    config : MFTConfig
+        The others' are derived from it, see
+        :func:`mftscreen.finetune.config.derive.derive_config`.
+    directory : Path
+        Holds a run directory ``STRATEGY/FOLD`` for each training, and in the end
+        ``compare.json`` and ``compare.csv``. Trainings that have ended there are not
+        repeated, others go on from their last checkpoint.
+    split : Path
+    folds : sequence of str
+    strategies : sequence of str
+        Of :data:`mftscreen.finetune.strategies.COMPARABLE`; all by default.
+    threads : int, optional
+        Threads of the training process; all cores by default.
+    progress : bool
+        Whether to show progress on stderr.
+    collapse_report : bool
+        Whether each model is compared with the pretrained one; see
+        :func:`mftscreen.finetune.outcome.collapse.report_collapse`. Reports that are
+        missing are made up for.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ConfigError
+        If a run in `directory` had another configuration or other data.
+    DataError, ModelError, TrainingError
+        See :func:`mftscreen.finetune.run.run.run_training`.
+
+    Notes
+    -----
+    The drift of a result is what its collapse report says: ``w1_train``, ``w1_id`` and
+    ``w1_ood``, 1-Wasserstein distances of the same atoms' descriptors from the
+    pretrained ones (Eq. 15 of arXiv:2601.08486; for ``scratch``, which never was there,
+    just a distance), and ``db_plane`` and ``db_descriptor``, Davies-Bouldin indices of
+    the environments of the OOD test's atoms over those of the pretrained model
+    (Eqs. 13-14), on the t-SNE plane and in the descriptor.
+    """
+    runs = [(s, fold) for fold in folds for s in strategies]
+    results: list[Result] = []
+    with progress_bar(runs, shown=progress, unit="training") as bar:
+        for strategy, fold in bar:
+            bar.set_description(f"{strategy}, fold {fold}")
+            derived = derive_config(config, strategy, progress=progress)
+            settings = in_fold(derived, split, fold)
+            run = directory / strategy / quote(fold, safe=" ")
+            model = run / MODEL
+            found = _read_results(run, settings)
+            if found is None:
+                run_training(
+                    settings,
+                    run,
+                    resume=True,
+                    threads=threads,
+                    progress=progress,
+                    collapse_against=config.pretrained if collapse_report else None,
+                )
+            elif collapse_report and not all(result.drift for result in found):
+                parts = collapse_parts(load_task(settings, run, progress=progress))
+                report_collapse(model, config.pretrained, parts, progress=progress)
+            else:
+                results += found
+                continue
+            found = _results(model, strategy, fold, directory)
+            _write_results(run, settings, found)
+            results += found
+    comparison = Comparison(tuple(results))
+    for name, text in (
+        ("compare.json", comparison.to_json()),
+        ("compare.csv", comparison.to_csv()),
+    ):
+        with output_file(directory / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return comparison
+
+
+def _results(model: Path, strategy: str, fold: str, directory: Path) -> list[Result]:
+    card, collapse = read_bundle(model).card, read_collapse(model)
+    drift = {} if collapse is None else collapse.numbers
+    return [
+        Result(
+            strategy,
+            fold,
+            name,
+            head.metrics,
+            drift,
+            model.relative_to(directory).as_posix(),
+        )
+        for name, head in card.properties.items()
+    ]
+
+
+def _read_results(run: Path, config: DownstreamConfig) -> list[Result] | None:
+    """Return the results of a training that has ended, if it was this one."""
+    path = run / _RESULT
+    if not path.exists():
+        return None
+    document = json.loads(path.read_text(encoding="utf-8"))
+    # not as text: keys may have come since, which have defaults
+    if type(config).model_validate(document["config"]) != config:
+        problem = (
+            f"{run} holds a training with another configuration; compare in another "
+            "directory with --output"
+        )
+        raise ConfigError([problem])
+    return [Result(**result) for result in document["results"]]
+
+
+def _write_results(run: Path, config: DownstreamConfig, results: list[Result]) -> None:
+    document = {
+        "config": config.model_dump(mode="json"),
+        "results": [asdict(result) for result in results],
+    }
+    with output_file(run / _RESULT) as partial:
+        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")

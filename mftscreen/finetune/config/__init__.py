@@ -1,0 +1,1 @@
+"""Configurations: YAML in, frozen settings of a strategy out."""

@@ -1,0 +1,322 @@
+"""The blocks that training configurations are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from mftscreen.finetune.config.fields import BranchName, Element, Seed, Settings, Tests
+from mftscreen.model.backbones.dpa3.size import DPA3Size
+from mftscreen.properties import (
+    Bias,
+    HeadKind,
+    PropertySpec,
+    Transform,
+    TransformKind,
+)
+
+__all__ = [
+    "AuxiliaryConfig",
+    "BranchConfig",
+    "DataConfig",
+    "DescriptorConfig",
+    "ForceFieldLoss",
+    "PropertyConfig",
+    "SelfReplayConfig",
+    "SplitConfig",
+    "TrainingConfig",
+]
+
+
+DescriptorConfig = DPA3Size
+"""What can be trained from random weights; a union once there are more kinds."""
+
+
+class ForceFieldLoss(Settings):
+    """Prefactors at the start and at the end of the learning-rate schedule."""
+
+    kind: Literal["mse", "mae"] = "mse"
+    """Squared errors as in the paper, or absolute ones (norm of the force error)."""
+    energy: tuple[NonNegativeFloat, NonNegativeFloat] = (0.2, 20.0)
+    force: tuple[NonNegativeFloat, NonNegativeFloat] = (100.0, 60.0)
+    virial: tuple[NonNegativeFloat, NonNegativeFloat] = (0.02, 1.0)
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> ForceFieldLoss:
+        for name in ("energy", "force", "virial"):
+            start, end = getattr(self, name)
+            if (start == 0) != (end == 0):
+                msg = (
+                    f"{name}: [{start:g}, {end:g}]: deepmd-kit leaves the term out if "
+                    "one of both is 0; take a small number, or 0 for both"
+                )
+                raise ValueError(msg)
+        return self
+
+
+class PropertyConfig(Settings):
+    """A downstream property: its labels, its head and how it is trained."""
+
+    label: str = ""
+    """For people, e.g. ``refractive index``; by default the property's name."""
+    unit: str = "1"
+    """Of the labels; ``"1"`` if dimensionless."""
+    column: str | None = None
+    """Name of the label in the files; by default the property's name."""
+    head: HeadKind = "intensive"
+    """Eq. 16: ``intensive`` is the mean over atoms, ``extensive`` the sum. ``r2`` and
+    ``dipole_norm`` are for molecules."""
+    transform: TransformKind = "identity"
+    """What is done to labels before training, and undone at prediction."""
+    bias: Bias = "per_element"
+    """Least-squares bias for each element (Eq. 17), or one for all. Where a validation
+    or test set holds elements that the training set lacks, ``global`` is taken (the
+    paper's dielectric rule). ``dipole_norm`` has none."""
+    loss: Literal["mse", "mae", "smooth_mae"] = "smooth_mae"
+    """The paper: mse for QM9, smooth_mae for MatBench (Table 8)."""
+    neurons: list[PositiveInt] = Field(default=[240, 240, 240], min_length=1)
+    """Hidden layers of the head."""
+
+    @model_validator(mode="after")
+    def _transform_fits_head(self) -> PropertyConfig:
+        if self.transform != "identity" and self.head != "intensive":
+            msg = (
+                f"transform: {self.transform} is for head: intensive; what the head "
+                f"{self.head} gives has to be the property itself"
+            )
+            raise ValueError(msg)
+        return self
+
+    def spec(self, name: str, transform: Transform) -> PropertySpec:
+        """Return the property under its name, with a fitted transform."""
+        return PropertySpec(
+            name=name,
+            label=self.label or name,
+            unit=self.unit,
+            head=self.head,
+            transform=transform,
+        )
+
+
+class SplitConfig(Settings):
+    """A fold of a split, which divides the training rows by their ids."""
+
+    file: Path
+    """What ``mftscreen split`` wrote."""
+    fold: Annotated[str, Field(coerce_numbers_to_str=True)]
+    """Its test rows are the test ``ood``, its ID test rows the test ``id``."""
+    id_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
+    """Share of the fold's training rows that are the test ``id`` where the fold has no
+    ID test of its own; 0 to train on all of them, as in published folds."""
+
+
+class DataConfig(Settings):
+    """Labelled structures of the downstream task."""
+
+    train: list[Path] = Field(min_length=1)
+    """extxyz, ase.db, CSV, JSON (MatBench, pymatgen, OPTIMADE) or a deepmd/npy folder;
+    relative to the configuration file."""
+    validation: list[Path] | None = None
+    """If not given, `validation_fraction` of the training rows is set aside."""
+    test: Tests = Field(default_factory=dict)
+    """Name to file; errors are written to the model's card."""
+    split: SplitConfig | None = None
+    """Divides the rows of `train` into training, validation and test rows."""
+    description: str = ""
+    """What the labels are; copied to the model's card."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """About this share of rows, by a hash of each id with the seed: a row that is held
+    out remains so when rows are added, unless so few are there that just one is."""
+
+    @model_validator(mode="after")
+    def _split_or_files(self) -> DataConfig:
+        if self.split is None:
+            return self
+        if self.validation is not None:
+            msg = "either 'validation' or 'split' says what validates, not both"
+            raise ValueError(msg)
+        taken = sorted({"id", "ood"} & self.test.keys())
+        if taken:
+            msg = f"the tests of a split are called 'id' and 'ood'; rename {taken[0]!r}"
+            raise ValueError(msg)
+        return self
+
+
+class BranchConfig(Settings):
+    """A force-field data set."""
+
+    data: list[Path] = Field(min_length=1)
+    """extxyz or ase.db with energy, forces and, for crystals, stress."""
+    description: str = ""
+    """What the labels are; copied to the model's card."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+    """As for labelled structures; by `group`, if there is one, or else by a frame's id:
+    in text files the name of the file and the frame's number in it."""
+    group: str | None = None
+    """Key in ``info``: frames with one value stay on one side of the split."""
+    test: Tests = Field(default_factory=dict)
+    """Name to file, never trained on; force errors are written to the model's card."""
+
+    @property
+    def training_set(self) -> str:
+        """What the labels are, for the model's card."""
+        return self.description
+
+
+class SelfReplayConfig(Settings):
+    """Auxiliary frames made of the user's structures, for want of the pretraining set.
+
+    They are labelled by the pretrained model's own force-field head before fine-tuning
+    starts. The paper has no such data: this goes beyond it.
+    """
+
+    per_structure: PositiveInt = 2
+    """Frames made of each structure."""
+    rattle: NonNegativeFloat = 0.1
+    """Standard deviation (Å) of what is added to every coordinate."""
+    strain: Annotated[float, Field(ge=0, lt=0.3)] = 0.03
+    """Standard deviation of the strain of a periodic cell along its axes."""
+    pool: list[Path] = Field(default_factory=list)
+    """Files with further structures, beside those of the training set."""
+    seed: Seed = 1
+
+
+class AuxiliaryConfig(BranchConfig):
+    """The force-field task that is trained beside the property (Eq. 10)."""
+
+    head: BranchName
+    """Force-field head of the pretrained model to go on training; ``crystals`` and
+    ``molecules`` stand for a head each of a large one that is downloaded, and for a
+    model each of ``mft-mini``."""
+    data: list[Path] = Field(default_factory=list)
+    """extxyz, ase.db or deepmd/npy with energy, forces and, for crystals, stress."""
+    self_replay: SelfReplayConfig | None = None
+    """In place of `data`: frames labelled by the pretrained model itself."""
+    elements: (
+        Literal["downstream"] | Annotated[list[Element], Field(min_length=1)] | None
+    ) = None
+    """Keep frames of these elements only; ``downstream``: those of the training set."""
+    max_atoms: PositiveInt | None = None
+    """Keep frames of up to this many atoms."""
+    n_frames: PositiveInt | None = None
+    """Keep this many, unlike each other: farthest points in OFM space. Frames without
+    an OFM (not periodic) are drawn at random, in proportion to their number."""
+    drop_test_formulas: bool = False
+    """Leave out frames whose reduced formula occurs in a test set of a property (but
+    ``id``), so that its compositions are new. Not for molecules: isomers share one."""
+    combine: Literal["alternate", "joint"] = "alternate"
+    """One task per step, drawn at random, as deepmd-kit trains; or both losses in every
+    step, the sum of Eq. 11."""
+    aux_prob: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the steps that are spent on this task when they alternate; by default
+    one half."""
+    lambda_reg: NonNegativeFloat | Literal["auto"] = 1.0
+    """Weight of this task's loss (Eq. 11); multiplies its prefactors. ``auto`` balances
+    both tasks' gradients in the descriptor, measured before the first step with heads
+    that have been fitted for a moment; with `self_replay` it needs ``kind: mae``."""
+    loss: ForceFieldLoss = ForceFieldLoss()
+    batch_size: PositiveInt = 128
+    """Atoms per batch (deepmd's ``auto:N``)."""
+
+    @property
+    def training_set(self) -> str:
+        """What the labels are, for the model's card."""
+        if self.self_replay is None:
+            return self.description
+        how = (
+            "self-replay (beyond the paper): frames rattled by "
+            f"{self.self_replay.rattle:g} Å, strained by {self.self_replay.strain:g} "
+            f"and labelled by the pretrained model's own head {self.head!r}"
+        )
+        return f"{self.description}; {how}" if self.description else how
+
+    @model_validator(mode="after")
+    def _one_kind_of_data(self) -> AuxiliaryConfig:
+        if bool(self.data) == (self.self_replay is not None):
+            msg = "either 'data' or 'self_replay' says what is trained on, and not both"
+            raise ValueError(msg)
+        if self.self_replay is not None and self.group is not None:
+            msg = (
+                "'group' is for 'data'; frames of 'self_replay' stay with their parent"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_gradient_to_balance(self) -> AuxiliaryConfig:
+        replayed = self.self_replay is not None and self.loss.kind == "mse"
+        if self.lambda_reg == "auto" and replayed:
+            msg = (
+                "lambda_reg: auto finds no gradient of a squared error where the model "
+                "agrees with its own labels (self_replay); take loss.kind: mae, or a "
+                "number for lambda_reg"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def share(self) -> float:
+        """Share of the steps that are auxiliary when they alternate."""
+        return 0.5 if self.aux_prob is None else self.aux_prob
+
+    @property
+    def downstream_share(self) -> float:
+        """Share of the steps that have downstream batches."""
+        return 1.0 if self.combine == "joint" else 1.0 - self.share
+
+    @model_validator(mode="after")
+    def _fits_combination(self) -> AuxiliaryConfig:
+        if self.combine == "joint" and self.aux_prob is not None:
+            msg = "aux_prob is for 'combine: alternate'; a joint step has both tasks"
+            raise ValueError(msg)
+        if self.combine == "alternate" and self.lambda_reg == 0:
+            msg = "lambda_reg: 0 needs 'combine: joint'; its own steps would do nothing"
+            raise ValueError(msg)
+        return self
+
+
+class TrainingConfig(Settings):
+    """How long and how fast to train."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt = 512
+    """Atoms per batch (deepmd's ``auto:N``)."""
+    learning_rate: tuple[PositiveFloat, PositiveFloat] = (1e-3, 1e-5)
+    """First and last value of the exponential schedule."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """``adam`` as in the paper, or ``muon``, which is deepmd-kit's HybridMuon: steps of
+    equal size in all directions of a weight matrix, smaller ones where gradients
+    disagree with those before (Magma), a weight decay of 0.001; Adam for vectors."""
+    gradient_max_norm: PositiveFloat = 5.0
+    save_every: PositiveInt = 500
+    """Steps between checkpoints; each is validated while training goes on."""
+    patience: PositiveInt | None = None
+    """Stop after this many validations without a better one; by default never."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per step of an exponential moving average of the weights, which is then
+    validated and shipped in place of the last weights."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from the heads to the descriptor's last layer, and
+    from each layer to the one below."""
+    n_gpus: PositiveInt = 1
+    """Processes with one GPU each, started by torchrun; each draws its own batches."""
+    seed: Seed = 1
+
+    @model_validator(mode="after")
+    def _rate_does_not_rise(self) -> TrainingConfig:
+        first, last = self.learning_rate
+        if last > first:
+            msg = (
+                f"learning_rate: [{first:g}, {last:g}] rises; the first value is that "
+                "of the first step"
+            )
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,109 @@
+"""Training configurations: YAML in, the frozen pydantic model of a strategy out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from mftscreen.errors import ConfigError
+from mftscreen.finetune.config.document import read_document
+from mftscreen.finetune.strategies import STRATEGIES, TuneConfig
+
+__all__ = ["load_config"]
+
+_PYDANTIC = re.compile(r"\[key\]|constrained-float|(literal|list)\[.*\]")
+"""What pydantic adds to a place: the name of an entry, or one type of several."""
+
+_ADAPTER: TypeAdapter[TuneConfig] = TypeAdapter(TuneConfig)
+
+
+def load_config(path: Path) -> TuneConfig:
+    """Read a configuration; relative paths in it start at its own folder.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file, which may build on another one with ``base: FILE`` (see
+        :mod:`mftscreen.finetune.config.document`).
+
+    Returns
+    -------
+    TuneConfig
+        Of the class in :mod:`mftscreen.finetune.strategies` that its ``strategy`` is.
+
+    Raises
+    ------
+    ConfigError
+        With every problem at once, and the closest valid key for an unknown one.
+    """
+    text = read_document(path)
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"not YAML: {error}"], path=path) from error
+    if not isinstance(document, dict):
+        raise ConfigError(["a mapping of keys to values is expected"], path=path)
+    try:
+        config = _ADAPTER.validate_python(document)
+    except ValidationError as error:
+        problems = [_explain(dict(e)) for e in error.errors()]
+        raise ConfigError(problems, path=path) from error
+    resolved: TuneConfig = _resolve_paths(config, path.parent.resolve())
+    return resolved
+
+
+def _explain(error: dict[str, Any]) -> str:
+    parts = map(str, error["loc"])
+    location = [part for part in parts if not _PYDANTIC.fullmatch(part)]
+    if location and location[0] in STRATEGIES:
+        model: Any = STRATEGIES[location[0]]
+        location = location[1:]
+    else:
+        model = None
+    where = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(model, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+        return f"{where}: unknown key; {hint}"
+    if error["type"].startswith("union_tag"):
+        return f"strategy: one of {', '.join(STRATEGIES)} is needed"
+    return f"{where}: {error['msg']}" if where else str(error["msg"])
+
+
+def _fields_at(model: Any, location: list[str]) -> list[str]:
+    """Return the keys that are valid at a place in a configuration."""
+    for part in location:
+        if getattr(model, "__origin__", None) is dict:
+            model = model.__args__[1]  # the part is a key that users choose
+            continue
+        field = getattr(model, "model_fields", {}).get(part)
+        model = getattr(field, "annotation", None)
+        if isinstance(model, UnionType):  # optional
+            model = model.__args__[0]
+    return sorted(getattr(model, "model_fields", {}))
+
+
+def _resolve_paths(value: Any, folder: Path) -> Any:
+    if isinstance(value, Path):
+        return value if value.is_absolute() else folder / value
+    if isinstance(value, BaseModel):
+        update = {
+            name: _resolve_paths(getattr(value, name), folder)
+            for name in type(value).model_fields
+        }
+        pretrained = update.get("pretrained")
+        if isinstance(pretrained, str) and pretrained.endswith((".mft", ".pt")):
+            update["pretrained"] = str(_resolve_paths(Path(pretrained), folder))
+        return value.model_copy(update=update)
+    if isinstance(value, list):
+        return [_resolve_paths(item, folder) for item in value]
+    if isinstance(value, dict):
+        return {key: _resolve_paths(item, folder) for key, item in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""What a training gave: a checkpoint in; errors, card and reference sets out."""

@@ -1,0 +1,134 @@
+"""What a model file holds beside the weights: reference set, held-out residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.finetune.outcome.scores import property_labels
+from mftscreen.finetune.task.task import Task
+from mftscreen.finetune.task.training_data import Parts
+from mftscreen.intervals import IntervalCalibration, usable_p_values
+
+__all__ = ["build_reference_sets", "calibrate", "measure_coverage"]
+
+COVERAGE = 0.9
+
+
+def build_reference_sets(task: Task) -> dict[str, dict[str, NDArray[Any]]]:
+    """Return the arrays of the OFM reference set of each property's training rows.
+
+    Parameters
+    ----------
+    task : Task
+
+    Returns
+    -------
+    dict of str to dict
+        By property; properties of the same rows have the same object. Empty arrays
+        where rows have no orbital field matrices.
+    """
+    from mftscreen.ood.reference.reference_set import build_reference
+
+    sets: dict[str, dict[str, NDArray[Any]]] = {}
+    for names in task.data.shared:
+        rows = task.heads[names[0]]["train"]
+        arrays = build_reference([s.atoms for s in rows], [s.id for s in rows])
+        sets |= dict.fromkeys(names, arrays)
+    return {name: sets[name] for name in task.specs}
+
+
+def calibrate(
+    name: str,
+    parts: Parts,
+    predicted: NDArray[np.float64],
+    reference: Mapping[str, NDArray[Any]],
+) -> IntervalCalibration:
+    """Return the residuals of the validation rows, without repeated training rows.
+
+    They chose the checkpoint, so that it suits them slightly better than others.
+
+    Parameters
+    ----------
+    name : str
+        Of the property.
+    parts : Parts
+    predicted : ndarray of shape (n_validation,)
+        In the unit of the property.
+    reference : mapping of str to ndarray
+        Of the property, from :func:`build_reference_sets`.
+
+    Returns
+    -------
+    IntervalCalibration
+    """
+    trained_on = {row.hash for row in parts["train"]}
+    new = [row.hash not in trained_on for row in parts["validation"]]
+    rows, values = list(compress(parts["validation"], new)), predicted[new]
+    return IntervalCalibration(
+        residuals=property_labels(rows, name) - values,
+        predictions=values,
+        p_values=_p_values(rows, parts, reference),
+        ids=tuple(s.id for s in rows),
+    )
+
+
+def measure_coverage(
+    name: str,
+    parts: Parts,
+    test: str,
+    predicted: NDArray[np.float64],
+    calibration: IntervalCalibration,
+    reference: Mapping[str, NDArray[Any]],
+) -> dict[str, float]:
+    """Return how many rows of a test have an interval, and how many lie within.
+
+    Parameters
+    ----------
+    name : str
+        Of the property.
+    parts : Parts
+    test : str
+        One of `parts`.
+    predicted : ndarray of shape (n_rows,)
+        Of that part, in the unit of the property.
+    calibration : IntervalCalibration
+    reference : mapping of str to ndarray
+        Of the property, from :func:`build_reference_sets`.
+
+    Returns
+    -------
+    dict of str to float
+        ``n_intervals``: rows that are not flagged as out of distribution, if there is
+        any interval at all; ``coverage_90``: the share of their labels that lies within
+        the interval of 90 %, if there are such rows.
+    """
+    low, high = calibration.interval(
+        predicted, _p_values(parts[test], parts, reference), COVERAGE
+    )
+    claimed = np.isfinite(low)
+    found = {"n_intervals": float(claimed.sum())}
+    if claimed.any():
+        labels = property_labels(parts[test], name)
+        inside = (low <= labels) & (labels <= high)
+        found["coverage_90"] = float(inside[claimed].mean())
+    return found
+
+
+def _p_values(
+    rows: Sequence[LabelledStructure],
+    parts: Parts,
+    reference: Mapping[str, NDArray[Any]],
+) -> NDArray[np.float64]:
+    """Return the OOD p-values of rows of a property."""
+    from mftscreen.ood.reference.measure import measure_novelty
+    from mftscreen.ood.reference.reference_set import open_reference
+
+    symbols = {symbol for s in parts["train"] for symbol in s.atoms.symbols}
+    opened = open_reference(reference, symbols)
+    return usable_p_values(measure_novelty((s.atoms for s in rows), opened))

@@ -1,0 +1,171 @@
+"""From a trained checkpoint to a model file: test errors, card, reference set."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from mftscreen.data.sources import read_force_field
+from mftscreen.finetune.config.blocks import BranchConfig
+from mftscreen.finetune.outcome.calibration import (
+    build_reference_sets,
+    calibrate,
+    measure_coverage,
+)
+from mftscreen.finetune.outcome.scores import (
+    evaluate_force_field,
+    predict_property,
+    property_labels,
+)
+from mftscreen.finetune.run.validation import sample
+from mftscreen.finetune.task.partition import in_order
+from mftscreen.finetune.task.task import Task
+from mftscreen.finetune.task.training_data import Parts, data_hash
+from mftscreen.intervals import IntervalCalibration
+from mftscreen.metrics import regression_metrics
+from mftscreen.model.files.bundle import ModelCard, PropertyHead, write_bundle
+from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.ood.reference.reference_set import pack_references
+from mftscreen.properties import PropertySpec
+
+__all__ = ["write_model"]
+
+N_TARGETS = 5000
+"""Labels in a model file, for histograms: evenly spread quantiles, or all."""
+
+
+def write_model(
+    path: Path,
+    task: Task,
+    checkpoint: bytes,
+    training: Mapping[str, Any],
+) -> None:
+    """Evaluate a checkpoint on validation and test sets and write a model file.
+
+    Parameters
+    ----------
+    path : Path
+    task : Task
+    checkpoint : bytes
+        Without optimizer state.
+    training : mapping
+        What to say about the training run on the card.
+    """
+    network = DeepmdNetwork.from_checkpoint(checkpoint)
+    config, plan = task.config, task.config.plan
+    properties = {}
+    references = build_reference_sets(task)
+    calibration: dict[str, NDArray[Any]] = {}
+    for name, spec in task.specs.items():
+        split = task.heads[name]
+        predicted = {
+            part: predict_property(network, spec, split[part])
+            for part in in_order(split)
+            # of several properties, one may have no label in a test
+            if part != "train" and split[part]
+        }
+        rows = calibrate(name, split, predicted["validation"], references[name])
+        calibration |= rows.to_arrays(name)
+        labels = property_labels(split["train"], name)
+        levels = np.linspace(0, 1, min(len(labels), N_TARGETS))
+        calibration[f"{name}/training_targets"] = np.quantile(
+            labels, levels, method="nearest"
+        ).astype(np.float32)
+        properties[name] = _property_card(
+            config, spec, split, predicted, rows, references[name]
+        )
+    force_field = {
+        head: _force_field_card(head, force_field.data, task.heads[head], network)
+        for head, force_field in plan.force_fields.items()
+    }
+    card = ModelCard(
+        name=config.name,
+        description=config.description,
+        strategy=config.strategy,
+        energy_head=plan.energy_head,
+        properties=properties,
+        force_field=force_field,
+        versions={
+            package: importlib.metadata.version(package)
+            for package in ("mftscreen", "deepmd-kit", "torch", "ase")
+        },
+        licence=config.licence,
+        provenance={
+            "config": _portable(config.model_dump()),
+            "pretrained_sha256": task.pretrained_sha256,
+            **training,
+        },
+    )
+    write_bundle(path, card, checkpoint, pack_references(references), calibration)
+
+
+def _portable(value: Any) -> Any:
+    """Return settings as JSON can hold them, without this machine's folders."""
+    if isinstance(value, dict):
+        return {key: _portable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(item) for item in value]
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, str) and value.endswith((".mft", ".pt")):
+        return Path(value).name
+    return value
+
+
+def _force_field_card(
+    head: str, branch: BranchConfig, split: Parts, network: DeepmdNetwork
+) -> dict[str, Any]:
+    tests = {}
+    for name, path in branch.test.items():
+        errors = evaluate_force_field(network, head, list(read_force_field(path)))
+        # other calculations have another zero of energy
+        tests[name] = {k: v for k, v in errors.items() if k != "energy_mae"}
+    return {
+        "training_set": branch.training_set,
+        "n_train": len(split["train"]),
+        "validation": evaluate_force_field(network, head, sample(split["validation"])),
+        **tests,
+    }
+
+
+def _property_card(
+    config: Any,
+    spec: PropertySpec,
+    split: Parts,
+    predicted: Mapping[str, NDArray[np.float64]],
+    calibration: IntervalCalibration,
+    reference: Mapping[str, NDArray[Any]],
+) -> PropertyHead:
+    labels = property_labels(split["train"], spec.name)
+    metrics = {}
+    for test, values in predicted.items():
+        target = property_labels(split[test], spec.name)
+        errors = regression_metrics(values, target)
+        errors["mae_of_training_mean"] = float(np.abs(target - labels.mean()).mean())
+        # JSON has no NaN: R2 and Spearman of a single target
+        metrics[test] = {k: v for k, v in errors.items() if math.isfinite(v)}
+        if test != "validation":  # which the intervals are made of
+            metrics[test] |= measure_coverage(
+                spec.name, split, test, values, calibration, reference
+            )
+    symbols = {symbol for s in split["train"] for symbol in s.atoms.symbols}
+    return PropertyHead(
+        spec=spec,
+        head=spec.name,
+        bias=config.properties[spec.name].bias,
+        elements=sorted(symbols, key=lambda symbol: atomic_numbers[symbol]),
+        n_train=len(labels),
+        train_range=(float(labels.min()), float(labels.max())),
+        training_set=config.data.description
+        or ", ".join(path.name for path in config.data.train),
+        training_hash=data_hash(split["train"], [spec.name]),
+        n_calibration=int(np.isfinite(calibration.p_values).sum()),
+        metrics=metrics,
+    )

@@ -1,0 +1,1 @@
+"""A run: settings in, a folder with data, checkpoints and a model file out."""

@@ -1,0 +1,198 @@
+"""The auxiliary force-field frames of multi-task fine-tuning (Eq. 10)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.data.readers import iter_rows
+from mftscreen.data.sources import RowProblem, check_problems, read_force_field
+from mftscreen.errors import DataError
+from mftscreen.finetune.config.blocks import AuxiliaryConfig
+from mftscreen.finetune.task.self_replay import (
+    Teacher,
+    label_frames,
+    perturb_structures,
+)
+from mftscreen.ood.ofm.featurizer import N_FEATURES, OFMFeaturizer
+from mftscreen.ood.reference.farthest import farthest_points
+
+__all__ = ["load_auxiliary", "select_diverse", "select_frames"]
+
+log = logging.getLogger(__name__)
+
+
+def load_auxiliary(
+    config: AuxiliaryConfig,
+    downstream: Sequence[LabelledStructure],
+    teacher: Teacher,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    progress: bool = False,
+) -> list[LabelledStructure]:
+    """Return the frames to train the auxiliary head on.
+
+    Parameters
+    ----------
+    config : AuxiliaryConfig
+        Labelled frames are read from `data`; those of `self_replay` are made and
+        labelled here. Frames are filtered before they are labelled.
+    downstream : sequence of LabelledStructure
+        The training rows of the properties.
+    teacher : Teacher
+        The pretrained model, which labels the frames of `self_replay`.
+    seed : int
+        Of the choice among frames without an OFM.
+    folder, progress
+        See :func:`mftscreen.finetune.task.self_replay.label_frames`.
+
+    Returns
+    -------
+    list of LabelledStructure
+        With ``energy``, ``force`` and, where known, ``virial``.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, a frame has no labels, or the filters leave no frame.
+    UnknownHeadError
+        If the model has no force-field head of this name.
+    """
+    if config.self_replay is None:
+        frames = [frame for path in config.data for frame in read_force_field(path)]
+        return select_frames(frames, config, downstream, seed)
+    pool = [row for path in config.self_replay.pool for row in _read_pool(path)]
+    frames = perturb_structures([*downstream, *pool], config.self_replay)
+    frames = select_frames(frames, config, downstream, seed)
+    return label_frames(frames, teacher, folder=folder, progress=progress)
+
+
+def _read_pool(path: Path) -> list[LabelledStructure]:
+    rows, problems = [], []
+    for number, row in enumerate(iter_rows(path)):
+        name = row.name or f"{path.name}#{number}"
+        if isinstance(row.structure, Atoms):
+            rows.append(LabelledStructure(name, row.structure))
+        else:
+            problems.append(RowProblem(name, "structure", str(row.structure)))
+    check_problems(problems, path)
+    return rows
+
+
+def select_frames(
+    frames: Sequence[LabelledStructure],
+    config: AuxiliaryConfig,
+    downstream: Sequence[LabelledStructure],
+    seed: int,
+) -> list[LabelledStructure]:
+    """Apply the filters `elements`, `max_atoms` and `n_frames`, in this order.
+
+    Parameters
+    ----------
+    frames : sequence of LabelledStructure
+    config : AuxiliaryConfig
+    downstream : sequence of LabelledStructure
+        Whose elements ``elements: downstream`` means.
+    seed : int
+        See :func:`select_diverse`.
+
+    Returns
+    -------
+    list of LabelledStructure
+        In the order of `frames`.
+
+    Raises
+    ------
+    DataError
+        If no frame is left.
+    """
+    kept = list(frames)
+    if config.elements is not None:
+        known = (
+            {symbol for row in downstream for symbol in row.atoms.symbols}
+            if config.elements == "downstream"
+            else set(config.elements)
+        )
+        kept = [frame for frame in kept if known.issuperset(frame.atoms.symbols)]
+    n_of_elements = len(kept)
+    if config.max_atoms is not None:
+        kept = [frame for frame in kept if len(frame.atoms) <= config.max_atoms]
+    log.info(
+        "auxiliary frames: %d; %d of them with the wanted elements only; %d of these "
+        "small enough",
+        len(frames),
+        n_of_elements,
+        len(kept),
+    )
+    if not kept:
+        msg = (
+            f"none of {len(frames)} auxiliary frames is left: {n_of_elements} have the "
+            f"elements that 'elements' allows, none of these has up to "
+            f"{config.max_atoms} atoms"
+            if n_of_elements
+            else f"none of {len(frames)} auxiliary frames has only elements that "
+            "'elements' allows"
+        )
+        raise DataError(msg)
+    if config.n_frames is not None and config.n_frames < len(kept):
+        chosen = select_diverse([f.atoms for f in kept], config.n_frames, seed)
+        kept = [kept[k] for k in chosen]
+    return kept
+
+
+def select_diverse(
+    structures: Sequence[Atoms], n_pick: int, seed: int
+) -> NDArray[np.int64]:
+    """Choose structures that are unlike each other.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+    n_pick : int
+        Up to their number.
+    seed : int
+        Of the random choice among structures without an OFM.
+
+    Returns
+    -------
+    ndarray of shape (n_pick,)
+        Their numbers, ascending.
+
+    Notes
+    -----
+    Farthest points (:func:`mftscreen.ood.reference.farthest.farthest_points`) among the
+    orbital field matrices with volume. Structures that have none, as they are not
+    periodic in all directions, are drawn at random; both kinds keep their shares. The
+    matrices of 24,000 crystals of 7 atoms take three times as long as the choice of
+    5,000 of them.
+    """
+    rows, periodic = [], []
+    for number, row in enumerate(OFMFeaturizer()(structures)):
+        if row.features is not None:
+            rows.append(csr_array(row.features[None]))
+            periodic.append(number)
+    n = len(structures)
+    others = np.setdiff1d(np.arange(n), periodic)
+    n_random = round(n_pick * len(others) / n)
+    points = vstack(rows, format="csr") if rows else csr_array((0, N_FEATURES))
+    chosen = np.asarray(periodic, dtype=np.int64)[
+        farthest_points(points, n_pick - n_random)
+    ]
+    drawn = np.random.default_rng(seed).choice(others, n_random, replace=False)
+    log.info(
+        "%d structures chosen: %d of %d by farthest points, %d of %d at random",
+        n_pick,
+        len(chosen),
+        len(periodic),
+        n_random,
+        len(others),
+    )
+    return np.sort(np.concatenate([chosen, drawn]))

@@ -1,0 +1,221 @@
+"""The rows of a data set, divided by one fold of a split or by a hash of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.errors import DataError
+from mftscreen.finetune.config.blocks import SplitConfig
+from mftscreen.ood.splits import Fold, Split, draw_validation
+from mftscreen.structures import reduced_formula
+
+__all__ = [
+    "ID_TEST",
+    "OOD_TEST",
+    "divide",
+    "find_fold",
+    "hold_out",
+    "in_order",
+    "without_formulas_of",
+]
+
+ID_TEST, OOD_TEST = "id", "ood"
+"""Names of the two tests, on cards and in tables."""
+_ORDER = ("train", "validation", ID_TEST, OOD_TEST)
+_NAMED = 5
+
+
+def divide(
+    rows: Sequence[LabelledStructure], settings: SplitConfig
+) -> dict[str, list[LabelledStructure]]:
+    """Divide labelled rows by a fold of a split file.
+
+    Parameters
+    ----------
+    rows : sequence of LabelledStructure
+        The rows that were split, in any order.
+    settings : SplitConfig
+
+    Returns
+    -------
+    dict of str to list of LabelledStructure
+        ``train``, ``ood`` (the fold's test) and, unless they are empty, ``validation``
+        and ``id``. A row of the split that is in no part of the fold is left out.
+
+    Raises
+    ------
+    DataError
+        If the file has no such fold, an id stands twice, a row is not in the split, a
+        row of the split is missing; ids are named.
+    """
+    split = Split.read(settings.file)
+    fold = find_fold(split, settings.fold, settings.file)
+    _check_ids([row.id for row in rows], split, settings.file)
+    id_test = fold.id_test or _draw_id_test(fold, settings.id_share, split.seed or 0)
+    part_of = dict.fromkeys(fold.train, "train")
+    part_of |= dict.fromkeys(fold.val, "validation")
+    part_of |= dict.fromkeys(id_test, ID_TEST)
+    part_of |= dict.fromkeys(fold.test, OOD_TEST)
+    parts: dict[str, list[LabelledStructure]] = {}
+    for row in rows:
+        if row.id in part_of:
+            parts.setdefault(part_of[row.id], []).append(row)
+    return parts
+
+
+def hold_out(
+    rows: Sequence[LabelledStructure],
+    fraction: float,
+    seed: int,
+    group_of: Callable[[LabelledStructure], str],
+) -> dict[str, list[LabelledStructure]]:
+    """Set about a fraction of all groups aside, by a hash of each with the seed.
+
+    So a group stays on its side when others are added, and a training that goes on
+    with more data does not train on what was held out. Where the fraction leaves a side
+    empty, it has the nearest group, which may change when others are added.
+
+    Parameters
+    ----------
+    rows : sequence of LabelledStructure
+    fraction : float
+        Between 0 and 1.
+    seed : int
+    group_of : callable
+        Returns a row's group, which is not divided.
+
+    Returns
+    -------
+    dict of str to list of LabelledStructure
+        ``train`` and ``validation``, in the order of `rows`.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two groups.
+    """
+    places = {g: _place(g, seed) for g in {group_of(row) for row in rows}}
+    if len(places) < 2:
+        msg = f"{len(places)} distinct structures cannot be split; two are needed"
+        raise DataError(msg)
+    n_below = sum(place < fraction for place in places.values())
+    n_validation = min(max(n_below, 1), len(places) - 1)
+    held_out = set(sorted(places, key=places.__getitem__)[:n_validation])
+    parts: dict[str, list[LabelledStructure]] = {"train": [], "validation": []}
+    for row in rows:
+        parts["validation" if group_of(row) in held_out else "train"].append(row)
+    return parts
+
+
+def in_order(parts: Iterable[str]) -> list[str]:
+    """Return the names of parts in the order in which they are shown.
+
+    Parameters
+    ----------
+    parts : iterable of str
+
+    Returns
+    -------
+    list of str
+        Training, validation, ID and OOD test, and then all others as they were.
+
+    Examples
+    --------
+    >>> in_order(["ood", "my test", "id", "validation"])
+    ['validation', 'id', 'ood', 'my test']
+    """
+    places = {part: place for place, part in enumerate(_ORDER)}
+    return sorted(parts, key=lambda part: places.get(part, len(places)))
+
+
+def find_fold(split: Split, name: str, path: Path | None = None) -> Fold:
+    """Return the fold of a name.
+
+    Parameters
+    ----------
+    split : Split
+    name : str
+    path : Path, optional
+        Where the split was read from; for the message.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    for fold in split.folds:
+        if fold.name == name:
+            return fold
+    names = ", ".join(fold.name for fold in split.folds)
+    msg = f"no fold {name!r}; the folds are {names}"
+    raise DataError(msg, path=path)
+
+
+def without_formulas_of(
+    frames: Sequence[LabelledStructure], tests: Iterable[LabelledStructure]
+) -> list[LabelledStructure]:
+    """Return the frames whose reduced formula occurs in no test.
+
+    Parameters
+    ----------
+    frames : sequence of LabelledStructure
+        Of the auxiliary task, which must not see the compositions of a test.
+    tests : iterable of LabelledStructure
+
+    Returns
+    -------
+    list of LabelledStructure
+
+    Raises
+    ------
+    DataError
+        If none is left.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> frames = [LabelledStructure(s, bulk(s)) for s in ("Si", "Ge")]
+    >>> tests = [LabelledStructure("test", bulk("Si", cubic=True))]
+    >>> [frame.id for frame in without_formulas_of(frames, tests)]
+    ['Ge']
+    """
+    tested = {reduced_formula(item.atoms) for item in tests}
+    kept = [frame for frame in frames if reduced_formula(frame.atoms) not in tested]
+    if not kept:
+        msg = (
+            f"drop_test_formulas: all of {len(frames)} auxiliary frames have the "
+            "composition of a test structure"
+        )
+        raise DataError(msg)
+    return kept
+
+
+def _place(group: str, seed: int) -> float:
+    """Return a number between 0 and 1, evenly distributed over groups."""
+    digest = hashlib.sha256(f"{seed} {group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _draw_id_test(fold: Fold, share: float, seed: int) -> list[str]:
+    drawn = draw_validation(range(len(fold.train)), share, seed)
+    return [fold.train[row] for row in drawn]
+
+
+def _check_ids(ids: list[str], split: Split, path: Path) -> None:
+    problems = {
+        "stand more than once in the data": [
+            name for name, count in Counter(ids).items() if count > 1
+        ],
+        "are not in the split": sorted(set(ids) - set(split.ids)),
+        "are in the split, but not in the data": sorted(set(split.ids) - set(ids)),
+    }
+    for what, names in problems.items():
+        if names:
+            more = len(names) - _NAMED
+            listed = ", ".join(names[:_NAMED]) + (f" and {more} more" * (more > 0))
+            msg = f"{len(names)} row ids {what}: {listed}. Split these data anew"
+            raise DataError(msg, path=path)

@@ -1,0 +1,115 @@
+"""The pretrained model that a fine-tuning starts from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mftscreen.errors import ConfigError, UnknownHeadError
+from mftscreen.model.files.branches import energy_branches, find_branch
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.checkpoint import (
+    keep_heads,
+    keep_main_head,
+    model_parameters,
+)
+from mftscreen.model.files.download import find_domains
+from mftscreen.model.files.registry import resolve_model
+from mftscreen.model.loading import load_state
+from mftscreen.properties import PropertySpec
+
+__all__ = ["check_quantities", "load_pretrained"]
+
+log = logging.getLogger(__name__)
+
+
+def load_pretrained(
+    source: str,
+    head: str | None = None,
+    properties: Sequence[str] = (),
+    *,
+    progress: bool = False,
+) -> tuple[dict[str, Any], str]:
+    """Return the state of a pretrained checkpoint, and the sha256 of its file.
+
+    Parameters
+    ----------
+    source : str
+        A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
+    head : str, optional
+        The force-field head that is needed; of a large pretrained model, ``crystals``
+        and ``molecules`` stand for one each. In the state it has this name. By default
+        the one that :func:`keep_main_head` keeps.
+    properties : sequence of str, optional
+        Heads to keep beside `head`; without it, they are not looked at. No other head
+        is in the state.
+    progress : bool, default False
+        Whether a download shows its progress on stderr.
+
+    Returns
+    -------
+    state : dict
+        As :func:`mftscreen.model.files.reading.read_state` returns it.
+    sha256 : str
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it cannot be read.
+    UnknownHeadError
+        If the model has no such head, or lacks one of the properties.
+    """
+    state, sha256 = load_state(source, progress=progress)
+    if head is None:
+        # deepmd-kit cannot build more heads than its one-hot of data sets is long
+        return keep_main_head(state), sha256
+    branches = energy_branches(model_parameters(state))
+    try:
+        found = find_branch(branches, head, find_domains(sha256))
+    except UnknownHeadError as error:
+        msg = f"pretrained model {source}: {error}"
+        raise UnknownHeadError(msg) from None
+    if missing := set(properties) - model_parameters(state).keys():
+        names = ", ".join(sorted(missing))
+        msg = f"pretrained model {source} has no head for transfer_properties: {names}"
+        raise UnknownHeadError(msg)
+    if found != head:
+        log.info("head %r of %s is its head %r", head, source, found)
+    return keep_heads(state, {head: found} | {p: p for p in properties}), sha256
+
+
+def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:
+    """Raise if heads that are taken over predict another quantity than they shall.
+
+    Parameters
+    ----------
+    source : str
+        The pretrained model. A ``.pt`` checkpoint does not say what its heads predict.
+    specs : mapping of str to PropertySpec
+        What the heads shall predict.
+
+    Raises
+    ------
+    ConfigError
+        If the unit of a property, or its transform, is not that on the model's card.
+    ModelError
+        If there is no such model, or it cannot be read.
+    """
+    path, _ = resolve_model(source)
+    if path.suffix == ".pt":
+        return
+    card = read_bundle(path).card
+    known = {head.head: head.spec for head in card.properties.values()}
+    if problems := [
+        f"properties.{name}.{key}: the head that transfer_properties takes over has "
+        f"{theirs}, not {ours}"
+        for name, spec in specs.items()
+        if name in known
+        for key, theirs, ours in [
+            ("unit", known[name].unit, spec.unit),
+            ("transform", known[name].transform.kind, spec.transform.kind),
+        ]
+        if theirs != ours
+    ]:
+        raise ConfigError(problems)

@@ -1,0 +1,258 @@
+"""Auxiliary data made of the downstream structures and the pretrained model itself.
+
+Multi-task fine-tuning trains a force field beside the property, on data like those of
+pretraining. Where these cannot be had, the pretrained model can label frames itself:
+what it knew before fine-tuning is then what it is asked to keep. This goes beyond
+arXiv:2601.08486, whose auxiliary data are always the pretraining set's own; it is
+rehearsal with pseudo-patterns [1]_.
+
+References
+----------
+.. [1] A. Robins, Connection Science 7, 123 (1995), doi:10.1080/09540099550039318
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import covalent_radii
+
+from mftscreen.data.dataset import LabelledStructure, force_field_labels
+from mftscreen.data.sources import read_force_field
+from mftscreen.errors import DataError, StructureError
+from mftscreen.finetune.config.blocks import SelfReplayConfig
+from mftscreen.finetune.outcome.scores import batches_of
+from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
+from mftscreen.progress import progress_bar
+from mftscreen.stress import virial_to_stress
+from mftscreen.structures import check_contents, check_distances, find_neighbors
+from mftscreen.writing import output_file
+
+__all__ = ["PARENT", "Teacher", "label_frames", "perturb_structures"]
+
+PARENT = "parent"
+"""Key in ``info``: hash of the structure that a frame was made of."""
+
+MAX_FORCE = 30.0
+"""eV/Å; frames with larger forces are far from anything a force field knows."""
+
+MIN_OVERLAP = 0.6
+"""Of the sum of two covalent radii; closer atoms overlap."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The pretrained model that labels frames.
+
+    Attributes
+    ----------
+    state : mapping
+        Of its checkpoint.
+    sha256 : str
+        Of its file.
+    head : str
+        The force-field head.
+    """
+
+    state: Mapping[str, Any]
+    sha256: str
+    head: str
+
+
+def perturb_structures(
+    rows: Iterable[LabelledStructure], settings: SelfReplayConfig
+) -> list[LabelledStructure]:
+    """Rattle and strain structures.
+
+    Parameters
+    ----------
+    rows : iterable of LabelledStructure
+        A structure that stands twice is taken once. Only a cell that is periodic in all
+        directions is strained.
+    settings : SelfReplayConfig
+
+    Returns
+    -------
+    list of LabelledStructure
+        Without labels; ``info["parent"]`` is the hash of the structure each is made of.
+
+    Notes
+    -----
+    The strain is the symmetric part of a matrix of normal random numbers, applied to
+    cell and atoms alike; then every coordinate is displaced at random.
+    """
+    rng = np.random.default_rng(settings.seed)
+    parents = {row.hash: row.atoms for row in rows}
+    frames = []
+    for parent, atoms in parents.items():
+        for number in range(settings.per_structure):
+            frame = Atoms(
+                atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc
+            )
+            if frame.pbc.all():
+                strain = rng.normal(scale=settings.strain, size=(3, 3))
+                deformation = np.eye(3) + (strain + strain.T) / 2.0
+                frame.set_cell(frame.cell @ deformation, scale_atoms=True)
+            frame.positions += rng.normal(scale=settings.rattle, size=(len(frame), 3))
+            frame.info[PARENT] = parent
+            frames.append(LabelledStructure(f"{parent[:12]}#{number}", frame))
+    return frames
+
+
+def label_frames(
+    frames: Sequence[LabelledStructure],
+    teacher: Teacher,
+    *,
+    folder: Path | None = None,
+    progress: bool = False,
+) -> list[LabelledStructure]:
+    """Label frames by the pretrained model's own force-field head.
+
+    Parameters
+    ----------
+    frames : sequence of LabelledStructure
+    teacher : Teacher
+    folder : Path, optional
+        The labelled frames are kept here in ``self_replay-<key>.traj``, where the key
+        stands for frames, model and head, and are read from there the next time.
+    progress : bool
+        Whether to show progress on stderr.
+
+    Returns
+    -------
+    list of LabelledStructure
+        With ``energy``, ``force`` and, if periodic, ``virial``. Frames that the model
+        cannot represent, whose atoms overlap or with a force of more than 30 eV/Å are
+        left out, and counted in the log.
+
+    Raises
+    ------
+    DataError
+        If no frame is left, or the frames cannot be written.
+    UnknownHeadError
+        If the model has no force-field head of this name.
+    """
+    path = None
+    if folder is not None:
+        path = folder / f"self_replay-{_key(frames, teacher)[:16]}.traj"
+    if path is not None and path.exists():
+        log.info("self-replay: labelled frames are in %s", path)
+        labelled = [frame.atoms for frame in read_force_field(path)]
+    else:
+        labelled = _label(frames, teacher, progress)
+    if path is not None and not path.exists():
+        _keep(labelled, path)
+    return [
+        LabelledStructure(f"self_replay#{k}", atoms, force_field_labels(atoms))
+        for k, atoms in enumerate(labelled)
+    ]
+
+
+def _label(
+    frames: Sequence[LabelledStructure], teacher: Teacher, progress: bool
+) -> list[Atoms]:
+    """Return the frames that can be used, with the model's results."""
+    network = DeepmdNetwork(teacher.state)
+    dropped: Counter[str] = Counter()
+    sound = []
+    for frame in frames:
+        fault = _fault(frame.atoms, network.type_map)
+        if fault:
+            dropped[fault] += 1
+        else:
+            sound.append(frame)
+    labelled = _evaluate(sound, network, teacher.head, dropped, progress)
+    log.info(
+        "self-replay: %d of %d frames labelled by head %r%s",
+        len(labelled),
+        len(frames),
+        teacher.head,
+        "".join(f"; {n} dropped: {reason}" for reason, n in dropped.items()),
+    )
+    if not labelled:
+        reasons = ", ".join(f"{n}: {reason}" for reason, n in dropped.items())
+        msg = (
+            f"self_replay: none of {len(frames)} frames can be used ({reasons}); "
+            "rattle or strain less"
+        )
+        raise DataError(msg)
+    return labelled
+
+
+def _key(frames: Sequence[LabelledStructure], teacher: Teacher) -> str:
+    digest = hashlib.sha256(f"{teacher.sha256} {teacher.head}".encode())
+    for frame in frames:
+        digest.update(frame.hash.encode())
+    return digest.hexdigest()
+
+
+def _fault(atoms: Atoms, elements: Sequence[str]) -> str | None:
+    try:
+        check_contents(atoms, elements)
+        radii = covalent_radii[atoms.numbers]
+        pairs = find_neighbors(atoms, 2.0 * float(radii.max()))
+        check_distances(atoms, pairs)
+    except StructureError as error:
+        return error.status
+    first, second, _, distances = pairs
+    if (distances < MIN_OVERLAP * (radii[first] + radii[second])).any():
+        return "overlapping atoms"
+    return None
+
+
+def _evaluate(
+    frames: Sequence[LabelledStructure],
+    network: DeepmdNetwork,
+    head: str,
+    dropped: Counter[str],
+    progress: bool,
+) -> list[Atoms]:
+    """Return frames with results, in their order; count those with large forces."""
+    found: dict[int, Evaluation] = {}
+    with progress_bar(
+        shown=progress, desc="self-replay", total=len(frames), unit="frame"
+    ) as bar:
+        for batch in batches_of(frames):
+            results = network.evaluate([s.atoms for s in batch], energy_head=head)
+            found |= {id(s): r for s, r in zip(batch, results, strict=True)}
+            bar.update(len(batch))
+    labelled = []
+    for frame in frames:
+        result = found[id(frame)]
+        assert result.forces is not None
+        # written so that NaN is refused, too
+        if not np.linalg.norm(result.forces, axis=1).max() <= MAX_FORCE:
+            dropped[f"a force of more than {MAX_FORCE:g} eV/Å"] += 1
+        else:
+            labelled.append(_with_results(frame.atoms, result))
+    return labelled
+
+
+def _with_results(atoms: Atoms, result: Evaluation) -> Atoms:
+    results = {"energy": result.energy, "forces": result.forces}
+    if atoms.pbc.all():
+        assert result.virial is not None
+        results["stress"] = virial_to_stress(result.virial, atoms.get_volume())
+    labelled = atoms.copy()
+    labelled.calc = SinglePointCalculator(labelled, **results)
+    return labelled
+
+
+def _keep(frames: Sequence[Atoms], path: Path) -> None:
+    """Write frames, which a trajectory keeps to the last digit, whole or not at all."""
+    from ase.io import write
+
+    with output_file(path) as partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial, frames, format="traj")

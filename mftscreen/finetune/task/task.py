@@ -1,0 +1,245 @@
+"""The data of a training run: read, split, checked, hashed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ase.data import atomic_numbers
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.data.sources import RowProblem, check_problems, read_force_field
+from mftscreen.errors import ConfigError, DataError, StructureError
+from mftscreen.finetune.config.blocks import BranchConfig, DataConfig, PropertyConfig
+from mftscreen.finetune.outcome.scores import property_labels
+from mftscreen.finetune.strategies import Plan, TuneConfig
+from mftscreen.finetune.task.auxiliary import load_auxiliary
+from mftscreen.finetune.task.bias import settle_bias
+from mftscreen.finetune.task.partition import hold_out, without_formulas_of
+from mftscreen.finetune.task.pretrained import check_quantities, load_pretrained
+from mftscreen.finetune.task.self_replay import PARENT, Teacher
+from mftscreen.finetune.task.training_data import (
+    Parts,
+    TrainingData,
+    check_rows,
+    read_rows,
+)
+from mftscreen.model.backbones import find_architecture
+from mftscreen.model.backbones.seam import EdgeCutoffs
+from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.properties import PropertySpec, Transform
+
+__all__ = ["Task", "load_task"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a configuration refers to, in memory.
+
+    Attributes
+    ----------
+    config : TuneConfig
+        With biases that fit the data; see
+        :func:`mftscreen.finetune.task.bias.settle_bias`.
+    data : TrainingData
+    type_map : sequence of str
+    state : mapping or None
+        Of the pretrained checkpoint.
+    pretrained_sha256 : str
+        Empty without one.
+    specs : mapping of str to PropertySpec
+        The properties, with the parameters of their transforms.
+    neighbors : tuple of int
+        See :func:`mftscreen.finetune.task.training_data.check_rows`.
+    """
+
+    config: TuneConfig
+    data: TrainingData
+    type_map: Sequence[str]
+    state: Mapping[str, Any] | None
+    pretrained_sha256: str
+    specs: Mapping[str, PropertySpec] = field(default_factory=dict)
+    neighbors: tuple[int, int] = (1, 1)
+
+    @property
+    def heads(self) -> Mapping[str, Parts]:
+        """What each head sees of the data."""
+        return self.data.heads
+
+    def targets(self, heads: Sequence[str], part: str) -> list[LabelledStructure]:
+        """Return a part of what heads see with the labels that they are trained on.
+
+        Parameters
+        ----------
+        heads : sequence of str
+            A force-field head, or properties that share their rows; see
+            :attr:`TrainingData.shared`.
+        part : str
+        """
+        rows = self.heads[heads[0]][part]
+        if heads[0] not in self.specs:
+            return list(rows)
+        columns = [
+            self.specs[head].transform.apply(property_labels(rows, head))
+            for head in heads
+        ]
+        return [
+            replace(row, labels=dict(zip(heads, targets, strict=True)))
+            for row, *targets in zip(rows, *columns, strict=True)
+        ]
+
+
+def load_task(
+    config: TuneConfig, folder: Path | None = None, *, progress: bool = False
+) -> Task:
+    """Read all data and the pretrained model, and check that they fit together.
+
+    Parameters
+    ----------
+    config : TuneConfig
+    folder : Path, optional
+        Where frames that the pretrained model labels are kept, for the next time.
+    progress : bool
+        Whether to show the progress of a download and of labelling on stderr.
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    ConfigError
+        If torch has a use of its own for a head's name, or a head that is taken over
+        predicts another quantity.
+    DataError
+        If data cannot be read or split, or structures cannot be used; they are named.
+    ModelError
+        If the pretrained model cannot be read, or lacks the auxiliary head or one of
+        a property that it is to have.
+    """
+    plan, seed = config.plan, config.training.seed
+    data = TrainingData()
+    if plan.data is not None:
+        columns = {name: p.column or name for name, p in plan.properties.items()}
+        data = read_rows(plan.data, columns, seed)
+    state, pretrained_sha256, type_map = None, "", plan.elements
+    if plan.pretrained is not None:
+        kept = list(plan.properties) if plan.transfers_properties else []
+        if plan.transfers_properties and plan.data is not None:
+            _warn_of_rows_seen(plan.data)
+        state, pretrained_sha256 = load_pretrained(
+            plan.pretrained, plan.energy_head, kept, progress=progress
+        )
+        first = next(iter(model_parameters(state).values()))
+        type_map = first["type_map"]
+    frames: dict[str, Parts] = {}
+    for head, force_field in plan.force_fields.items():
+        branch, group = force_field.data, force_field.data.group
+        if plan.auxiliary is None or branch is not plan.auxiliary:
+            found = [s for path in branch.data for s in read_force_field(path)]
+        else:
+            found = load_auxiliary(
+                plan.auxiliary,
+                data.by_property("train"),
+                Teacher(state or {}, pretrained_sha256, head),
+                seed=seed,
+                folder=folder,
+                progress=progress,
+            )
+            if plan.auxiliary.drop_test_formulas:
+                found = without_formulas_of(found, data.new_rows)
+            if plan.auxiliary.self_replay is not None:
+                group = PARENT
+        frames[head] = _split_branch(found, branch, group, seed)
+    data = replace(data, frames=frames)
+    _check_names(data.heads)
+    if type_map is None:
+        symbols = {symbol for _, s in data.everything() for symbol in s.atoms.symbols}
+        type_map = sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
+    neighbors = check_rows(data, type_map, _cutoffs(plan, state))
+    specs = _fit_specs(plan.properties, data.heads)
+    if plan.pretrained is not None and plan.transfers_properties:
+        check_quantities(plan.pretrained, specs)
+    settled = settle_bias(config, data.heads)
+    return Task(
+        settled, data, list(type_map), state, pretrained_sha256, specs, neighbors
+    )
+
+
+def _cutoffs(plan: Plan, state: Mapping[str, Any] | None) -> EdgeCutoffs:
+    """Return how far the descriptor sees."""
+    if state is None:
+        assert plan.descriptor is not None
+        return plan.descriptor.cutoffs
+    descriptor = next(iter(model_parameters(state).values()))["descriptor"]
+    return find_architecture(descriptor).cutoffs(descriptor)
+
+
+def _check_names(heads: Iterable[str]) -> None:
+    """Raise if torch has a use of its own for a head's name."""
+    from torch.nn import ModuleDict  # in which deepmd-kit keeps the heads
+
+    taken = [name for name in heads if hasattr(ModuleDict(), name)]
+    if taken:
+        msg = f"no head can be called {taken[0]!r}, which means something to torch"
+        raise ConfigError([msg])
+
+
+def _fit_specs(
+    properties: Mapping[str, PropertyConfig], heads: Mapping[str, Parts]
+) -> dict[str, PropertySpec]:
+    """Return the properties; a transform has the training labels' parameters."""
+    specs = {}
+    for name, settings in properties.items():
+        split = heads[name]
+        if settings.transform == "log10":
+            rows = [s for part in ("train", "validation") for s in split[part]]
+            bad = [s.id for s in rows if not s.labels[name] > 0.0]
+            if bad:
+                msg = (
+                    f"{len(bad)} labels of {name!r} are not positive, so that they "
+                    f"have no log10: {', '.join(bad[:5])}"
+                )
+                raise DataError(msg)
+        labels = property_labels(split["train"], name)
+        transform = Transform.fit(settings.transform, labels)
+        specs[name] = spec = settings.spec(name, transform)
+        problems = []
+        for row in (row for rows in split.values() for row in rows):
+            try:
+                spec.check_structure(row.atoms)
+            except StructureError as error:
+                problems.append(RowProblem(row.id, "structure", str(error)))
+        check_problems(problems)
+    return specs
+
+
+def _split_branch(
+    frames: Sequence[LabelledStructure],
+    branch: BranchConfig,
+    group: str | None,
+    seed: int,
+) -> Parts:
+    return hold_out(
+        frames,
+        branch.validation_fraction,
+        seed,
+        (lambda s: str(s.atoms.info.get(group, s.id))) if group else (lambda s: s.id),
+    )
+
+
+def _warn_of_rows_seen(data: DataConfig) -> None:
+    """Say that rows held out now may have been trained on before."""
+    if data.validation is None:
+        log.warning(
+            "transfer_properties: held-out rows may be among those that the pretrained "
+            "model was trained on, unless their ids, the seed and validation_fraction "
+            "are those of its training (a shipped model held other rows out). Errors "
+            "and intervals would look too small; name rows that are new to it in "
+            "data.validation"
+        )

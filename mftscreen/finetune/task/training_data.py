@@ -1,0 +1,255 @@
+"""The data of a training, each row held once, and what each head sees of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mftscreen.data.dataset import ENERGY_LABELS, LabelledStructure
+from mftscreen.data.sources import RowProblem, check_problems, read_labelled
+from mftscreen.errors import DataError, StructureError
+from mftscreen.finetune.config.blocks import DataConfig
+from mftscreen.finetune.task.partition import ID_TEST, divide, hold_out
+from mftscreen.model.backbones.seam import EdgeCutoffs
+from mftscreen.structures import (
+    Pairs,
+    check_contents,
+    check_distances,
+    check_structure,
+    find_neighbors,
+)
+
+__all__ = ["Parts", "TrainingData", "check_rows", "data_hash", "read_rows"]
+
+log = logging.getLogger(__name__)
+
+Parts: TypeAlias = Mapping[str, Sequence[LabelledStructure]]
+"""Rows by part: ``train``, ``validation`` and the names of tests."""
+
+FITTED = ("train", "validation")
+"""Parts that a run depends on; tests are for its card."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All rows and frames of a run.
+
+    Attributes
+    ----------
+    rows : Parts
+        Of the properties. A row has the label of at least one.
+    properties : sequence of str
+        Heads, each of which sees the rows that have a label of its name.
+    frames : mapping of str to Parts
+        By force-field head, which sees all of its own.
+    """
+
+    rows: Parts = field(default_factory=dict)
+    properties: Sequence[str] = ()
+    frames: Mapping[str, Parts] = field(default_factory=dict)
+
+    @cached_property
+    def heads(self) -> dict[str, Parts]:
+        """What each head sees: the rows and frames themselves, not copies."""
+        seen: dict[str, Parts] = {
+            name: {
+                part: [row for row in rows if name in row.labels]
+                for part, rows in self.rows.items()
+            }
+            for name in self.properties
+        }
+        return seen | dict(self.frames)
+
+    @property
+    def shared(self) -> list[list[str]]:
+        """Properties with labels of the same training and validation rows, together."""
+        rows = [row for part in FITTED for row in self.rows.get(part, ())]
+        groups: dict[tuple[bool, ...], list[str]] = {}
+        for name in self.properties:
+            labelled = tuple(name in row.labels for row in rows)
+            groups.setdefault(labelled, []).append(name)
+        return list(groups.values())
+
+    @property
+    def hash(self) -> str:
+        """Of what is trained on and validated with, head by head and in order."""
+        digest = hashlib.sha256()
+        for head, parts in self.heads.items():
+            labels = ENERGY_LABELS if head in self.frames else (head,)
+            for part in FITTED:
+                found = data_hash(parts[part], labels)
+                digest.update(f"{head} {part} {found}\n".encode())
+        return digest.hexdigest()
+
+    def everything(self) -> Iterator[tuple[str, LabelledStructure]]:
+        """Yield every row and frame with its part."""
+        for parts in (self.rows, *self.frames.values()):
+            for part, rows in parts.items():
+                for row in rows:
+                    yield part, row
+
+    @property
+    def new_rows(self) -> list[LabelledStructure]:
+        """What is to be new to the model: all tests but in-distribution ones."""
+        known = (*FITTED, ID_TEST)
+        return [row for p, rows in self.rows.items() if p not in known for row in rows]
+
+    def by_property(self, part: str) -> list[LabelledStructure]:
+        """Return the rows of a part, those with a label of the first property first.
+
+        Next are those of the second that are left, and so on.
+        """
+        place = {name: k for k, name in enumerate(self.properties)}
+        return sorted(
+            self.rows[part], key=lambda row: min(place[name] for name in row.labels)
+        )
+
+
+def data_hash(rows: Sequence[LabelledStructure], labels: Collection[str]) -> str:
+    """Return a sha256 over structures and labels, in order.
+
+    Parameters
+    ----------
+    rows : sequence of LabelledStructure
+    labels : collection of str
+        Names of those that count, which a row may lack.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.hash.encode())
+        for name in sorted(row.labels.keys() & set(labels)):
+            digest.update(f" {name} ".encode())
+            digest.update(np.ascontiguousarray(row.labels[name], "<f8").tobytes())
+    return digest.hexdigest()
+
+
+def read_rows(data: DataConfig, columns: Mapping[str, str], seed: int) -> TrainingData:
+    """Read the rows of the properties and divide them into parts.
+
+    Parameters
+    ----------
+    data : DataConfig
+    columns : mapping of str to str
+        Property to the name of its labels in the files.
+    seed : int
+        Of the rows that are held out, if the data do not say which.
+
+    Returns
+    -------
+    TrainingData
+        Without frames. Structures that are in the training set and in a test are named
+        in the log.
+
+    Raises
+    ------
+    DataError
+        If data cannot be read or divided, or a property has no training or no
+        validation row.
+    """
+
+    def load(paths: Sequence[Path]) -> list[LabelledStructure]:
+        return [row for path in paths for row in _read(path, columns)]
+
+    rows = load(data.train)
+    parts = divide(rows, data.split) if data.split is not None else {"train": rows}
+    if data.validation is not None:
+        parts["validation"] = load(data.validation)
+    elif "validation" not in parts:
+        fraction = data.validation_fraction
+        parts |= hold_out(parts["train"], fraction, seed, lambda row: row.id)
+    parts |= {test: load([path]) for test, path in data.test.items()}
+    _warn_of_trained_on(parts)
+    found = TrainingData(parts, tuple(columns))
+    for name, column in columns.items():
+        for part in FITTED:
+            if not found.heads[name][part]:
+                msg = f"no {part} row has a label {column!r} for {name!r}"
+                if part == "validation":
+                    msg += (
+                        "; name rows that have one in data.validation"
+                        if data.split is None
+                        else f"; choose another fold than {data.split.fold!r}"
+                    )
+                raise DataError(msg)
+    return found
+
+
+def _read(path: Path, columns: Mapping[str, str]) -> Iterator[LabelledStructure]:
+    """Yield rows with the labels that they have, under the properties' names."""
+    for row in read_labelled(path, *columns.values()):
+        labels = {n: row.labels[c] for n, c in columns.items() if c in row.labels}
+        yield replace(row, labels=labels)
+
+
+def _warn_of_trained_on(parts: Parts) -> None:
+    seen = {row.hash for row in parts["train"]}
+    for test in (part for part in parts if part not in FITTED):
+        both = [row.id for row in parts[test] if row.hash in seen]
+        if both:
+            log.warning(
+                "%d structures of test %r are in the training set, too: %s",
+                len(both),
+                test,
+                ", ".join(both[:5]),
+            )
+
+
+def check_rows(
+    data: TrainingData, type_map: Sequence[str], cutoffs: EdgeCutoffs
+) -> tuple[int, int]:
+    """Check all structures, and count the neighbours of those that are trained on.
+
+    Each structure is searched for neighbours once, for both.
+
+    Parameters
+    ----------
+    data : TrainingData
+    type_map : sequence of str
+        Chemical symbols that the model knows.
+    cutoffs : EdgeCutoffs
+
+    Returns
+    -------
+    tuple of int
+        The most neighbours of any training or validation atom within the two cutoffs,
+        at least 1.
+
+    Raises
+    ------
+    DataError
+        If there are structures that cannot be used; they are named.
+    """
+    most, problems = np.ones(2, dtype=int), []
+    for part, row in data.everything():
+        try:
+            if part in FITTED:
+                check_contents(row.atoms, type_map)
+                pairs = find_neighbors(row.atoms, cutoffs.edge)
+                check_distances(row.atoms, pairs)
+                most = np.maximum(most, _count_neighbors(pairs, cutoffs))
+            else:
+                check_structure(row.atoms, type_map)
+        except StructureError as error:
+            problems.append(RowProblem(row.id, "structure", str(error)))
+    check_problems(problems)
+    return int(most[0]), int(most[1])
+
+
+def _count_neighbors(pairs: Pairs, cutoffs: EdgeCutoffs) -> NDArray[np.int64]:
+    """Return the most neighbours of an atom within each cutoff."""
+    centers, _, _, distances = pairs
+    within = [distances < cutoff for cutoff in (cutoffs.edge, cutoffs.angle)]
+    return np.array([np.bincount(centers[near], minlength=1).max() for near in within])

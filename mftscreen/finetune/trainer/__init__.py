@@ -1,0 +1,1 @@
+"""All that knows deepmd-kit's trainer: its input in, checkpoints out."""

@@ -1,0 +1,1 @@
+"""Files of models: names and paths in; cards, arrays and weights out."""

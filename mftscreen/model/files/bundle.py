@@ -1,0 +1,280 @@
+"""The ``.mft`` model file: one stored zip with card, weights and reference set.
+
+========================  ====================================================
+``card.json``             :class:`ModelCard`
+``model.pt``              a deepmd-kit checkpoint that stock deepmd-kit loads
+``reference.npz``         OFM reference set of the property's training data
+``calibration.npz``       out-of-sample residuals for prediction intervals
+========================  ====================================================
+
+The last two are optional. Members are stored, not compressed, so that a file takes
+no more memory than it has bytes, but for its arrays, which may be
+:data:`mftscreen.model.files.archive.MAX_EXPANSION` times as large. Nothing in the file
+is pickled except inside the checkpoint, which is opened with ``weights_only=True`` and
+may say to deepmd-kit what :mod:`mftscreen.model.files.allowed` lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mftscreen.errors import ModelFileError
+from mftscreen.model.files.archive import (
+    DAMAGED,
+    Arrays,
+    parse_arrays,
+    read_file,
+    stored_members,
+)
+from mftscreen.properties import Bias, PropertySpec
+from mftscreen.writing import replacing
+
+__all__ = ["Bundle", "ModelCard", "PropertyHead", "read_bundle", "write_bundle"]
+
+FORMAT_VERSION = 2
+CARD, CHECKPOINT = "card.json", "model.pt"
+ARRAYS = ("reference.npz", "calibration.npz")
+MAX_CARD_BYTES = 64 * 1024**2
+
+
+class PropertyHead(BaseModel):
+    """A property, the head that predicts it, and what that head has seen.
+
+    Attributes
+    ----------
+    spec : PropertySpec
+    head : str
+        Name of the head in the checkpoint.
+    bias : {"per_element", "global"}, optional
+        Whether the head has a bias for each element (Eq. 17) or one for all.
+    elements : list of str
+        Chemical symbols that occur in the property's training set.
+    n_train : int
+        Number of training labels.
+    train_range : tuple of float
+        Smallest and largest training label.
+    training_set : str
+        What the labels are and where they come from.
+    training_hash : str
+        sha256 over the training structures' hashes and labels.
+    n_calibration : int
+        Number of held-out rows with an OOD p-value: what intervals are made from.
+    metrics : dict
+        Test name to metric name to value, e.g. ``{"fold 0 test": {"mae": 0.3}}``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: PropertySpec
+    head: str
+    bias: Bias | None = None
+    elements: list[str]
+    n_train: int
+    train_range: tuple[float, float]
+    training_set: str
+    training_hash: str
+    n_calibration: int = 0
+    metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+
+class ModelCard(BaseModel):
+    """What a model is, what it was made from and how good it is.
+
+    Attributes
+    ----------
+    format_version : int
+    name : str
+    description : str
+    strategy : str
+        ``pretrain``, ``scratch``, ``ft``, ``lp`` or ``mft``.
+    energy_head : str or None
+        Head that gives energy, forces and stress.
+    properties : dict of str to PropertyHead
+        By property name.
+    force_field : dict
+        Head name to a description of its training data and measured errors.
+    versions : dict of str to str
+        Packages that made the model.
+    licence : str
+    provenance : dict
+        The resolved configuration, seed, and the sha256 of the pretrained model.
+    checkpoint_sha256 : str
+        Of the checkpoint that the card was written with, which is the only one that
+        it describes; empty in files of format 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    description: str = ""
+    strategy: str
+    energy_head: str | None = None
+    properties: dict[str, PropertyHead] = Field(default_factory=dict)
+    force_field: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    licence: str = ""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    checkpoint_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The contents of a model file.
+
+    Attributes
+    ----------
+    card : ModelCard
+    checkpoint : bytes
+        The deepmd-kit checkpoint.
+    sha256 : str
+        Of the whole file; names the model in every result row.
+    reference, calibration : mapping of str to ndarray
+        Empty where the file has none.
+    """
+
+    card: ModelCard
+    checkpoint: bytes
+    sha256: str
+    reference: Arrays = field(default_factory=dict)
+    calibration: Arrays = field(default_factory=dict)
+
+
+def write_bundle(
+    path: Path,
+    card: ModelCard,
+    checkpoint: bytes,
+    reference: Arrays | None = None,
+    calibration: Arrays | None = None,
+) -> None:
+    """Write a model file; an existing one is replaced only when all is written.
+
+    Parameters
+    ----------
+    path : Path
+        Should end in ``.mft``.
+    card : ModelCard
+        Its format and the sha256 of the checkpoint are set here.
+    checkpoint : bytes
+        A deepmd-kit checkpoint.
+    reference, calibration : mapping of str to ndarray, optional
+    """
+    card = card.model_copy(
+        update={
+            "format_version": FORMAT_VERSION,
+            "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest(),
+        }
+    )
+    members = {CARD: card.model_dump_json(indent=2).encode(), CHECKPOINT: checkpoint}
+    for name, arrays in zip(ARRAYS, (reference, calibration), strict=True):
+        if arrays:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+            members[name] = buffer.getvalue()
+    with (
+        replacing(path) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, content in members.items():
+            # a fixed date, so that equal contents have an equal sha256
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, is not a ``.mft``, is truncated or damaged, holds a
+        member that does not belong there or is compressed, has the card of another
+        checkpoint, or was written by a newer mftscreen.
+    """
+    content = read_file(path)
+    members = _read_members(content, path)
+    card = _parse_card(members[CARD], path)
+    digest = hashlib.sha256(members[CHECKPOINT]).hexdigest()
+    if card.checkpoint_sha256 not in ("", digest):
+        msg = f"{path}: {CHECKPOINT} is not the checkpoint that {CARD} describes"
+        raise ModelFileError(msg)
+    reference, calibration = (_parse_arrays(members.get(n), n, path) for n in ARRAYS)
+    return Bundle(
+        card=card,
+        checkpoint=members[CHECKPOINT],
+        sha256=hashlib.sha256(content).hexdigest(),
+        reference=reference,
+        calibration=calibration,
+    )
+
+
+def _read_members(content: bytes, path: Path) -> dict[str, bytes]:
+    try:
+        infos = stored_members(content)
+    except ModelFileError as error:
+        msg = f"{path} is not a complete .mft model file: {error}"
+        raise ModelFileError(msg) from error
+    foreign = infos.keys() - {CARD, CHECKPOINT, *ARRAYS}
+    missing = {CARD, CHECKPOINT} - infos.keys()
+    if foreign or missing:
+        what = f"lacks {sorted(missing)}" if missing else f"holds {sorted(foreign)}"
+        msg = f"{path} is not a .mft model file: it {what}"
+        raise ModelFileError(msg)
+    if infos[CARD].file_size > MAX_CARD_BYTES:
+        msg = f"{path}: {CARD} has {infos[CARD].file_size} bytes"
+        raise ModelFileError(msg)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {name: archive.read(name) for name in infos}
+    except DAMAGED as error:
+        msg = f"{path} is not a complete .mft model file: {error}"
+        raise ModelFileError(msg) from error
+
+
+def _parse_card(content: bytes, path: Path) -> ModelCard:
+    try:
+        document = json.loads(content)
+        # looked at first: a newer card may have keys that this version does not know
+        version = document.get("format_version")
+    except (ValueError, AttributeError, RecursionError) as error:
+        msg = f"{path}: card.json is not valid: no JSON object: {error}"
+        raise ModelFileError(msg) from error
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        msg = (
+            f"{path} has format {version}, this mftscreen reads up to "
+            f"{FORMAT_VERSION}; upgrade with 'pip install -U mftscreen'"
+        )
+        raise ModelFileError(msg)
+    try:
+        return ModelCard.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        msg = f"{path}: card.json is not valid: {where}: {first['msg']}"
+        raise ModelFileError(msg) from error
+
+
+def _parse_arrays(content: bytes | None, name: str, path: Path) -> Arrays:
+    if content is None:
+        return {}
+    try:
+        return parse_arrays(content)
+    except ModelFileError as error:
+        msg = f"{path}: {name} is damaged: {error}"
+        raise ModelFileError(msg) from error

@@ -1,0 +1,129 @@
+"""Cards and the heads that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mftscreen.errors import ModelFileError, UnknownHeadError
+from mftscreen.model.files.bundle import ModelCard, PropertyHead
+from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.properties import PropertySpec
+
+__all__ = ["card_of_checkpoint", "check_card"]
+
+
+def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
+    """Raise if a card's heads are not those of its checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        Of the model, for the message.
+    card : ModelCard
+    network : DeepmdNetwork
+
+    Raises
+    ------
+    UnknownHeadError
+        If the checkpoint lacks a head, or that is of another kind.
+    ModelFileError
+        If a head predicts another property than the card says, or was trained on
+        elements that the checkpoint does not know.
+    """
+    named = {head.head: "property" for head in card.properties.values()}
+    if card.energy_head is not None:
+        named[card.energy_head] = "energy"
+    for head, kind in named.items():
+        found = network.heads.get(head)
+        if found is None or found.kind != kind:
+            heads = ", ".join(f"{h.name} ({h.kind})" for h in network.heads.values())
+            msg = f"{path}: no {kind} head {head!r} in the checkpoint; it has {heads}"
+            raise UnknownHeadError(msg)
+    for name, listed in card.properties.items():
+        found = network.heads[listed.head]
+        if (found.variable, found.form) != (name, listed.spec.head):
+            msg = (
+                f"{path}: the card says that head {listed.head!r} predicts {name} "
+                f"({listed.spec.head}), the checkpoint that it predicts "
+                f"{found.variable} ({found.form})"
+            )
+            raise ModelFileError(msg)
+        if unknown := set(listed.elements) - set(network.type_map):
+            msg = (
+                f"{path}: the card says that {name} was trained on "
+                f"{', '.join(sorted(unknown))}, which the checkpoint does not know"
+            )
+            raise ModelFileError(msg)
+
+
+def card_of_checkpoint(
+    path: Path,
+    network: DeepmdNetwork,
+    energy_head: str | None,
+    property_heads: Sequence[str] | None,
+) -> ModelCard:
+    """Return a card that says what can be known of a bare checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+    network : DeepmdNetwork
+    energy_head : str or None
+    property_heads : sequence of str, optional
+        The property heads to offer; all by default.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    UnknownHeadError
+        If there is no such head, or two predict the same property.
+    ModelFileError
+        If a property has a name that none can have.
+    """
+    chosen = network.property_heads() if property_heads is None else property_heads
+    properties: dict[str, PropertyHead] = {}
+    for name in chosen:
+        head = network.heads.get(name)
+        if head is None or head.kind != "property":
+            known = ", ".join(network.property_heads()) or "none"
+            msg = f"{path} has no property head {name!r}; its property heads: {known}"
+            raise UnknownHeadError(msg)
+        if head.variable in properties:
+            first = properties[head.variable].head
+            msg = (
+                f"{path}: heads {first!r} and {name!r} both predict "
+                f"{head.variable!r}; choose one with property_heads="
+            )
+            raise UnknownHeadError(msg)
+        try:
+            spec = PropertySpec(
+                name=head.variable,
+                label=head.variable,
+                head=head.form,
+            )
+        except ValidationError as error:
+            msg = f"{path}: head {name!r}: {error.errors()[0]['msg']}"
+            raise ModelFileError(msg) from error
+        properties[head.variable] = PropertyHead(
+            spec=spec,
+            head=name,
+            elements=list(network.type_map),
+            n_train=0,
+            train_range=(float("-inf"), float("inf")),
+            training_set="unknown (a bare checkpoint has no card)",
+            training_hash="",
+        )
+    card = ModelCard(
+        name=path.stem,
+        strategy="unknown",
+        energy_head=energy_head,
+        properties=properties,
+    )
+    check_card(path, card, network)
+    return card

@@ -1,0 +1,70 @@
+"""Parameters of models, each with the type and the size that it may have.
+
+What :mod:`mftscreen.model.files.allowed` compares a model file with is made of these.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Activation",
+    "Allowed",
+    "Count",
+    "DescriptorParameters",
+    "Layers",
+    "Length",
+    "Name",
+    "Neighbors",
+    "Number",
+    "Pairs",
+    "Precision",
+    "Seed",
+    "Small",
+    "Width",
+]
+
+Count = Annotated[int, Field(ge=0, le=2**31)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Small = Annotated[int, Field(ge=0, le=1024)]
+Layers = Annotated[int, Field(ge=1, le=256)]
+Neighbors = Annotated[int, Field(ge=1, le=20_000)]
+Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Length = Annotated[float, Field(gt=0.0, le=50.0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Seed = Count | list[Count] | None
+Activation = Annotated[
+    str,
+    Field(
+        pattern=r"^(tanh|relu6?|gelu(_tf)?|softplus|sigmoid|silu|linear|none"
+        r"|(silut|custom_silu)(:\d{1,3}(\.\d{1,6})?)?)$"
+    ),
+]
+Precision = Literal["default", "float16", "float32", "float64", "bfloat16"]
+Pairs = list[list[Count] | tuple[Count, Count]]
+
+
+class Allowed(BaseModel):
+    """Parameters, of which others than these are refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class DescriptorParameters(Allowed):
+    """Parameters of a descriptor; of each type, one subclass."""
+
+    precision: Precision = "default"
+    activation_function: Activation = "silu"
+    seed: Seed = None
+    trainable: bool = True
+    exclude_types: Pairs = Field(default=[])
+    env_protection: Number = 0.0
+    use_econf_tebd: bool = False
+    use_tebd_bias: bool = False
+    concat_output_tebd: bool = False
+
+    def least_weights(self) -> int:
+        """Return how many weights such a descriptor has at the least."""
+        raise NotImplementedError

@@ -1,0 +1,254 @@
+"""Names of models and the files behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from mftscreen.errors import (
+    ModelError,
+    ModelFileError,
+    UnknownModelError,
+    UnknownPropertyError,
+)
+from mftscreen.model.files.branches import Domain
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.download import BACKBONES, fetch_backbone
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "FAMILIES",
+    "RegisteredModel",
+    "check_fine_tuned",
+    "domain_of",
+    "find_members",
+    "member_for",
+    "registered_models",
+    "resolve_model",
+]
+
+DEFAULT_MODEL = "mft-mini"
+
+FAMILIES: dict[str, Mapping[Domain, str]] = {
+    "mft-mini": {"crystals": "mft-mini-crystals", "molecules": "mft-mini-molecules"}
+}
+"""Names that stand for several models, one for each kind of structure."""
+
+_SHA256 = {
+    "mft-mini-crystals": (
+        "d6d757c02ef049661947a6470bec2283438e35fe5793141f861d76313ee80a70"
+    ),
+    "mft-mini-molecules": (
+        "fa1831460c7bb21b89281b9e41a7f460b680d304cb0562db06d01aa92c98fd7b"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A model that comes with the package.
+
+    Attributes
+    ----------
+    name : str
+    path : Path
+    sha256 : str
+        What the file must hash to; checked when it is loaded.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+
+
+def registered_models() -> dict[str, RegisteredModel]:
+    """Return the models that come with the package, by name."""
+    folder = Path(str(files("mftscreen"))) / "models"
+    return {
+        name: RegisteredModel(name, folder / f"{name}.mft", sha256)
+        for name, sha256 in _SHA256.items()
+    }
+
+
+def check_fine_tuned(source: str | Path) -> None:
+    """Raise if a name is that of a model that has been pretrained, but no more.
+
+    Nothing is downloaded to find that out.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for :func:`resolve_model`.
+
+    Raises
+    ------
+    ModelError
+        If it is in :data:`mftscreen.model.files.download.BACKBONES`.
+    """
+    if isinstance(source, str) and source in BACKBONES:
+        msg = (
+            f"{source} is a pretrained model: it predicts energies, but no property, "
+            "and has no reference set. Fine-tune it ('mftscreen finetune') and give "
+            "the .mft file that comes of it"
+        )
+        raise ModelError(msg)
+
+
+def find_members(
+    source: str | Path, properties: Collection[str] = ()
+) -> tuple[str | Path, ...]:
+    """Return the models that a name stands for, as far as they are of use.
+
+    Parameters
+    ----------
+    source : str or Path
+        One of :data:`FAMILIES`; anything else stands for itself.
+    properties : collection of str, optional
+        Those members are of use that predict one of these; all are by default.
+
+    Returns
+    -------
+    tuple of str or Path
+        At least one.
+
+    Raises
+    ------
+    UnknownPropertyError
+        If no member predicts any of `properties`.
+    """
+    if not (isinstance(source, str) and source in FAMILIES):
+        return (source,)
+    members = tuple(FAMILIES[source].values())
+    if not properties:
+        return members
+    known = registered_models()
+    offered = {name: read_bundle(known[name].path).card.properties for name in members}
+    found = tuple(
+        name for name in members if not set(properties).isdisjoint(offered[name])
+    )
+    if found:
+        return found
+    msg = f"{source} does not predict {', '.join(properties)}; " + "; ".join(
+        f"{name} predicts: {', '.join(own)}" for name, own in offered.items()
+    )
+    raise UnknownPropertyError(msg)
+
+
+def member_for(source: str, domain: str | None) -> str:
+    """Return the model that a name stands for where a kind of structure is known.
+
+    Parameters
+    ----------
+    source : str
+        One of :data:`FAMILIES`; anything else stands for itself.
+    domain : str or None
+        ``crystals`` or ``molecules``; anything else means crystals.
+    """
+    members = FAMILIES.get(source)
+    if members is None:
+        return source
+    found = {str(kind): name for kind, name in members.items()}
+    return found.get(domain or "", next(iter(found.values())))
+
+
+def resolve_model(
+    source: str | Path,
+    *,
+    properties: Collection[str] = (),
+    domain: str | None = None,
+    progress: bool = False,
+) -> tuple[Path, str | None]:
+    """Return the file of a model and, for a registered one, the sha256 it must have.
+
+    Parameters
+    ----------
+    source : str or Path
+        The name of a model that comes with the package, or of one in
+        :data:`mftscreen.model.files.download.BACKBONES`, which is downloaded if it is
+        not there; or the path of a ``.mft`` or ``.pt`` file.
+    properties : collection of str, optional
+        What is wanted of it. Of several models with one name it is the one that
+        predicts these.
+    domain : str, optional
+        Of several models with one name it is otherwise the one for ``crystals`` or
+        ``molecules``; by default for crystals.
+    progress : bool, default False
+        Whether a download shows its progress on stderr.
+
+    Returns
+    -------
+    path : Path
+    sha256 : str or None
+
+    Raises
+    ------
+    UnknownPropertyError
+        If no single one of several models with one name predicts all `properties`.
+    UnknownModelError
+        If it is neither a known name nor a path that looks like a model file.
+    ModelFileError
+        If it is a path and nothing is there, or a downloaded file is damaged.
+    ModelError
+        If it cannot be downloaded; the message says how to bring it by hand.
+    """
+    if isinstance(source, str) and source in FAMILIES:
+        source = _choose_member(source, properties, domain)
+    known = registered_models()
+    if isinstance(source, str) and source in known:
+        return known[source].path, known[source].sha256
+    if isinstance(source, str) and source in BACKBONES:
+        fetched = fetch_backbone(source, progress=progress)
+        return fetched.path, fetched.sha256
+    path = Path(source)
+    if path.is_file():
+        return path, None
+    if path.suffix in (".mft", ".pt"):
+        msg = f"{path}: no such file"
+        raise ModelFileError(msg)
+    msg = (
+        f"no model named {str(source)!r}; known names: "
+        f"{', '.join([*FAMILIES, *sorted(known), *BACKBONES])}. "
+        "A file is given by its path and ends in .mft or .pt"
+    )
+    raise UnknownModelError(msg)
+
+
+def _choose_member(
+    family: str, properties: Collection[str], domain: str | None
+) -> str | Path:
+    if not properties:
+        return member_for(family, domain)
+    first, *others = find_members(family, properties)
+    if others:
+        msg = (
+            f"no single model of {family} predicts {', '.join(properties)}; some are "
+            f"of {first}, some of {', '.join(map(str, others))}"
+        )
+        raise UnknownPropertyError(msg)
+    return first
+
+
+def domain_of(source: str | Path, path: Path) -> Domain | None:
+    """Return what a shipped model is for, if it was asked for by a name.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for :func:`resolve_model`.
+    path : Path
+        What that returned.
+
+    Returns
+    -------
+    {"crystals", "molecules"} or None
+    """
+    if not isinstance(source, str):
+        return None
+    known = registered_models()
+    for members in FAMILIES.values():
+        for domain, name in members.items():
+            if known[name].path == path:
+                return domain
+    return None

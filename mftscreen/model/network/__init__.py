@@ -1,0 +1,1 @@
+"""Networks: weights and structures of any size together in, numbers out."""

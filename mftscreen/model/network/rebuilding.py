@@ -1,0 +1,171 @@
+"""deepmd-kit's models, rebuilt from the state of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mftscreen.errors import ModelFileError
+from mftscreen.model.backbones import find_architecture
+from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.properties import MOLECULAR_HEADS, HeadKind
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Head", "build_models", "describe_head", "group_by_descriptor"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One named output of a checkpoint.
+
+    Attributes
+    ----------
+    name : str
+        deepmd's model key ("branch"); ``Default`` in a single-task checkpoint.
+    kind : {"energy", "property"}
+    variable : str
+        What the fitting net calls its output: ``energy`` or the property's name.
+    form : {"intensive", "extensive", "r2", "dipole_norm"}
+        How atomic contributions make the value; ``extensive`` for energies.
+    """
+
+    name: str
+    kind: Literal["energy", "property"]
+    variable: str
+    form: HeadKind
+
+    @property
+    def molecular(self) -> bool:
+        """Whether it is for molecules only."""
+        return self.form in MOLECULAR_HEADS
+
+
+def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return deepmd-kit's models by head name, with a checkpoint's weights.
+
+    Parameters
+    ----------
+    state : mapping
+        The ``model`` entry of a deepmd-kit PyTorch checkpoint.
+    device : torch.device
+
+    Returns
+    -------
+    dict of str to torch.nn.Module
+        For evaluation, in accelerated form.
+
+    Raises
+    ------
+    ModelFileError
+        If deepmd-kit cannot rebuild a model.
+    """
+    import copy
+
+    from deepmd.pt.model.model import get_model
+
+    import mftscreen.model.heads  # noqa: F401 - registers them with deepmd-kit
+
+    models = {}
+    with _generators_kept():
+        for name, head_params in model_parameters(state).items():
+            prefix = f"model.{name}."
+            weights = {
+                key.removeprefix(prefix): value
+                for key, value in state.items()
+                if key.startswith(prefix)
+            }
+            try:
+                model = get_model(copy.deepcopy(head_params))
+                model.load_state_dict(weights)
+            except (
+                AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+                ValueError,
+            ) as error:  # fmt: skip
+                msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
+                raise ModelFileError(msg) from error
+            find_architecture(head_params["descriptor"]).accelerate(model)
+            models[name] = model.to(device).eval().requires_grad_(requires_grad=False)
+    return models
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Restore the process's random generators, which deepmd's initialisation uses."""
+    import torch
+
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def describe_head(name: str, model: Any) -> Head:
+    """Return what a head predicts, and how.
+
+    Raises
+    ------
+    ModelFileError
+        If it needs something that the batched evaluation does not do.
+    """
+    from mftscreen.model.fittings import DipoleNormFitting, R2Fitting
+
+    atomic = model.atomic_model
+    if not (hasattr(atomic, "descriptor") and hasattr(atomic, "fitting_net")):
+        msg = f"head {name!r} is a {type(model).__name__}, which is not supported"
+        raise ModelFileError(msg)
+    unsupported = {
+        "descriptors without mixed types": not atomic.descriptor.mixed_types(),
+        "excluded atom types": atomic.atom_excl is not None,
+        "excluded type pairs": atomic.pair_excl is not None,
+        "frame parameters without default": (
+            atomic.get_dim_fparam() > 0 and not atomic.has_default_fparam()
+        ),
+        "atomic parameters": atomic.get_dim_aparam() > 0,
+        "charge and spin embeddings without default": (
+            atomic.has_chg_spin_ebd() and not atomic.has_default_chg_spin()
+        ),
+    }
+    reasons = [reason for reason, present in unsupported.items() if present]
+    if reasons:
+        msg = f"head {name!r} uses {', '.join(reasons)}, which is not supported"
+        raise ModelFileError(msg)
+    fitting = atomic.fitting_net
+    variable = str(fitting.var_name)
+    if variable == "energy":
+        return Head(name, "energy", variable, "extensive")
+    if isinstance(fitting, R2Fitting):
+        return Head(name, "property", variable, "r2")
+    if isinstance(fitting, DipoleNormFitting):
+        return Head(name, "property", variable, "dipole_norm")
+    if hasattr(fitting, "get_intensive") and fitting.dim_out == 1:
+        form: HeadKind = "intensive" if fitting.get_intensive() else "extensive"
+        return Head(name, "property", variable, form)
+    msg = f"head {name!r} predicts {variable!r}; only energies and scalar properties do"
+    raise ModelFileError(msg)
+
+
+def group_by_descriptor(models: Mapping[str, Any]) -> dict[str, str]:
+    """Return, for every head, the first head with an identical descriptor."""
+    import torch
+
+    owners: dict[str, str] = {}
+    for name, model in models.items():
+        mine = model.descriptor.state_dict()
+        for owner in dict.fromkeys(owners.values()):
+            other = models[owner].descriptor.state_dict()
+            if mine.keys() == other.keys() and all(
+                torch.equal(mine[key], other[key]) for key in mine
+            ):
+                owners[name] = owner
+                break
+        else:
+            owners[name] = name
+    return owners

@@ -1,0 +1,1 @@
+"""Maps: vectors in, positions in two dimensions and pictures out."""

@@ -1,0 +1,1 @@
+"""Orbital field matrices: crystals in, vectors out."""

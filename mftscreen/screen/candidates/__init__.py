@@ -1,0 +1,1 @@
+"""Candidates: files, databases and addresses in, structures with ids out."""

@@ -1,0 +1,1 @@
+"""The order of candidates: values and goals in, ranks out."""

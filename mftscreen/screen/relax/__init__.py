@@ -1,0 +1,1 @@
+"""Relaxation: structures and forces in, relaxed structures out."""

@@ -1,0 +1,1 @@
+"""Results: a journal in, rows with flags and intervals out, and files of them."""

@@ -1,0 +1,233 @@
+"""The columns of results, each declared once.
+
+Files, the table for people, the database, the report's headings, conditions and the
+help are made of these. A new column is one more entry here, and an attribute of
+:class:`mftscreen.screen.result.rows.ScreenRow` if it shows something new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from mftscreen.screen.result.rows import ScreenRow
+
+__all__ = ["FLAGS", "IDS", "Column", "Ranked", "result_columns"]
+
+_WIDEST, _LONGEST_NOTE = 60, 200
+"""Characters of a cell in a table for people; the note is not followed by others."""
+
+
+class Ranked(NamedTuple):
+    """What the columns of one candidate are made of.
+
+    Attributes
+    ----------
+    rank, front : int or None
+    row : ScreenRow
+    model : str
+        Models by the beginnings of their sha256.
+    """
+
+    rank: int | None
+    front: int | None
+    row: ScreenRow
+    model: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table of results.
+
+    Attributes
+    ----------
+    name : str
+        In files, in conditions, and as a key of an ase.db.
+    value : callable
+        Takes a :class:`Ranked`; returns a number, a truth value, a text or None.
+    label : str
+        What it holds, where the name does not say it.
+    kind : {"value", "flag", "id"}
+        A flag that is unknown does not hold in a condition. An id stays a text in an
+        ase.db, even if it looks like a number.
+    optional : bool
+        Left out if no candidate has a value.
+    title : str
+        Heading in a table for people; without one it is not shown there.
+    cell : callable or None
+        Takes a :class:`Ranked` that has a rank; returns the text in such a table. None
+        for the value as it is.
+    """
+
+    name: str
+    value: Callable[[Ranked], Any]
+    label: str = ""
+    kind: Literal["value", "flag", "id"] = "value"
+    optional: bool = False
+    title: str = ""
+    cell: Callable[[Ranked], str] | None = None
+
+    def text(self, ranked: Ranked) -> str:
+        """Return the text of a cell in a table for people."""
+        return str(self.value(ranked)) if self.cell is None else self.cell(ranked)
+
+    def is_kept(self, found: Iterable[Ranked]) -> bool:
+        """Tell whether a table of some candidates has it."""
+        if not self.optional:
+            return True
+        return any(self.value(ranked) not in (None, "") for ranked in found)
+
+
+def result_columns(units: Mapping[str, str]) -> list[Column]:
+    """Return all columns that a table of results can have, in their order.
+
+    Parameters
+    ----------
+    units : mapping of str to str
+        Property to unit, for what candidates are ranked by.
+
+    Returns
+    -------
+    list of Column
+
+    Examples
+    --------
+    >>> [column.name for column in result_columns({"gap": "eV"})][2:6]
+    ['id', 'formula', 'gap', 'gap_unit']
+    """
+    columns = [
+        Column(
+            "rank", lambda r: r.rank, "position in the order of merit", title="rank"
+        ),
+        Column("front", lambda r: r.front, optional=True),
+        Column(
+            "id",
+            lambda r: r.row.id,
+            kind="id",
+            title="id",
+            cell=lambda r: _shown(r.row.id, _WIDEST),
+        ),
+        Column(
+            "formula",
+            lambda r: r.row.formula,
+            title="formula",
+            cell=lambda r: _shown(r.row.formula, _WIDEST),
+        ),
+    ]
+    for name, unit in units.items():
+        columns += _property_columns(name, unit)
+    return [*columns, *_OOD, *map(_relaxation_column, _RELAXATION), *_LAST]
+
+
+def _property_columns(name: str, unit: str) -> list[Column]:
+    has_unit = unit != "1"
+    columns = [
+        Column(
+            name,
+            lambda r: r.row.values.get(name),
+            title=f"{name} ({unit})" if has_unit else name,
+            cell=lambda r: _with_spread(r.row, name),
+        )
+    ]
+    if has_unit:
+        columns.append(Column(f"{name}_unit", lambda _: unit))
+    parts: dict[str, Callable[[Ranked], float | None]] = {
+        "spread": lambda r: r.row.spreads.get(name),
+        "low": lambda r: r.row.intervals.get(name, (None, None))[0],
+        "high": lambda r: r.row.intervals.get(name, (None, None))[1],
+    }
+    return [
+        *columns,
+        *(Column(f"{name}_{k}", v, optional=True) for k, v in parts.items()),
+    ]
+
+
+_OOD = (
+    Column(
+        "ood_p_value",
+        lambda r: r.row.ood_p_value,
+        "share of the training set at least as far from the rest of it",
+        title="OOD p",
+        cell=lambda r: "" if (p := r.row.ood_p_value) is None else f"{p:.3f}",
+    ),
+    Column(
+        "ood",
+        lambda r: r.row.ood,
+        "out of distribution",
+        kind="flag",
+        title="OOD",
+        cell=lambda r: "yes" if r.row.ood else "",
+    ),
+    Column(
+        "low_dimensional",
+        lambda r: r.row.low_dimensional,
+        "holds vacuum, on which its p-value depends",
+        kind="flag",
+    ),
+)
+
+_RELAXATION: dict[str, Literal["value", "flag"]] = {
+    "converged": "flag",
+    "steps": "value",
+    "fmax": "value",
+    "volume_change": "value",
+}
+"""Attributes of :class:`mftscreen.screen.work.outcome.Relaxation`."""
+
+
+def _relaxation_column(name: str) -> Column:
+    return Column(
+        f"relax_{name}",
+        lambda r: getattr(r.row.relaxation, name, None),
+        kind=_RELAXATION[name],
+        optional=True,
+    )
+
+
+_LAST = (
+    Column(
+        "duplicate_of",
+        lambda r: r.row.duplicate_of,
+        "earlier candidate with the same structure",
+        kind="id",
+        optional=True,
+    ),
+    Column("status", lambda r: r.row.status),
+    Column(
+        "reason",
+        lambda r: r.row.reason,
+        "why it failed or what is unlike the training set",
+        title="note",
+        cell=lambda r: _shown(r.row.reason, _LONGEST_NOTE),
+    ),
+    Column("model", lambda r: r.model, "m and the start of the model file's sha256"),
+)
+
+
+def _names(kind: str) -> frozenset[str]:
+    return frozenset(c.name for c in result_columns({}) if c.kind == kind)
+
+
+def _shown(text: str, widest: int) -> str:
+    """Return a text in one line of printable characters, cut if it is too long."""
+    # first cut what need not be looked at
+    safe = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text[: widest + 1]
+    )
+    return safe if len(safe) <= widest else f"{safe[: widest - 1]}…"
+
+
+def _with_spread(row: ScreenRow, name: str) -> str:
+    """Return a value, with its interval or, without one, the ensemble's spread."""
+    text = f"{row.values[name]:.4g}"
+    if name in row.intervals:
+        low, high = row.intervals[name]
+        return f"{text} [{low:.3g}, {high:.3g}]"
+    return f"{text} ± {row.spreads[name]:.2g}" if name in row.spreads else text
+
+
+FLAGS, IDS = _names("flag"), _names("id")
+"""Columns of truth values, and of ids of candidates."""

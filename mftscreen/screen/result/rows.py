@@ -1,0 +1,111 @@
+"""Result rows: the outcomes of a journal, judged by an alpha and a coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+from ase import Atoms
+
+from mftscreen.ood.reference.novelty import flag
+from mftscreen.screen.work.journal import JournalRow
+from mftscreen.screen.work.outcome import Relaxation
+
+__all__ = ["ScreenRow", "make_rows"]
+
+
+@dataclass(frozen=True)
+class ScreenRow:
+    """The outcome for one candidate.
+
+    Attributes
+    ----------
+    id : str
+    formula : str
+        Reduced formula; empty if there is no structure.
+    values : dict of str to float
+        Property to prediction, for an ensemble the mean; empty if the candidate failed.
+    spreads : dict of str to float
+        Property to the standard deviation (n - 1) of an ensemble's predictions; empty
+        for a single model.
+    ood_p_value : float or None
+        Share of the training set that lies at least as far from the rest of the
+        training set as the candidate does; with several properties or models, the
+        smallest of all. None where no OFM exists.
+    ood : bool or None
+        Whether the candidate counts as out of distribution.
+    low_dimensional : bool or None
+        Whether the candidate holds vacuum, so that its p-value depends on the thickness
+        of the vacuum.
+    status : str
+        ``ok`` or the kind of failure.
+    reason : str
+        Why it failed, or what makes it out of distribution.
+    duplicate_of : str
+        Id of an earlier candidate with the same structure; empty if there is none.
+    relaxation : Relaxation or None
+    atoms : Atoms or None
+        Relaxed, if that was asked for.
+    intervals : dict of str to (float, float)
+        Property to the interval that the true value lies in with the coverage asked
+        for; a property for which no coverage is claimed is missing.
+    """
+
+    id: str
+    formula: str
+    values: dict[str, float]
+    spreads: dict[str, float]
+    ood_p_value: float | None
+    ood: bool | None
+    low_dimensional: bool | None
+    status: str
+    reason: str
+    duplicate_of: str = ""
+    relaxation: Relaxation | None = None
+    atoms: Atoms | None = None
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def make_rows(
+    found: Iterable[JournalRow], names: Sequence[str], alpha: float
+) -> Iterator[ScreenRow]:
+    """Yield the result row of each row of a journal.
+
+    Parameters
+    ----------
+    found : iterable of JournalRow
+    names : sequence of str
+        Properties to be ranked by.
+    alpha : float
+        Candidates with a p-value up to this are flagged.
+
+    Yields
+    ------
+    ScreenRow
+    """
+    for row in found:
+        yield _make_row(row, names, alpha)
+
+
+def _make_row(row: JournalRow, names: Sequence[str], alpha: float) -> ScreenRow:
+    outcome = row.outcome
+    facts = outcome.novelty(names)
+    ood, reason = flag(facts, alpha) if outcome.status == "ok" else (None, "")
+    members = {name: outcome.values[name] for name in names if name in outcome.values}
+    return ScreenRow(
+        id=row.id,
+        formula=outcome.formula,
+        values={name: fmean(values) for name, values in members.items()},
+        spreads={
+            name: stdev(values) for name, values in members.items() if len(values) > 1
+        },
+        ood_p_value=facts.p_value,
+        ood=ood,
+        low_dimensional=outcome.low_dimensional,
+        status=outcome.status,
+        reason="; ".join(filter(None, (outcome.reason, reason))),
+        duplicate_of=row.duplicate_of,
+        relaxation=outcome.relaxation,
+        atoms=row.atoms,
+    )

@@ -1,0 +1,298 @@
+"""Ranked candidates, read from the journal of a screening."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mftscreen.errors import ConfigError
+from mftscreen.screen.order.goals import parse_goals
+from mftscreen.screen.order.rank_options import RankOptions
+from mftscreen.screen.order.ranking import Ranking, order_candidates
+from mftscreen.screen.order.windows import find_empty_windows
+from mftscreen.screen.result.columns import FLAGS, Column, Ranked, result_columns
+from mftscreen.screen.result.conditions import select_rows
+from mftscreen.screen.result.rows import ScreenRow, make_rows
+from mftscreen.screen.work.journal import Journal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ScreenResult", "read_options", "read_result"]
+
+
+@dataclass(frozen=True)
+class ScreenResult:
+    """Ranked candidates, all of them: the unranked and failed ones at the end.
+
+    Attributes
+    ----------
+    rows : list of ScreenRow
+        In the order of their ranks.
+    ranks : list of int or None
+        Of `rows`; None for candidates without a rank: those that failed, that are
+        beyond a bound or excluded, and copies of an earlier one.
+    options : RankOptions
+    units : dict of str to str
+        Property to unit.
+    model : str
+        Models by the beginnings of their sha256.
+    fronts : list of int or None
+        Pareto fronts of `rows`; all None unless ranked by several properties.
+    numbers : list of int
+        Places of `rows` in the source, from 0.
+    remarks : list of str
+        For each property with intervals, whether they apply to these candidates.
+    """
+
+    rows: list[ScreenRow]
+    ranks: list[int | None]
+    options: RankOptions
+    units: dict[str, str]
+    model: str
+    fronts: list[int | None]
+    numbers: list[int]
+    remarks: list[str]
+
+    def top(self, n: int) -> list[ScreenRow]:
+        """Return the first `n` rows that have a rank."""
+        ranked = zip(self.ranks, self.rows, strict=True)
+        return [row for rank, row in ranked if rank is not None][:n]
+
+    @cached_property
+    def failures(self) -> list[ScreenRow]:
+        """The candidates without a prediction, each with its reason."""
+        return [row for row in self.rows if row.status != "ok"]
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of the columns of :meth:`records`."""
+        return [column.name for column in self._columns]
+
+    @cached_property
+    def _columns(self) -> list[Column]:
+        possible = result_columns(self.units)
+        return [column for column in possible if column.is_kept(self.ranked())]
+
+    def ranked(self) -> Iterator[Ranked]:
+        """Yield the rows with their ranks, as :class:`Column` takes them."""
+        for rank, front, row in zip(self.ranks, self.fronts, self.rows, strict=True):
+            yield Ranked(rank, front, row, self.model)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows as flat dictionaries with the keys `columns`."""
+        for ranked in self.ranked():
+            yield {column.name: column.value(ranked) for column in self._columns}
+
+    def where(self, condition: str) -> ScreenResult:
+        """Return the rows that fulfil a condition, with the ranks that they have.
+
+        Parameters
+        ----------
+        condition : str
+            On the columns, as :meth:`pandas.DataFrame.query` reads it:
+            ``"dielectric > 3 and not ood"``. A flag that is unknown does not hold.
+
+        Returns
+        -------
+        ScreenResult
+
+        Raises
+        ------
+        ConfigError
+            If it is not understood, or is none.
+        """
+        kept = select_rows(self.to_pandas(), condition, FLAGS)
+        return replace(
+            self,
+            rows=[self.rows[k] for k in kept],
+            ranks=[self.ranks[k] for k in kept],
+            fronts=[self.fronts[k] for k in kept],
+            numbers=[self.numbers[k] for k in kept],
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a table with the columns `columns`."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(list(self.records()), columns=self.columns)
+
+
+def read_result(
+    journal: Journal, options: RankOptions, *, structures: bool = True
+) -> ScreenResult:
+    """Rank the candidates that a journal holds.
+
+    Parameters
+    ----------
+    journal : Journal
+    options : RankOptions
+    structures : bool, default True
+        As in :func:`rank`.
+
+    Returns
+    -------
+    ScreenResult
+
+    Raises
+    ------
+    ConfigError
+        If the journal holds no values of a property.
+    """
+    units = journal.description.get("units", {})
+    if missing := [name for name in options.goals if name not in units]:
+        held = ", ".join(units) or "nothing"
+        problem = f"goals: {', '.join(missing)} was not predicted; there is {held}"
+        raise ConfigError([problem])
+    names = list(options.goals)
+    found = list(make_rows(journal.rows(structures=structures), names, options.alpha))
+    values = {
+        # a copy gets no rank: its original has the one that is due
+        name: np.array(
+            [
+                np.nan if row.duplicate_of else row.values.get(name, np.nan)
+                for row in found
+            ]
+        )
+        for name in names
+    }
+    flagged = np.array([bool(row.ood) for row in found], dtype=bool)
+    calibration = journal.description.get("calibration", {})
+    remarks = _add_intervals(found, calibration, options)
+    ranges = journal.description.get("label_ranges", {})
+    remarks += find_empty_windows(options.goals, values, ranges, units)
+    ranking = order_candidates(
+        values,
+        options.goals,
+        method=options.method,
+        flagged=flagged,
+        policy=options.policy,
+    )
+    # copies are without a value here as what failed is, but before it
+    failed = np.array([row.status != "ok" for row in found], dtype=bool)
+    order = ranking.order[np.argsort(failed[ranking.order], kind="stable")]
+    if options.diverse:
+        order = _diversify(order, ranking, journal, options.diverse)
+    return _arrange(found, ranking, order, options, journal.description, remarks)
+
+
+def read_options(
+    journal: Journal, goals: Sequence[str] = (), **changes: Any
+) -> RankOptions:
+    """Return the options that a journal's screening was ranked by, or others.
+
+    Parameters
+    ----------
+    journal : Journal
+    goals : sequence of str, optional
+        As :func:`mftscreen.screen.order.goals.parse_goals` reads them, instead of those
+        of the screening.
+    **changes
+        Other attributes of :class:`RankOptions`; None for no change.
+
+    Returns
+    -------
+    RankOptions
+
+    Raises
+    ------
+    ConfigError
+        If a goal is not understood or a value is not allowed.
+    """
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if goals:
+        changes["goals"] = parse_goals(goals)
+    return replace(RankOptions.from_json(journal.description["options"]), **changes)
+
+
+def _add_intervals(
+    found: list[ScreenRow], calibration: Mapping[str, Any], options: RankOptions
+) -> list[str]:
+    """Put intervals into the rows, and return whether these apply."""
+    from mftscreen.intervals import IntervalCalibration
+    from mftscreen.screen.result.uncertainty import check_exchangeable
+
+    # of what is flagged for whatever reason or not relaxed, nothing is claimed
+    p_values = np.array(
+        [
+            np.nan
+            if row.ood or _unrelaxed(row) or (p := row.ood_p_value) is None
+            else p
+            for row in found
+        ]
+    )
+    every_p = np.array([np.nan if (p := r.ood_p_value) is None else p for r in found])
+    remarks = []
+    for name in options.goals:
+        if name not in calibration:
+            continue
+        arrays = {key: np.array(column) for key, column in calibration[name].items()}
+        rows = IntervalCalibration.from_arrays(arrays, name)
+        values = np.array([row.values.get(name, np.nan) for row in found])
+        low, high = rows.interval(values, p_values, options.coverage, options.alpha)
+        for k in np.flatnonzero(np.isfinite(low)):
+            found[k].intervals[name] = (float(low[k]), float(high[k]))
+        check = check_exchangeable(rows.p_values, every_p)
+        remarks.append(f"{name}: {check.message}")
+    if remarks and any(row.relaxation for row in found):
+        remarks.append(
+            "The candidates were relaxed, the calibration rows were not: what relaxing "
+            "changes is not in the intervals."
+        )
+    return remarks
+
+
+def _unrelaxed(row: ScreenRow) -> bool:
+    """Return whether a relaxation was tried and did not come to its end."""
+    return row.relaxation is not None and not row.relaxation.converged
+
+
+def _diversify(
+    order: NDArray[np.int64], ranking: Ranking, journal: Journal, n_pick: int
+) -> NDArray[np.int64]:
+    """List candidates first that are unlike each other, out of the best."""
+    from scipy.sparse import csr_array, vstack
+
+    from mftscreen.ood.ofm.featurizer import N_FEATURES, OFMFeaturizer
+    from mftscreen.screen.order.diversity import diversify
+
+    n_top = min(10 * n_pick, int(np.count_nonzero(ranking.ranks)))
+    if not n_top:
+        return order
+    structures = journal.structures(order[:n_top].tolist())
+    empty = np.zeros(N_FEATURES)
+    features = [
+        csr_array((empty if row.features is None else row.features)[np.newaxis])
+        for row in OFMFeaturizer()(structures)
+    ]
+    return diversify(order, vstack(features, format="csr"), n_pick)
+
+
+def _arrange(
+    found: Sequence[ScreenRow],
+    ranking: Ranking,
+    order: NDArray[np.int64],
+    options: RankOptions,
+    description: Mapping[str, Any],
+    remarks: list[str],
+) -> ScreenResult:
+    rows, ranks, fronts = [], [], []
+    for number in order.tolist():
+        row = found[number]
+        if number in ranking.infeasible:
+            reasons = (ranking.infeasible[number], row.reason)
+            row = replace(row, reason="; ".join(filter(None, reasons)))
+        rows.append(row)
+        ranks.append(int(ranking.ranks[number]) or None)
+        front = 0 if ranking.fronts is None else int(ranking.fronts[number])
+        fronts.append(front or None)
+    units = {name: description["units"][name] for name in options.goals}
+    models = description["models"]
+    return ScreenResult(
+        rows, ranks, options, units, models, fronts, order.tolist(), remarks
+    )

@@ -1,0 +1,186 @@
+"""Ranked rows as CSV, JSON lines, ASE databases and tables for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from mftscreen.errors import DataError
+from mftscreen.screen.candidates.stream import is_read
+from mftscreen.screen.result.columns import IDS, result_columns
+from mftscreen.text_table import text_table
+from mftscreen.writing import check_place, output_file
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from mftscreen.screen.result.screen_result import ScreenResult
+
+__all__ = [
+    "check_output",
+    "format_table",
+    "write_csv",
+    "write_records",
+]
+
+Record = tuple[dict[str, Any], "Atoms | None"]
+"""Column to value, the same columns throughout a table; and the structure."""
+
+
+class _Table(NamedTuple):
+    """What :func:`write_records` takes, but for the path."""
+
+    header: Sequence[str]
+    records: Iterable[Record]
+    ids: Collection[str]
+
+
+def write_records(
+    path: Path,
+    header: Sequence[str],
+    records: Iterable[Record],
+    ids: Collection[str] = IDS,
+) -> None:
+    """Write a table to a file; an existing one is replaced only when all is written.
+
+    Parameters
+    ----------
+    path : Path
+        ``.csv``, ``.jsonl``, ``.parquet`` or ``.db``. In an ASE
+        database every value is a key-value pair, so that ``ase db FILE -c
+        candidate,ood`` shows it.
+    header : sequence of str
+        The columns, ``id`` and ``formula`` among them.
+    records : iterable of (dict, Atoms or None)
+        Column to value, and the structure, which only an ASE database keeps.
+    ids : collection of str, optional
+        Columns that hold ids, ``id`` among them; by default those of results.
+
+    Raises
+    ------
+    DataError
+        If the ending is another one or the file cannot be written.
+    """
+    check_output(path)
+    with output_file(path) as partial:
+        _WRITERS[path.suffix](partial, _Table(header, records, ids))
+
+
+def check_output(path: Path, *inputs: str | Path | None) -> None:
+    """Raise if nothing should be written to `path`; worth knowing before a long run.
+
+    Parameters
+    ----------
+    path : Path
+    *inputs : str, Path or None
+        Files, folders, patterns and URLs that are read; a file must neither be
+        overwritten nor be added to what the next run reads.
+
+    Raises
+    ------
+    DataError
+        If the ending is not one of those that can be written, the package for it is not
+        installed, there is no such folder, it cannot be written to, or the file is or
+        would be read as one of the inputs.
+    """
+    if path.suffix not in _WRITERS:
+        msg = f"unknown output format; expected {', '.join(_WRITERS)}"
+        raise DataError(msg, path=path)
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        msg = "parquet needs pyarrow: pip install pyarrow"
+        raise DataError(msg, path=path)
+    check_place(path)
+    for source in inputs:
+        if source is not None and is_read(source, path):
+            msg = f"belongs to {source}, which is read; choose another output"
+            raise DataError(msg, path=path)
+
+
+def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) -> None:
+    """Write a table as CSV; what is unknown is left empty.
+
+    Texts are written as they are, with whatever control characters an id holds: it is
+    for programs, :func:`format_table` for a terminal.
+
+    Parameters
+    ----------
+    stream : TextIO
+    header : sequence of str
+    records : iterable of (dict, Atoms or None)
+        As for :func:`write_records`.
+    """
+    table = csv.DictWriter(stream, header, lineterminator="\n")
+    table.writeheader()
+    table.writerows(values for values, _ in records)
+
+
+def _write_csv_file(path: Path, table: _Table) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        write_csv(stream, table.header, table.records)
+
+
+def _write_jsonl(path: Path, table: _Table) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        for values, _ in table.records:
+            stream.write(json.dumps(values, ensure_ascii=False))
+            stream.write("\n")
+
+
+def _write_db(path: Path, table: _Table) -> None:
+    from ase import Atoms
+    from ase.db import connect
+
+    with connect(path, append=False) as database:
+        for values, atoms in table.records:
+            # ase.db has a formula of its own, reserves "id", cannot hold None and takes
+            # text that looks like a number for a number
+            pairs = {
+                key: f"id:{value}" if key in table.ids else value
+                for key, value in values.items()
+                if value not in (None, "") and key != "formula"
+            }
+            pairs["candidate"] = pairs.pop("id")
+            database.write(atoms or Atoms(), key_value_pairs=pairs)
+
+
+def _write_parquet(path: Path, table: _Table) -> None:
+    import pandas as pd
+
+    values = [values for values, _ in table.records]
+    frame = pd.DataFrame.from_records(values, columns=list(table.header))
+    frame.to_parquet(path, index=False)
+
+
+_WRITERS: dict[str, Callable[[Path, _Table], None]] = {
+    ".csv": _write_csv_file,
+    ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
+    ".db": _write_db,
+}
+
+
+def format_table(result: ScreenResult, limit: int) -> str:
+    """Return the first ranked rows as a table for people.
+
+    Control characters are escaped and long texts are cut, which ends them in ``…``.
+
+    Parameters
+    ----------
+    result : ScreenResult
+    limit : int
+        At most this many rows.
+
+    Returns
+    -------
+    str
+    """
+    columns = [column for column in result_columns(result.units) if column.title]
+    lines = [[column.title for column in columns]]
+    best = (ranked for ranked in result.ranked() if ranked.rank is not None)
+    lines += [[c.text(ranked) for c in columns] for ranked in islice(best, limit)]
+    return text_table(lines)

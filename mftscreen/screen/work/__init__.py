@@ -1,0 +1,1 @@
+"""The work of a screening: candidates in, outcomes in a journal out."""

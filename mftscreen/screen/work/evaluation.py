@@ -1,0 +1,342 @@
+"""Evaluation of structures: relax, predict, compare with the training sets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+
+from mftscreen.errors import ModelError, UnknownPropertyError
+from mftscreen.screen.work.outcome import Outcome, Relaxation
+from mftscreen.structures import reduced_formula, structure_hash
+
+if TYPE_CHECKING:
+    from mftscreen.model.loading import LoadedModel
+    from mftscreen.model.network.backend import Device
+    from mftscreen.ood.reference.novelty import Novelty
+    from mftscreen.ood.reference.reference_set import Reference
+    from mftscreen.predictor import PredictionRow, Predictor
+    from mftscreen.screen.relax.batched import Relaxer, RelaxResult, RelaxSettings
+
+__all__ = ["Evaluator", "Settings", "evaluate", "open_evaluator"]
+
+_one_at_a_time = Lock()
+
+_last: dict[Settings, Evaluator] = {}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an outcome depends on, besides the structure.
+
+    Attributes
+    ----------
+    models : tuple of str
+        Names or paths; several models of one property make an ensemble.
+    properties : tuple of str
+        To predict; each by all models that have it.
+    device : {"auto", "cpu", "cuda"}
+    relax : RelaxSettings or None
+        None evaluates structures as they are.
+    sha256 : tuple of str
+        Of the models; empty for whatever the files hold. :attr:`Evaluator.settings`
+        has them, so that a worker does not take a file that was replaced for the old.
+    """
+
+    models: tuple[str, ...]
+    properties: tuple[str, ...]
+    device: Device = "auto"
+    relax: RelaxSettings | None = None
+    sha256: tuple[str, ...] = ()
+
+
+class Evaluator:
+    """The models of a screening in memory.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    UnknownPropertyError
+        If no model predicts one of the properties, a model predicts none of them, or
+        two models give one in different units.
+    ModelError
+        If a model cannot be loaded.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from mftscreen.model.loading import load_model
+        from mftscreen.predictor import Predictor
+
+        self.models: list[LoadedModel] = [
+            load_model(source, device=settings.device) for source in settings.models
+        ]
+        sha256 = tuple(model.sha256 for model in self.models)
+        if len(set(sha256)) < len(sha256):
+            msg = "a model is given twice; an ensemble is made of different models"
+            raise ModelError(msg)
+        if settings.sha256 not in ((), sha256):
+            msg = "the model files are not those that the screening was started with"
+            raise ModelError(msg)
+        self.settings = replace(settings, sha256=sha256)
+        self._check_properties()
+        self.predictors: list[Predictor] = []
+        self.references: list[dict[str, Reference]] = []
+        for model in self.models:
+            names = [name for name in settings.properties if name in model.properties]
+            self.predictors.append(Predictor(model, properties=names))
+            self.references.append(_open_references(model, names))
+        self.relaxer = self._make_relaxer()
+        self._prefix = self._hash_settings()
+
+    def key(self, atoms: Atoms) -> str:
+        """Return the sha256 that names the outcome of a structure."""
+        text = self._prefix + structure_hash(atoms)
+        if self.settings.relax is not None:
+            text += _what_moves(atoms)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Property to unit."""
+        found = {}
+        for model in self.models:
+            for name in self.settings.properties:
+                if name in model.properties:
+                    found[name] = model.properties[name].unit
+        return found
+
+    @property
+    def label_ranges(self) -> dict[str, tuple[float, float]]:
+        """Property to the smallest and largest label of all models' training sets."""
+        found: dict[str, tuple[float, float]] = {}
+        for model in self.models:
+            for name in self.settings.properties:
+                if name in model.properties:
+                    low, high = model.card.properties[name].train_range
+                    known = found.get(name, (low, high))
+                    found[name] = (min(low, known[0]), max(high, known[1]))
+        return found
+
+    def calibration_rows(self) -> dict[str, dict[str, list[Any]]]:
+        """Return what prediction intervals are made of, by property, fit for JSON.
+
+        Properties for which the models have no common calibration rows are left out.
+        """
+        from mftscreen.intervals import IntervalCalibration
+        from mftscreen.screen.result.uncertainty import combine_calibrations
+
+        found = {}
+        for name in self.settings.properties:
+            parts = [
+                IntervalCalibration.from_arrays(model.calibration, name)
+                for model in self.models
+                if name in model.properties
+            ]
+            rows = combine_calibrations(parts)
+            if rows.ids:
+                found[name] = {k: v.tolist() for k, v in rows.to_arrays(name).items()}
+        return found
+
+    @property
+    def model_names(self) -> str:
+        """The models as they stand in result rows."""
+        # a letter first: ase.db takes values that look like numbers for numbers
+        return "+".join(f"m{model.sha256[:12]}" for model in self.models)
+
+    def __call__(self, structures: Sequence[Atoms]) -> list[tuple[Outcome, Atoms]]:
+        """Evaluate structures; one that fails has an outcome that says why.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+
+        Returns
+        -------
+        list of (Outcome, Atoms)
+            The outcome, and the structure that it belongs to, relaxed if asked for.
+        """
+        relaxed = [_unrelaxed(atoms) for atoms in structures]
+        if self.relaxer is not None:
+            relaxed = [_after_relaxation(found) for found in self.relaxer(structures)]
+        usable = [k for k, (outcome, _) in enumerate(relaxed) if outcome.status == "ok"]
+        results = [relaxed[k][1] for k in usable]
+        found = [self._predict(k, results) for k in range(len(self.models))]
+        for position, k in enumerate(usable):
+            outcome, atoms = relaxed[k]
+            by_model = [rows[position] for rows in found]
+            relaxed[k] = (_put_together(outcome, by_model), atoms)
+        return relaxed
+
+    def _check_properties(self) -> None:
+        for model in self.models:
+            if not set(self.settings.properties) & set(model.properties):
+                msg = (
+                    f"model {model.card.name} predicts none of "
+                    f"{', '.join(self.settings.properties)}, only: "
+                    f"{', '.join(model.properties)}"
+                )
+                raise UnknownPropertyError(msg)
+        for name in self.settings.properties:
+            units = {
+                m.properties[name].unit for m in self.models if name in m.properties
+            }
+            if len(units) != 1:
+                what = (
+                    f"the models give {name} in {' and '.join(sorted(units))}"
+                    if units
+                    else f"no model predicts {name}"
+                )
+                raise UnknownPropertyError(what)
+
+    def _make_relaxer(self) -> Relaxer | None:
+        if self.settings.relax is None:
+            return None
+        from mftscreen.screen.relax.batched import Relaxer
+
+        return Relaxer(self.models[0], self.settings.relax)
+
+    def _hash_settings(self) -> str:
+        settings: dict[str, Any] = {
+            "models": [model.sha256 for model in self.models],
+            "properties": sorted(self.settings.properties),
+            "relax": None,
+        }
+        if self.settings.relax is not None:
+            settings["relax"] = asdict(self.settings.relax)
+        return json.dumps(settings, sort_keys=True)
+
+    def _predict(
+        self, k: int, structures: Sequence[Atoms]
+    ) -> list[tuple[PredictionRow, dict[str, Novelty]]]:
+        """Return what a model predicts, and how new that is to its training sets."""
+        from mftscreen.ood.reference.measure import measure_novelty
+
+        rows = list(self.predictors[k](structures))
+        usable = [atoms for atoms, row in zip(structures, rows, strict=True) if row.ok]
+        references = self.references[k]
+        compared: dict[int, list[Novelty]] = {}
+        for reference in references.values():
+            if id(reference) not in compared:
+                compared[id(reference)] = list(measure_novelty(usable, reference))
+        places = iter(range(len(usable)))
+        found: list[tuple[PredictionRow, dict[str, Novelty]]] = []
+        for row in rows:
+            place = next(places) if row.ok else None
+            found.append(
+                (row, {})
+                if place is None
+                else (row, {n: compared[id(r)][place] for n, r in references.items()})
+            )
+        return found
+
+
+def _put_together(
+    before: Outcome, found: Sequence[tuple[PredictionRow, dict[str, Novelty]]]
+) -> Outcome:
+    """Return what the models say of one structure, or why one of them failed."""
+    for row, _ in found:
+        if not row.ok:
+            return replace(before, status=row.status, reason=row.reason)
+    return before.with_predictions(
+        [
+            {name: (value, compared[name]) for name, value in row.properties.items()}
+            for row, compared in found
+        ]
+    )
+
+
+def evaluate(
+    settings: Settings, structures: Sequence[Atoms]
+) -> list[tuple[Outcome, Atoms]]:
+    """Evaluate structures in a worker process, which keeps the models it has loaded.
+
+    Parameters
+    ----------
+    settings : Settings
+    structures : sequence of Atoms
+
+    Returns
+    -------
+    list of (Outcome, Atoms)
+        As :class:`Evaluator` returns them.
+    """
+    # a Dask worker has several threads, a model's batch buffers are for one
+    with _one_at_a_time:
+        return open_evaluator(settings)(structures)
+
+
+def open_evaluator(settings: Settings) -> Evaluator:
+    """Return the evaluator for some settings; this process keeps the last one.
+
+    Parameters
+    ----------
+    settings : Settings
+        Without `sha256`, the model files are read again.
+
+    Returns
+    -------
+    Evaluator
+    """
+    if settings not in _last:
+        evaluator = Evaluator(settings)
+        _last.clear()
+        _last[evaluator.settings] = evaluator
+        return evaluator
+    return _last[settings]
+
+
+def _open_references(model: LoadedModel, names: Sequence[str]) -> dict[str, Reference]:
+    """Return the training set of each property; of equal ones, one object."""
+    from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
+
+    opened: dict[tuple[int, frozenset[str]], Reference] = {}
+    found = {}
+    for name in names:
+        arrays = reference_arrays(model.reference, name)
+        elements = frozenset(model.card.properties[name].elements)
+        key = (id(arrays.get("data")), elements)
+        if key not in opened:
+            opened[key] = open_reference(arrays, elements)
+        found[name] = opened[key]
+    return found
+
+
+def _what_moves(atoms: Atoms) -> str:
+    """Return what a relaxation depends on besides what a model sees."""
+    from ase.io.jsonio import encode
+
+    return str(
+        encode(
+            [
+                [constraint.todict() for constraint in atoms.constraints],
+                # for calculators other than the model
+                atoms.get_initial_magnetic_moments(),
+                atoms.get_initial_charges(),
+            ]
+        )
+    )
+
+
+def _unrelaxed(atoms: Atoms) -> tuple[Outcome, Atoms]:
+    return Outcome(formula=reduced_formula(atoms)), atoms
+
+
+def _after_relaxation(found: RelaxResult) -> tuple[Outcome, Atoms]:
+    relaxation = Relaxation(
+        found.converged, found.steps, found.fmax, found.volume_change
+    )
+    outcome = Outcome(
+        status=found.status,
+        reason=found.reason,
+        formula=reduced_formula(found.atoms),
+        relaxation=relaxation if found.status == "ok" else None,
+    )
+    return outcome, found.atoms

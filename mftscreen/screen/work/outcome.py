@@ -1,0 +1,189 @@
+"""What is known of one structure after its evaluation, as it is kept on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from mftscreen.ood.reference.novelty import Novelty, merge
+
+__all__ = ["Outcome", "Relaxation", "pack_atoms", "unpack_atoms"]
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """How a relaxation went.
+
+    Attributes
+    ----------
+    converged : bool
+    steps : int
+    fmax : float
+        Largest force in eV/Å at the end.
+    volume_change : float
+        Relative to the volume before; 0 without a cell filter.
+    """
+
+    converged: bool
+    steps: int
+    fmax: float
+    volume_change: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The evaluation of one structure; nothing in it depends on how it is ranked.
+
+    Attributes
+    ----------
+    status : str
+        ``ok`` or the kind of failure.
+    reason : str
+        Why it failed, or what to know about the relaxation.
+    formula : str
+        Reduced formula; empty if there is no structure.
+    values : dict of str to tuple of float
+        Property to the predictions of the models that have it, in their order.
+    p_values : dict of str to float
+        Property to the smallest p-value among its models' training sets.
+    unseen_elements : dict of str to list of str
+        Property to the elements that one of the training sets lacks.
+    unseen_pairs : list of str
+        Orbital pairs that one of the training sets lacks.
+    no_ofm : str
+        Why there is no orbital field matrix; empty if there is one.
+    far : str
+        How far it is from the training set that it is furthest from; empty if near.
+    low_dimensional : bool or None
+    relaxation : Relaxation or None
+    """
+
+    status: str = "ok"
+    reason: str = ""
+    formula: str = ""
+    values: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    p_values: dict[str, float] = field(default_factory=dict)
+    unseen_elements: dict[str, list[str]] = field(default_factory=dict)
+    unseen_pairs: list[str] = field(default_factory=list)
+    no_ofm: str = ""
+    far: str = ""
+    low_dimensional: bool | None = None
+    relaxation: Relaxation | None = None
+
+    def with_predictions(
+        self, models: Sequence[Mapping[str, tuple[float, Novelty]]]
+    ) -> Outcome:
+        """Return the outcome with what models say of the structure.
+
+        Parameters
+        ----------
+        models : sequence of mapping
+            For each model, property to its prediction and to the comparison with what
+            it was trained on.
+
+        Returns
+        -------
+        Outcome
+        """
+        values: dict[str, tuple[float, ...]] = {}
+        compared: dict[str, list[Novelty]] = {}
+        for model in models:
+            for name, (value, facts) in model.items():
+                values[name] = (*values.get(name, ()), value)
+                compared.setdefault(name, []).append(facts)
+        by_property = {name: merge(found) for name, found in compared.items()}
+        every = merge([facts for model in models for _, facts in model.values()])
+        return replace(
+            self,
+            values=values,
+            p_values={
+                name: facts.p_value
+                for name, facts in by_property.items()
+                if facts.p_value is not None
+            },
+            unseen_elements={
+                name: list(facts.unseen_elements) for name, facts in by_property.items()
+            },
+            unseen_pairs=list(every.unseen_pairs),
+            no_ofm=every.no_ofm,
+            far=every.far,
+            low_dimensional=every.low_dimensional,
+        )
+
+    def novelty(self, names: Sequence[str]) -> Novelty:
+        """Return how the structure compares with the training sets of some properties.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the properties; those without a prediction count for nothing.
+
+        Returns
+        -------
+        Novelty
+            Its orbital pairs, and how far it is, are those of all properties.
+        """
+        elements = {e for name in names for e in self.unseen_elements.get(name, ())}
+        return Novelty(
+            p_value=min(
+                (self.p_values[name] for name in names if name in self.p_values),
+                default=None,
+            ),
+            far=self.far,
+            unseen_elements=tuple(sorted(elements)),
+            unseen_pairs=tuple(self.unseen_pairs),
+            no_ofm=self.no_ofm,
+            low_dimensional=self.low_dimensional,
+        )
+
+    def to_json(self) -> str:
+        """Return the outcome as JSON, with every digit of its numbers."""
+        # not asdict, which copies every list and is most of the work
+        relaxation = self.relaxation and vars(self.relaxation)
+        found = {**vars(self), "relaxation": relaxation}
+        return json.dumps(found, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Outcome:
+        """Return the outcome that :meth:`to_json` wrote."""
+        found: dict[str, Any] = json.loads(text)
+        if found["relaxation"] is not None:
+            found["relaxation"] = Relaxation(**found["relaxation"])
+        found["values"] = {key: tuple(v) for key, v in found["values"].items()}
+        return cls(**found)
+
+
+def pack_atoms(atoms: Atoms) -> bytes:
+    """Return numbers, positions, cell and pbc of a structure, every digit of them."""
+    lengths = np.concatenate([np.asarray(atoms.cell), atoms.positions])
+    return b"".join(
+        (
+            np.asarray(atoms.pbc, dtype="?").tobytes(),
+            lengths.astype("<f8").tobytes(),
+            atoms.numbers.astype("<i4").tobytes(),
+        )
+    )
+
+
+def unpack_atoms(content: bytes) -> Atoms:
+    """Return the structure that :func:`pack_atoms` packed.
+
+    Raises
+    ------
+    ValueError
+        If that is not what `content` is.
+    """
+    n_atoms, rest = divmod(len(content) - 75, 28)  # 3 + 9 * 8, 3 * 8 + 4
+    if rest or n_atoms < 0:
+        msg = f"{len(content)} bytes are no packed structure"
+        raise ValueError(msg)
+    lengths = np.frombuffer(content, dtype="<f8", count=3 * n_atoms + 9, offset=3)
+    cell, positions = np.split(lengths.reshape(-1, 3), [3])
+    numbers = np.frombuffer(content, dtype="<i4", offset=75 + 24 * n_atoms)
+    pbc = np.frombuffer(content, dtype="?", count=3)
+    return Atoms(numbers, positions, cell=cell, pbc=pbc)

@@ -1,0 +1,284 @@
+"""Worker processes that survive the death of one of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import resource_tracker
+from threading import Thread
+from typing import Any
+
+from ase import Atoms
+from joblib import cpu_count, effective_n_jobs
+
+from mftscreen.errors import MftscreenError
+from mftscreen.screen.work.evaluation import Settings, evaluate
+from mftscreen.screen.work.outcome import Outcome
+from mftscreen.structures import reduced_formula
+
+__all__ = ["Task", "Workers"]
+
+Results = list[tuple[Outcome, Atoms]]
+
+_DIED = "worker_died"
+
+_ATTEMPTS = 2
+"""How often a chunk of structures is evaluated before each of them is, alone."""
+
+
+@dataclass
+class Task:
+    """Structures under evaluation.
+
+    Attributes
+    ----------
+    structures : list of Atoms
+    future : Future or None
+        None if they are evaluated in this process, when the results are asked for.
+    pool : Executor or None
+        What the future runs in.
+    suspect : bool
+        Whether it is kept out of this process, which it may end.
+    """
+
+    structures: list[Atoms]
+    future: Future[Results] | None = None
+    pool: Executor | None = None
+    suspect: bool = False
+
+
+class Workers:
+    """Evaluate structures in this process, in others, or on a Dask cluster.
+
+    Processes of this machine are joblib's loky workers; a Dask cluster is used through
+    its own :class:`concurrent.futures.Executor`, so that there is one way to hand out
+    work. (joblib's ``Parallel``, with either backend, would read all candidates ahead.)
+
+    Parameters
+    ----------
+    settings : Settings
+    n_jobs : int, default 1
+        Processes, as joblib counts them: 1 works in this process, -1 in as many as
+        there are cores. The cores are shared out among the processes' threads.
+    scheduler : str, optional
+        Address of a Dask scheduler, ``tcp://host:port``; then `n_jobs` does not count.
+
+    Raises
+    ------
+    MftscreenError
+        If the scheduler cannot be reached or Dask is not installed.
+    ValueError
+        If `n_jobs` is 0.
+    """
+
+    def __init__(
+        self, settings: Settings, n_jobs: int = 1, scheduler: str | None = None
+    ) -> None:
+        self._evaluate = partial(evaluate, settings)
+        self._dead: tuple[type[BaseException], ...] = (BrokenExecutor,)
+        self._client: Any = None
+        self._n_processes: int = effective_n_jobs(n_jobs)
+        self._make_pool: Callable[[], Executor]
+        if scheduler is not None:
+            self._client = _connect(scheduler)
+            from distributed.scheduler import KilledWorker
+
+            self._dead = (KilledWorker,)
+            self._make_pool = partial(self._client.get_executor, pure=False)
+        else:
+            self._make_pool = partial(_make_processes, self._n_processes)
+        self._pool = None if self.in_process else self._make_pool()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if self._client is not None:
+            # what it still computes for this client is cancelled with it
+            self._client.close()
+        elif self._pool is not None:
+            _end_processes(self._pool, kill=kind is not None)
+
+    @property
+    def in_process(self) -> bool:
+        """Whether structures are evaluated in this process, but for suspects."""
+        return self._client is None and self._n_processes == 1
+
+    @property
+    def n_workers(self) -> int:
+        """Processes there are at the moment: those of a cluster come and go."""
+        if self._client is None:
+            return self._n_processes
+        n_processes: int = len(self._client.nthreads())
+        return max(1, n_processes)
+
+    def submit(self, structures: Sequence[Atoms], *, suspect: bool = False) -> Task:
+        """Start the evaluation of structures.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+        suspect : bool, default False
+            Whether one of them may end the process that evaluates it.
+
+        Returns
+        -------
+        Task
+        """
+        task = Task(list(structures), suspect=suspect)
+        if task.structures and not self.in_process:
+            self._start(task)
+        return task
+
+    def results(self, task: Task) -> Results:
+        """Return the outcomes of a task's structures, in order.
+
+        If a worker died, the task is tried again, and at last one structure at a time;
+        the outcome of what kills workers then has the status ``worker_died``. The
+        others are evaluated together once more, since numbers depend on the batch in
+        their last digits: they are not to depend on who died when.
+        """
+        if not task.structures:
+            return []
+        if self.in_process and not task.suspect:
+            return self._evaluate(task.structures)
+        for _ in range(_ATTEMPTS):
+            found = self._wait(task)
+            if found is not None:
+                return found
+            task.future = None
+        return self._one_by_one(task.structures)
+
+    def _one_by_one(self, structures: list[Atoms]) -> Results:
+        results: Results = []
+        for atoms in structures:
+            results += self._wait(Task([atoms])) or [_died(atoms)]
+        alive = [k for k, (outcome, _) in enumerate(results) if outcome.status != _DIED]
+        if len(alive) > 1:
+            together = self._wait(Task([structures[k] for k in alive]))
+            for k, result in zip(alive, together or (), strict=bool(together)):
+                results[k] = result
+        return results
+
+    def _wait(self, task: Task) -> Results | None:
+        """Return the outcomes of a task, started if it is not; None if it died."""
+        if task.future is None:
+            self._start(task)
+        assert task.future is not None
+        try:
+            return task.future.result()
+        except self._dead:
+            self._replace_pool(task)
+            return None
+
+    def _start(self, task: Task) -> None:
+        if self._pool is None:
+            self._pool = self._make_pool()
+        try:
+            task.future = self._pool.submit(self._evaluate, task.structures)
+        except BrokenExecutor:
+            self._pool = self._make_pool()
+            task.future = self._pool.submit(self._evaluate, task.structures)
+        task.pool = self._pool
+
+    def _replace_pool(self, task: Task) -> None:
+        """Make a new pool, unless that has happened since the task was started."""
+        if self._client is None and task.pool is self._pool:
+            assert self._pool is not None
+            _end_processes(self._pool, kill=True)
+            self._pool = self._make_pool()
+            try:
+                self._pool.submit(os.getpid).result()
+            except BrokenExecutor as error:
+                msg = f"worker processes die when they start: {error}"
+                raise MftscreenError(msg) from error
+
+
+def _died(atoms: Atoms) -> tuple[Outcome, Atoms]:
+    reason = "the worker process that evaluated it died, perhaps out of memory"
+    return Outcome(_DIED, reason, reduced_formula(atoms)), atoms
+
+
+def _make_processes(n_workers: int) -> Executor:
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.backend import resource_tracker as joblib_tracker
+
+    environment = {_SAFE_PATH: "1"}
+    if n_workers > 1:
+        threads = str(max(1, cpu_count() // n_workers))
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environment |= dict.fromkeys(names, threads)
+    # processes that they share, and that start with the first of them
+    with _safe_path():
+        joblib_tracker.ensure_running()
+        resource_tracker.ensure_running()
+    pool: Executor = ProcessPoolExecutor(
+        n_workers,
+        env=environment,
+        initializer=_begin,
+        # asked for there, it could be that of who adopts it: the parent may be gone
+        initargs=(os.getpid(), os.environ.get(_SAFE_PATH)),
+    )
+    return pool
+
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+"""Keeps a ``select.py`` in the current folder from being taken for Python's own when a
+process starts; that has the paths of its parent soon after."""
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        _restore_safe_path(before)
+
+
+def _restore_safe_path(before: str | None) -> None:
+    if before is None:
+        os.environ.pop(_SAFE_PATH, None)
+    else:
+        os.environ[_SAFE_PATH] = before
+
+
+def _begin(parent: int, safe_path: str | None) -> None:
+    """Make a worker: with the environment of its parent, and an end with it."""
+    _restore_safe_path(safe_path)
+    _end_with_parent(parent)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let this process end when its parent is killed, and not finish its chunk."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _end_processes(pool: Executor, *, kill: bool) -> None:
+    # loky's own argument: without it, an interrupted screening would end its chunks
+    pool.shutdown(wait=True, kill_workers=kill)  # type: ignore[call-arg]
+
+
+def _connect(scheduler: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        msg = "a Dask cluster needs Dask: pip install 'mftscreen[dask]'"
+        raise MftscreenError(msg) from None
+    try:
+        return Client(scheduler, timeout=20)
+    except (OSError, ValueError) as error:
+        msg = f"no Dask scheduler answers at {scheduler}: {error}"
+        raise MftscreenError(msg) from error

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from mftscreen.data.readers import iter_extxyz
+from mftscreen.errors import DataError
+from mftscreen.screen.candidates.stream import iter_candidates
+
+NINE = "4.2 0 0 0 4.2 0 0 0 4.2"
+COLUMNS = "Properties=species:S:1:pos:R:3:forces:R:3"
+
+
+def frame(path: Path, comment: str, species: str = "Mg") -> Atoms | DataError:
+    path.write_text(f"2\n{comment}\n{species} 0 0 0 0 0 .1\nO 2.1 0 0 0 0 -.1\n")
+    (found,) = iter_extxyz(path)
+    return found
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        f'Lattice="{NINE}" {COLUMNS} energy=-1',
+        f'lattice="{NINE}" {COLUMNS} energy=-1',
+        f'LATTICE="{NINE}" {COLUMNS} ENERGY=-1',
+        f'Lattice = "{NINE}" {COLUMNS} Energy = -1',
+        f"Lattice=[{NINE.replace(' ', ',')}] {COLUMNS} energy=-1",
+        f'lattice="{NINE}" properties=species:s:1:pos:r:3:force:r:3 energy=-1',
+        f'lattice="{NINE}" Properties=element:S:1:position:R:3:Forces:R:3 energy=-1',
+    ],
+)
+def test_spellings_of_one_frame(tmp_path: Path, comment: str) -> None:
+    atoms = frame(tmp_path / "a.xyz", comment)
+    assert isinstance(atoms, Atoms)
+    assert str(atoms.symbols) == "MgO"
+    assert atoms.pbc.all()
+    np.testing.assert_array_equal(atoms.cell, np.eye(3) * 4.2)
+    np.testing.assert_array_equal(atoms.calc.results["forces"][:, 2], [0.1, -0.1])
+    assert atoms.calc.results["energy"] == -1
+    assert not atoms.info
+
+
+def test_tensors_keep_the_order_that_ase_gives_them(tmp_path: Path) -> None:
+    skewed = "4 1 0 0 4 2 0 0 4"
+    for spelling in ("Lattice", "lattice"):
+        atoms = frame(tmp_path / "a.xyz", f'{spelling}="{skewed}" {COLUMNS}')
+        np.testing.assert_array_equal(atoms.cell[0], [4, 1, 0])
+        np.testing.assert_array_equal(atoms.cell[1], [0, 4, 2])
+
+
+def test_directions_are_those_of_the_file(tmp_path: Path) -> None:
+    atoms = frame(tmp_path / "a.xyz", f'lattice="{NINE}" {COLUMNS} PBC="T T F"')
+    assert atoms.pbc.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("comment", "reason"),
+    [
+        (f'cell="{NINE}" {COLUMNS}', "a cell seems to be in 'cell'"),
+        (f'Box="4 4 4" {COLUMNS}', "a cell seems to be in 'Box'"),
+        (f'pbc="T T T" {COLUMNS}', "there is no Lattice"),
+        (f'lattice="4 4 4" {COLUMNS}', "lattice is not nine numbers"),
+        (f'Lattice="4 4 4" {COLUMNS}', "9-long"),
+    ],
+)
+def test_cell_that_would_be_lost(tmp_path: Path, comment: str, reason: str) -> None:
+    found = frame(tmp_path / "a.xyz", comment)
+    assert isinstance(found, DataError)
+    assert reason in str(found)
+
+
+def test_box_beside_a_lattice_is_no_cell(tmp_path: Path) -> None:
+    atoms = frame(tmp_path / "a.xyz", f'Lattice="{NINE}" box="4 4 4" {COLUMNS}')
+    assert isinstance(atoms, Atoms)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("id=007", "007"), ("id=1e3", "1e3"), ("id=T", "T"), ("name=F", "F"),
+        ("id=nan", "nan"), ("id=None", "None"), ("id=1_000", "1_000"),
+        ('id="1 2 3"', "1 2 3"), ('id = "mp 12"', "mp 12"), ("id=[1,2]", "1,2"),
+        ('note="id=5" id=07', "07"), ('id="a\\"b"', 'a"b'),
+        ('id=_JSON "5"', "_JSON"),
+        ('id="_JSON \\"007\\""', "007"),
+        ("id=12345678901234567890123", "12345678901234567890123"),
+    ],
+)  # fmt: skip
+def test_ids_stay_as_written(tmp_path: Path, written: str, name: str) -> None:
+    frame(tmp_path / "a.xyz", f'Lattice="{NINE}" {written} {COLUMNS}')
+    (candidate,) = iter_candidates(tmp_path / "a.xyz")
+    assert candidate.id == name
+
+
+@pytest.mark.parametrize("species", ["Mg2+", "mg", "MG", "Mg1"])
+def test_species_that_are_clear(tmp_path: Path, species: str) -> None:
+    atoms = frame(tmp_path / "a.xyz", f'Lattice="{NINE}" {COLUMNS}', species)
+    assert isinstance(atoms, Atoms)
+    assert str(atoms.symbols) == "MgO"
+    assert atoms.calc.results["forces"].shape == (2, 3)
+
+
+@pytest.mark.parametrize("species", ["Va", "T", "Ow", "Q"])
+def test_species_that_are_not(tmp_path: Path, species: str) -> None:
+    found = frame(tmp_path / "a.xyz", f'Lattice="{NINE}" {COLUMNS}', species)
+    assert isinstance(found, DataError)
+    assert f"valid extxyz: '{species}' is " in str(found)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    text = f'1\nLattice="{NINE}" id=ü\nH 0 0 0\n'
+    (tmp_path / "a.xyz").write_bytes(text.encode(encoding))
+    (candidate,) = iter_candidates(tmp_path / "a.xyz")
+    assert (candidate.id, len(candidate.atoms)) == ("ü", 1)
+
+
+def test_utf_16_that_breaks_off(tmp_path: Path) -> None:
+    text = "1\n\nH 0 0 0\n".encode("utf-16") + b"1"
+    (tmp_path / "a.xyz").write_bytes(text)
+    with pytest.raises(DataError, match="cannot be read past frame"):
+        list(iter_extxyz(tmp_path / "a.xyz"))

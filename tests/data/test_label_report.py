@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from mftscreen.data.dataset import force_field_labels
+from mftscreen.data.label_report import check_units, unused_keys
+from mftscreen.data.sources import read_force_field
+from mftscreen.errors import DataError
+
+STRESS = np.array([0.01, -0.02, 0.03, 0.004, -0.005, 0.006])
+
+
+def frame(**results: object) -> Atoms:
+    atoms = bulk("MgO", "rocksalt", a=4.2)
+    forces = np.array([[0.0, 0.0, 0.1], [0.0, 0.0, -0.1]])
+    standard = {"energy": -1.0, "forces": forces, "stress": STRESS}
+    atoms.calc = SinglePointCalculator(atoms, **{**standard, **results})
+    return atoms
+
+
+def virial(atoms: Atoms) -> np.ndarray:
+    return force_field_labels(atoms)["virial"]
+
+
+@pytest.mark.parametrize("key", ["virial", "virials"])
+def test_virial_that_is_the_same_is_accepted(key: str) -> None:
+    atoms = frame()
+    expected = virial(atoms)
+    atoms.info[key] = expected.ravel() * 1.001
+    np.testing.assert_array_equal(virial(atoms), expected)
+
+
+@pytest.mark.parametrize(
+    ("factor", "hint"),
+    [
+        (-1.0, "of opposite sign"),
+        (1 / units.GPa, "GPa"),
+        (-10 / units.GPa, "of opposite sign, as if one were in other units (.*kbar"),
+        (1.2, "contradict"),
+    ],
+)
+def test_virial_that_contradicts_the_stress(factor: float, hint: str) -> None:
+    atoms = frame()
+    atoms.info["virial"] = factor * virial(atoms)
+    with pytest.raises(DataError, match=hint.replace("(", r"\(")) as caught:
+        force_field_labels(atoms)
+    assert "has the trace" in str(caught.value)
+
+
+def test_missing_labels_name_what_is_there_instead() -> None:
+    atoms = bulk("Si")
+    atoms.info = {"REF_energy": -1.0, "config_type": "forces", "stress_weight": 1.0}
+    atoms.arrays["dft_force"] = np.zeros((2, 3))
+    with pytest.raises(DataError, match="there is REF_energy, dft_force, stress_wei"):
+        force_field_labels(atoms)
+
+
+def test_keys_that_were_not_used() -> None:
+    atoms = frame(free_energy=-1.1)
+    atoms.info = {"virials": np.eye(3), "note": "no force", "energy_unit": "eV"}
+    labels = force_field_labels(frame())
+    assert unused_keys(atoms, labels) == {"free_energy"}
+    atoms.info["virial"] = np.eye(3)
+    assert unused_keys(atoms, labels) == {"free_energy", "virials"}
+    del labels["virial"]
+    assert "stress" in unused_keys(atoms, labels)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("energy_unit", "eV"),
+        ("forces_unit", "eV/A"),
+        ("force_units", "eV/Angstrom"),
+        ("stress_unit", "eV/Å**3"),
+        ("stress_unit", "eV/Ang^3"),
+        ("length_unit", "bohr"),
+        ("energy_unit", 3),
+    ],
+)
+def test_units_that_are_right_or_not_ours(key: str, value: object) -> None:
+    check_units(Atoms("H", info={key: value}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("energy_unit", "Ha"), ("Forces_Unit", "Ha/Bohr"), ("stress_units", "GPa")],
+)
+def test_units_that_are_others(key: str, value: str) -> None:
+    atoms = frame()
+    atoms.info[key] = value
+    with pytest.raises(DataError, match=f"{key} is '{value}'; it is to be eV"):
+        force_field_labels(atoms)
+
+
+def test_counts_are_said_and_what_is_left_out_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = [frame() for _ in range(3)]
+    del frames[1].calc.results["stress"]
+    frames[2].info["REF_energy"] = -1.0
+    write(tmp_path / "ff.extxyz", frames)
+    with caplog.at_level(logging.INFO):
+        assert len(list(read_force_field(tmp_path / "ff.extxyz"))) == 3
+    counts, unused = caplog.records
+    assert "3 frames; 3 have an energy, 3 forces, 2 a virial" in counts.getMessage()
+    assert (counts.levelname, unused.levelname) == ("INFO", "WARNING")
+    assert "look like labels: REF_energy (1);" in unused.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ({"stress": STRESS / units.GPa}, "is the stress in GPa or kbar"),
+        ({"forces": np.full((2, 3), 60.0)}, "are the forces in another unit"),
+        ({}, ""),
+    ],
+)
+def test_magnitudes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, results: dict, words: str
+) -> None:
+    write(tmp_path / "ff.extxyz", [frame(**results)] * 2)
+    list(read_force_field(tmp_path / "ff.extxyz"))
+    assert words in caplog.text
+    assert bool(caplog.records) == bool(words)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mftscreen.errors import ConfigError
+from mftscreen.finetune.config.document import read_document
+
+BASE = """\
+# What the base is for.
+
+# why this name
+name: first
+description: >-
+  two
+  lines
+
+# data
+data:
+  train: [a.extxyz]  # rows
+# at the margin, and still data
+  test: {}
+auxiliary: {head: crystals}
+# the end
+"""
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_blocks_are_replaced_dropped_and_added_with_their_comments(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, "base.yaml", BASE)
+    path = write(
+        tmp_path,
+        "sub/own.yaml",
+        "# Its own header.\nbase: ../base.yaml\n# another name\nname: second\n"
+        "auxiliary: null\ntraining: {steps: 3}\n",
+    )
+    text = read_document(path)
+    assert text == (
+        "# Its own header.\n# another name\nname: second\n"
+        "description: >-\n  two\n  lines\n\n# data\ndata:\n"
+        "  train: [a.extxyz]  # rows\n# at the margin, and still data\n  test: {}\n"
+        "training: {steps: 3}\n"
+    )
+    assert yaml.safe_load(text)["description"] == "two lines"
+
+
+def test_a_file_without_base_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert read_document(write(tmp_path, "base.yaml", BASE)) == BASE
+
+
+def test_bases_can_have_bases(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", "name: a\nlicence: MIT\nseed: 1\n")
+    write(tmp_path, "b.yaml", "base: a.yaml\nname: b\nseed: 2\n")
+    path = write(tmp_path, "c.yaml", "base: b.yaml\nname: c\n")
+    found = yaml.safe_load(read_document(path))
+    assert found == {"name": "c", "licence": "MIT", "seed": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("base: own.yaml\n", "its own base"),
+        ("base: none.yaml\n", "No such file"),
+        ("base: [a]\n", "path of a YAML file"),
+        ('base: base.yaml\n"quoted": 1\n', "plain names"),
+        ("base: base.yaml\n a: b\n", "not YAML"),
+    ],
+)
+def test_problems_are_named(tmp_path: Path, text: str, problem: str) -> None:
+    write(tmp_path, "base.yaml", BASE)
+    path = write(tmp_path, "own.yaml", text)
+    with pytest.raises(ConfigError, match=problem) as caught:
+        read_document(path)
+    assert caught.value.path is not None

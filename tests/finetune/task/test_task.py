@@ -1,0 +1,228 @@
+"""What is read for a training, and what is refused."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from mftscreen import structures
+from mftscreen.data import dataset
+from mftscreen.errors import DataError
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.run import run
+from mftscreen.finetune.task import training_data
+from mftscreen.finetune.task.task import Task, load_task
+
+
+def _load(folder: Path, **document: object) -> Task:
+    path = folder / "task.yaml"
+    base = {"strategy": "scratch", "name": "t", "training": {"steps": 1}}
+    path.write_text(yaml.safe_dump(base | document))
+    return load_task(load_config(path))
+
+
+def _rows(path: Path, *rows: tuple[str, float]) -> None:
+    structures = []
+    for number, (formula, value) in enumerate(rows):
+        positions = np.arange(3.0 * len(Atoms(formula))).reshape(-1, 3)
+        atoms = Atoms(formula, positions, info={"name": f"row-{number}", "x": value})
+        structures.append(atoms)
+    write(path, structures)
+
+
+def test_log10_of_labels_that_are_not_positive_names_the_rows(tmp_path: Path) -> None:
+    _rows(tmp_path / "t.extxyz", ("H2O", 1.0), ("H2", -2.0), ("O2", 0.0), ("O3", 3.0))
+    _rows(tmp_path / "v.extxyz", ("H2O", 1.0))
+    properties = {"x": {"label": "x", "transform": "log10"}}
+    with pytest.raises(DataError, match=r"2 labels of 'x'.*row-1, row-2"):
+        _load(
+            tmp_path,
+            properties=properties,
+            data={"train": ["t.extxyz"], "validation": ["v.extxyz"]},
+        )
+
+
+def test_periodic_rows_of_a_property_of_molecules_are_named(tmp_path: Path) -> None:
+    rows = [Atoms("H2", [[0, 0, 0], [0, 0, 1]], info={"x": 1.0}) for _ in range(4)]
+    rows[2].set_cell([5, 5, 5])
+    rows[2].pbc = True
+    for number, atoms in enumerate(rows):
+        atoms.info["name"] = f"row-{number}"
+    write(tmp_path / "t.extxyz", rows)
+    with pytest.raises(
+        DataError, match=r"row-2: x \(head r2\) is a property of molecules"
+    ):
+        _load(
+            tmp_path,
+            properties={"x": {"label": "x", "head": "r2"}},
+            data={"train": ["t.extxyz"]},
+        )
+
+
+def _held_out(folder: Path, n_rows: int, seed: int) -> dict[str, set[str]]:
+    rows = [("H2O", float(number)) for number in range(n_rows)]
+    _rows(folder / "t.extxyz", *rows)
+    task = _load(
+        folder,
+        properties={"x": {"label": "x"}},
+        data={"train": ["t.extxyz"], "validation_fraction": 0.1},
+        training={"steps": 1, "seed": seed},
+    )
+    return {part: {s.id for s in rows} for part, rows in task.heads["x"].items()}
+
+
+def test_rows_that_are_held_out_remain_so_when_rows_are_added(tmp_path: Path) -> None:
+    before, after = (_held_out(tmp_path, n, 1) for n in (400, 800))
+    assert before["validation"] < after["validation"]
+    assert before["train"] < after["train"]
+    # four standard deviations of a binomial distribution
+    assert abs(len(after["validation"]) - 80) < 4 * np.sqrt(800 * 0.1 * 0.9)
+    assert _held_out(tmp_path, 400, 2)["validation"] != before["validation"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_sides_have_rows(tmp_path: Path, seed: int) -> None:
+    assert all(_held_out(tmp_path, 2, seed).values())
+
+
+def test_heads_that_are_taken_over_keep_their_biases(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _rows(tmp_path / "t.extxyz", ("Mg2O", 1.0), ("MgO2", 2.0), ("O2", 0.0))
+    _rows(tmp_path / "v.extxyz", ("SiO", 1.0))
+    frames = [bulk("MgO", "rocksalt", a=4.2) for _ in range(2)]
+    for number, atoms in enumerate(frames):
+        atoms.set_cell(atoms.cell * (1 + 0.01 * number), scale_atoms=True)
+        results = {"energy": -1.0, "forces": np.zeros((2, 3)), "stress": np.zeros(6)}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    write(tmp_path / "f.extxyz", frames)
+    with caplog.at_level(logging.WARNING):
+        task = _load(
+            tmp_path,
+            strategy="mft",
+            pretrained="mft-mini-crystals",
+            transfer_properties=True,
+            properties={
+                "dielectric": {"label": "x", "column": "x", "bias": "per_element"}
+            },
+            data={"train": ["t.extxyz"], "test": {"new": "v.extxyz"}},
+            auxiliary={"head": "crystals", "data": ["f.extxyz"]},
+        )
+    assert task.config.properties["dielectric"].bias == "per_element"
+    assert "held-out rows may be among those" in caplog.text
+
+
+@pytest.mark.parametrize("held_out", ["H2O", "NaCl"])
+def test_bias_is_global_where_elements_are_unseen(
+    tmp_path: Path, held_out: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    _rows(tmp_path / "t.extxyz", ("H2O", 1.0), ("H2", 2.0), ("O2", 0.0))
+    _rows(tmp_path / "v.extxyz", ("H2O", 1.0))
+    _rows(tmp_path / "test.extxyz", (held_out, 1.0))
+    with caplog.at_level(logging.WARNING):
+        task = _load(
+            tmp_path,
+            properties={"x": {"label": "x"}},
+            data={
+                "train": ["t.extxyz"],
+                "validation": ["v.extxyz"],
+                "test": {"new": "test.extxyz"},
+            },
+        )
+    bias = task.config.properties["x"].bias
+    if held_out == "NaCl":
+        assert bias == "global"
+        assert "x: validation or test rows hold Na, Cl" in caplog.text
+    else:
+        assert bias == "per_element"
+        assert "bias" not in caplog.text
+
+
+PROPERTIES = ("x", "y", "z")
+
+
+def _several(folder: Path) -> dict[str, object]:
+    """Write rows with up to three labels, the last of which most lack."""
+    for name, n_rows in (("train", 24), ("test", 6)):
+        rows = []
+        for k in range(n_rows):
+            atoms = bulk("MgO", "rocksalt", a=4.2 + 0.01 * k + 0.001 * (name == "test"))
+            atoms.info = {"id": f"{name}-{k}", "x": 1.0 + k, "y": 2.0 - k}
+            if not k % 4:
+                atoms.info["z"] = 0.5 * k
+            rows.append(atoms)
+        write(folder / f"{name}.extxyz", rows)
+    return {
+        "descriptor": {"edge_cutoff": 3.0, "angle_cutoff": 2.5},
+        "properties": {
+            "x": {"label": "x", "transform": "log10"},
+            "y": {"label": "y", "transform": "standardise"},
+            "z": {"label": "z"},
+        },
+        "data": {
+            "train": ["train.extxyz"],
+            "test": {"held out": "test.extxyz"},
+            "validation_fraction": 0.3,
+        },
+    }
+
+
+def test_targets_are_the_labels_after_their_transforms(tmp_path: Path) -> None:
+    task = _load(tmp_path, **_several(tmp_path))
+    assert task.data.shared == [["x", "y"], ["z"]]
+    rows, targets = task.heads["x"]["train"], task.targets(["x", "y"], "train")
+    assert [row.id for row in targets] == [row.id for row in rows]
+    assert all(row.labels.keys() == {"x", "y"} for row in targets)
+    x, y = (np.array([row.labels[n] for row in targets]) for n in ("x", "y"))
+    np.testing.assert_allclose(x, np.log10([row.labels["x"] for row in rows]))
+    np.testing.assert_allclose([y.mean(), y.std()], [0, 1], atol=1e-12)
+    # the rows are what they were
+    assert rows[0].labels["y"] == 2.0 - int(rows[0].id.removeprefix("train-"))
+
+
+def test_each_structure_is_checked_hashed_and_searched_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: dict[str, Counter[str]] = {}
+
+    def count(name: str, *modules: object) -> None:
+        original: Callable[..., object] = getattr(structures, name)
+        counts[name] = Counter()
+
+        def counted(atoms: Atoms, *arguments: object) -> object:
+            counts[name][atoms.info["id"]] += 1
+            return original(atoms, *arguments)
+
+        for module in modules:
+            monkeypatch.setattr(module, name, counted)
+
+    count("check_contents", structures, training_data)
+    count("find_neighbors", structures, training_data)
+    count("structure_hash", dataset)
+    monkeypatch.setattr(run, "train", _nothing)
+    _load(tmp_path, **_several(tmp_path))  # writes the configuration
+    for calls in counts.values():
+        calls.clear()
+    with pytest.raises(_TrainingWouldBeginError):
+        run.run_training(load_config(tmp_path / "task.yaml"), tmp_path / "run")
+    rows = [f"train-{k}" for k in range(24)] + [f"test-{k}" for k in range(6)]
+    for name, calls in counts.items():
+        assert calls == Counter(rows), name
+
+
+class _TrainingWouldBeginError(Exception):
+    pass
+
+
+def _nothing(*arguments: object, **options: object) -> None:
+    raise _TrainingWouldBeginError

@@ -1,0 +1,532 @@
+"""The process that trains: joint steps, weights, restarts. Real, tiny trainings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.io import write
+
+from mftscreen.errors import TrainingError
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.run.run import run_training
+from mftscreen.finetune.run.select import checkpoints, is_readable
+from mftscreen.finetune.trainer.balance import COMBINATION, Combination, balanced_lambda
+from mftscreen.finetune.trainer.shared_descriptors import SharedDescriptors
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.reading import read_state
+from mftscreen.model.network.backend import DeepmdNetwork
+
+pytestmark = [
+    pytest.mark.slow,
+    # deepmd-kit's data loader in this process
+    pytest.mark.filterwarnings("ignore:'pin_memory' argument"),
+]
+
+AUXILIARY = {"head": "first", "data": ["crystals.extxyz"], "batch_size": 16}
+ALTERNATE = {**AUXILIARY, "aux_prob": 0.25, "lambda_reg": "auto"}
+LONG = {"steps": 100, "save_every": 20, "batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def joint_run(tune: Callable[..., Path], pretrained: Path) -> Path:
+    auxiliary = {**AUXILIARY, "combine": "joint", "lambda_reg": 0.5}
+    path = tune("joint", "mft", pretrained=str(pretrained), auxiliary=auxiliary)
+    return path.parent
+
+
+@pytest.fixture(scope="module")
+def whole_run(tune: Callable[..., Path], pretrained: Path) -> Path:
+    settings = {"auxiliary": ALTERNATE, "training": LONG}
+    return tune("whole", "mft", pretrained=str(pretrained), **settings).parent
+
+
+TWO = {
+    "softness": {"label": "softness", "neurons": [8, 8]},
+    "size": {"column": "softness", "head": "extensive", "neurons": [8]},
+}
+
+
+@pytest.fixture(scope="module")
+def shared_run(tune: Callable[..., Path], pretrained: Path) -> Path:
+    settings = {"properties": TWO, "auxiliary": ALTERNATE, "training": LONG}
+    return tune("shared", "mft", pretrained=str(pretrained), **settings).parent
+
+
+@contextmanager
+def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]:
+    """Yield the trainer of a finished run, at its first step."""
+    from deepmd.pt.train import training
+    from deepmd.pt.utils import env
+
+    from mftscreen.finetune.trainer.process import process as trainer
+
+    built: list[Any] = []
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("model*", "*.jsonl"))
+    (folder / COMBINATION).write_text(combination.to_json())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(training, "NUM_WORKERS", 0)
+        # training sets it for good, and models built after that cannot be scripted
+        patch.setattr(env, "CUSTOM_OP_USE_JIT", env.CUSTOM_OP_USE_JIT)
+        patch.setattr(training, "Trainer", trainer.Trainer)  # restored afterwards
+        patch.setattr(trainer.Trainer, "run", lambda self: built.append(self))
+        trainer.main(
+            ["input.json", "--skip-neighbor-stat", "--finetune", "pretrained.pt"]
+        )
+        built[0].wrapper.train()
+        yield built[0]
+
+
+def _gradients(trainer: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    trainer.wrapper.zero_grad(set_to_none=True)
+    loss.backward(retain_graph=True)
+    return {
+        name: parameter.grad.clone()
+        for name, parameter in trainer.wrapper.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+def _step_loss(trainer: Any, head: str) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Return the loss of one step as deepmd-kit sees it, and its batches by head."""
+    batch = trainer._next_training_batch(head)
+    inputs, labels, _ = batch
+    _, loss, _ = trainer.wrapper(
+        **inputs, cur_lr=1e-3, label=dict(labels), task_key=head
+    )
+    return loss, {head: batch, **trainer._joined}
+
+
+JOINT = Combination("first", "joint", lambda_reg=0.5)
+
+
+def test_joint_gradient_is_the_sum_of_both(joint_run: Path, tmp_path: Path) -> None:
+    with _trainer(joint_run, JOINT, tmp_path / "run") as trainer:
+        loss, batches = _step_loss(trainer, "softness")
+        assert set(batches) == {"softness", "first"}
+        joint = _gradients(trainer, loss)
+        single = {
+            head: _gradients(trainer, trainer._loss(head, batch, 1e-3))
+            for head, batch in batches.items()
+        }
+    shared = [name for name in joint if ".descriptor.repflows" in name]
+    assert shared
+    for name in shared:
+        both = single["softness"][name] + single["first"][name]
+        torch.testing.assert_close(joint[name], both, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(joint[name], single["softness"][name])
+    for name in joint.keys() - set(shared):
+        parts = [part[name] for part in single.values() if name in part]
+        torch.testing.assert_close(joint[name], sum(parts), rtol=1e-4, atol=1e-5)
+
+
+def test_lambda_of_zero_gives_the_gradients_of_ft(
+    joint_run: Path, tmp_path: Path, pretrained: Path, write_config: Callable[..., Path]
+) -> None:
+    from mftscreen.finetune.task.deepmd_input import _force_field_loss
+
+    document = json.loads((joint_run / "input.json").read_text())
+    zero = _force_field_loss(
+        load_config(joint_run.with_suffix(".yaml")).auxiliary.loss, 0.0
+    )
+    document["loss_dict"]["first"] = zero
+    shutil.copytree(joint_run, tmp_path / "zero")
+    (tmp_path / "zero" / "input.json").write_text(json.dumps(document))
+    combination = replace(JOINT, lambda_reg=0.0)
+    with _trainer(tmp_path / "zero", combination, tmp_path / "run") as trainer:
+        loss, batches = _step_loss(trainer, "softness")
+        joint = _gradients(trainer, loss)
+        # Eq. 9: the property's loss alone
+        alone = _gradients(
+            trainer, trainer._loss("softness", batches["softness"], 1e-3)
+        )
+    assert any(".descriptor." in name for name in alone)
+    for name, gradient in alone.items():
+        assert torch.equal(joint[name], gradient)
+    assert all(not joint[name].any() for name in joint.keys() - alone.keys())
+
+
+@pytest.mark.parametrize("combine", ["joint", "alternate"])
+def test_auto_lambda_balances_on_a_fixed_batch(
+    joint_run: Path, tmp_path: Path, combine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    combination = Combination("first", combine, aux_prob=0.2, lambda_reg="auto")
+    from mftscreen.finetune.trainer.process import N_SETTLE
+
+    with _trainer(joint_run, combination, tmp_path / "run") as trainer:
+        fixed = trainer._draw(trainer.model_keys)
+        monkeypatch.setattr(
+            type(trainer).__mro__[1], "_next_training_batch", lambda _, h: fixed[h]
+        )
+        before = {name: p.clone() for name, p in trainer.wrapper.named_parameters()}
+        weight = trainer._measured_lambda()
+        for name, parameter in trainer.wrapper.named_parameters():
+            assert torch.equal(parameter, before[name])
+        # after the head has been fitted for a moment
+        with trainer._settled_heads([{"softness": fixed["softness"]}] * N_SETTLE):
+            norms = {
+                head: trainer._gradient_norm(trainer._loss(head, batch, 1e-3))
+                for head, batch in fixed.items()
+            }
+        at_first = trainer._gradient_norm(trainer._sum({"softness": fixed["softness"]}))
+        # measured once per run
+        monkeypatch.setattr(trainer, "_gradient_norm", lambda _: pytest.fail("again"))
+        assert trainer._measured_lambda() == weight
+    share = {"joint": 1.0, "alternate": 0.8 / 0.2}[combine]
+    assert norms["softness"] != at_first
+    assert weight * norms["first"] == pytest.approx(share * norms["softness"], rel=1e-3)
+
+
+def test_properties_of_the_same_rows_are_trained_on_the_same_batches(
+    shared_run: Path, tmp_path: Path
+) -> None:
+    document = json.loads((shared_run / "input.json").read_text())
+    assert document["training"]["model_prob"] == {
+        "first": 0.25,
+        "size": 0.75,
+        "softness": 0.0,
+    }
+    data = document["training"]["data_dict"]
+    assert data["size"] == data["softness"]
+    combination = Combination.read(shared_run)
+    passes: list[Any] = []
+    with _trainer(shared_run, combination, tmp_path / "run") as trainer:
+        for head in TWO:
+            descriptor = trainer.wrapper.model[head].get_descriptor()
+            descriptor.repflows.register_forward_hook(lambda *_: passes.append(1))
+        loss, batches = _step_loss(trainer, "size")
+        assert len(passes) == 1
+        both = _gradients(trainer, loss)
+        single = [
+            _gradients(trainer, trainer._loss(head, batches["size"], 1e-3))
+            for head in TWO
+        ]
+        assert len(passes) == 3
+        loss, batches = _step_loss(trainer, "first")
+        alone = trainer._loss("first", batches["first"], 1e-3)
+        assert torch.equal(loss, alone)
+    assert any(".descriptor." in name for name in both)
+    for name, gradient in both.items():
+        parts = [part[name] for part in single if name in part]
+        torch.testing.assert_close(gradient, sum(parts) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_joint_step_has_the_sum_of_all_losses_of_shared_batches(
+    shared_run: Path, tmp_path: Path
+) -> None:
+    combination = replace(JOINT, shared=Combination.read(shared_run).shared)
+    with _trainer(shared_run, combination, tmp_path / "run") as trainer:
+        loss, batches = _step_loss(trainer, "size")
+        assert set(batches) == {"size", "first"}
+        parts = [
+            *(trainer._loss(head, batches["size"], 1e-3) for head in TWO),
+            trainer._loss("first", batches["first"], 1e-3),
+        ]
+        torch.testing.assert_close(loss, torch.stack(parts).sum())
+        batches = {"size": batches["size"]}
+        torch.testing.assert_close(trainer._sum(batches), sum(parts[:2]))
+
+
+def test_heads_with_weights_of_their_own_have_their_own_descriptors() -> None:
+    same = torch.nn.Linear(2, 2)
+    own = torch.nn.Linear(2, 2)
+    twin = torch.nn.Linear(2, 2)
+    twin.weight, twin.bias = same.weight, same.bias
+    x = torch.ones(1, 2)
+    apart, together = (
+        SharedDescriptors([[same, own]]),
+        SharedDescriptors([[same, twin]]),
+    )
+    apart.begin()
+    together.begin()
+    assert same(x) is twin(x)
+    assert own(x) is not own(x)
+    together.end()
+    assert same(x) is not twin(x)
+
+
+def test_runs_of_earlier_versions_share_no_batches(tmp_path: Path) -> None:
+    (tmp_path / COMBINATION).write_text('{"auxiliary": "ff", "aux_prob": 0.2}')
+    combination = Combination.read(tmp_path)
+    assert combination.sharing("gap") == ["gap"]
+    assert combination.drawn(["ff", "gap"]) == ["ff", "gap"]
+
+
+def test_shared_batches_count_once_in_the_share(shared_run: Path) -> None:
+    training = read_bundle(shared_run / "model.mft").card.provenance
+    batches = training["batches"]
+    assert batches["softness"] == batches["size"] == LONG["steps"] - batches["first"]
+    assert training["aux_share"] == batches["first"] / LONG["steps"]
+    measured = json.loads((shared_run / "lambda_reg.json").read_text())
+    assert measured["lambda_reg"] == balanced_lambda(
+        measured["downstream"],
+        measured["auxiliary"],
+        Combination("first", "alternate", aux_prob=0.25),
+        n_downstream=2,
+    )
+
+
+def test_auto_lambda_needs_gradients() -> None:
+    with pytest.raises(ValueError, match=r"norms are 0 \(downstream\) and 3"):
+        balanced_lambda([0.0], [3.0], Combination("first", "joint"))
+
+
+def test_joint_run_is_summarised_on_the_card(joint_run: Path) -> None:
+    training = read_bundle(joint_run / "model.mft").card.provenance
+    assert training["batches"] == {"softness": 12, "first": 12}
+    assert training["aux_share"] == 0.5
+    assert training["lambda_reg"] == 0.5
+    assert training["combine"] == "joint"
+    assert "aux_prob" not in training
+    assert training["gradient_ratio"] > 0
+
+
+def test_steps_alternate_in_the_share_asked_for(whole_run: Path) -> None:
+    training = read_bundle(whole_run / "model.mft").card.provenance
+    assert sum(training["batches"].values()) == LONG["steps"]
+    # four standard deviations of 100 draws
+    assert training["aux_share"] == pytest.approx(0.25, abs=0.17)
+    assert training["aux_prob"] == 0.25
+    measured = json.loads((whole_run / "lambda_reg.json").read_text())
+    combination = Combination("first", "alternate", aux_prob=0.25)
+    assert training["lambda_reg"] == measured["lambda_reg"]
+    assert measured["lambda_reg"] == balanced_lambda(
+        measured["downstream"], measured["auxiliary"], combination
+    )
+
+
+def test_muon_goes_on_as_if_nothing_had_happened(
+    folder: Path, pretrained: Path, write_config: Callable[..., Path]
+) -> None:
+    training = {"steps": 12, "save_every": 6, "batch_size": 16, "optimizer": "muon"}
+    settings = {
+        "properties": TWO,
+        "training": {**training, "layer_decay": 0.8},
+        "auxiliary": ALTERNATE,
+    }
+    config = write_config("muon", "mft", pretrained=str(pretrained), **settings)
+    run_training(load_config(config), folder / "muon", threads=1)
+    whole = checkpoints(folder / "muon")
+    last = read_state(whole[12])
+    assert "HybridMuon" in (folder / "muon" / "out.json").read_text()
+    for path in (whole[12], folder / "muon" / "model.mft"):
+        path.unlink()
+    run_training(load_config(config), folder / "muon", resume=True, threads=1)
+    again = read_state(whole[12])
+    assert all(torch.equal(last[k], again[k]) for k in last if torch.is_tensor(last[k]))
+
+
+def test_lower_layers_learn_more_slowly(joint_run: Path, tmp_path: Path) -> None:
+    combination = replace(JOINT, layer_decay=0.5)
+    with _trainer(joint_run, combination, tmp_path / "run") as trainer:
+        groups = trainer.optimizer.param_groups
+        named = list(trainer.wrapper.named_parameters())
+        group_of = {id(p): k for k, group in enumerate(groups) for p in group["params"]}
+        assert len(group_of) == len(named)
+        places = {
+            ".fitting_net.": 0,
+            ".repflows.layers.1.": 1,
+            ".repflows.layers.0.": 2,
+            ".repflows.edge_embd.": 3,
+            ".type_embedding.": 3,
+        }
+        for place, expected in places.items():
+            found = {group_of[id(p)] for name, p in named if place in name}
+            assert found == {expected}
+        for _ in range(2):
+            rates = [group["lr"] for group in groups]
+            assert rates == pytest.approx([rates[0] * 0.5**k for k in range(4)])
+            trainer.optimizer.step()
+            trainer.scheduler.step()
+
+
+def test_dipole_is_trained_as_it_is_predicted(
+    folder: Path, tune: Callable[..., Path], pretrained: Path, tmp_path: Path
+) -> None:
+    """Its vectors are made of the last layer's edges, which other heads do not read."""
+    rng = np.random.default_rng(0)
+    molecules = [
+        Atoms("OSi2", rng.normal(size=(3, 3)), info={"mu": 1.0 + k}) for k in range(4)
+    ]
+    write(folder / "molecules.extxyz", molecules)
+    path = tune(
+        "dipole",
+        "ft",
+        pretrained=str(pretrained),
+        properties={"mu": {"label": "dipole moment", "head": "dipole_norm"}},
+        data={"train": ["molecules.extxyz"]},
+        training={"steps": 1, "save_every": 1},
+    )
+    with _trainer(path.parent, Combination(), tmp_path / "run") as trainer:
+        loss, batches = _step_loss(trainer, "mu")
+        last_layer = [n for n in _gradients(trainer, loss) if ".layers.1." in n]
+        assert any("edge_self_linear" in name for name in last_layer)
+        inputs, _, _ = batches["mu"]
+        model = trainer._get_inner_module().model["mu"]
+        trained = model(inputs["coord"], inputs["atype"], inputs["box"])["mu"]
+        network = DeepmdNetwork({**trainer.wrapper.state_dict()})
+        symbols = np.array(network.type_map)[inputs["atype"].cpu().numpy()]
+        positions = inputs["coord"].detach().cpu().numpy().reshape(len(symbols), -1, 3)
+    structures = [Atoms(s, p) for s, p in zip(symbols, positions, strict=True)]
+    predicted = network.evaluate(structures, property_heads=["mu"])
+    assert trained[:, 0].tolist() == pytest.approx(
+        [p.heads["mu"] for p in predicted], rel=1e-5
+    )
+
+
+def test_loss_of_zero_stops_the_run(
+    tune: Callable[..., Path], pretrained: Path
+) -> None:
+    nothing = {"energy": [0, 0], "force": [0, 0], "virial": [0, 0]}
+    with pytest.raises(TrainingError, match="the loss of head 'first' is 0 at step 1"):
+        tune(
+            "zero-loss",
+            "mft",
+            pretrained=str(pretrained),
+            auxiliary={**AUXILIARY, "combine": "joint", "loss": nothing},
+        )
+
+
+def test_loss_that_is_not_finite_stops_the_run(tune: Callable[..., Path]) -> None:
+    training = {"steps": 2000, "save_every": 1000, "batch_size": 16}
+    with pytest.raises(TrainingError, match="the loss is not finite"):
+        tune(
+            "diverges", "scratch", training={**training, "learning_rate": [1e30, 1e29]}
+        )
+
+
+def test_run_stops_when_it_gets_no_better(tune: Callable[..., Path]) -> None:
+    training = {"steps": 20000, "save_every": 5, "batch_size": 16, "patience": 2}
+    path = tune(
+        # steps too small for the weights' precision
+        "patience",
+        "scratch",
+        training={**training, "learning_rate": [1e-12, 1e-13]},
+    )
+    card = read_bundle(path).card
+    assert card.provenance["step"] == 5
+    assert 15 <= card.provenance["last_step"] < 20000
+    log = (path.parent / "train.log").read_text()
+    assert "Start to train 20000 steps" in log
+    # a run that has stopped by itself is not taken up again
+    config = load_config(path.parent.with_suffix(".yaml"))
+    run_training(config, path.parent, resume=True, threads=1)
+    assert (path.parent / "train.log").read_text() == log
+
+
+def test_average_of_the_weights_is_what_ships(tune: Callable[..., Path]) -> None:
+    training = {"steps": 12, "save_every": 6, "batch_size": 16, "ema": 0.9}
+    path = tune("ema", "scratch", training=training)
+    step = read_bundle(path).card.provenance["step"]
+    shipped = read_state(read_bundle(path).checkpoint)
+    averaged = read_state(path.parent / f"model_ema.ckpt-{step}.pt")
+    last = read_state(path.parent / f"model.ckpt-{step}.pt")
+    tensors = [key for key, value in shipped.items() if torch.is_tensor(value)]
+    assert all(torch.equal(shipped[key], averaged[key]) for key in tensors)
+    assert not all(torch.equal(shipped[key], last[key]) for key in tensors)
+
+
+def test_killed_run_becomes_what_it_would_have_been(
+    folder: Path, whole_run: Path, pretrained: Path, write_config: Callable[..., Path]
+) -> None:
+    settings = {"auxiliary": ALTERNATE, "training": LONG}
+    config = write_config("killed", "mft", pretrained=str(pretrained), **settings)
+    with _tuning(config, folder / "killed") as process:
+        for pid in _descendants(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+    last = max(_saved(folder / "killed"))
+    assert last < LONG["steps"], "the run was over before it could be killed"
+    run_training(load_config(config), folder / "killed", resume=True, threads=1)
+    log = (folder / "killed" / "train.log").read_text()
+    assert f"Resuming from model.ckpt-{last}.pt" in log
+    runs = [whole_run, folder / "killed"]
+    states = [read_state(run / f"model.ckpt-{LONG['steps']}.pt") for run in runs]
+    for key, value in states[0].items():
+        if torch.is_tensor(value):
+            assert torch.equal(value, states[1][key]), key
+    cards = [read_bundle(run / "model.mft").card for run in runs]
+    assert cards[0].properties["softness"] == cards[1].properties["softness"]
+    assert cards[0].provenance["batches"] == cards[1].provenance["batches"]
+
+
+def test_disk_that_is_full_leaves_the_last_checkpoint(
+    folder: Path, write_config: Callable[..., Path]
+) -> None:
+    import resource
+
+    config = write_config("full", "scratch", training={**LONG, "steps": 400})
+    with _tuning(config, folder / "full", stderr=subprocess.PIPE) as process:
+        # nothing that is longer can be written, as on a disk that is almost full
+        for pid in _descendants(process.pid):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (60_000, 60_000))
+        _, message = process.communicate()
+    assert process.returncode == 1
+    assert "could not be written in" in message
+    assert "--resume" in message
+    assert "Traceback" not in message
+    kept = checkpoints(folder / "full")
+    assert all(is_readable(path) for path in kept.values())
+    assert read_state(kept[max(kept)])
+
+
+def test_file_that_cannot_be_written_is_a_training_error(
+    folder: Path, write_config: Callable[..., Path]
+) -> None:
+    config = write_config("device", "scratch")
+    Path(folder / "device").mkdir()
+    full = folder / "device" / f".{os.getpid()}.config.yaml"
+    full.symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"cannot write in .*: No space left"):
+        run_training(load_config(config), folder / "device")
+
+
+@contextmanager
+def _tuning(
+    config: Path, directory: Path, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the command line until there is a checkpoint, and end it afterwards."""
+    command = [sys.executable, "-m", "mftscreen", "finetune", str(config)]
+    command += ["-o", str(directory), "--threads", "1"]
+    process = subprocess.Popen(command, start_new_session=True, text=True, **options)
+    try:
+        deadline = time.monotonic() + 120
+        while not _saved(directory) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert _saved(directory), "no checkpoint in time"
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait()
+
+
+def _saved(directory: Path) -> list[int]:
+    """Return the steps of the checkpoints that were written to their end."""
+    found = checkpoints(directory)
+    return [step for step, path in found.items() if is_readable(path)]
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return a process and all below it, children first."""
+    below = [
+        child
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in map(int, task.read_text().split())
+    ]
+    return [*(p for child in below for p in _descendants(child)), pid]

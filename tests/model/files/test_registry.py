@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mftscreen.errors import ModelFileError, UnknownModelError, UnknownPropertyError
+from mftscreen.model.files.download import BACKBONES
+from mftscreen.model.files.registry import (
+    DEFAULT_MODEL,
+    FAMILIES,
+    find_members,
+    registered_models,
+    resolve_model,
+)
+
+CRYSTALS, MOLECULES = FAMILIES[DEFAULT_MODEL].values()
+
+
+@pytest.mark.parametrize("name", [CRYSTALS, MOLECULES])
+def test_registered_name_gives_its_file_and_checksum(name: str) -> None:
+    model = registered_models()[name]
+    assert model.path.name == f"{name}.mft"
+    assert len(bytes.fromhex(model.sha256)) == 32
+    assert resolve_model(name) == (model.path, model.sha256)
+    assert find_members(name, ["whatever"]) == (name,)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "member"),
+    [
+        ({}, CRYSTALS),
+        ({"domain": "crystals"}, CRYSTALS),
+        ({"domain": "molecules"}, MOLECULES),
+        ({"domain": "SPICE2"}, CRYSTALS),  # a head's name: the model says what it has
+        ({"properties": ["dielectric"]}, CRYSTALS),
+        ({"properties": ["gap", "homo"]}, MOLECULES),
+        ({"properties": ["gap"], "domain": "crystals"}, MOLECULES),
+    ],
+)
+def test_family_gives_the_member_that_is_asked_for(
+    wanted: dict[str, Any], member: str
+) -> None:
+    assert resolve_model(DEFAULT_MODEL, **wanted) == resolve_model(member)
+
+
+def test_members_are_those_that_predict_something_of_use() -> None:
+    assert find_members(DEFAULT_MODEL) == (CRYSTALS, MOLECULES)
+    assert find_members(DEFAULT_MODEL, ["gap", "other"]) == (MOLECULES,)
+    assert find_members(DEFAULT_MODEL, ["gap", "dielectric"]) == (CRYSTALS, MOLECULES)
+
+
+def test_family_that_predicts_nothing_of_use_says_what_it_does() -> None:
+    with pytest.raises(UnknownPropertyError) as caught:
+        resolve_model(DEFAULT_MODEL, properties=["colour"])
+    assert "mft-mini does not predict colour" in str(caught.value)
+    for name, own in ((CRYSTALS, "dielectric"), (MOLECULES, "zpve")):
+        assert name in str(caught.value)
+        assert own in str(caught.value)
+
+
+def test_no_single_model_for_properties_of_crystals_and_molecules() -> None:
+    expected = f"no single model .* gap, dielectric; .* {CRYSTALS}, some of {MOLECULES}"
+    with pytest.raises(UnknownPropertyError, match=expected):
+        resolve_model(DEFAULT_MODEL, properties=["gap", "dielectric"])
+
+
+@pytest.mark.parametrize("as_type", [str, Path])
+@pytest.mark.parametrize("name", ["own.mft", "own.pt", "no_ending"])
+def test_existing_file_is_found_and_has_no_checksum(
+    tmp_path: Path, name: str, as_type: type
+) -> None:
+    path = tmp_path / name
+    path.touch()
+    assert resolve_model(as_type(path)) == (path, None)
+
+
+def test_path_wins_over_a_registered_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(DEFAULT_MODEL)
+    path.touch()
+    assert resolve_model(path) == (path, None)
+    assert resolve_model(f"./{DEFAULT_MODEL}") == (path, None)
+
+
+@pytest.mark.parametrize("name", ["none.mft", "none.pt"])
+def test_missing_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelFileError, match=f"{name}: no such file"):
+        resolve_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("source", ["mft-maxi", "", "folder/none"])
+def test_unknown_name_lists_the_known_ones(source: str) -> None:
+    with pytest.raises(UnknownModelError) as caught:
+        resolve_model(source)
+    assert f"no model named {source!r}" in str(caught.value)
+    assert all(name in str(caught.value) for name in registered_models())
+    assert DEFAULT_MODEL in str(caught.value)
+    assert all(name in str(caught.value) for name in BACKBONES)
+    assert ".mft" in str(caught.value)

@@ -1,0 +1,98 @@
+"""What the journal keeps of a structure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+
+from mftscreen.ood.reference.novelty import Novelty
+from mftscreen.screen.work.outcome import Outcome, Relaxation, pack_atoms, unpack_atoms
+
+
+@pytest.mark.parametrize(
+    "atoms", [bulk("MgO", "rocksalt", a=4.2), molecule("C2H6"), fcc111("Al", (2, 1, 3))]
+)
+def test_structure_comes_back_with_every_digit(atoms: Atoms) -> None:
+    atoms.rattle(0.1, seed=1)
+    found = unpack_atoms(pack_atoms(atoms))
+    assert found == atoms
+    assert np.array_equal(found.positions, atoms.positions)
+    found.positions += 1.0  # is the caller's own
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 74, pack_atoms(bulk("Si"))[:-1]])
+def test_damaged_structure_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match="are no packed structure"):
+        unpack_atoms(content)
+
+
+def test_outcome_comes_back() -> None:
+    outcome = Outcome(
+        formula="MgO",
+        values={"gap": (1.0 / 3.0, 2.0)},
+        p_values={"gap": 0.1},
+        unseen_pairs=["Cu d10 – O p4"],
+        relaxation=Relaxation(converged=True, steps=3, fmax=0.01, volume_change=-0.1),
+    )
+    assert Outcome.from_json(outcome.to_json()) == outcome
+    assert Outcome.from_json(Outcome().to_json()) == Outcome()
+
+
+BEFORE = Outcome(
+    formula="WO3", reason="not converged", relaxation=Relaxation(False, 9, 0.3, 0.01)
+)
+NEAR = Novelty(
+    p_value=0.8, far="1 / Bohr", unseen_elements=("W",), unseen_pairs=("x", "y")
+)
+FAR = Novelty(
+    p_value=0.3, far="2 / Bohr", unseen_elements=("O",), unseen_pairs=("z", "x")
+)
+
+
+def test_models_of_a_property_make_an_ensemble() -> None:
+    found = BEFORE.with_predictions([{"gap": (1.0, NEAR)}, {"gap": (2.0, FAR)}])
+    assert found == replace(
+        BEFORE,
+        values={"gap": (1.0, 2.0)},
+        p_values={"gap": 0.3},
+        unseen_elements={"gap": ["O", "W"]},
+        unseen_pairs=["x", "y", "z"],
+        far="2 / Bohr",
+    )
+    assert Outcome.from_json(found.to_json()) == found
+
+
+def test_properties_keep_their_own_facts() -> None:
+    nothing = Novelty(low_dimensional=False)
+    models = [
+        {"gap": (1.0, nothing), "mass": (3.0, FAR)},
+        {"gap": (2.0, nothing)},
+    ]
+    found = BEFORE.with_predictions(models)
+    assert found.values == {"gap": (1.0, 2.0), "mass": (3.0,)}
+    assert found.p_values == {"mass": 0.3}
+    assert found.unseen_elements == {"gap": [], "mass": ["O"]}
+    assert found.low_dimensional is False
+    assert found.novelty(["gap"]).p_value is None
+    assert found.novelty(["mass", "gap"]).p_value == 0.3
+    assert found.novelty(["gap"]).unseen_elements == ()
+    assert found.novelty(["other"]) == replace(
+        found.novelty(["gap"]), unseen_elements=()
+    )
+
+
+def test_facts_of_several_properties_are_those_of_the_furthest() -> None:
+    outcome = BEFORE.with_predictions(
+        [{"gap": (1.0, NEAR), "mass": (3.0, replace(FAR, no_ofm="no", p_value=None))}]
+    )
+    assert outcome.novelty(["gap", "mass"]) == Novelty(
+        p_value=0.8,
+        far="1 / Bohr",
+        unseen_elements=("O", "W"),
+        unseen_pairs=("x", "y", "z"),
+        no_ofm="no",
+    )
