@@ -23,8 +23,11 @@ from mftscreen.errors import (
 )
 
 __all__ = [
+    "check_distances",
+    "check_sites",
     "check_structure",
     "find_neighbors",
+    "find_separate_neighbors",
     "reduced_formula",
     "structure_hash",
     "to_atoms",
@@ -109,6 +112,28 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
     ...
     mftscreen.errors.UnknownElementError: holds Cu, which the model does not know
     """
+    check_sites(atoms, elements)
+    check_distances(atoms)
+
+
+def check_sites(atoms: Atoms, elements: Collection[str]) -> None:
+    """Raise if `atoms` cannot be evaluated, but for the distances between them.
+
+    For callers that have a model search the neighbours anyway: it finds those that are
+    too close (:func:`find_separate_neighbors`).
+
+    Parameters
+    ----------
+    atoms : Atoms
+        The structure; it is not changed.
+    elements : collection of str
+        Chemical symbols that the model knows.
+
+    Raises
+    ------
+    InvalidGeometryError, UnknownElementError
+        As :func:`check_structure`.
+    """
     if len(atoms) == 0:
         msg = "the structure has no atoms"
         raise InvalidGeometryError(msg)
@@ -132,7 +157,6 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
             f"{MAX_COORDINATE:.0f} Å are expected"
         )
         raise InvalidGeometryError(msg)
-    _check_distances(atoms)
 
 
 def _symbol(number: int) -> str:
@@ -163,7 +187,19 @@ def _check_cell(atoms: Atoms) -> None:
         raise InvalidGeometryError(msg)
 
 
-def _check_distances(atoms: Atoms) -> None:
+def check_distances(atoms: Atoms) -> None:
+    """Raise if two atoms are closer than ``MIN_DISTANCE`` Å.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        All else has been checked (:func:`check_sites`).
+
+    Raises
+    ------
+    InvalidGeometryError
+        Names the two that are closest.
+    """
     # the search is slow for radii far below the size of the cell, so take a longer one
     first, second, _, distances = find_neighbors(atoms, 2.0)
     if distances.min(initial=np.inf) < MIN_DISTANCE:
@@ -212,6 +248,37 @@ def find_neighbors(
         shifts.astype(np.int64),
         distances,
     )
+
+
+def find_separate_neighbors(
+    atoms: Atoms, cutoff: float
+) -> tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]
+]:
+    """Return all neighbours within a sphere; raise if two atoms are too close.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        All else has been checked (:func:`check_sites`).
+    cutoff : float
+        In Å, above ``MIN_DISTANCE``.
+
+    Returns
+    -------
+    centers, others, shifts, distances
+        As :func:`find_neighbors` returns them.
+
+    Raises
+    ------
+    InvalidGeometryError
+        As :func:`check_distances`.
+    """
+    found = find_neighbors(atoms, cutoff)
+    # wide, so that the one check decides, with its own rounding
+    if found[3].min(initial=np.inf) < 2 * MIN_DISTANCE:
+        check_distances(atoms)
+    return found
 
 
 def reduced_formula(atoms: Atoms | None) -> str:

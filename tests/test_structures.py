@@ -15,7 +15,11 @@ from mftscreen.errors import (
     UnknownElementError,
 )
 from mftscreen.structures import (
+    check_distances,
+    check_sites,
     check_structure,
+    find_neighbors,
+    find_separate_neighbors,
     reduced_formula,
     structure_hash,
     to_atoms,
@@ -227,3 +231,27 @@ def test_formula_in_the_usual_order(formula: str, expected: str) -> None:
 def test_formula_of_nothing_and_of_unknown_elements() -> None:
     assert reduced_formula(None) == reduced_formula(Atoms()) == ""
     assert reduced_formula(Atoms(numbers=[130])) == reduced_formula(Atoms("X")) == ""
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.1, 0.2999, 0.45])
+def test_neighbors_of_a_model_tell_of_atoms_that_are_too_close(
+    distance: float,
+) -> None:
+    atoms = bulk("Si", cubic=True) + Atoms("H", [[1.0, 2.0, 3.0]])
+    atoms += Atoms("O", [[1.0, 2.0, 3.0 + distance]])
+    check_sites(atoms, ELEMENTS)
+    if distance > 0.3:
+        found = find_separate_neighbors(atoms, 6.0)
+        for ours, plain in zip(found, find_neighbors(atoms, 6.0), strict=True):
+            np.testing.assert_array_equal(ours, plain)
+        return
+    messages = set()
+    for check in (
+        lambda: check_structure(atoms, ELEMENTS),
+        lambda: check_distances(atoms),
+        lambda: find_separate_neighbors(atoms, 6.0),
+    ):
+        with pytest.raises(InvalidGeometryError, match=r"H\) and 9 \(O\)") as caught:
+            check()
+        messages.add(str(caught.value))
+    assert len(messages) == 1

@@ -18,6 +18,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.dataset import LabelledStructure, force_field_labels
-from mftscreen.finetune.evaluate import batches_of
 from mftscreen.finetune.settings import SelfReplayConfig
 from mftscreen.finetune.sources import read_force_field
 from mftscreen.model.backend import DeepmdNetwork, Evaluation
+from mftscreen.model.many import evaluate_many
 from mftscreen.structures import check_structure, find_neighbors, structure_hash
 from mftscreen.writing import output_file
 
@@ -218,20 +219,23 @@ def _evaluate(
     """Return frames with results, in their order; count those with large forces."""
     from tqdm import tqdm
 
-    found: dict[int, Evaluation] = {}
+    found: dict[int, Evaluation | StructureError] = {}
+    evaluate = partial(network.evaluate, energy_head=head)
     with tqdm(
         desc="self-replay",
         total=len(frames),
         unit="frame",
         disable=None if progress else True,
     ) as bar:
-        for batch in batches_of(frames):
-            results = network.evaluate([s.atoms for s in batch], energy_head=head)
-            found |= {id(s): r for s, r in zip(batch, results, strict=True)}
-            bar.update(len(batch))
+        for k, result in evaluate_many(evaluate, [frame.atoms for frame in frames]):
+            found[k] = result
+            bar.update()
     labelled = []
-    for frame in frames:
-        result = found[id(frame)]
+    for k, frame in enumerate(frames):
+        result = found[k]
+        if isinstance(result, StructureError):
+            dropped[result.status] += 1
+            continue
         assert result.forces is not None
         # written so that NaN is refused, too
         if not np.linalg.norm(result.forces, axis=1).max() <= MAX_FORCE:
