@@ -189,9 +189,9 @@ def _check_batch(model: Model, structures: Sequence[Atoms], rtol: float) -> None
 def _check_overlap(model: Model, atoms: Atoms) -> None:
     overlapping = atoms + atoms[:1]
     overlapping.positions[-1] += 0.1
-    for options in ({"energy": model.has_energy}, {"descriptors": True}):
+    for energy in {model.has_energy, False}:
         try:
-            model.evaluate([atoms, overlapping], **options)
+            model.evaluate([atoms, overlapping], energy=energy, descriptors=True)
         except InvalidGeometryError:
             continue
         msg = "atoms that are too close were evaluated"
