@@ -24,7 +24,7 @@ from mftscreen.errors import (
 from mftscreen.model.loading import Model, load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.stress import virial_to_stress
-from mftscreen.structures import check_structure
+from mftscreen.structures import check_sites
 
 __all__ = ["MFTCalculator"]
 
@@ -235,5 +235,5 @@ class MFTCalculator(Calculator):
         if current is None:
             msg = "no structure was given"
             raise StructureError(msg)
-        check_structure(current, self.model.type_map)
+        check_sites(current, self.model.type_map)
         return current

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from mftscreen.errors import MftscreenError, StructureError, UnknownPropertyError
 from mftscreen.model.loading import Model, Prediction, load_model
 from mftscreen.model.network.backend import Device
+from mftscreen.model.network.many import BatchLimit, evaluate_many
 from mftscreen.structures import to_atoms
 
 __all__ = ["PredictionRow", "Predictor"]
 
 CHUNK = 512
 """Structures read ahead; within a chunk those of similar size share a batch."""
-
-ATOMS_PER_BATCH = 320
-"""Padded atoms in an ``auto`` batch: enough to spread the cost of a call."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class Predictor:
     energy, forces : bool
         Whether to evaluate the force field too; `forces` includes the virial.
     batch_size : int or "auto"
-        Structures per batch. ``auto`` limits the number of padded atoms instead, and
-        halves the limit for good when memory runs out.
+        Structures per batch; ``auto`` limits the number of padded atoms instead. The
+        limit is halved for good when memory runs out.
     device : {"auto", "cpu", "cuda"}
 
     Raises
@@ -122,8 +120,9 @@ class Predictor:
             raise UnknownPropertyError(msg)
         self.energy = energy or forces
         self.forces = forces
-        self.batch_size = batch_size
-        self._atoms_per_batch = ATOMS_PER_BATCH
+        self._limit = BatchLimit(
+            structures=None if batch_size == "auto" else batch_size
+        )
 
     def __call__(self, structures: Iterable[Any]) -> Iterator[PredictionRow]:
         """Yield one row per structure, in order.
@@ -153,68 +152,33 @@ class Predictor:
                 if isinstance(structure, MftscreenError):
                     raise structure
                 atoms = to_atoms(structure)
-                self.model.check_structure(atoms, energy=self.energy)
+                # distances are looked at in the evaluation
+                self.model.check_structure(atoms, energy=self.energy, distances=False)
                 for name in self.properties:
                     self.model.properties[name].check_structure(atoms)
             except MftscreenError as error:
                 rows[index] = _failed(index, atoms, error)
             else:
                 usable[index] = atoms
-        waiting = sorted(usable, key=lambda index: len(usable[index]))
-        while waiting:
-            size = self._next_batch_size([len(usable[i]) for i in waiting])
-            batch, waiting = waiting[:size], waiting[size:]
-            rows.update(zip(batch, self._predict(batch, usable), strict=True))
+        indices, sound = list(usable), list(usable.values())
+        for k, result in evaluate_many(self._evaluate, sound, self._limit):
+            rows[indices[k]] = _row(indices[k], sound[k], result)
         return [rows[index] for index in sorted(rows)]
 
-    def _next_batch_size(self, n_atoms: Sequence[int]) -> int:
-        """Return how many of the structures, sorted by size, make the next batch."""
-        if self.batch_size != "auto":
-            return self.batch_size
-        size = 1
-        while (
-            size < len(n_atoms) and (size + 1) * n_atoms[size] <= self._atoms_per_batch
-        ):
-            size += 1
-        return size
-
-    def _predict(
-        self, batch: Sequence[int], usable: dict[int, Atoms]
-    ) -> list[PredictionRow]:
-        try:
-            predictions = self.model.evaluate(
-                [usable[index] for index in batch],
-                energy=self.energy,
-                derivatives=self.forces,
-                properties=self.properties,
-            )
-        except StructureError as error:
-            if len(batch) == 1:
-                return [_failed(batch[0], usable[batch[0]], error)]
-            return [row for index in batch for row in self._predict([index], usable)]
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                message = StructureError(
-                    f"{len(usable[batch[0]])} atoms do not fit into memory"
-                )
-                message.status = "out_of_memory"
-                return [_failed(batch[0], usable[batch[0]], message)]
-            half = len(batch) // 2
-            n_atoms = max(len(usable[index]) for index in batch)
-            self._atoms_per_batch = min(self._atoms_per_batch, half * n_atoms)
-            return [
-                *self._predict(batch[:half], usable),
-                *self._predict(batch[half:], usable),
-            ]
-        return [
-            _row(index, usable[index], prediction)
-            for index, prediction in zip(batch, predictions, strict=True)
-        ]
+    def _evaluate(self, structures: Sequence[Atoms]) -> list[Prediction]:
+        return self.model.evaluate(
+            structures,
+            energy=self.energy,
+            derivatives=self.forces,
+            properties=self.properties,
+        )
 
 
-def _row(index: int, atoms: Atoms, prediction: Prediction) -> PredictionRow:
+def _row(
+    index: int, atoms: Atoms, prediction: Prediction | StructureError
+) -> PredictionRow:
+    if isinstance(prediction, StructureError):
+        return _failed(index, atoms, prediction)
     values = [*prediction.properties.values(), prediction.energy or 0.0]
     if not np.isfinite(values).all():
         error = StructureError("the model's prediction is not finite")
@@ -233,12 +197,4 @@ def _row(index: int, atoms: Atoms, prediction: Prediction) -> PredictionRow:
 def _failed(index: int, atoms: Atoms | None, error: MftscreenError) -> PredictionRow:
     return PredictionRow(
         index=index, atoms=atoms, status=error.status, reason=str(error)
-    )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch raises OutOfMemoryError on a GPU and a bare RuntimeError on a CPU
-    return isinstance(error, MemoryError) or any(
-        text in str(error).lower()
-        for text in ("out of memory", "can't allocate memory")
     )

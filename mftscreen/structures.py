@@ -24,10 +24,11 @@ from mftscreen.errors import (
 )
 
 __all__ = [
-    "check_contents",
     "check_distances",
+    "check_sites",
     "check_structure",
     "find_neighbors",
+    "find_separate_neighbors",
     "reduced_formula",
     "structure_hash",
     "to_atoms",
@@ -121,25 +122,27 @@ def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
     ...
     mftscreen.errors.UnknownElementError: holds Cu, which the model does not know
     """
-    check_contents(atoms, elements)
-    # the search is slow for radii far below the size of the cell, so take a longer one
-    check_distances(atoms, find_neighbors(atoms, NEARBY))
+    check_sites(atoms, elements)
+    check_distances(atoms)
 
 
-def check_contents(atoms: Atoms, elements: Collection[str]) -> None:
-    """Raise for all that :func:`check_structure` does, but for atoms too close.
+def check_sites(atoms: Atoms, elements: Collection[str]) -> None:
+    """Raise if `atoms` cannot be evaluated, but for the distances between them.
 
-    After it, neighbours can be searched for, and :func:`check_distances` needs no
-    search of its own.
+    For callers that search neighbours anyway: :func:`find_separate_neighbors` finds
+    those that are too close.
 
     Parameters
     ----------
     atoms : Atoms
+        The structure; it is not changed.
     elements : collection of str
+        Chemical symbols that the model knows.
 
     Raises
     ------
     InvalidGeometryError, UnknownElementError
+        As :func:`check_structure`.
     """
     if len(atoms) == 0:
         msg = "the structure has no atoms"
@@ -166,20 +169,21 @@ def check_contents(atoms: Atoms, elements: Collection[str]) -> None:
         raise InvalidGeometryError(msg)
 
 
-def check_distances(atoms: Atoms, pairs: Pairs) -> None:
+def check_distances(atoms: Atoms) -> None:
     """Raise if two atoms are too close, or many too dense.
 
     Parameters
     ----------
     atoms : Atoms
-    pairs : tuple of ndarray
-        Of these atoms, by :func:`find_neighbors` within ``NEARBY`` Å or more.
+        All else has been checked (:func:`check_sites`).
 
     Raises
     ------
     InvalidGeometryError
+        Names the two that are closest, or the one with the most others nearby.
     """
-    first, second, _, distances = pairs
+    # the search is slow for radii far below the size of the cell, so take a longer one
+    first, second, _, distances = find_neighbors(atoms, NEARBY)
     if distances.min(initial=np.inf) < MIN_DISTANCE:
         k = int(np.argmin(distances))
         i, j = sorted((int(first[k]), int(second[k])))
@@ -188,7 +192,7 @@ def check_distances(atoms: Atoms, pairs: Pairs) -> None:
             f"{distances[k]:.3f} Å apart; at least {MIN_DISTANCE} Å is expected"
         )
         raise InvalidGeometryError(msg)
-    nearby = np.bincount(first[distances <= NEARBY], minlength=1)
+    nearby = np.bincount(first, minlength=1)
     if nearby.max() > MAX_NEARBY:
         k = int(np.argmax(nearby))
         msg = (
@@ -270,6 +274,40 @@ def find_neighbors(atoms: Atoms, cutoff: float) -> Pairs:
         shifts.astype(np.int64),
         distances,
     )
+
+
+def find_separate_neighbors(atoms: Atoms, cutoff: float) -> Pairs:
+    """Return all neighbours within a sphere; raise as :func:`check_distances`.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        All else has been checked (:func:`check_sites`).
+    cutoff : float
+        In Å.
+
+    Returns
+    -------
+    centers, others, shifts, distances
+        As :func:`find_neighbors` returns them.
+
+    Raises
+    ------
+    InvalidGeometryError
+        As :func:`check_distances`.
+    """
+    found = find_neighbors(atoms, cutoff)
+    distances = found[3]
+    # wide, so that the one check decides, with its own rounding
+    close = distances.min(initial=np.inf) < 2 * MIN_DISTANCE
+    if cutoff <= NEARBY or close or _may_be_dense(found[0], distances):
+        check_distances(atoms)
+    return found
+
+
+def _may_be_dense(centers: NDArray[np.int64], distances: NDArray[np.float64]) -> bool:
+    nearby = np.bincount(centers[distances <= 1.01 * NEARBY], minlength=1)
+    return bool(nearby.max() > MAX_NEARBY)
 
 
 def reduced_formula(atoms: Atoms | None) -> str:

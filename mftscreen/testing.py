@@ -17,11 +17,15 @@ from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
 from mftscreen.calculator import MFTCalculator
-from mftscreen.errors import UnknownPropertyError
+from mftscreen.errors import InvalidGeometryError, UnknownPropertyError
 from mftscreen.model.loading import Model, Prediction
 from mftscreen.predictor import PredictionRow, Predictor
 from mftscreen.properties import PropertySpec
-from mftscreen.structures import check_structure, find_neighbors
+from mftscreen.structures import (
+    check_distances,
+    check_sites,
+    find_separate_neighbors,
+)
 
 __all__ = ["FakeModel", "check_model"]
 
@@ -56,7 +60,9 @@ class FakeModel:
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
 
-    def check_structure(self, atoms: Atoms, *, energy: bool = False) -> None:
+    def check_structure(
+        self, atoms: Atoms, *, energy: bool = False, distances: bool = True
+    ) -> None:
         """Raise if a structure cannot be evaluated; its energy always can.
 
         Raises
@@ -64,7 +70,9 @@ class FakeModel:
         StructureError
             See :func:`mftscreen.structures.check_structure`.
         """
-        check_structure(atoms, self.type_map)
+        check_sites(atoms, self.type_map)
+        if distances:
+            check_distances(atoms)
 
     def evaluate(
         self,
@@ -81,6 +89,8 @@ class FakeModel:
         ------
         UnknownPropertyError
             For any property but ``softness`` and ``bulkiness``.
+        InvalidGeometryError
+            If two atoms of a structure are too close.
         """
         unknown = [name for name in properties if name not in self.properties]
         if unknown:
@@ -100,7 +110,7 @@ class FakeModel:
         properties: Sequence[str],
         descriptors: bool,
     ) -> Prediction:
-        i, j, shifts, r = find_neighbors(atoms, CUTOFF)
+        i, j, shifts, r = find_separate_neighbors(atoms, CUTOFF)
         vectors = (
             atoms.positions[j] - atoms.positions[i] + shifts @ np.asarray(atoms.cell)
         )
@@ -133,7 +143,8 @@ def check_model(
 
     Finite differences of the energy give forces and stress; translation, rotation,
     permutation and supercells change results as physics says; a batch gives what
-    single evaluations give; structures are not changed. The model's
+    single evaluations give; atoms on top of each other are refused when they are
+    evaluated; structures are not changed. The model's
     ``check_structure`` must accept them and what is made of them here.
 
     Parameters
@@ -147,6 +158,7 @@ def check_model(
     """
     before = [atoms.copy() for atoms in structures]
     _check_batch(model, structures, rtol)
+    _check_overlap(model, structures[0])
     for atoms in structures:
         _check_symmetries(model, atoms, rtol)
         if model.has_energy:
@@ -172,6 +184,18 @@ def _check_batch(model: Model, structures: Sequence[Atoms], rtol: float) -> None
     for atoms, row in zip(structures, rows, strict=True):
         single = _summary(model, atoms)
         _assert_close(_values(row), single, rtol, "batch and single evaluation differ")
+
+
+def _check_overlap(model: Model, atoms: Atoms) -> None:
+    overlapping = atoms + atoms[:1]
+    overlapping.positions[-1] += 0.1
+    for energy in {model.has_energy, False}:
+        try:
+            model.evaluate([atoms, overlapping], energy=energy, descriptors=True)
+        except InvalidGeometryError:
+            continue
+        msg = "atoms that are too close were evaluated"
+        raise AssertionError(msg)
 
 
 def _check_symmetries(model: Model, atoms: Atoms, rtol: float) -> None:

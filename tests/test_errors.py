@@ -18,6 +18,7 @@ PARENTS = {
     "ModelFileError": (errors.ModelError, ValueError),
     "UnknownModelError": (errors.ModelError, LookupError),
     "UnknownHeadError": (errors.ModelError, LookupError),
+    "UnsupportedByBackboneError": (errors.ModelError, NotImplementedError),
     "UnknownPropertyError": (MftscreenError, PropertyNotImplementedError, LookupError),
     "DataError": (MftscreenError, ValueError),
     "DownloadError": (MftscreenError, OSError),
@@ -40,7 +41,9 @@ def test_class_inherits_what_the_tree_says(name: str) -> None:
     assert not issubclass(error, KeyError)
 
 
-@pytest.mark.parametrize("name", sorted(PARENTS.keys() - {"ConfigError"}))
+@pytest.mark.parametrize(
+    "name", sorted(PARENTS.keys() - {"ConfigError", "UnsupportedByBackboneError"})
+)
 def test_message_has_no_quotes_around_it(name: str) -> None:
     assert str(getattr(errors, name)("the gap of 'Si' is unknown")) == (
         "the gap of 'Si' is unknown"

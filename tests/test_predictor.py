@@ -128,7 +128,7 @@ def test_out_of_memory_halves_batches_and_fails_alone() -> None:
     predictor = Predictor(model)
     rows = list(predictor(structures))
     assert [row.status for row in rows] == ["ok"] * 9 + ["out_of_memory"]
-    assert predictor._atoms_per_batch <= 64
+    assert predictor._limit.atoms <= 64
 
 
 def test_other_errors_are_not_swallowed() -> None:
@@ -150,3 +150,20 @@ def test_not_finite_prediction_fails_the_row(tiny_model: Path) -> None:
 
     (row,) = Predictor(Infinite())([bulk("Si")])
     assert row.status == "not_finite"
+
+
+def test_overlapping_atoms_leave_the_others_numbers_alone(model: object) -> None:
+    structures = _structures(12)
+    overlapping = bulk("MgO", "rocksalt", a=4.2)
+    overlapping.positions[1] = overlapping.positions[0] + [0.0, 0.0, 0.2]
+    options = {"energy": True, "forces": True}
+    alone = list(Predictor(model, **options)(structures))
+    mixed = [*structures[:5], overlapping, *structures[5:], overlapping]
+    rows = list(Predictor(model, **options)(mixed))
+    bad = [rows.pop(13), rows.pop(5)]
+    assert {row.status for row in bad} == {"invalid_geometry"}
+    assert "(Mg) and 1 (O) are 0.200 Å apart" in bad[0].reason
+    assert all(row.energy is None and not row.properties for row in bad)
+    for row, expected in zip(rows, alone, strict=True):
+        assert (row.energy, row.properties) == (expected.energy, expected.properties)
+        np.testing.assert_array_equal(row.forces, expected.forces)

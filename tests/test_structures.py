@@ -15,10 +15,11 @@ from mftscreen.errors import (
     UnknownElementError,
 )
 from mftscreen.structures import (
-    check_contents,
     check_distances,
+    check_sites,
     check_structure,
     find_neighbors,
+    find_separate_neighbors,
     reduced_formula,
     structure_hash,
     to_atoms,
@@ -111,8 +112,8 @@ def test_neighbours_that_are_there_already_are_enough(name: str) -> None:
     atoms, message = BAD_GEOMETRY[name]
 
     def check() -> None:
-        check_contents(atoms, ELEMENTS)
-        check_distances(atoms, find_neighbors(atoms, 5.0))
+        check_sites(atoms, ELEMENTS)
+        find_separate_neighbors(atoms, 5.0)
 
     with pytest.raises(InvalidGeometryError, match=message):
         check()
@@ -256,3 +257,27 @@ def test_the_densest_crystals_are_not_refused() -> None:
     # diamond at a terapascal, and hydrogen as a metal at half of that
     check_structure(bulk("C", "diamond", a=2.6), {"C"})
     check_structure(bulk("H", "bcc", a=(2 / 0.83) ** (1 / 3)), {"H"})
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.1, 0.2999, 0.45])
+def test_neighbors_of_a_model_tell_of_atoms_that_are_too_close(
+    distance: float,
+) -> None:
+    atoms = bulk("Si", cubic=True) + Atoms("H", [[1.0, 2.0, 3.0]])
+    atoms += Atoms("O", [[1.0, 2.0, 3.0 + distance]])
+    check_sites(atoms, ELEMENTS)
+    if distance > 0.3:
+        found = find_separate_neighbors(atoms, 6.0)
+        for ours, plain in zip(found, find_neighbors(atoms, 6.0), strict=True):
+            np.testing.assert_array_equal(ours, plain)
+        return
+    messages = set()
+    for check in (
+        lambda: check_structure(atoms, ELEMENTS),
+        lambda: check_distances(atoms),
+        lambda: find_separate_neighbors(atoms, 6.0),
+    ):
+        with pytest.raises(InvalidGeometryError, match=r"H\) and 9 \(O\)") as caught:
+            check()
+        messages.add(str(caught.value))
+    assert len(messages) == 1

@@ -13,11 +13,10 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import ModelError
-from mftscreen.model.network.batch import batches_by_size
+from mftscreen.model.network.many import evaluate_checked
 
 __all__ = ["gather_rows", "sample_each", "take_evenly"]
 
-ATOMS_PER_BATCH = 192
 _T = TypeVar("_T")
 
 
@@ -107,14 +106,11 @@ def gather_rows(
     used = np.unique(owners)
     parts: list[NDArray[np.float64]] = []
     places: list[NDArray[np.int64]] = []
-    n_atoms = [len(structures[k]) for k in used]
-    for batch in batches_by_size(n_atoms, ATOMS_PER_BATCH):
-        members = used[batch]
-        found = evaluate([structures[k] for k in members])
-        for k, features in zip(members, found, strict=True):
-            mine = np.flatnonzero(owners == k)
-            parts.append(features[rows[mine] - starts[k]])
-            places.append(mine)
+    for position, features in evaluate_checked(evaluate, [structures[k] for k in used]):
+        k = used[position]
+        mine = np.flatnonzero(owners == k)
+        parts.append(features[rows[mine] - starts[k]])
+        places.append(mine)
     gathered = np.concatenate(parts)[np.argsort(np.concatenate(places))]
     if not np.isfinite(gathered).all():
         msg = "the model gives features that are not finite numbers"

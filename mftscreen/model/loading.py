@@ -31,7 +31,7 @@ from mftscreen.model.files.registry import (
 )
 from mftscreen.model.network.backend import DeepmdNetwork, Device, Evaluation
 from mftscreen.properties import PropertySpec
-from mftscreen.structures import check_structure
+from mftscreen.structures import check_distances, check_sites
 
 __all__ = ["LoadedModel", "Model", "Prediction", "load_model", "load_state"]
 
@@ -71,7 +71,9 @@ class Model(Protocol):
     @property
     def sha256(self) -> str: ...  # noqa: D102
 
-    def check_structure(self, atoms: Atoms, *, energy: bool = False) -> None:
+    def check_structure(
+        self, atoms: Atoms, *, energy: bool = False, distances: bool = True
+    ) -> None:
         """Raise if a structure cannot be evaluated; see :class:`LoadedModel`."""
 
     def evaluate(
@@ -83,7 +85,10 @@ class Model(Protocol):
         properties: Sequence[str] = (),
         descriptors: bool = False,
     ) -> list[Prediction]:
-        """Evaluate structures together; see :class:`LoadedModel`."""
+        """Evaluate structures together; raise if two atoms are too close.
+
+        See :class:`LoadedModel`.
+        """
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,9 @@ class LoadedModel:
         """Whether the model predicts energy, forces and stress."""
         return self.card.energy_head is not None
 
-    def check_structure(self, atoms: Atoms, *, energy: bool = False) -> None:
+    def check_structure(
+        self, atoms: Atoms, *, energy: bool = False, distances: bool = True
+    ) -> None:
         """Raise if a structure cannot be evaluated, whatever the property.
 
         Parameters
@@ -134,6 +141,9 @@ class LoadedModel:
         atoms : Atoms
         energy : bool, default False
             Whether its energy is wanted.
+        distances : bool, default True
+            Whether to look for atoms that are too close, which :meth:`evaluate` does,
+            too.
 
         Raises
         ------
@@ -143,7 +153,9 @@ class LoadedModel:
             If the energy is wanted of what the energy head is not for; see
             :meth:`evaluate`.
         """
-        check_structure(atoms, self.type_map)
+        check_sites(atoms, self.type_map)
+        if distances:
+            check_distances(atoms)
         if energy:
             self._check_domain(atoms)
 
@@ -161,7 +173,7 @@ class LoadedModel:
         Parameters
         ----------
         structures : sequence of Atoms
-            Already checked (:func:`mftscreen.structures.check_structure`).
+            Already checked, but for distances (:meth:`check_structure`).
         energy : bool
             Whether the energy is wanted.
         derivatives : bool
@@ -182,6 +194,8 @@ class LoadedModel:
         PeriodicityError
             If the energy of a molecule is asked for and the energy head was taken by
             default because it is for crystals, or the other way round.
+        InvalidGeometryError
+            If two atoms of a structure are too close.
         """
         unknown = [name for name in properties if name not in self.card.properties]
         if unknown or (energy and not self.has_energy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,38 +11,15 @@ from numpy.typing import NDArray
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.metrics import regression_metrics
 from mftscreen.model.network.backend import DeepmdNetwork
-from mftscreen.model.network.batch import batches_by_size
+from mftscreen.model.network.many import evaluate_checked
 from mftscreen.properties import PropertySpec
 
 __all__ = [
-    "batches_of",
     "evaluate_force_field",
     "evaluate_property",
     "predict_property",
     "property_labels",
 ]
-
-BATCH_ATOMS = 192
-
-
-def batches_of(
-    structures: Sequence[LabelledStructure],
-) -> list[list[LabelledStructure]]:
-    """Return batches of structures of similar size.
-
-    Parameters
-    ----------
-    structures : sequence of LabelledStructure
-
-    Returns
-    -------
-    list of list of LabelledStructure
-        By number of atoms, of up to 192 atoms if the smaller ones are padded.
-    """
-    sizes = [len(s.atoms) for s in structures]
-    return [
-        [structures[k] for k in batch] for batch in batches_by_size(sizes, BATCH_ATOMS)
-    ]
 
 
 def predict_property(
@@ -61,13 +39,11 @@ def predict_property(
     ndarray of shape (n_structures,)
         In the order of `structures` and in the property's unit.
     """
-    outputs: dict[int, float] = {}
-    for batch in batches_of(structures):
-        atoms = [s.atoms for s in batch]
-        results = network.evaluate(atoms, property_heads=[spec.name])
-        for item, result in zip(batch, results, strict=True):
-            outputs[id(item)] = result.heads[spec.name]
-    return spec.transform.undo([outputs[id(item)] for item in structures])
+    outputs = np.empty(len(structures))
+    evaluate = partial(network.evaluate, property_heads=[spec.name])
+    for k, result in evaluate_checked(evaluate, [s.atoms for s in structures]):
+        outputs[k] = result.heads[spec.name]
+    return spec.transform.undo(outputs)
 
 
 def property_labels(
@@ -122,19 +98,19 @@ def evaluate_force_field(
     """
     energies, stresses = [], []
     predicted, target = [], []
-    for batch in batches_of(structures):
-        results = network.evaluate([s.atoms for s in batch], energy_head=head)
-        for item, result in zip(batch, results, strict=True):
-            assert result.energy is not None
-            assert result.forces is not None
-            assert result.virial is not None
-            error = result.energy - float(item.labels["energy"])
-            energies.append(abs(error) / len(item.atoms))
-            predicted.append(result.forces.ravel())
-            target.append(item.labels["force"].ravel())
-            if "virial" in item.labels:
-                difference = result.virial - item.labels["virial"].reshape(3, 3)
-                stresses.append(np.abs(difference).mean() / item.atoms.get_volume())
+    evaluate = partial(network.evaluate, energy_head=head)
+    for k, result in evaluate_checked(evaluate, [s.atoms for s in structures]):
+        assert result.energy is not None
+        assert result.forces is not None
+        assert result.virial is not None
+        item = structures[k]
+        error = result.energy - float(item.labels["energy"])
+        energies.append(abs(error) / len(item.atoms))
+        predicted.append(result.forces.ravel())
+        target.append(item.labels["force"].ravel())
+        if "virial" in item.labels:
+            difference = result.virial - item.labels["virial"].reshape(3, 3)
+            stresses.append(np.abs(difference).mean() / item.atoms.get_volume())
     p, t = np.concatenate(predicted), np.concatenate(target)
     metrics = {
         "n": float(len(energies)),

@@ -18,6 +18,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ from mftscreen.data.dataset import LabelledStructure, force_field_labels
 from mftscreen.data.sources import read_force_field
 from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.config.blocks import SelfReplayConfig
-from mftscreen.finetune.outcome.scores import batches_of
 from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
+from mftscreen.model.network.many import evaluate_many
 from mftscreen.progress import progress_bar
 from mftscreen.stress import virial_to_stress
-from mftscreen.structures import check_contents, check_distances, find_neighbors
+from mftscreen.structures import check_sites, find_separate_neighbors
 from mftscreen.writing import output_file
 
 __all__ = ["PARENT", "Teacher", "label_frames", "perturb_structures"]
@@ -199,10 +200,9 @@ def _key(frames: Sequence[LabelledStructure], teacher: Teacher) -> str:
 
 def _fault(atoms: Atoms, elements: Sequence[str]) -> str | None:
     try:
-        check_contents(atoms, elements)
+        check_sites(atoms, elements)
         radii = covalent_radii[atoms.numbers]
-        pairs = find_neighbors(atoms, 2.0 * float(radii.max()))
-        check_distances(atoms, pairs)
+        pairs = find_separate_neighbors(atoms, 2.0 * float(radii.max()))
     except StructureError as error:
         return error.status
     first, second, _, distances = pairs
@@ -219,17 +219,20 @@ def _evaluate(
     progress: bool,
 ) -> list[Atoms]:
     """Return frames with results, in their order; count those with large forces."""
-    found: dict[int, Evaluation] = {}
+    found: dict[int, Evaluation | StructureError] = {}
+    evaluate = partial(network.evaluate, energy_head=head)
     with progress_bar(
         shown=progress, desc="self-replay", total=len(frames), unit="frame"
     ) as bar:
-        for batch in batches_of(frames):
-            results = network.evaluate([s.atoms for s in batch], energy_head=head)
-            found |= {id(s): r for s, r in zip(batch, results, strict=True)}
-            bar.update(len(batch))
+        for k, result in evaluate_many(evaluate, [frame.atoms for frame in frames]):
+            found[k] = result
+            bar.update()
     labelled = []
-    for frame in frames:
-        result = found[id(frame)]
+    for k, frame in enumerate(frames):
+        result = found[k]
+        if isinstance(result, StructureError):
+            dropped[result.status] += 1
+            continue
         assert result.forces is not None
         # written so that NaN is refused, too
         if not np.linalg.norm(result.forces, axis=1).max() <= MAX_FORCE:

@@ -21,10 +21,9 @@ from mftscreen.finetune.task.partition import ID_TEST, divide, hold_out
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.structures import (
     Pairs,
-    check_contents,
-    check_distances,
+    check_sites,
     check_structure,
-    find_neighbors,
+    find_separate_neighbors,
 )
 
 __all__ = ["Parts", "TrainingData", "check_rows", "data_hash", "read_rows"]
@@ -236,9 +235,8 @@ def check_rows(
     for part, row in data.everything():
         try:
             if part in FITTED:
-                check_contents(row.atoms, type_map)
-                pairs = find_neighbors(row.atoms, cutoffs.edge)
-                check_distances(row.atoms, pairs)
+                check_sites(row.atoms, type_map)
+                pairs = find_separate_neighbors(row.atoms, cutoffs.edge)
                 most = np.maximum(most, _count_neighbors(pairs, cutoffs))
             else:
                 check_structure(row.atoms, type_map)

@@ -217,6 +217,8 @@ class DeepmdNetwork:
             If a head does not exist or is of the other kind.
         PeriodicityError
             If a structure is periodic and a head is for molecules.
+        InvalidGeometryError
+            If two atoms of a structure are too close.
         """
         self._check_heads(energy_head, property_heads)
         molecular = [name for name in property_heads if self.heads[name].molecular]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "add_derivatives",
-    "batches_by_size",
     "to_tensors",
 ]
 
@@ -39,35 +38,6 @@ class Batch:
     neighbors: torch.Tensor
     owners: torch.Tensor
     real: torch.Tensor
-
-
-def batches_by_size(sizes: Sequence[int], max_atoms: int) -> list[list[int]]:
-    """Return the numbers of structures that are to be evaluated together.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Numbers of atoms.
-    max_atoms : int
-        Of a batch, padding included; a larger structure is a batch of its own.
-
-    Returns
-    -------
-    list of list of int
-        Every position in `sizes` once, smallest structures first.
-
-    Examples
-    --------
-    >>> batches_by_size([4, 1, 9, 2, 2], max_atoms=6)
-    [[1, 3, 4], [0], [2]]
-    """
-    batches: list[list[int]] = []
-    for number in sorted(range(len(sizes)), key=sizes.__getitem__):
-        if batches and (len(batches[-1]) + 1) * sizes[number] <= max_atoms:
-            batches[-1].append(number)
-        else:
-            batches.append([number])
-    return batches
 
 
 def to_tensors(graph: NeighborGraph, device: torch.device) -> Batch:

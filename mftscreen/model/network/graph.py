@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mftscreen.structures import find_neighbors
+from mftscreen.structures import find_separate_neighbors
 
 __all__ = [
     "FlatGraph",
@@ -78,8 +78,15 @@ class Neighbors:
 
 
 def sort_neighbors(atoms: Atoms, cutoff: float) -> Neighbors:
-    """Return the neighbours of all atoms within `cutoff` Å."""
-    centers, others, shifts, distances = find_neighbors(atoms, cutoff)
+    """Return the neighbours of all atoms within `cutoff` Å.
+
+    Raises
+    ------
+    InvalidGeometryError
+        If two atoms are too close; see
+        :func:`mftscreen.structures.find_separate_neighbors`.
+    """
+    centers, others, shifts, distances = find_separate_neighbors(atoms, cutoff)
     order = np.lexsort((distances, centers))
     centers, others = centers[order], others[order]
     starts = np.searchsorted(centers, np.arange(len(atoms)))
@@ -118,6 +125,11 @@ def build_graph(
     Returns
     -------
     NeighborGraph
+
+    Raises
+    ------
+    InvalidGeometryError
+        As :func:`sort_neighbors`.
     """
     found = [sort_neighbors(atoms, cutoff) for atoms in structures]
     if n_neighbors is None:
@@ -205,11 +217,16 @@ def build_flat_graph(
     Returns
     -------
     FlatGraph
+
+    Raises
+    ------
+    InvalidGeometryError
+        As :func:`sort_neighbors`.
     """
     n_atoms = 0
     parts = []
     for atoms in structures:
-        centers, others, shifts, distances = find_neighbors(atoms, cutoff)
+        centers, others, shifts, distances = find_separate_neighbors(atoms, cutoff)
         positions = atoms.positions
         vectors = positions[others] - positions[centers] + shifts @ atoms.cell.array
         parts.append((centers + n_atoms, others + n_atoms, vectors, distances))

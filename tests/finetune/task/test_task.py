@@ -206,8 +206,8 @@ def test_each_structure_is_checked_hashed_and_searched_once(
         for module in modules:
             monkeypatch.setattr(module, name, counted)
 
-    count("check_contents", structures, training_data)
-    count("find_neighbors", structures, training_data)
+    count("check_sites", structures, training_data)
+    count("find_neighbors", structures)
     count("structure_hash", dataset)
     monkeypatch.setattr(run, "train", _nothing)
     _load(tmp_path, **_several(tmp_path))  # writes the configuration
