@@ -208,7 +208,7 @@ def _conformer(molecule: Any) -> Atoms:
         if whole.GetNumAtoms() > _MOST_ATOMS:
             msg = f"no conformer is made of more than {_MOST_ATOMS} atoms"
             raise StructureError(msg)
-        options = rdDistGeom.ETKDGv3()
+        options: Any = rdDistGeom.ETKDGv3()
         options.randomSeed = _SEED
         options.maxIterations = 200
         if rdDistGeom.EmbedMolecule(whole, options) != 0:
