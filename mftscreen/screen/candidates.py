@@ -77,8 +77,8 @@ def iter_candidates(
         MatBench, OPTIMADE), CSV table, SDF, list of SMILES, or any format that ASE
         reads; its name tells the format. A folder: all files below it, but for CSV
         tables (they list other files), hidden ones, and folders of ``mftscreen rank
-        --run``. A glob pattern such as ``"relaxed/**/*.cif"``. A URL: ``postgresql://…``, ``mysql://…``, or
-        that of an OPTIMADE provider.
+        --run``. A glob pattern such as ``"relaxed/**/*.cif"``. A URL:
+        ``postgresql://…``, ``mysql://…``, or an OPTIMADE provider's.
     query : str, optional
         ASE's query string for a database, an OPTIMADE filter for a provider.
 
