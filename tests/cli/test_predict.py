@@ -57,3 +57,18 @@ def test_models_list_and_show(tiny_model: Path) -> None:
     listed = CliRunner().invoke(main, ["models", "list"])
     assert listed.exit_code == 0
     assert "mft-mini-crystals\tenergy, forces, stress, dielectric" in listed.stdout
+
+
+def test_ids_are_those_of_rank(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "pool"
+    (folder / "below").mkdir(parents=True)
+    for name in ("a.cif", "below/b.cif"):
+        write(folder / name, bulk("MgO", "rocksalt", a=4.2))
+    table = folder / "t.csv"
+    table.write_text("id,file\n007,a.cif\n1e3,below/b.cif\nbad,none.cif\n")
+    arguments = [str(folder), str(table), "-m", str(tiny_model)]
+    result = CliRunner().invoke(main, ["predict", *arguments])
+    assert result.exit_code == 3
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [row["id"] for row in rows] == ["a.cif", "below/b.cif", "007", "1e3", "bad"]
+    assert [row["status"] for row in rows] == ["ok"] * 4 + ["unreadable"]

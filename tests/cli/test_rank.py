@@ -240,7 +240,7 @@ def test_names_that_are_no_utf8(tiny_model: Path, tmp_path: Path) -> None:
     assert (broken["id"], broken["status"]) == (
         r"broken-Z\udcfcrich.cif", "unreadable",
     )  # fmt: skip
-    assert r"Z\udcfcrich.cif: cannot be read" in broken["reason"]
+    assert r"Z\udcfcrich.cif: not a valid CIF" in broken["reason"]
 
 
 def test_filtered_candidates_are_no_failures(database: Path, tiny_model: Path) -> None:

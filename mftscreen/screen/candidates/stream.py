@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 FORMATS = (
-    ".db, .aselmdb, .extxyz, .xyz, .traj, .json, .jsonl, .csv, a format that ASE reads "
-    "(CIF, POSCAR, ...), all but databases also as .gz, .bz2, .xz or .zst; a folder or "
-    "glob of such files; postgresql://..., mysql://..., optimade://..., or an https "
-    "URL with 'optimade'"
+    ".db, .aselmdb, .extxyz, .xyz, .traj, .json, .jsonl, .csv, .sdf, .smi, a format "
+    "that ASE reads (CIF, POSCAR, ...), all but databases also as .gz, .bz2, .xz or "
+    ".zst; a folder or glob of such files; postgresql://..., mysql://..., "
+    "optimade://..., or an https URL with 'optimade'"
 )
 
 _SERVERS = ("postgresql://", "postgres://", "mysql://", "mariadb://")
@@ -79,11 +79,11 @@ def iter_candidates(
     ----------
     source : str or Path
         A file: ASE database, extended XYZ, trajectory, JSON or JSON Lines (pymatgen,
-        MatBench, OPTIMADE), CSV table, or any format that ASE reads; its name tells
-        the format. A folder: all files below it, but for CSV tables (they list other
-        files), hidden ones, and folders of ``mftscreen rank --run``. A glob pattern
-        such as ``"relaxed/**/*.cif"``. A URL: ``postgresql://…``, ``mysql://…``, or an
-        OPTIMADE provider's.
+        MatBench, OPTIMADE), CSV table, SDF, list of SMILES, or any format that ASE
+        reads; its name tells the format. A folder: all files below it, but for CSV
+        tables (they list other files), hidden ones, and folders of ``mftscreen rank
+        --run``. A glob pattern such as ``"relaxed/**/*.cif"``. A URL:
+        ``postgresql://…``, ``mysql://…``, or an OPTIMADE provider's.
     query : str, optional
         ASE's query string for a database, an OPTIMADE filter for a provider.
 

@@ -203,8 +203,8 @@ def _images(
         return images
     apart = _lengths(images[:, None] - images[None], cell)
     # each image is kept unless an earlier one is in its place
-    repeated = np.asarray(np.tril(apart < 0.5 * SAME, -1).any(axis=1))
-    return images[~repeated]
+    repeated = np.tril(apart < 0.5 * SAME, -1).any(axis=1)
+    return images[np.logical_not(repeated)]
 
 
 def _lengths(
