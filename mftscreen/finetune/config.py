@@ -8,7 +8,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     Field,
@@ -19,7 +18,7 @@ from pydantic import (
 )
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.document import read_document
+from mftscreen.finetune.document import parse_yaml, read_document
 from mftscreen.finetune.fields import BranchName, Element, PropertyName, Settings
 from mftscreen.finetune.presets import Preset, apply_preset
 from mftscreen.finetune.settings import (
@@ -264,10 +263,7 @@ def load_config(path: Path) -> TuneConfig | AutoConfig:
         With every problem at once, and the closest valid key for an unknown one.
     """
     text = read_document(path)
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError([f"not YAML: {error}"], path=path) from error
+    document = parse_yaml(text, path)
     if not isinstance(document, dict):
         raise ConfigError(["a mapping of keys to values is expected"], path=path)
     try:

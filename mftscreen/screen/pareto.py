@@ -21,11 +21,12 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mftscreen.compiling import compiled
 
 __all__ = ["pareto_fronts"]
 
@@ -37,7 +38,7 @@ _FEW_PAIRS = 256
 
 def _compiled(function: _Function) -> _Function:
     """Compile once for all processes."""
-    return cast("_Function", njit(cache=True)(function))
+    return compiled(function)
 
 
 def pareto_fronts(costs: NDArray[np.float64]) -> NDArray[np.int64]:
