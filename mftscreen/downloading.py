@@ -6,17 +6,16 @@ import hashlib
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
 
 from mftscreen.errors import DownloadError
 from mftscreen.progress import progress_bar
+from mftscreen.transfer import announced_length, opened, read_chunks
 from mftscreen.writing import replacing
 
 __all__ = ["check_digest", "fetch"]
 
-_CHUNK = 1 << 18
-_TIMEOUT = 60
-"""Seconds without a sign of the other side."""
+_MAX_BYTES = 1 << 34
+"""More than any model or data set has."""
 
 
 def fetch(
@@ -39,8 +38,8 @@ def fetch(
     Raises
     ------
     DownloadError
-        If the address cannot be reached, or gives less than it announces or something
-        with another checksum.
+        If the address cannot be reached, stalls, or gives less than it announces, no
+        end, or something with another checksum.
     OSError
         If the file cannot be written.
     """
@@ -54,34 +53,21 @@ def fetch(
 
 def _read(url: str, name: str, progress: bool) -> Iterator[bytes]:
     try:
-        with urlopen(url, timeout=_TIMEOUT) as answer:
-            length = _announced_length(answer.headers.get("Content-Length"), url)
-            with progress_bar(
+        with (
+            opened(url) as answer,
+            progress_bar(
                 shown=progress,
                 desc=name,
-                total=length or None,
+                total=announced_length(answer) or None,
                 unit="B",
                 unit_scale=True,
-            ) as bar:
-                received = 0
-                while chunk := answer.read(_CHUNK):
-                    received += len(chunk)
-                    bar.update(len(chunk))
-                    yield chunk
-    except (OSError, HTTPException) as error:
+            ) as bar,
+        ):
+            for chunk in read_chunks(answer, max_bytes=_MAX_BYTES):
+                bar.update(len(chunk))
+                yield chunk
+    except (OSError, HTTPException, ValueError) as error:
         msg = f"{url}: {error or type(error).__name__}"
-        raise DownloadError(msg) from error
-    if received < length:  # urllib takes the end of a connection for that of a file
-        msg = f"{url}: the connection ended after {received} of {length} bytes"
-        raise DownloadError(msg)
-
-
-def _announced_length(text: str | None, url: str) -> int:
-    """Return the length that a header says, 0 if there is none."""
-    try:
-        return int(text or 0)
-    except ValueError as error:
-        msg = f"{url}: the length that is announced is {text!r}, not a number"
         raise DownloadError(msg) from error
 
 

@@ -67,6 +67,15 @@ def test_wrong_length_is_told(
     assert not list(tmp_path.iterdir())
 
 
+def test_endless_download_is_given_up(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mftscreen.downloading._MAX_BYTES", 5)
+    with pytest.raises(DownloadError, match="more than the 5 bytes"):
+        fetch(f"{server}/7", tmp_path / "copy.bin", "sha256", "0" * 64)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_was_there_stays_if_the_download_fails(
     source: Path, tmp_path: Path
 ) -> None:

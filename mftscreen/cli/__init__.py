@@ -62,6 +62,12 @@ class _LazyGroup(click.Group):
                 raise
             click.echo(f"Error: {error}", err=True)
             sys.exit(EXIT_ERROR)
+        except OSError as error:
+            # a pipe that was closed is click's to handle
+            if ctx.params.get("traceback") or isinstance(error, BrokenPipeError):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(EXIT_ERROR)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,6 +80,7 @@ def main(traceback: bool, verbose: bool) -> None:
     Results go to standard output, everything else to standard error.
 
     Exit codes: 0 all done, 1 error, 2 wrong usage, 3 done, but some rows failed.
+    A table whose reader has had enough, as head, is done.
 
     \b
     Example:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -23,8 +22,10 @@ from mftscreen.cli.shared_options import (
     ranking_options,
     style_option,
 )
+from mftscreen.cli.standard_output import standard_output
 
 if TYPE_CHECKING:
+    from mftscreen.errors import DataError
     from mftscreen.model.network.backend import Device
     from mftscreen.screen.order.goals import Goal
     from mftscreen.screen.order.ranking import OODPolicy, RankMethod
@@ -217,14 +218,16 @@ def show(
     """Print a result, write it to a file if there is one, and count what failed."""
     from mftscreen.screen.result.store import format_table, write_csv, write_records
 
-    if style == "table" or (style == "auto" and sys.stdout.isatty()):
-        click.echo(format_table(result, limit or TABLE_ROWS), nl=False)
-    elif style == "csv" or (style == "auto" and output is None):
-        write_csv(
-            sys.stdout,
-            result.columns,
-            ((r, None) for r in islice(result.records(), limit)),
-        )
+    problems: list[DataError] = []
+    with standard_output(problems) as stream:
+        if style == "table" or (style == "auto" and stream.isatty()):
+            click.echo(format_table(result, limit or TABLE_ROWS), nl=False)
+        elif style == "csv" or (style == "auto" and output is None):
+            write_csv(
+                stream,
+                result.columns,
+                ((r, None) for r in islice(result.records(), limit)),
+            )
     if output is not None:
         structures = (row.atoms for row in result.rows)
         pairs = zip(result.records(), structures, strict=True)
@@ -243,6 +246,8 @@ def show(
         + "".join(f", {status}: {n}" for status, n in failed.items()),
         err=True,
     )
+    if problems:
+        raise problems[0]
     if failed:
         ctx.exit(EXIT_FAILED_ROWS)
 

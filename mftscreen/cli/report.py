@@ -50,4 +50,4 @@ def command(run: Path, output: Path, embedding: Method | str, **ranking: Any) ->
 
     check_report_output(output)
     build_report(collect(run, embedding, **ranking), output)
-    click.echo(f"wrote {output}", err=True)
+    click.echo(f"wrote {click.format_filename(output)}", err=True)

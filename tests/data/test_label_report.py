@@ -108,7 +108,7 @@ def test_counts_are_said_and_what_is_left_out_warned_of(
     del frames[1].calc.results["stress"]
     frames[2].info["REF_energy"] = -1.0
     write(tmp_path / "ff.extxyz", frames)
-    with caplog.at_level(logging.INFO, "mftscreen.finetune.label_report"):
+    with caplog.at_level(logging.INFO, "mftscreen.data.label_report"):
         assert len(list(read_force_field(tmp_path / "ff.extxyz"))) == 3
     counts, unused = caplog.records
     assert "3 frames; 3 have an energy, 3 forces, 2 a virial" in counts.getMessage()
@@ -128,7 +128,7 @@ def test_magnitudes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, results: dict, words: str
 ) -> None:
     write(tmp_path / "ff.extxyz", [frame(**results)] * 2)
-    with caplog.at_level(logging.WARNING, "mftscreen.finetune.label_report"):
+    with caplog.at_level(logging.WARNING, "mftscreen.data.label_report"):
         list(read_force_field(tmp_path / "ff.extxyz"))
     assert words in caplog.text
     assert bool(caplog.records) == bool(words)

@@ -277,16 +277,12 @@ def test_a_candidate_that_kills_its_process_becomes_a_row(
     assert rank("others.extxyz", "safe", "others.csv") == 3
     assert rank("all.extxyz", "run", "all.csv") == 137
     assert not (tmp_path / "all.csv").exists()
-    for _ in range(2):  # also when what killed is tried again
-        assert rank("all.extxyz", "run", "all.csv") == 3
-        (died,) = [
-            row
-            for row in csv.DictReader((tmp_path / "all.csv").open())
-            if row["status"] == "worker_died"
-        ]
-        assert died["formula"] == "Cu"
-        assert "died" in died["reason"]
-        assert rows("all.csv") == rows("others.csv")
+    assert rank("all.extxyz", "run", "all.csv") == 3
+    with (tmp_path / "all.csv").open(newline="") as stream:
+        (died,) = [r for r in csv.DictReader(stream) if r["status"] == "worker_died"]
+    assert died["formula"] == "Cu"
+    assert "died" in died["reason"]
+    assert rows("all.csv") == rows("others.csv")
 
 
 def child_processes(parent: int) -> list[int]:
@@ -301,7 +297,7 @@ def child_processes(parent: int) -> list[int]:
 
 def test_killed_workers_leave_no_trace(tmp_path: Path, tiny_model: Path) -> None:
     rng = random.Random(9)
-    write(tmp_path / "pool.extxyz", [usual(rng) for _ in range(300)], format="extxyz")
+    write(tmp_path / "pool.extxyz", [usual(rng) for _ in range(120)], format="extxyz")
     command = [sys.executable, "-c", PROGRAM, "rank", str(tmp_path / "pool.extxyz")]
     command += ["-m", str(tiny_model), "-q", "-j", "2", "--device", "cpu"]
     tables = []
@@ -311,7 +307,7 @@ def test_killed_workers_leave_no_trace(tmp_path: Path, tiny_model: Path) -> None
             [*command, "--run", str(run)], stdout=subprocess.PIPE, text=True
         ) as process:
             for k in range(kills):
-                while process.poll() is None and n_rows(run) < 16 + 32 * k:
+                while process.poll() is None and n_rows(run) < 16 + 16 * k:
                     time.sleep(0.01)
                 for worker in child_processes(process.pid)[:1]:
                     os.kill(worker, signal.SIGKILL)
@@ -319,4 +315,4 @@ def test_killed_workers_leave_no_trace(tmp_path: Path, tiny_model: Path) -> None
         assert process.returncode == 0
         tables.append(output)
     assert tables[0] == tables[1]
-    assert tables[0].count(",ok,") == 300
+    assert tables[0].count(",ok,") == 120

@@ -12,12 +12,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from mftscreen.errors import ConfigError
 
-__all__ = ["read_document"]
+__all__ = ["parse_yaml", "read_document"]
+
+_MAX_BYTES = 1 << 20
+_MAX_VALUES = 10_000
+"""Of a file; one in which a value contains itself has no end of them."""
 
 _KEY = re.compile(r"([A-Za-z_]\w*)\s*:(?:\s|$)")
 _BASE = re.compile(r"^base\s*:", re.MULTILINE)
@@ -45,9 +50,9 @@ def read_document(path: Path) -> str:
 
 
 def _compose(path: Path, above: tuple[Path, ...]) -> str:
+    text = _read(path)
     if path.resolve() in above:
         raise ConfigError(["base: the file is its own base"], path=path)
-    text = _read(path)
     if not _BASE.search(text):
         return text
     own = _parse(text, path)
@@ -65,11 +70,73 @@ def _compose(path: Path, above: tuple[Path, ...]) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            problem = f"is longer than the {_MAX_BYTES} bytes that are read"
+            raise ConfigError([problem], path=path)
+        return content.decode().replace("\r\n", "\n")
     except OSError as error:
         raise ConfigError([error.strerror or str(error)], path=path) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"not UTF-8 text: {error}"], path=path) from error
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError([f"is no path: {error}"]) from error  # with a NUL
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """Return what a YAML text says.
+
+    Parameters
+    ----------
+    text : str
+    path : Path
+        For messages.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ConfigError
+        If it is not YAML, gives a key twice, or has a value that contains itself or
+        many times the same.
+    """
+    try:
+        values = yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise ConfigError([f"not YAML: {error}"], path=path) from error
+    waiting, n_values = [values], 0
+    while waiting:
+        value = waiting.pop()
+        n_values += 1
+        if n_values > _MAX_VALUES:
+            problem = f"holds more than {_MAX_VALUES} values, or one that holds itself"
+            raise ConfigError([problem], path=path)
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key which is given twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping, as :mod:`yaml` asks for it."""
+        keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
+        for key in keys:
+            if key != "<<" and keys.count(key) > 1:
+                msg = f"the key {key!r} is given twice"
+                raise yaml.constructor.ConstructorError(
+                    None, None, msg, node.start_mark
+                )
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return found
 
 
 @dataclass(frozen=True)
@@ -95,10 +162,7 @@ class _Document:
 
 
 def _parse(text: str, path: Path) -> _Document:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError([f"not YAML: {error}"], path=path) from error
+    values = parse_yaml(text, path)
     if not isinstance(values, dict) or not values:
         raise ConfigError(["a mapping of keys to values is expected"], path=path)
     chunks: list[tuple[list[str], str, list[str]]] = []

@@ -8,11 +8,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.config.document import read_document
+from mftscreen.finetune.config.document import parse_yaml, read_document
 from mftscreen.finetune.strategies import STRATEGIES, TuneConfig
 
 __all__ = ["load_config"]
@@ -43,10 +42,7 @@ def load_config(path: Path) -> TuneConfig:
         With every problem at once, and the closest valid key for an unknown one.
     """
     text = read_document(path)
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError([f"not YAML: {error}"], path=path) from error
+    document = parse_yaml(text, path)
     if not isinstance(document, dict):
         raise ConfigError(["a mapping of keys to values is expected"], path=path)
     try:

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import atan2, ceil, floor, inf, sqrt
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mftscreen.compiling import compiled
 
 __all__ = ["OVERFLOW", "OVERLAP", "SUCCESS", "reduce_cell", "tessellate"]
 
@@ -38,7 +39,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _compiled(function: _Function) -> _Function:
     """Compile with numba, which has no types of its own, and keep the signature."""
-    return cast("_Function", njit(cache=True)(function))
+    return compiled(function)
 
 
 @_compiled

@@ -162,7 +162,10 @@ def build_report(data: ReportData, path: Path) -> None:
         script=script,
     )
     with output_file(path) as partial:
-        partial.write_text(page, encoding="utf-8", newline="\n")
+        # the title is a file's name, which may be no text
+        partial.write_text(
+            page, encoding="utf-8", errors="backslashreplace", newline="\n"
+        )
 
 
 def _packed(text: str) -> str:

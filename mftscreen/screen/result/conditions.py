@@ -15,7 +15,8 @@ __all__ = ["check_condition", "select_rows"]
 
 _ALLOWED = (
     ast.Expression, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.unaryop, ast.BinOp,
-    ast.operator, ast.Compare, ast.cmpop, ast.Name, ast.Constant, ast.List, ast.Tuple,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow,
+    ast.Compare, ast.cmpop, ast.Name, ast.Constant, ast.List, ast.Tuple,
     ast.expr_context,
 )  # fmt: skip
 
@@ -110,8 +111,8 @@ def check_condition(
     """
     try:
         tree = ast.parse(condition.strip(), mode="eval")
-    except (SyntaxError, ValueError) as error:
-        problem = f"condition {condition!r} is not understood: {error}"
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        problem = f"condition {condition[:200]!r} is not understood: {error}"
         raise ConfigError([problem]) from error
     problems = []
     nodes = list(ast.walk(tree))
@@ -119,6 +120,11 @@ def check_condition(
         problems.append(
             "only columns, constants and operators are allowed, as in "
             "'gap > 3 and not ood'"
+        )
+    elif any(_never_ends(node) for node in nodes):
+        problems.append(
+            f"powers have a number up to {_MAX_POWER} as exponent and no power below, "
+            "and what is calculated with is numbers"
         )
     elif columns is not None:
         names = {node.id: None for node in nodes if isinstance(node, ast.Name)}
@@ -133,6 +139,28 @@ def check_condition(
                 problems += _mixed(node, texts)
     if problems:
         raise ConfigError([f"condition {condition!r}: {text}" for text in problems])
+
+
+_MAX_POWER = 99
+
+
+def _never_ends(node: ast.AST) -> bool:
+    """Tell what could take all time or memory: 9**9**9, "a" * 10**9."""
+    if not isinstance(node, ast.BinOp):
+        return False
+    if isinstance(node.op, ast.Pow):
+        exponent = node.right
+        if isinstance(exponent, ast.UnaryOp):
+            exponent = exponent.operand
+        value = exponent.value if isinstance(exponent, ast.Constant) else None
+        is_small = isinstance(value, int | float) and value <= _MAX_POWER
+        inner = [n for n in ast.walk(node.left) if isinstance(n, ast.BinOp)]
+        return not is_small or any(isinstance(n.op, ast.Pow) for n in inner)
+    return any(
+        isinstance(side, ast.List | ast.Tuple)
+        or (isinstance(side, ast.Constant) and isinstance(side.value, str | bytes))
+        for side in (node.left, node.right)
+    )
 
 
 def _mixed(comparison: ast.Compare, texts: Collection[str]) -> list[str]:

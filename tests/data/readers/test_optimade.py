@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -120,3 +124,141 @@ def test_address(url: str, start: str) -> None:
 def test_two_filters_are_refused() -> None:
     with pytest.raises(DataError, match="give one of them"):
         optimade_url("optimade://a.org?filter=nsites=2", "nsites=3")
+
+
+PAGES = 6
+
+
+class Faulty(BaseHTTPRequestHandler):
+    """Gives pages of one structure; the address says what is wrong with them."""
+
+    random: ClassVar[random.Random]
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        fault = url.path.split("/")[2]
+        number = int(parse_qs(url.query).get("page_offset", ["0"])[0])
+        if fault == "random" and self.random.random() < 0.4:
+            fault = self.random.choice(["drop", "mute", "busy", "cut"])
+        link: Any = f"{url.path}?page_offset={number + 1}"
+        if number == PAGES - 1 and fault != "endless":
+            link = None
+        data = [entry(10 + number)]
+        if fault == "circle":
+            number, link = number % 2, f"{url.path}?page_offset={(number + 1) % 2}"
+        elif fault == "again":
+            data = [entry(10)]
+        elif fault == "empty":
+            data, link = [], f"{url.path}?page_offset={number + 1}"
+        elif number and fault in LINKS:
+            link = LINKS[fault]
+        body = json.dumps({"data": data, "links": {"next": link}}).encode()
+        if number and fault == "deep":
+            body = b"[" * 100_000
+        if number and fault == "links":
+            body = json.dumps({"data": data, "links": "x"}).encode()
+        self.send(body, fault, late=number > 0)
+
+    def send(self, body: bytes, fault: str, *, late: bool) -> None:
+        if fault == "mute":
+            return  # the connection ends without an answer
+        if late and fault == "status":
+            self.wfile.write(b"HTTP/9.9 x\r\n\r\n")
+            return
+        if late and fault == "headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            self.drip(b"X-a: b\r\n")
+            return
+        self.send_response(503 if fault == "busy" else 200)
+        if not (late and fault in ("forever", "drip")):
+            extra = 9 if fault in ("drop", "cut") else 0
+            self.send_header("Content-Length", str(len(body) + extra))
+        self.end_headers()
+        if late and fault == "drip":
+            self.drip(b" ")
+        elif late and fault == "forever":
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" " * 10_000)
+        else:
+            self.wfile.write(body[:9] if fault == "cut" else body)
+
+    def drip(self, content: bytes) -> None:
+        with suppress(OSError):
+            for _ in range(200):
+                self.wfile.write(content)
+                time.sleep(0.02)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+LINKS = {"v6": "http://[::1", "space": "http://127.0.0.1/a b", "file": "file:///a"}
+
+FAULTS = {
+    "v6": "cannot be followed",
+    "space": "control characters",
+    "file": "cannot be followed",
+    "links": "given before",
+    "circle": "given before",
+    "again": "given before",
+    "endless": "come to an end: 10 pages",
+    "deep": "cannot be read",
+    "status": "HTTP/9.9",
+    "forever": "more than the 50000 bytes",
+    "drip": "bytes came in",
+    "headers": "cannot be read",
+}
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr("mftscreen.data.readers.optimade._WAITS", (0,) * 9)
+    monkeypatch.setattr("mftscreen.data.readers.optimade._MAX_BYTES", 50_000)
+    monkeypatch.setattr("mftscreen.data.readers.optimade._MAX_EMPTY", 3)
+    monkeypatch.setattr("mftscreen.data.readers.optimade._MAX_PAGES", 9)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    Faulty.random = random.Random(5)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Faulty) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/optimade"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_breaks_off_ends_in_a_row(
+    faulty: str, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    if fault in ("drip", "headers"):
+        monkeypatch.setattr("mftscreen.data.readers.optimade._WAITS", ())
+        monkeypatch.setattr("mftscreen.transfer.TIMEOUT", 0.3)
+    *rows, last = iter_candidates(f"{faulty}/{fault}")
+    assert all(row.atoms is not None for row in rows)
+    assert rows
+    assert isinstance(last.structure, DataError)
+    assert re.search(FAULTS[fault], str(last.structure))
+    assert last.structure.path is not None
+
+
+def test_nothing_but_empty_pages(faulty: str) -> None:
+    with pytest.raises(DataError, match="come to an end: 4 pages"):
+        list(iter_candidates(f"{faulty}/empty"))
+
+
+def test_network_that_fails_at_random_loses_nothing(faulty: str) -> None:
+    found = list(iter_candidates(f"{faulty}/random"))
+    assert [row.id for row in found] == [f"x/{10 + k}" for k in range(PAGES)]
+    assert all(row.atoms is not None for row in found)
+
+
+def test_reading_goes_on_from_a_page(faulty: str) -> None:
+    page = f"{faulty}/good/v1/structures?page_offset=4"
+    assert [row.id for row in iter_candidates(page)] == ["x/14", "x/15"]
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(DataError, match="is no address"):
+        optimade_url("http://[::1/optimade")

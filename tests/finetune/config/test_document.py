@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.config.document import read_document
+from mftscreen.finetune.config.document import parse_yaml, read_document
 
 BASE = """\
 # What the base is for.
@@ -82,3 +82,45 @@ def test_problems_are_named(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem) as caught:
         read_document(path)
     assert caught.value.path is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name: a\nseed: 1\nname: b\n", "key 'name' is given twice"),
+        ("model:\n  a: 1\n  a: 2\n", "key 'a' is given twice"),
+        ("a: &a [1, *a]\n", "holds itself"),
+        ("a: &a {b: *a}\n", "holds itself"),
+        (
+            "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+            + "".join(
+                f"{n}: &{n} [{','.join([f'*{m}'] * 10)}]\n"
+                for m, n in ("ab", "bc", "cd", "de", "ef", "fg", "gh", "hi")
+            ),
+            "more than 10000 values",
+        ),
+        ("name: a\0b\n", "not YAML"),
+        ("[" * 10_000, "not YAML"),
+        ("? [a]\n: b\n", "not YAML"),
+        ("a: 2001-99-99\n", "not YAML"),
+    ],
+)
+def test_odd_yaml_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        parse_yaml(text, tmp_path)
+
+
+def test_anchors_are_fine(tmp_path: Path) -> None:
+    text = "a: &x {b: 1}\nc:\n  <<: *x\n  d: *x\n"
+    assert parse_yaml(text, tmp_path)["c"] == {"b": 1, "d": {"b": 1}}
+
+
+def test_files_without_an_end_and_links_to_themselves(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is longer than"):
+        read_document(Path("/dev/zero"))
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    with pytest.raises(ConfigError, match="symbolic links"):
+        read_document(tmp_path / "loop.yaml")
+    path = write(tmp_path, "nul.yaml", 'base: "a\\0b"\n')
+    with pytest.raises(ConfigError, match="is no path"):
+        read_document(path)

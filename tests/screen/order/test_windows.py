@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.db import connect
-from mftscreen.screen.goals import parse_goals
 
 from mftscreen import rank
+from mftscreen.screen.order.goals import parse_goals
 from mftscreen.screen.order.windows import find_empty_windows
 
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import factorial
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mftscreen.compiling import compiled
 
 __all__ = [
     "activate",
@@ -59,16 +60,9 @@ def _compiled(function: _Function) -> _Function:
     Multiplications and additions may be fused; sums keep their order, on which the
     rounding in `_silut` relies.
     """
-    options = {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"contract", "nsz"},
-    }
-    try:
-        compiled = njit(cache=True, **options)(function)
-    except RuntimeError:  # there is no directory that a cache could be written to
-        compiled = njit(**options)(function)
-    return cast("_Function", compiled)
+    return compiled(
+        function, nogil=True, error_model="numpy", fastmath={"contract", "nsz"}
+    )
 
 
 @_compiled

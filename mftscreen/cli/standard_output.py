@@ -1,0 +1,45 @@
+"""Standard output, which may be a pipe that closes early or a file on a full disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import UnsupportedOperation
+from typing import TextIO
+
+from mftscreen.errors import DataError
+
+__all__ = ["standard_output"]
+
+
+@contextmanager
+def standard_output(problems: list[DataError]) -> Iterator[TextIO]:
+    """Give standard output; what goes wrong there ends the ``with`` block only.
+
+    Parameters
+    ----------
+    problems : list of DataError
+        What went wrong is added. A reader that has had enough, as ``head``, is no
+        problem.
+
+    Yields
+    ------
+    TextIO
+    """
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close()
+    except OSError as error:
+        _close()
+        msg = f"cannot be written: {error.strerror or error}"
+        problems.append(DataError(msg, path="standard output"))
+
+
+def _close() -> None:
+    """Let what is still in the buffer go nowhere, and not fail at the end."""
+    with suppress(UnsupportedOperation), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

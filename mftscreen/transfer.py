@@ -1,0 +1,143 @@
+"""Answers of web servers, read within limits: a server may stall or never end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from socket import SHUT_RDWR
+from threading import Timer
+from typing import Any
+from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
+
+from mftscreen.errors import DownloadError
+
+__all__ = ["TIMEOUT", "announced_length", "opened", "read_chunks"]
+
+TIMEOUT = 60.0
+"""Seconds without a sign of the other side, or until all headers are there."""
+
+MIN_BYTES = 1 << 14
+"""To come in each ``TIMEOUT``; a server that is slower will not end."""
+
+_CHUNK = 1 << 18
+
+
+@contextmanager
+def opened(url: str | Request) -> Iterator[Any]:
+    """Open an address.
+
+    Parameters
+    ----------
+    url : str or Request
+
+    Yields
+    ------
+    http.client.HTTPResponse
+        Or what stands for it, of a ``file://``.
+
+    Raises
+    ------
+    OSError, http.client.HTTPException, ValueError
+        If it cannot be reached, is no address, or does not answer in time.
+    """
+    # with the proxies of this moment
+    with build_opener(_HTTP, _HTTPS).open(url, timeout=TIMEOUT) as answer:
+        yield answer
+
+
+def announced_length(answer: Any) -> int:
+    """Return the length that an answer announces, 0 if it does not.
+
+    Raises
+    ------
+    DownloadError
+        If it is not a number.
+    """
+    text = answer.headers.get("Content-Length")
+    try:
+        return int(text or 0)
+    except ValueError as error:
+        msg = f"the length that is announced is {text!r}, not a number"
+        raise DownloadError(msg) from error
+
+
+def read_chunks(answer: Any, *, max_bytes: int) -> Iterator[bytes]:
+    """Yield what an answer holds, as it comes.
+
+    Parameters
+    ----------
+    answer : http.client.HTTPResponse
+        As :func:`opened` gives it.
+    max_bytes : int
+
+    Yields
+    ------
+    bytes
+
+    Raises
+    ------
+    DownloadError
+        If there is more than that.
+    ConnectionError
+        If there is less than was announced.
+    TimeoutError
+        If it comes too slowly.
+    OSError, http.client.HTTPException
+        Whatever else ends a connection.
+    """
+    length = announced_length(answer)
+    received, before, since = 0, 0, time.monotonic()
+    while chunk := answer.read1(_CHUNK):
+        received += len(chunk)
+        if max(length, received) > max_bytes:
+            msg = f"the answer has more than the {max_bytes} bytes that are read"
+            raise DownloadError(msg)
+        yield chunk
+        passed = time.monotonic() - since
+        if passed > TIMEOUT:
+            if received - before < MIN_BYTES:
+                msg = f"only {received - before} bytes came in {passed:.0f} s"
+                raise TimeoutError(msg)
+            before, since = received, time.monotonic()
+    if received < length:  # urllib takes the end of a connection for that of a file
+        msg = f"the connection ended after {received} of {length} bytes"
+        raise ConnectionError(msg)
+
+
+class _Response(HTTPResponse):
+    """An answer whose headers have to come in time, and not only each byte of them."""
+
+    def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self._socket = sock
+
+    def begin(self) -> None:
+        """Read the headers, as :mod:`http.client` asks for it."""
+        timer = Timer(TIMEOUT, self._socket.shutdown, [SHUT_RDWR])
+        timer.daemon = True
+        timer.start()
+        try:
+            super().begin()
+        finally:
+            timer.cancel()
+            del self._socket
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _HTTP(HTTPHandler):
+    def http_open(self, request: Request) -> HTTPResponse:
+        return self.do_open(_Connection, request)
+
+
+class _HTTPS(HTTPSHandler):
+    def https_open(self, request: Request) -> HTTPResponse:
+        return self.do_open(_SecureConnection, request)

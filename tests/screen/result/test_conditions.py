@@ -1,0 +1,36 @@
+"""What a condition may not ask for, however it is put."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from mftscreen.screen.conditions import select_rows
+
+from mftscreen.errors import ConfigError
+
+TABLE = pd.DataFrame({"gap": [1.0, 2.0, 3.0], "id": ["a", "b", "c"]})
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "gap > 9**9**9",
+        "gap > (9**9)**9",
+        "gap > 9**99999999",
+        "gap > 9**-9**9",
+        "gap ** gap > 3",
+        "gap > 1 << 9999999999",
+        "id == 'a' * 9999999999",
+        "gap in [1] * 9999999999",
+        "gap > " + "(" * 5000 + "1" + ")" * 5000,
+        "gap > " + "-" * 100_000 + "1",
+        "gap > 1\0",
+    ],
+)
+def test_what_never_ends_is_refused(condition: str) -> None:
+    with pytest.raises(ConfigError):
+        select_rows(TABLE, condition)
+
+
+def test_powers_of_columns() -> None:
+    assert select_rows(TABLE, "gap**2 > 3 and 2**-1 < gap**0.5") == [1, 2]
