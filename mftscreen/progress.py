@@ -58,6 +58,6 @@ def showing_stages(n_stages: int, shown: bool) -> Iterator[Callable[[str], None]
 
         def begin(stage: str) -> None:
             bar.update()
-            bar.set_description(stage)
+            bar.set_description_str(stage)
 
         yield begin

@@ -189,6 +189,6 @@ def test_stress_in_kbar(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_labels_of_all_frames_are_said(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "mftscreen.finetune.label_report"):
+    with caplog.at_level(logging.INFO, "mftscreen.data.label_report"):
         list(read_force_field(CASES / "99-gpumd.xyz"))
     assert "1 frames; 1 have an energy, 1 forces, 1 a virial" in caplog.text

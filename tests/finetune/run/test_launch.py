@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mftscreen.errors import TrainingError
-from mftscreen.finetune.run.run import launch
+from mftscreen.finetune.run import launch
 from mftscreen.finetune.run.select import Selection
 
 

@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk
 
 from mftscreen.data.dataset import LabelledStructure
-from mftscreen.finetune.run.run import validation
+from mftscreen.finetune.run import validation
 from mftscreen.finetune.run.validation import CRITERION, DRIFT, Validator
 from mftscreen.finetune.strategies import FTConfig
 from mftscreen.finetune.task.task import Task

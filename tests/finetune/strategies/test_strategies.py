@@ -72,10 +72,16 @@ def test_the_command_knows_them() -> None:
 def test_single_task_strategies_train_no_force_field() -> None:
     scratch, ft = configure("scratch"), configure("ft")
     assert scratch.plan == Plan(
-        properties=scratch.properties, descriptor=scratch.descriptor, elements=["Si"]
+        properties=scratch.properties,
+        data=scratch.data,
+        descriptor=scratch.descriptor,
+        elements=["Si"],
     )
     assert ft.plan == Plan(
-        properties=ft.properties, pretrained="backbone.pt", transfers=True
+        properties=ft.properties,
+        data=ft.data,
+        pretrained="backbone.pt",
+        transfers=True,
     )
     assert plan_of("lp") == replace(ft.plan, freezes_descriptor=True)
 

@@ -17,13 +17,14 @@ from mftscreen.errors import DataError, UnknownHeadError
 from mftscreen.finetune.config.blocks import AuxiliaryConfig, SelfReplayConfig
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.run.run import run_training
+from mftscreen.finetune.task import self_replay
 from mftscreen.finetune.task.auxiliary import load_auxiliary
 from mftscreen.finetune.task.self_replay import (
     Teacher,
     label_frames,
     perturb_structures,
 )
-from mftscreen.finetune.task.task import load_task, self_replay
+from mftscreen.finetune.task.task import load_task
 from mftscreen.model.files.reading import read_state
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.structures import structure_hash

@@ -22,6 +22,7 @@ from mftscreen.finetune.task.training_data import (
     data_hash,
     read_rows,
 )
+from mftscreen.model.backbones.seam import EdgeCutoffs
 
 PROPERTIES = ("gap", "shear", "bulk")
 
@@ -151,10 +152,10 @@ def test_neighbours_are_counted_where_they_are_trained_on() -> None:
     frames = {"train": _crystals(6.0), "validation": _crystals(6.1)}
     data = TrainingData(parts, ["gap"], {"ff": frames})
     # of rock salt: 6 neighbours at a/2, 12 at 0.71 a, 8 at 0.87 a, 6 at a
-    assert check_rows(data, ["Mg", "O"], (3.2, 2.2)) == (18, 6)
-    assert check_rows(data, ["Mg", "O"], (3.8, 2.0)) == (26, 1)
+    assert check_rows(data, ["Mg", "O"], EdgeCutoffs(3.2, 2.2)) == (18, 6)
+    assert check_rows(data, ["Mg", "O"], EdgeCutoffs(3.8, 2.0)) == (26, 1)
     denser = TrainingData(parts, ["gap"], {"ff": {**frames, "train": parts["test"]}})
-    assert check_rows(denser, ["Mg", "O"], (3.2, 2.2)) == (32, 18)
+    assert check_rows(denser, ["Mg", "O"], EdgeCutoffs(3.2, 2.2)) == (32, 18)
 
 
 def test_structures_that_cannot_be_used_are_named_once() -> None:
@@ -172,7 +173,7 @@ def test_structures_that_cannot_be_used_are_named_once() -> None:
         "test": [rows["water"]],
     }
     with pytest.raises(DataError) as caught:
-        check_rows(TrainingData(parts, PROPERTIES), ["O"], (4.0, 3.0))
+        check_rows(TrainingData(parts, PROPERTIES), ["O"], EdgeCutoffs(4.0, 3.0))
     first, *lines = str(caught.value).splitlines()
     assert first == "3 rows cannot be used"
     names = ("close", "nowhere", "water")

@@ -9,8 +9,8 @@ from deepmd.dpmodel.utils.stat import collect_observed_types
 from deepmd.pt.optimizer import hybrid_muon
 from deepmd.utils import econf_embd
 
+from mftscreen.finetune.trainer import process as trainer
 from mftscreen.finetune.trainer.orthogonalize import orthogonalize
-from mftscreen.finetune.trainer.process import process as trainer
 
 MUON = [hybrid_muon.NS_COEFF_FAST] * hybrid_muon.NS_STEPS_FAST
 MUON += [hybrid_muon.NS_COEFF_POLISH] * hybrid_muon.NS_STEPS_POLISH

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from mftscreen.screen.conditions import select_rows
 
 from mftscreen.errors import ConfigError
+from mftscreen.screen.result.conditions import select_rows
 
 TABLE = pd.DataFrame({"gap": [1.0, 2.0, 3.0], "id": ["a", "b", "c"]})
 
