@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,40 +12,18 @@ from typing import Any
 from ase import Atoms
 
 from mftscreen.errors import DataError
-from mftscreen.screen.work.journal_check import checksum, damaged, upgrade
-from mftscreen.screen.work.journal_file import (
-    DATABASE,
-    PATIENCE,
-    Place,
-    errors,
-    failed,
-    has_tables,
-    open_to_read,
-)
+from mftscreen.screen.work.journal_check import damaged
+from mftscreen.screen.work.journal_file import DATABASE, errors
+from mftscreen.screen.work.journal_store import Store
 from mftscreen.screen.work.outcome import Outcome, pack_atoms, unpack_atoms
 
 __all__ = ["DATABASE", "Entry", "Journal", "JournalRow"]
-
-FORMAT, UNCHECKED = "2", "1"
-"""Of the tables and of what is in them; a journal of another format is not read.
-``UNCHECKED`` is without checksums, which it gets when it is next written to."""
-
-_TABLES = (
-    "CREATE TABLE meta "
-    "(name TEXT PRIMARY KEY, value TEXT, checksum INTEGER) WITHOUT ROWID",
-    "CREATE TABLE outcomes "
-    "(key TEXT PRIMARY KEY, outcome TEXT, atoms BLOB, checksum INTEGER)",
-    "CREATE TABLE candidates (position INTEGER PRIMARY KEY, "
-    "id TEXT, key TEXT, outcome TEXT, checksum INTEGER)",
-)
 
 _DIED = "worker_died"
 _TRANSIENT = ("out_of_memory", _DIED)
 """Failures of the machine, not of the structure: tried again in the next run."""
 
 _MISSING = "candidates are missing"
-
-_MAX_VARIABLES = 500  # SQLite's own limit used to be 999
 
 
 @dataclass(frozen=True)
@@ -119,72 +96,27 @@ class Journal:
 
     def __init__(self, folder: Path | None, *, read_only: bool = False) -> None:
         self.folder = folder
-        self._place: Place | None = None
         self._begun: str | None = None
-        self._checked = True
         self._suspects: frozenset[str] = frozenset()
+        self._store = Store(folder, read_only=read_only)
         try:
-            if read_only:
-                assert folder is not None
-                self._database = open_to_read(folder)
-            else:
-                self._open_to_write()
-            with errors(folder):
-                self._check_format(read_only)
-                if not read_only:
-                    self._suspects = self._last_in_flight()
+            if not read_only:
+                self._suspects = self._last_in_flight()
+            elif self._store.meta("description") is None:
+                msg = (
+                    "holds no results yet; they come with the first candidates "
+                    "evaluated"
+                )
+                raise DataError(msg, path=folder)
         except BaseException:
             self.close()
             raise
 
-    def _open_to_write(self) -> None:
-        with errors(self.folder):
-            if self.folder is None:
-                # an empty name is a temporary database on disk
-                self._database = sqlite3.connect("", isolation_level=None)
-            else:
-                self._place = Place(self.folder)
-                self._database = sqlite3.connect(
-                    self.folder / DATABASE, timeout=PATIENCE, isolation_level=None
-                )
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            if not has_tables(self._database):
-                with self._transaction():
-                    for statement in _TABLES:
-                        self._database.execute(statement)
-                    self._set_meta("format", FORMAT)
-            elif self._format() == UNCHECKED:
-                with self._transaction():
-                    upgrade(self._database)
-                    self._set_meta("format", FORMAT)
-            if self._place is not None:
-                self._place.remember()
-
     def _last_in_flight(self) -> frozenset[str]:
         try:
-            return frozenset(json.loads(self._meta("in_flight") or "[]"))
+            return frozenset(json.loads(self._store.meta("in_flight") or "[]"))
         except DataError:  # of no use any more, and no reason not to go on
             return frozenset()
-
-    def _format(self) -> str | None:
-        """Return the format that was written, which may be one without checksums."""
-        query = "SELECT value FROM meta WHERE name = 'format'"
-        row = self._database.execute(query).fetchone()
-        return None if row is None else str(row[0])
-
-    def _check_format(self, read_only: bool) -> None:
-        found = self._format()
-        self._checked = found != UNCHECKED
-        if found not in (FORMAT, UNCHECKED):
-            msg = (
-                "holds the screening of another version of mftscreen (format "
-                f"{found or 0}; this one has {FORMAT}); use another folder"
-            )
-            raise DataError(msg, path=self.folder)
-        if read_only and self._meta("description") is None:
-            msg = "holds no results yet; they come with the first candidates evaluated"
-            raise DataError(msg, path=self.folder)
 
     def __enter__(self) -> Journal:
         return self
@@ -194,27 +126,18 @@ class Journal:
 
     def close(self) -> None:
         """Close the database and give the folder free."""
-        if hasattr(self, "_database"):
-            if self._place is not None:
-                # leave one file that can be read where nothing can be written, unless
-                # somebody reads at the moment
-                with suppress(sqlite3.Error):
-                    self._database.execute("PRAGMA journal_mode=DELETE")
-            self._database.close()
-        if self._place is not None:
-            self._place.close()
+        self._store.close()
 
     @property
     def complete(self) -> bool:
         """Whether the last screening that wrote anything came to its end."""
-        with errors(self.folder):
-            return self._meta("complete") == "true"
+        return self._store.meta("complete") == "true"
 
     @property
     def description(self) -> dict[str, Any]:
         """What :meth:`begin` was told of that screening."""
         with errors(self.folder):
-            return dict(json.loads(self._meta("description") or "{}"))
+            return dict(json.loads(self._store.meta("description") or "{}"))
 
     def begin(self, description: Mapping[str, Any]) -> None:
         """Start a screening: its candidates will replace those of the last one.
@@ -231,17 +154,16 @@ class Journal:
 
     def finish(self) -> None:
         """Mark the screening as complete."""
-        with self._transaction():
+        with self._store.transaction():
             self._replace_last()
-            self._set_meta("complete", "true")
+            self._store.set_meta("complete", "true")
         self._begun = None
 
     def _replace_last(self) -> None:
         if self._begun is not None:
-            self._database.execute("DELETE FROM candidates")
-            self._set_meta("n_candidates", "0")
-            self._set_meta("complete", "false")
-            self._set_meta("description", self._begun)
+            self._store.clear_candidates()
+            self._store.set_meta("complete", "false")
+            self._store.set_meta("description", self._begun)
 
     def known(self, keys: Collection[str]) -> set[str]:
         """Return those of `keys` whose outcome needs no further attempt.
@@ -262,19 +184,8 @@ class Journal:
 
     def _statuses(self, keys: Collection[str]) -> dict[str, str]:
         """Return the status by key, of the outcomes that are as they were written."""
-        wanted, found = list(keys), {}
-        for start in range(0, len(wanted), _MAX_VARIABLES):
-            part = wanted[start : start + _MAX_VARIABLES]
-            marks = ",".join("?" * len(part))
-            query = (
-                f"SELECT key, outcome, atoms, {self._column} FROM outcomes "
-                f"WHERE key IN ({marks})"
-            )
-            with errors(self.folder):
-                for *row, check in self._database.execute(query, part):
-                    if not self._checked or checksum(*row) == check:
-                        found[row[0]] = Outcome.from_json(row[1]).status
-        return found
+        found = self._store.outcomes(list(keys))
+        return {key: Outcome.from_json(outcome).status for key, outcome in found}
 
     @contextmanager
     def in_flight(self, keys: Collection[str]) -> Iterator[None]:
@@ -291,13 +202,13 @@ class Journal:
         DataError
             As :meth:`write`.
         """
-        with self._transaction():
-            self._set_meta("in_flight", json.dumps(list(keys)))
+        with self._store.transaction():
+            self._store.set_meta("in_flight", json.dumps(list(keys)))
         try:
             yield
         except BaseException:
-            with suppress(DataError), self._transaction():
-                self._set_meta("in_flight", "[]")
+            with suppress(DataError), self._store.transaction():
+                self._store.set_meta("in_flight", "[]")
             raise
 
     def write(
@@ -319,31 +230,22 @@ class Journal:
         DataError
             If it cannot be written, e.g. because the disk is full.
         """
-        with self._transaction():
+        with self._store.transaction():
             self._replace_last()
-            rows = [
-                (key, outcome.to_json(), pack_atoms(atoms))
-                for key, (outcome, atoms) in outcomes.items()
-            ]
-            self._database.executemany(
-                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?)",
-                [(*row, checksum(*row)) for row in rows],
+            self._store.put_outcomes(
+                [
+                    (key, outcome.to_json(), pack_atoms(atoms))
+                    for key, (outcome, atoms) in outcomes.items()
+                ]
             )
-            n_before = self._n_candidates()
-            places = [
-                (k, e.id, e.key, e.outcome.to_json() if e.outcome else None)
-                for k, e in enumerate(entries, n_before + 1)
-            ]
-            self._database.executemany(
-                "INSERT INTO candidates VALUES (?, ?, ?, ?, ?)",
-                [(*place, checksum(*place)) for place in places],
+            self._store.add_candidates(
+                [
+                    (e.id, e.key, e.outcome.to_json() if e.outcome else None)
+                    for e in entries
+                ]
             )
-            self._set_meta("n_candidates", str(n_before + len(places)))
-            self._set_meta("in_flight", "[]")
+            self._store.set_meta("in_flight", "[]")
         self._begun = None
-
-    def _n_candidates(self) -> int:
-        return int(self._meta("n_candidates") or 0)
 
     def rows(self, *, structures: bool = False) -> Iterator[JournalRow]:
         """Yield the candidates of the last screening, in the order of their source.
@@ -360,9 +262,9 @@ class Journal:
         first: dict[str, str] = {}
         n_rows = 0
         with errors(self.folder):
-            for position, name, key, failure, outcome, packed in self._read():
+            for place, name, key, failure, outcome, packed in self._store.candidates():
                 n_rows += 1
-                if position != n_rows:
+                if place != n_rows:
                     raise damaged(_MISSING, self.folder)
                 earlier = "" if key is None else first.setdefault(key, name)
                 yield JournalRow(
@@ -373,7 +275,7 @@ class Journal:
                     if packed is None or not structures
                     else unpack_atoms(packed),
                 )
-            if self._checked and n_rows != self._n_candidates():
+            if self._store.n_candidates() not in (None, n_rows):
                 raise damaged(_MISSING, self.folder)
 
     def structures(self, numbers: Sequence[int]) -> list[Atoms]:
@@ -391,70 +293,6 @@ class Journal:
         found = []
         with errors(self.folder):
             for number in numbers:
-                (row,) = self._read("WHERE position = ?", [number + 1])
+                (row,) = self._store.candidates("WHERE position = ?", [number + 1])
                 found.append(unpack_atoms(row[-1]))
         return found
-
-    def _read(
-        self, condition: str = "", values: Sequence[int] = ()
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield position, id, key, failure, outcome and packed atoms of candidates.
-
-        Raises
-        ------
-        DataError
-            If one is not what was written.
-        """
-        checks = "c.checksum, o.checksum" if self._checked else "NULL, NULL"
-        query = (
-            "SELECT position, c.id, c.key, c.outcome, o.outcome, o.atoms, "
-            f"{checks} FROM candidates c LEFT JOIN outcomes o ON c.key = o.key "
-            f"{condition} ORDER BY position"
-        )
-        for *row, check, outcome_check in self._database.execute(query, values):
-            _, name, key, _, outcome, packed = row
-            if self._checked and (
-                checksum(*row[:4]) != check
-                or (key is not None and checksum(key, outcome, packed) != outcome_check)
-            ):
-                what = f"the row of {name!r} has changed"
-                raise damaged(what, self.folder)
-            yield tuple(row)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Do all of a ``with`` block, or nothing."""
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            yield
-            if self._place is not None:
-                self._place.check()
-            self._database.execute("COMMIT")
-        except BaseException as error:
-            # SQLite may have rolled back by itself
-            with suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise failed(error, self.folder) from error
-            raise
-
-    @property
-    def _column(self) -> str:
-        return "checksum" if self._checked else "NULL"
-
-    def _meta(self, name: str) -> str | None:
-        query = f"SELECT name, value, {self._column} FROM meta WHERE name = ?"
-        row = self._database.execute(query, (name,)).fetchone()
-        if row is None:
-            return None
-        *content, found = row
-        if self._checked and checksum(*content) != found:
-            what = f"its {name} has changed"
-            raise damaged(what, self.folder)
-        return str(row[1])
-
-    def _set_meta(self, name: str, value: str) -> None:
-        row = (name, value)
-        self._database.execute(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (*row, checksum(*row))
-        )

@@ -478,7 +478,7 @@ def test_dask_worker_killed_in_the_middle(
 
     alone = run(None, lambda: None)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
+        n_workers=2, threads_per_worker=1, dashboard_address=":0"
     ) as cluster:
         pid = cluster.workers[0].pid
         spread_out = run(
