@@ -19,19 +19,16 @@ from pydantic import (
 )
 
 from mftscreen.errors import DataError, PeriodicityError
+from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
 
 __all__ = [
     "Bias",
-    "HeadKind",
-    "MOLECULAR_HEADS",
     "PropertySpec",
     "Transform",
     "TransformKind",
     "check_property_name",
 ]
 
-MOLECULAR_HEADS = ("r2", "dipole_norm")
-HeadKind = Literal["intensive", "extensive", "r2", "dipole_norm"]
 Bias = Literal["per_element", "global"]
 TransformKind = Literal["identity", "log10", "standardise"]
 
@@ -198,9 +195,14 @@ class PropertySpec(BaseModel):
     transform: Transform = Transform()
 
     @property
+    def form(self) -> HeadForm:
+        """What is known of the head's form."""
+        return HEAD_FORMS[self.head]
+
+    @property
     def intensive(self) -> bool:
         """Whether the value of a supercell equals that of the cell."""
-        return self.head == "intensive"
+        return self.form.intensive
 
     def check_structure(self, atoms: Atoms) -> None:
         """Raise if a structure cannot have the property.
@@ -214,7 +216,7 @@ class PropertySpec(BaseModel):
         PeriodicityError
             If the head is for molecules and the structure is periodic.
         """
-        if self.head in MOLECULAR_HEADS and atoms.pbc.any():
+        if self.form.molecular and atoms.pbc.any():
             msg = (
                 f"{self.name} (head {self.head}) is a property of molecules; a "
                 "structure that is periodic has none. Set atoms.pbc = False if it is "

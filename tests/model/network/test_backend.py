@@ -27,8 +27,8 @@ def _deepmd_arguments(network: DeepmdNetwork, atoms: Atoms) -> tuple:
 def test_heads_are_described(network: DeepmdNetwork) -> None:
     assert network.energy_heads() == ["alloys", "oxides"]
     assert network.property_heads() == ["gap", "alpha"]
-    assert network.heads["gap"].form == "intensive"
-    assert network.heads["alpha"].form == "extensive"
+    assert network.heads["gap"].form.name == "intensive"
+    assert network.heads["alpha"].form.name == "extensive"
 
 
 def test_energy_forces_virial_equal_deepmd(
