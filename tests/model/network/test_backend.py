@@ -62,6 +62,18 @@ def test_properties_equal_deepmd(
         assert found.heads[head] == pytest.approx(expected, rel=1e-10)
 
 
+def test_supercell_doubles_extensive_and_keeps_intensive(
+    network: DeepmdNetwork,
+) -> None:
+    crystal = bulk("MgO", "rocksalt", a=4.2)
+    crystal.rattle(0.05, seed=0)
+    once, twice = network.evaluate(
+        [crystal, crystal.repeat((2, 1, 1))], property_heads=["gap", "alpha"]
+    )
+    assert twice.heads["gap"] == pytest.approx(once.heads["gap"], rel=1e-9)
+    assert twice.heads["alpha"] == pytest.approx(2 * once.heads["alpha"], rel=1e-9)
+
+
 def test_partly_periodic_equals_periodic_with_vacuum(network: DeepmdNetwork) -> None:
     slab = bulk("Si", cubic=True)
     slab.center(vacuum=network.cutoff, axis=2)
