@@ -173,10 +173,11 @@ class PropertySpec(BaseModel):
         For people, e.g. ``"refractive index"``.
     unit : str
         ``"1"`` for a dimensionless quantity.
-    head : {"intensive", "extensive", "r2", "dipole_norm"}
-        How atomic contributions make the value. ``intensive`` averages them and
-        ``extensive`` sums them (Eq. 16 of arXiv:2601.08486); for the other two, which
-        are for molecules, see :mod:`mftscreen.model.heads`.
+    head : str
+        How atomic contributions make the value: a name in
+        :data:`mftscreen.head_forms.HEAD_FORMS`. ``intensive`` averages them and
+        ``extensive`` sums them (Eq. 16 of arXiv:2601.08486); for the others, as
+        ``r2`` and ``dipole_norm`` for molecules, see :mod:`mftscreen.model.heads`.
     transform : Transform
         What the head was trained on; undone in every prediction.
 
