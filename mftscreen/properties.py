@@ -19,19 +19,16 @@ from pydantic import (
 )
 
 from mftscreen.errors import DataError, PeriodicityError
+from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
 
 __all__ = [
     "Bias",
-    "HeadKind",
-    "MOLECULAR_HEADS",
     "PropertySpec",
     "Transform",
     "TransformKind",
     "check_property_name",
 ]
 
-MOLECULAR_HEADS = ("r2", "dipole_norm")
-HeadKind = Literal["intensive", "extensive", "r2", "dipole_norm"]
 Bias = Literal["per_element", "global"]
 TransformKind = Literal["identity", "log10", "standardise"]
 
@@ -176,10 +173,11 @@ class PropertySpec(BaseModel):
         For people, e.g. ``"refractive index"``.
     unit : str
         ``"1"`` for a dimensionless quantity.
-    head : {"intensive", "extensive", "r2", "dipole_norm"}
-        How atomic contributions make the value. ``intensive`` averages them and
-        ``extensive`` sums them (Eq. 16 of arXiv:2601.08486); for the other two, which
-        are for molecules, see :mod:`mftscreen.model.heads`.
+    head : str
+        How atomic contributions make the value: a name in
+        :data:`mftscreen.head_forms.HEAD_FORMS`. ``intensive`` averages them and
+        ``extensive`` sums them (Eq. 16 of arXiv:2601.08486); for the others, as
+        ``r2`` and ``dipole_norm`` for molecules, see :mod:`mftscreen.model.heads`.
     transform : Transform
         What the head was trained on; undone in every prediction.
 
@@ -198,9 +196,14 @@ class PropertySpec(BaseModel):
     transform: Transform = Transform()
 
     @property
+    def form(self) -> HeadForm:
+        """What is known of the head's form."""
+        return HEAD_FORMS[self.head]
+
+    @property
     def intensive(self) -> bool:
         """Whether the value of a supercell equals that of the cell."""
-        return self.head == "intensive"
+        return self.form.intensive
 
     def check_structure(self, atoms: Atoms) -> None:
         """Raise if a structure cannot have the property.
@@ -214,7 +217,7 @@ class PropertySpec(BaseModel):
         PeriodicityError
             If the head is for molecules and the structure is periodic.
         """
-        if self.head in MOLECULAR_HEADS and atoms.pbc.any():
+        if self.form.molecular and atoms.pbc.any():
             msg = (
                 f"{self.name} (head {self.head}) is a property of molecules; a "
                 "structure that is periodic has none. Set atoms.pbc = False if it is "

@@ -6,7 +6,8 @@ from ase.build import molecule
 from pydantic import ValidationError
 
 from mftscreen.errors import DataError, PeriodicityError
-from mftscreen.properties import HeadKind, PropertySpec, Transform, TransformKind
+from mftscreen.head_forms import HeadKind
+from mftscreen.properties import PropertySpec, Transform, TransformKind
 
 
 def test_defaults_are_dimensionless_and_intensive() -> None:

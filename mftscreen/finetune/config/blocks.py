@@ -14,14 +14,9 @@ from pydantic import (
 )
 
 from mftscreen.finetune.config.fields import BranchName, Element, Seed, Settings, Tests
+from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
 from mftscreen.model.backbones.dpa3.size import DPA3Size
-from mftscreen.properties import (
-    Bias,
-    HeadKind,
-    PropertySpec,
-    Transform,
-    TransformKind,
-)
+from mftscreen.properties import Bias, PropertySpec, Transform, TransformKind
 
 __all__ = [
     "AuxiliaryConfig",
@@ -85,11 +80,17 @@ class PropertyConfig(Settings):
     neurons: list[PositiveInt] = Field(default=[240, 240, 240], min_length=1)
     """Hidden layers of the head."""
 
+    @property
+    def form(self) -> HeadForm:
+        """What is known of the head's form."""
+        return HEAD_FORMS[self.head]
+
     @model_validator(mode="after")
     def _transform_fits_head(self) -> PropertyConfig:
-        if self.transform != "identity" and self.head != "intensive":
+        if self.transform != "identity" and not self.form.intensive:
+            fitting = ", ".join(f.name for f in HEAD_FORMS.values() if f.intensive)
             msg = (
-                f"transform: {self.transform} is for head: intensive; what the head "
+                f"transform: {self.transform} is for head: {fitting}; what the head "
                 f"{self.head} gives has to be the property itself"
             )
             raise ValueError(msg)

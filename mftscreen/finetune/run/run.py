@@ -39,7 +39,6 @@ from mftscreen.finetune.trainer.balance import (
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.files.checkpoint import model_parameters, save_state
 from mftscreen.model.files.reading import read_state
-from mftscreen.properties import MOLECULAR_HEADS
 from mftscreen.writing import replacing
 
 __all__ = ["MODEL", "run_training"]
@@ -285,11 +284,11 @@ def _element_bias(task: Task, head: str) -> Sequence[float] | None:
     """Return p(Z) of Eq. 17 by type, for a head that has it."""
     if head not in task.specs:
         return None
-    form, bias = task.specs[head].head, task.config.plan.properties[head].bias
-    if form in MOLECULAR_HEADS or bias == "global":
+    form, bias = task.specs[head].form, task.config.plan.properties[head].bias
+    if not form.atomic or bias == "global":
         return None
-    rows, intensive = task.targets([head], "train"), form == "intensive"
-    return list(element_bias(rows, head, task.type_map, intensive=intensive))
+    rows = task.targets([head], "train")
+    return list(element_bias(rows, head, task.type_map, intensive=form.intensive))
 
 
 def _combination(config: TuneConfig, shared: Sequence[Sequence[str]]) -> Combination:

@@ -21,7 +21,6 @@ from mftscreen.finetune.config.blocks import (
 from mftscreen.finetune.strategies import Plan, TuneConfig
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.dpa3.size import SILUT
-from mftscreen.properties import MOLECULAR_HEADS
 
 __all__ = ["PreparedData", "Pretrained", "build_deepmd_input"]
 
@@ -268,11 +267,12 @@ def _multi_task(
 def _property_head(
     name: str, settings: PropertyConfig, dim_case_embd: int, seed: int
 ) -> dict[str, Any]:
+    form = settings.form
     fitting = {
-        "type": settings.head if settings.head in MOLECULAR_HEADS else "property",
+        "type": form.fitting,
         "property_name": name,
         "task_dim": 1,
-        "intensive": settings.head == "intensive",
+        "intensive": form.intensive,
         "distinguish_types": settings.bias == "per_element",
         "neuron": list(settings.neurons),
         "resnet_dt": True,
@@ -282,8 +282,8 @@ def _property_head(
         "seed": seed,
     }
     head: dict[str, Any] = {"data_stat_nbatch": EVERY_BATCH, "fitting_net": fitting}
-    if settings.head in MOLECULAR_HEADS:
-        head["type"] = "molecular_property"
+    if not form.atomic:
+        head["type"] = form.model
     return head
 
 

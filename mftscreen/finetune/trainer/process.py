@@ -64,9 +64,9 @@ from mftscreen.finetune.trainer.balance import (
 from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.finetune.trainer.orthogonalize import orthogonalize
 from mftscreen.finetune.trainer.shared_descriptors import SharedDescriptors
+from mftscreen.head_forms import find_form
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.files.allowed import check_parameters
-from mftscreen.model.fittings import DipoleNormFitting
 from mftscreen.writing import replacing
 
 __all__ = ["Trainer", "main"]
@@ -95,16 +95,15 @@ class Trainer(training.Trainer):
             training_data[first].add_data_requirement(
                 [DataRequirementItem(name, 1, must=True) for name in others]
             )
+        heads = config["model"]["model_dict"].values()
         # all heads share one descriptor
-        head = next(iter(config["model"]["model_dict"].values()))
-        self.architecture = find_architecture(head["descriptor"])
+        self.architecture = find_architecture(next(iter(heads))["descriptor"])
+        forms = [find_form(head["fitting_net"]) for head in heads]
         super().__init__(config, training_data, *args, **options)
         module = self._get_inner_module()
-        models = module.model.values()
-        heads = [model.get_fitting_net() for model in models]
         # one head that reads vectors is enough
-        atoms_only = not any(isinstance(head, DipoleNormFitting) for head in heads)
-        for model in models:
+        atoms_only = not any(form is not None and form.directed for form in forms)
+        for model in module.model.values():
             self.architecture.accelerate(model, atoms_only=atoms_only)
         self._seed = int(config["training"]["seed"])
         self._step = 0

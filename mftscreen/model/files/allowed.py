@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from ase.data import chemical_symbols
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from mftscreen.errors import ModelFileError
+from mftscreen.head_forms import HEAD_FORMS
 from mftscreen.model.backbones import allowed_descriptors
 from mftscreen.model.files.parameters import (
     Activation,
@@ -47,9 +48,17 @@ MAX_HEADS = 200
 
 _Kind = TypeVar("_Kind", bound=Allowed)
 
+_MODELS = {"ener": "standard"} | {f.fitting: f.model for f in HEAD_FORMS.values()}
+"""Type of the model that a type of fitting nets belongs to."""
+
+if TYPE_CHECKING:
+    _ModelType = str
+else:
+    _ModelType = Literal[tuple(dict.fromkeys(_MODELS.values()))]
+
 
 class _FittingNet(Allowed):
-    type: Literal["ener", "property", "r2", "dipole_norm"] = "ener"
+    type: str = "ener"
     neuron: list[Width] = Field(default=[120, 120, 120], max_length=64)
     resnet_dt: bool = True
     activation_function: Activation = "tanh"
@@ -69,13 +78,11 @@ class _FittingNet(Allowed):
 
 
 class _Energy(_FittingNet):
-    type: Literal["ener"] = "ener"
     atom_ener: list[Number | None] = Field(default=[])
     layer_name: list[Name | None] | None = None
 
 
 class _Property(_FittingNet):
-    type: Literal["property", "r2", "dipole_norm"]
     property_name: Name
     task_dim: Annotated[int, Field(ge=1, le=65_536)] = 1
     intensive: bool = False
@@ -107,7 +114,7 @@ def _plain_list(value: Any) -> Any:
 class _Head(Allowed):
     """An entry of ``model_dict``."""
 
-    type: Literal["standard", "molecular_property"] = "standard"
+    type: _ModelType = "standard"
     type_map: Annotated[
         list[Annotated[str, AfterValidator(_element)]],
         BeforeValidator(_plain_list),
@@ -177,15 +184,12 @@ def check_parameters(
 def _check_fitting_net(head: _Head, name: str) -> _FittingNet:
     place = (name, "fitting_net")
     kinds: dict[str, type[_FittingNet]] = {
+        **dict.fromkeys(_MODELS, _Property),
         "ener": _Energy,
-        "property": _Property,
-        "r2": _Property,
-        "dipole_norm": _Property,
     }
     type_ = head.fitting_net.get("type", "ener")
     fitting = _validate(_choose(kinds, type_, place), head.fitting_net, place)
-    molecular = type_ in ("r2", "dipole_norm")
-    if molecular != (head.type == "molecular_property"):
+    if head.type != _MODELS[type_]:
         msg = f"{name}: a model of type {head.type!r} has no fitting net {type_!r}"
         raise ModelFileError(msg)
     return fitting

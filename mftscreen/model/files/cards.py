@@ -44,11 +44,11 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
             raise UnknownHeadError(msg)
     for name, listed in card.properties.items():
         found = network.heads[listed.head]
-        if (found.variable, found.form) != (name, listed.spec.head):
+        if (found.variable, found.form.name) != (name, listed.spec.head):
             msg = (
                 f"{path}: the card says that head {listed.head!r} predicts {name} "
                 f"({listed.spec.head}), the checkpoint that it predicts "
-                f"{found.variable} ({found.form})"
+                f"{found.variable} ({found.form.name})"
             )
             raise ModelFileError(msg)
         if unknown := set(listed.elements) - set(network.type_map):
@@ -105,7 +105,7 @@ def card_of_checkpoint(
             spec = PropertySpec(
                 name=head.variable,
                 label=head.variable,
-                head=head.form,
+                head=head.form.name,
             )
         except ValidationError as error:
             msg = f"{path}: head {name!r}: {error.errors()[0]['msg']}"

@@ -35,7 +35,6 @@ from mftscreen.model.network.rebuilding import (
     describe_head,
     group_by_descriptor,
 )
-from mftscreen.properties import MOLECULAR_HEADS
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +90,8 @@ class DeepmdNetwork:
         parameters = model_parameters(state)
         models = build_models(state, self.device)
         self.heads = {
-            name: describe_head(name, model) for name, model in models.items()
+            name: describe_head(name, model, parameters[name])
+            for name, model in models.items()
         }
         self._main_head = main_head(parameters)
         self._models = {name: model.atomic_model for name, model in models.items()}
@@ -221,7 +221,7 @@ class DeepmdNetwork:
             If two atoms of a structure are too close.
         """
         self._check_heads(energy_head, property_heads)
-        molecular = [name for name in property_heads if self.heads[name].molecular]
+        molecular = [name for name in property_heads if self.heads[name].form.molecular]
         if molecular and any(atoms.pbc.any() for atoms in structures):
             msg = f"head {molecular[0]!r} is for molecules; a structure is periodic"
             raise PeriodicityError(msg)
@@ -276,13 +276,13 @@ class DeepmdNetwork:
         sizes = [len(atoms) for atoms in structures]
         differentiate = derivatives and energy_head in heads
         tracking = torch.enable_grad() if differentiate else torch.inference_mode()
-        forms = {self.heads[head].form for head in heads}
+        forms = [self.heads[head].form for head in heads]
         with tracking:
             features = self._passes[owner](
                 structures,
                 differentiate=differentiate,
-                molecular=not forms.isdisjoint(MOLECULAR_HEADS),
-                directed="dipole_norm" in forms,
+                padded=not all(form.atomic for form in forms),
+                directed=any(form.directed for form in forms),
             )
             for head in heads:
                 is_energy = head == energy_head
@@ -306,17 +306,17 @@ class DeepmdNetwork:
         import torch
 
         model, head = self._models[name], self.heads[name]
-        if head.molecular:
-            return self._fit_molecules(name, features)
+        if not head.form.atomic:
+            return self._fit_frames(name, features)
         types = features.types[None]
         atomic = model.fitting_net(features.nodes[None], types)[head.variable]
         atomic = model.apply_out_stat({head.variable: atomic}, types)[head.variable]
         lengths = torch.tensor(sizes, device=self.device)
         total = torch.segment_reduce(atomic[0, :, 0], "sum", lengths=lengths)
-        return total / lengths if head.form == "intensive" else total
+        return total / lengths if head.form.intensive else total
 
-    def _fit_molecules(self, name: str, features: Features) -> torch.Tensor:
-        """Return one value per molecule from a head that knows where its atoms are."""
+    def _fit_frames(self, name: str, features: Features) -> torch.Tensor:
+        """Return one value per structure from a head that sees it as a whole."""
         assert features.padded is not None
         model, padded = self._models[name], features.padded
         batch, n_local = padded.batch, padded.nodes.shape[1]

@@ -86,7 +86,7 @@ class DescriptorPass:
         structures: Sequence[Atoms],
         *,
         differentiate: bool = False,
-        molecular: bool = False,
+        padded: bool = False,
         directed: bool = False,
     ) -> Features:
         """Return the features of structures.
@@ -97,8 +97,8 @@ class DescriptorPass:
             At least one.
         differentiate : bool
             Whether they will be differentiated by the coordinates of the batch.
-        molecular : bool
-            Whether padded features are needed.
+        padded : bool
+            Whether features are needed frame by frame, padded to one size.
         directed : bool
             Whether equivariant features are among them.
 
@@ -111,7 +111,7 @@ class DescriptorPass:
         descriptor = self.model.descriptor
         budget = self.architecture.neighbor_budget(descriptor)
         cutoffs = float(self.model.get_rcut()), budget.angle_cutoff
-        inference = None if differentiate or molecular else self._inference
+        inference = None if differentiate or padded else self._inference
         if inference is not None:
             flat = build_flat_graph(structures, self.type_index, *cutoffs)
             return Features(inference(flat), torch.from_numpy(flat.types), None)
@@ -128,8 +128,8 @@ class DescriptorPass:
                 **self._charge_and_spin(len(structures)),
             )
         types = batch.types[:, : graph.n_local]
-        padded = PaddedFeatures(batch, nodes, rotation)
-        return Features(nodes[batch.real], types[batch.real], padded)
+        frames = PaddedFeatures(batch, nodes, rotation)
+        return Features(nodes[batch.real], types[batch.real], frames)
 
     @cached_property
     def _inference(self) -> Callable[[FlatGraph], torch.Tensor] | None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mftscreen.errors import ModelFileError
+from mftscreen.head_forms import HEAD_FORMS, HeadForm, find_form
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.files.checkpoint import model_parameters
-from mftscreen.properties import MOLECULAR_HEADS, HeadKind
 
 if TYPE_CHECKING:
     import torch
@@ -31,19 +31,14 @@ class Head:
     kind : {"energy", "property"}
     variable : str
         What the fitting net calls its output: ``energy`` or the property's name.
-    form : {"intensive", "extensive", "r2", "dipole_norm"}
+    form : HeadForm
         How atomic contributions make the value; ``extensive`` for energies.
     """
 
     name: str
     kind: Literal["energy", "property"]
     variable: str
-    form: HeadKind
-
-    @property
-    def molecular(self) -> bool:
-        """Whether it is for molecules only."""
-        return self.form in MOLECULAR_HEADS
+    form: HeadForm
 
 
 def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -107,16 +102,26 @@ def _generators_kept() -> Iterator[None]:
         np.random.set_state(numpy_state)  # noqa: NPY002
 
 
-def describe_head(name: str, model: Any) -> Head:
+def describe_head(name: str, model: Any, parameters: Mapping[str, Any]) -> Head:
     """Return what a head predicts, and how.
+
+    Parameters
+    ----------
+    name : str
+    model : torch.nn.Module
+        deepmd-kit's.
+    parameters : mapping
+        deepmd-kit's parameters of it.
+
+    Returns
+    -------
+    Head
 
     Raises
     ------
     ModelFileError
         If it needs something that the batched evaluation does not do.
     """
-    from mftscreen.model.fittings import DipoleNormFitting, R2Fitting
-
     atomic = model.atomic_model
     if not (hasattr(atomic, "descriptor") and hasattr(atomic, "fitting_net")):
         msg = f"head {name!r} is a {type(model).__name__}, which is not supported"
@@ -137,16 +142,11 @@ def describe_head(name: str, model: Any) -> Head:
     if reasons:
         msg = f"head {name!r} uses {', '.join(reasons)}, which is not supported"
         raise ModelFileError(msg)
-    fitting = atomic.fitting_net
-    variable = str(fitting.var_name)
+    variable = str(atomic.fitting_net.var_name)
     if variable == "energy":
-        return Head(name, "energy", variable, "extensive")
-    if isinstance(fitting, R2Fitting):
-        return Head(name, "property", variable, "r2")
-    if isinstance(fitting, DipoleNormFitting):
-        return Head(name, "property", variable, "dipole_norm")
-    if hasattr(fitting, "get_intensive") and fitting.dim_out == 1:
-        form: HeadKind = "intensive" if fitting.get_intensive() else "extensive"
+        return Head(name, "energy", variable, HEAD_FORMS["extensive"])
+    form = find_form(parameters["fitting_net"])
+    if form is not None and atomic.fitting_net.dim_out == 1:
         return Head(name, "property", variable, form)
     msg = f"head {name!r} predicts {variable!r}; only energies and scalar properties do"
     raise ModelFileError(msg)

@@ -73,7 +73,7 @@ def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]
     from deepmd.pt.train import training
     from deepmd.pt.utils import env
 
-    from mftscreen.finetune.trainer.process import process as trainer
+    from mftscreen.finetune.trainer import process as trainer
 
     built: list[Any] = []
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("model*", "*.jsonl"))

@@ -27,8 +27,8 @@ def _deepmd_arguments(network: DeepmdNetwork, atoms: Atoms) -> tuple:
 def test_heads_are_described(network: DeepmdNetwork) -> None:
     assert network.energy_heads() == ["alloys", "oxides"]
     assert network.property_heads() == ["gap", "alpha"]
-    assert network.heads["gap"].form == "intensive"
-    assert network.heads["alpha"].form == "extensive"
+    assert network.heads["gap"].form.name == "intensive"
+    assert network.heads["alpha"].form.name == "extensive"
 
 
 def test_energy_forces_virial_equal_deepmd(
@@ -60,6 +60,18 @@ def test_properties_equal_deepmd(
     ):
         expected = oracle.eval(*_deepmd_arguments(network, atoms))[0].item()
         assert found.heads[head] == pytest.approx(expected, rel=1e-10)
+
+
+def test_supercell_doubles_extensive_and_keeps_intensive(
+    network: DeepmdNetwork,
+) -> None:
+    crystal = bulk("MgO", "rocksalt", a=4.2)
+    crystal.rattle(0.05, seed=0)
+    once, twice = network.evaluate(
+        [crystal, crystal.repeat((2, 1, 1))], property_heads=["gap", "alpha"]
+    )
+    assert twice.heads["gap"] == pytest.approx(once.heads["gap"], rel=1e-9)
+    assert twice.heads["alpha"] == pytest.approx(2 * once.heads["alpha"], rel=1e-9)
 
 
 def test_partly_periodic_equals_periodic_with_vacuum(network: DeepmdNetwork) -> None:

@@ -1,34 +1,4 @@
-r"""Heads for molecules, as deepmd-kit plugins: ⟨R²⟩ and the norm of the dipole moment.
-
-deepmd-kit imports this module by the entry point in the group ``deepmd.pt``, so that
-``dp`` trains, tests and loads such heads wherever mftscreen is installed. In its input,
-a model (an entry of ``model_dict``) has ``"type": "molecular_property"`` and a fitting
-net of type ``r2`` or ``dipole_norm``, otherwise with the keys of ``property``.
-
-With :math:`d_i` the vector from the centre of mass to atom i, the values are
-
-.. math::
-    \langle R^2\rangle &= \sum_i w_i |d_i|^2, & w_i &= s\,\mathrm{MLP}(x_i) + p(Z_i) \\
-    \mu &= \Big|\sum_i q_i d_i + v_i\Big|, & (q_i, v_i) &= s\,(\mathrm{MLP}_0(x_i),
-        \sum_k \mathrm{MLP}_k(x_i)\,R_{ik})
-
-where :math:`x_i` is the invariant and :math:`R_{ik}` the equivariant descriptor of an
-atom (deepmd-kit's ``rot_mat``, vectors that turn with the molecule). Both are written
-as sums over atoms, for μ with the projections on the direction of the dipole, since
-deepmd-kit reduces what an atomic model gives by summing it. The scale :math:`s` and the
-biases :math:`p` come from the training labels: :math:`p` solves
-:math:`\sum_z p_z \sum_{i \in z} |d_i|^2 = y` in the least-square sense, as Eq. 17 does.
-
-The centre of mass is that of standard atomic weights. Values hold for molecules only:
-a crystal has no centre.
-
-References
-----------
-* ⟨R²⟩: K. T. Schütt et al., PaiNN, arXiv:2102.03150
-* dipole: L. Zhang et al., Phys. Rev. B 102, 041121 (2020),
-  doi:10.1103/PhysRevB.102.041121
-* both as in section D.2 of arXiv:2601.08486
-"""
+"""Models of molecules as a whole, and what their fitting nets have to do."""
 
 # deepmd-kit compiles its models with TorchScript, which reads annotations at run time:
 # no "from __future__ import annotations", and super() is not known in forward passes
@@ -48,6 +18,7 @@ from deepmd.pt.model.descriptor.base_descriptor import BaseDescriptor
 from deepmd.pt.model.model.model import BaseModel
 from deepmd.pt.model.model.property_model import PropertyModel
 from deepmd.pt.model.task.base_fitting import BaseFitting
+from deepmd.pt.model.task.property import PropertyFittingNet
 from deepmd.pt.utils import env
 from deepmd.utils.argcheck import (
     fitting_args_plugin,
@@ -55,10 +26,52 @@ from deepmd.utils.argcheck import (
     model_args_plugin,
     standard_model_args,
 )
+from numpy.typing import NDArray
 
-import mftscreen.model.fittings  # noqa: F401 - registers them with deepmd-kit
+from mftscreen.head_forms import HEAD_FORMS, find_form
 
-__all__ = ["MolecularAtomicModel", "MolecularModel"]
+__all__ = ["FloatArray", "MolecularAtomicModel", "MolecularFitting", "MolecularModel"]
+
+FloatArray = NDArray[np.float64]
+
+_KIND = "molecular_property"
+
+
+class MolecularFitting(PropertyFittingNet):
+    """A net whose atomic numbers make a value with the positions of the atoms."""
+
+    def combine(self, latent: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return atomic contributions (n_frames, n_atoms, 1) in the label's unit.
+
+        Parameters
+        ----------
+        latent : Tensor of shape (n_frames, n_atoms, n_latent)
+            What the net gives, scaled and with biases.
+        positions : Tensor of shape (n_frames, n_atoms, 3)
+            Relative to the centre of mass, in Å; zero where there is no atom.
+        """
+        raise NotImplementedError
+
+    def fit_scales(
+        self, squares: FloatArray, labels: FloatArray, least: float
+    ) -> tuple[FloatArray, float, float]:
+        """Return biases (n_types,), the spread of the labels about them, and s.
+
+        Parameters
+        ----------
+        squares : ndarray of shape (n_frames, n_types)
+            Sum of squared distances over the atoms of each element, in Å^2.
+        labels : ndarray of shape (n_frames,)
+        least : float
+            The spread is at least that, so that labels which the biases alone fit
+            do not silence the net.
+        """
+        raise NotImplementedError
+
+    def serialize(self) -> dict[str, Any]:
+        """Raise, since only PyTorch knows this head."""
+        msg = "heads for molecules exist for deepmd-kit's PyTorch backend only"
+        raise NotImplementedError(msg)
 
 
 class MolecularAtomicModel(DPPropertyAtomicModel):
@@ -203,7 +216,7 @@ class MolecularAtomicModel(DPPropertyAtomicModel):
         self.scale.fill_(scale)
 
 
-@BaseModel.register("molecular_property")
+@BaseModel.register(_KIND)
 class MolecularModel(PropertyModel):
     """A property of a molecule as a whole."""
 
@@ -219,7 +232,8 @@ class MolecularModel(PropertyModel):
             **params["descriptor"], ntypes=len(type_map), type_map=type_map
         )
         settings = params["fitting_net"]
-        if settings["type"] == "dipole_norm":
+        form = find_form(settings)
+        if form is not None and form.directed:
             settings["embedding_width"] = descriptor.get_dim_emb()
         fitting = BaseFitting(
             **settings,
@@ -244,17 +258,19 @@ class MolecularModel(PropertyModel):
         self.atomic_model.change_out_bias(merged, bias_adjust_mode=bias_adjust_mode)
 
 
-for _name in ("r2", "dipole_norm"):
-    fitting_args_plugin.register(_name, doc="of mftscreen, for molecules")(
-        fitting_property
-    )
+for _form in HEAD_FORMS.values():
+    if _form.model == _KIND:
+        fitting_args_plugin.register(_form.fitting, doc="of mftscreen, for molecules")(
+            fitting_property
+        )
 
 
 def _model_arguments() -> Argument:
     argument: Argument = standard_model_args()
-    argument.name = "molecular_property"
-    argument.doc = "of mftscreen: a property of a molecule, by r2 or dipole_norm"
+    argument.name = _KIND
+    fittings = [form.fitting for form in HEAD_FORMS.values() if form.model == _KIND]
+    argument.doc = f"of mftscreen: a property of a molecule, by {' or '.join(fittings)}"
     return argument
 
 
-model_args_plugin.register("molecular_property")(_model_arguments)
+model_args_plugin.register(_KIND)(_model_arguments)

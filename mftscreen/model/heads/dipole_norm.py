@@ -1,4 +1,4 @@
-"""The nets of the heads for molecules; see :mod:`mftscreen.model.heads`."""
+"""The net of the norm of the dipole moment; see :mod:`mftscreen.model.heads`."""
 
 # deepmd-kit compiles its models with TorchScript, which reads annotations at run time:
 # no "from __future__ import annotations", and super() is not known in forward passes
@@ -9,60 +9,14 @@ import numpy as np
 import torch
 from deepmd.dpmodel.output_def import FittingOutputDef, OutputVariableDef
 from deepmd.pt.model.task.fitting import Fitting
-from deepmd.pt.model.task.property import PropertyFittingNet
-from numpy.typing import NDArray
 
-__all__ = ["DipoleNormFitting", "R2Fitting"]
+from mftscreen.model.heads.molecular import FloatArray, MolecularFitting
 
-FloatArray = NDArray[np.float64]
-
-_ONLY_PYTORCH = "heads for molecules exist for deepmd-kit's PyTorch backend only"
-
-
-@Fitting.register("r2")
-class R2Fitting(PropertyFittingNet):
-    """Weights of squared distances to the centre of mass."""
-
-    def combine(self, latent: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Return atomic contributions (n_frames, n_atoms, 1) in the label's unit.
-
-        Parameters
-        ----------
-        latent : Tensor of shape (n_frames, n_atoms, 1)
-            Weights.
-        positions : Tensor of shape (n_frames, n_atoms, 3)
-            Relative to the centre of mass, in Å; zero where there is no atom.
-        """
-        return latent * (positions * positions).sum(dim=-1, keepdim=True)
-
-    def fit_scales(
-        self, squares: FloatArray, labels: FloatArray, least: float
-    ) -> tuple[FloatArray, float, float]:
-        """Return biases (n_types,), the spread of the labels about them, and s.
-
-        Parameters
-        ----------
-        squares : ndarray of shape (n_frames, n_types)
-            Sum of squared distances over the atoms of each element, in Å^2.
-        labels : ndarray of shape (n_frames,)
-        least : float
-            The spread is at least that, so that labels which the biases alone fit
-            do not silence the net.
-        """
-        total = squares.sum(axis=1, keepdims=True)
-        columns = squares if self.distinguish_types else total
-        solution = np.linalg.lstsq(columns, labels)[0]
-        bias = np.broadcast_to(solution, squares.shape[1:]).astype(np.float64)
-        spread = max(float((labels - squares @ bias).std()), least)
-        return bias, spread, spread / float(total.mean())
-
-    def serialize(self) -> dict[str, Any]:
-        """Raise, since only PyTorch knows this head."""
-        raise NotImplementedError(_ONLY_PYTORCH)
+__all__ = ["DipoleNormFitting"]
 
 
 @Fitting.register("dipole_norm")
-class DipoleNormFitting(PropertyFittingNet):
+class DipoleNormFitting(MolecularFitting):
     """A charge and a vector for every atom.
 
     Parameters
@@ -110,15 +64,7 @@ class DipoleNormFitting(PropertyFittingNet):
         return latent[:, :, :1] * positions + latent[:, :, 1:]
 
     def combine(self, latent: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Return atomic contributions (n_frames, n_atoms, 1) in the label's unit.
-
-        Parameters
-        ----------
-        latent : Tensor of shape (n_frames, n_atoms, 4)
-            Charge and vector.
-        positions : Tensor of shape (n_frames, n_atoms, 3)
-            Relative to the centre of mass, in Å; zero where there is no atom.
-        """
+        """Return atomic contributions; `latent` has a charge and a vector each."""
         dipoles = self.dipoles(latent, positions)
         total = dipoles.sum(dim=1, keepdim=True)
         norm = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
@@ -128,11 +74,7 @@ class DipoleNormFitting(PropertyFittingNet):
     def fit_scales(
         self, squares: FloatArray, labels: FloatArray, least: float
     ) -> tuple[FloatArray, float, float]:
-        """Return no biases, the size of the labels, and s; see :class:`R2Fitting`."""
+        """Return no biases, the size of the labels, and s."""
         size = max(float(np.sqrt((labels**2).mean())), least)
         reach = float(np.sqrt(squares.sum(axis=1).mean()))
         return np.zeros(squares.shape[1]), size, size / reach
-
-    def serialize(self) -> dict[str, Any]:
-        """Raise, since only PyTorch knows this head."""
-        raise NotImplementedError(_ONLY_PYTORCH)
