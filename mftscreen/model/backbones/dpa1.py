@@ -25,10 +25,10 @@ class DPA1Parameters(DescriptorParameters):
     """Parameters of the descriptor; defaults are deepmd-kit's."""
 
     type: Literal["se_atten", "dpa1"]
-    rcut: Length = 6.0
-    rcut_smth: Length = 0.5
+    rcut: Length
+    rcut_smth: Length
     sel: Neighbors | list[Neighbors]
-    neuron: list[Width] = Field(default=[25, 50, 100])
+    neuron: list[Width] = Field(default=[25, 50, 100], min_length=1, max_length=64)
     axis_neuron: Annotated[int, Field(ge=1, le=1024)] = 16
     tebd_dim: Width = 8
     tebd_input_mode: Literal["concat", "strip"] = "concat"
@@ -50,13 +50,16 @@ class DPA1Parameters(DescriptorParameters):
     lmax: Annotated[int, Field(ge=1, le=8)] = 1
     concat_output_tebd: bool = True
 
-    def least_weights(self) -> int:
-        """Return how many weights its embedding and its attention have."""
-        last = self.neuron[-1] if self.neuron else 0
-        return (
-            sum(a * b for a, b in pairwise(self.neuron))
-            + self.attn_layer * self.attn * last
-        )
+    def width(self) -> int:
+        """Return the width of atomic features."""
+        return self.neuron[-1] * self.axis_neuron
+
+    def least_weights(self, n_types: int) -> int:
+        """Return how many weights its embedding, attention and statistics have."""
+        embedding = sum(a * b for a, b in pairwise([1, *self.neuron]))
+        attention = self.attn_layer * self.attn * self.neuron[-1]
+        n_neighbors = sum(self.sel) if isinstance(self.sel, list) else self.sel
+        return embedding + attention + n_types * (self.tebd_dim + 8 * n_neighbors)
 
 
 class DPA1(Architecture):

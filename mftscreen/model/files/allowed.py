@@ -14,7 +14,7 @@ with a descriptor of its own names that descriptor's parameters in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -25,6 +25,7 @@ from mftscreen.errors import ModelFileError
 from mftscreen.head_forms import HEAD_FORMS
 from mftscreen.model.backbones import allowed_descriptors
 from mftscreen.model.files.parameters import (
+    BYTES,
     Activation,
     Allowed,
     Count,
@@ -72,9 +73,16 @@ class _FittingNet(Allowed):
     rcond: Number | None = None
     use_aparam_as_mask: bool = False
 
-    def least_weights(self) -> int:
-        """Return how many weights such a net has at the least."""
-        return _products(self.neuron)
+    def least_weights(self, width: int) -> int:
+        """Return how many weights such a net has at the least.
+
+        Parameters
+        ----------
+        width : int
+            Of the descriptor.
+        """
+        inputs = self.numb_fparam + self.numb_aparam + self.dim_case_embd
+        return sum(a * b for a, b in pairwise([width + inputs, *self.neuron]))
 
 
 class _Energy(_FittingNet):
@@ -88,8 +96,9 @@ class _Property(_FittingNet):
     intensive: bool = False
     distinguish_types: bool = True
 
-    def least_weights(self) -> int:
-        return _products([*self.neuron, self.task_dim])
+    def least_weights(self, width: int) -> int:
+        last = self.neuron[-1] if self.neuron else width
+        return super().least_weights(width) + last * self.task_dim
 
 
 def _element(symbol: str) -> str:
@@ -143,7 +152,7 @@ class _Head(Allowed):
 
 
 def check_parameters(
-    heads: Mapping[str, Any], weights: Mapping[str, int] | None = None
+    heads: Mapping[str, Any], n_bytes: Mapping[str, int] | None = None
 ) -> None:
     """Raise if parameters of heads say more than a model file may say.
 
@@ -152,9 +161,9 @@ def check_parameters(
     heads : mapping of str to mapping
         Head to deepmd-kit's parameters, as
         :func:`mftscreen.model.files.checkpoint.model_parameters` returns them.
-    weights : mapping of str to int, optional
-        How many weights each head has. Without them a network may be as large as
-        these parameters say.
+    n_bytes : mapping of str to int, optional
+        What each head's weights take. Without it a network may be as large as these
+        parameters say.
 
     Raises
     ------
@@ -172,11 +181,13 @@ def check_parameters(
         kind = _choose(allowed_descriptors(), head.descriptor.get("type"), place)
         descriptor = _validate(kind, head.descriptor, place)
         fitting = _check_fitting_net(head, name)
-        needed = descriptor.least_weights() + fitting.least_weights()
-        if weights is not None and needed > weights[name]:
+        needed = BYTES[descriptor.precision] * descriptor.least_weights(
+            len(head.type_map)
+        ) + BYTES[fitting.precision] * fitting.least_weights(descriptor.width())
+        if n_bytes is not None and needed > n_bytes[name]:
             msg = (
-                f"{name}: it would have at least {needed} weights, of which there are "
-                f"{weights[name]}"
+                f"{name}: its weights would take at least {needed} bytes, and there "
+                f"are {n_bytes[name]}"
             )
             raise ModelFileError(msg)
 
@@ -260,7 +271,3 @@ def _validate(kind: type[_Kind], values: Any, place: tuple[str, ...]) -> _Kind:
             reason += f" (it is {str(first['input'])[:80]!r})"
         msg = f"{where}: {reason}"
         raise ModelFileError(msg) from error
-
-
-def _products(widths: Iterable[int]) -> int:
-    return sum(a * b for a, b in pairwise(widths))

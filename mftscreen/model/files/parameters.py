@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "BYTES",
     "Activation",
     "Allowed",
     "Count",
@@ -34,7 +35,8 @@ Neighbors = Annotated[int, Field(ge=1, le=20_000)]
 Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0.0, le=50.0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
-Seed = Count | list[Count] | None
+SeedNumber = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = SeedNumber | list[SeedNumber] | None
 Activation = Annotated[
     str,
     Field(
@@ -43,6 +45,11 @@ Activation = Annotated[
     ),
 ]
 Precision = Literal["default", "float16", "float32", "float64", "bfloat16"]
+BYTES: dict[Precision, int] = {
+    "default": 8, "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
+}  # fmt: skip
+"""Of a weight. That of ``default`` is set by an environment variable, to 8 mostly."""
+
 Pairs = list[list[Count] | tuple[Count, Count]]
 
 
@@ -65,6 +72,16 @@ class DescriptorParameters(Allowed):
     use_tebd_bias: bool = False
     concat_output_tebd: bool = False
 
-    def least_weights(self) -> int:
-        """Return how many weights such a descriptor has at the least."""
+    def width(self) -> int:
+        """Return the least length of what the descriptor gives for each atom."""
+        raise NotImplementedError
+
+    def least_weights(self, n_types: int) -> int:
+        """Return how many weights such a descriptor has at the least.
+
+        Parameters
+        ----------
+        n_types : int
+            Elements in its type map.
+        """
         raise NotImplementedError

@@ -17,6 +17,9 @@ from mftscreen.model.files.checkpoint import model_parameters
 
 __all__ = ["read_checkpoint", "read_state"]
 
+MAX_COPIES = 64
+"""Of a descriptor, one for each of the heads that share it; DPA-3.1-3M has 31."""
+
 BEGINNINGS = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 """Of what ``torch.save`` writes: a zip archive or, before torch 1.6, pickles."""
 
@@ -91,7 +94,8 @@ def read_state(
         _check_tensors(state)
         check_plain(state["_extra_state"])
         heads = model_parameters(state)
-        check_parameters(heads, {str(h): _count_weights(state, h) for h in heads})
+        check_parameters(heads, {str(h): _count_bytes(state, h) for h in heads})
+        _check_copies(state, heads)
     except ModelFileError as error:
         msg = f"{name} is not a deepmd-kit model: {error}"
         raise ModelFileError(msg) from error
@@ -151,6 +155,22 @@ def _check_tensors(state: Mapping[str, Any]) -> None:
             raise ModelFileError(msg)
 
 
-def _count_weights(state: Mapping[str, Any], head: str) -> int:
-    prefix = f"model.{head}."
-    return sum(value.numel() for key, value in state.items() if key.startswith(prefix))
+def _count_bytes(state: Mapping[str, Any], head: str = "") -> int:
+    """Return what the tensors of a head, or of all, take; each memory counts once."""
+    prefix = f"model.{head}." if head else ""
+    storages = {
+        value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()
+        for key, value in state.items()
+        if key != "_extra_state" and key.startswith(prefix)
+    }
+    return sum(storages.values())
+
+
+def _check_copies(state: Mapping[str, Any], heads: Mapping[str, Any]) -> None:
+    """Raise if heads share so much that each on its own would fill the memory."""
+    apart, together = sum(_count_bytes(state, h) for h in heads), _count_bytes(state)
+    if apart > MAX_COPIES * together:
+        msg = (
+            f"its {len(heads)} heads take {apart} bytes, of which there are {together}"
+        )
+        raise ModelFileError(msg)

@@ -80,7 +80,7 @@ def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, An
                 model.load_state_dict(weights)
             except (
                 AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
-                ValueError,
+                MemoryError, ValueError,
             ) as error:  # fmt: skip
                 msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
                 raise ModelFileError(msg) from error

@@ -33,7 +33,9 @@ def test_shipped_models_are_allowed(name: str) -> None:
 
 def test_descriptor_of_dpa1_is_allowed(heads: dict[str, Any]) -> None:
     changed = copy.deepcopy(heads["gap"])
-    changed["descriptor"] = {"type": "se_atten", "sel": 20, "rcut": 4.0, "neuron": [4]}
+    changed["descriptor"] = {
+        "type": "se_atten", "sel": 20, "rcut": 4.0, "rcut_smth": 3.0, "neuron": [4],
+    }  # fmt: skip
     check_parameters({"gap": changed})
 
 
@@ -118,7 +120,7 @@ def test_forbidden_parameters_are_refused_before_deepmd_sees_them(
 
 def test_size_must_be_backed_by_weights(heads: dict[str, Any]) -> None:
     check_parameters(heads, dict.fromkeys(heads, 10**6))
-    with pytest.raises(ModelFileError, match=r"at least \d+ weights, of which there"):
+    with pytest.raises(ModelFileError, match=r"at least \d+ bytes, and there are 100"):
         check_parameters(heads, dict.fromkeys(heads, 100))
 
 
@@ -205,3 +207,45 @@ def test_compressed_checkpoint(checkpoint: Path) -> None:
     content = rewritten(checkpoint.read_bytes(), compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(ModelFileError, match="is compressed"):
         read_state(content)
+
+
+NO_WEIGHTS = {
+    "first layer of the net": ([], {"fitting_net": {"neuron": [4096]}}),
+    "inputs of the net": ([], {"fitting_net": {"numb_fparam": 1024, "neuron": [999]}}),
+    "outputs of the net": ([], {"fitting_net": {"neuron": [], "task_dim": 65_000}}),
+    "statistics": (["repflow"], {"e_sel": 20_000}),
+}
+
+
+@pytest.mark.parametrize("name", NO_WEIGHTS)
+def test_nothing_large_is_built_without_its_weights(
+    checkpoint: Path, name: str
+) -> None:
+    places, change = NO_WEIGHTS[name]
+    state = read_state(checkpoint)
+    state["_extra_state"] = copy.deepcopy(state["_extra_state"])
+    head = model_parameters(state)["gap"]
+    if places:
+        head["descriptor"]["repflow"].update(change)
+    else:
+        head["fitting_net"].update(change["fitting_net"])
+    with pytest.raises(ModelFileError, match="bytes, and there are"):
+        load(state)
+
+
+def test_a_tensor_counts_once(checkpoint: Path) -> None:
+    state = read_state(checkpoint)
+    state["_extra_state"] = copy.deepcopy(state["_extra_state"])
+    model_parameters(state)["gap"]["fitting_net"]["neuron"] = [20_000]
+    large = torch.zeros(100_000, dtype=torch.uint8)
+    state |= {f"model.gap.copy{k}": large for k in range(100)}
+    with pytest.raises(ModelFileError, match="bytes, and there are"):
+        load(state)
+
+
+def test_heads_that_share_a_tensor_are_not_too_many(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mftscreen.model.files.reading.MAX_COPIES", 2)
+    with pytest.raises(ModelFileError, match="4 heads take"):
+        read_state(checkpoint)

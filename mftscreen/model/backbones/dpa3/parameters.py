@@ -72,12 +72,16 @@ class DPA3Parameters(DescriptorParameters):
     add_chg_spin_ebd: bool = False
     default_chg_spin: list[Number] | None = None
 
-    def least_weights(self) -> int:
-        """Return how many weights its layers have."""
+    def width(self) -> int:
+        """Return the width of atomic features."""
+        return self.repflow.n_dim
+
+    def least_weights(self, n_types: int) -> int:
+        """Return how many weights its layers and its statistics have."""
         flow = self.repflow
         n, e, a = flow.n_dim, flow.e_dim, flow.a_dim
         layer = n * n + flow.axis_neuron * (n + e) * n
         layer += (2 * n + e) * (n * flow.n_multi_edge_message + e)
         if flow.update_angle:
             layer += e * e + a * a
-        return flow.nlayers * layer
+        return flow.nlayers * layer + 8 * n_types * flow.e_sel
