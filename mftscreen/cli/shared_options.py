@@ -115,8 +115,8 @@ _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "type": click.Choice(["identical", "equivalent"]),
             "default": "identical",
-            "help": "Copies, which get no rank: with the same numbers, or also the same "
-            "crystal in another cell, orientation or order of atoms.",
+            "help": "Copies, which get no rank: with the same numbers, or also the "
+            "same crystal in another cell, orientation or order of atoms.",
         },
     ),
 }
