@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from ase.db import connect
 
 from mftscreen import ScreenResult, rank
@@ -32,6 +33,7 @@ from mftscreen.screen.candidates.stream import Candidate
 from mftscreen.screen.order.goals import Goal
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.order.ranking import order_candidates
+from mftscreen.screen.relax.batched import RelaxSettings
 from mftscreen.screen.result.screen_result import read_options, read_result
 from mftscreen.screen.work import pipeline, workers
 from mftscreen.screen.work.evaluation import Evaluator, Settings
@@ -179,6 +181,25 @@ def test_equivalents_are_copies_if_asked_for(tmp_path: Path, tiny_model: Path) -
         assert read_options(journal).duplicates == "equivalent"
     with pytest.raises(ConfigError, match="duplicates: one of identical, equivalent"):
         rank(pool, goals="gap:max", models=tiny_model, duplicates="similar")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("relax", [None, RelaxSettings(steps=2)])
+def test_constraints_survive_to_the_output(
+    relax: RelaxSettings | None, tmp_path: Path, tiny_model: Path
+) -> None:
+    from mftscreen.screen.result.store import write_records
+
+    crystal = bulk("MgO", "rocksalt", a=4.3, cubic=True)
+    crystal.set_constraint(FixAtoms([0, 5]))
+    pool = write_pool(tmp_path / "pool.db", [crystal, bulk("Si")])
+    result = rank(pool, goals="gap:max", models=tiny_model, relax=relax)
+    pairs = zip(result.records(), (row.atoms for row in result.rows), strict=True)
+    write_records(tmp_path / "out.db", result.columns, pairs)
+    with connect(tmp_path / "out.db") as database:
+        found = {row.formula: row.toatoms().constraints for row in database.select()}
+    assert found["Si2"] == []
+    (constraint,) = found["Mg4O4"]
+    assert constraint.todict() == FixAtoms([0, 5]).todict()
 
 
 def test_structures_are_left_out_on_request(pool: Path, tiny_model: Path) -> None:
