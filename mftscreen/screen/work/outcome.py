@@ -179,8 +179,13 @@ def pack_atoms(atoms: Atoms) -> bytes:
     )
     if not atoms.constraints:
         return packed
-    constraints = encode([constraint.todict() for constraint in atoms.constraints])
-    return packed + constraints.encode() + len(packed).to_bytes(8, "little") + _MARK
+    constraints = [constraint.todict() for constraint in atoms.constraints]
+    return (
+        packed
+        + str(encode(constraints)).encode()
+        + len(packed).to_bytes(8, "little")
+        + _MARK
+    )
 
 
 def unpack_atoms(content: bytes) -> Atoms:
