@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mftscreen.errors import DataError
     from mftscreen.model.network.backend import Device
     from mftscreen.screen.order.goals import Goal
+    from mftscreen.screen.order.rank_options import Duplicates
     from mftscreen.screen.order.ranking import OODPolicy, RankMethod
     from mftscreen.screen.relax.batched import CellFilterName, OptimizerName
     from mftscreen.screen.result.screen_result import ScreenResult
@@ -127,6 +128,7 @@ def command(
     alpha: float,
     coverage: float,
     diverse: int,
+    duplicates: Duplicates,
     max_elements: int | None,
     exclude_elements: str,
     optimizer: OptimizerName | None,
@@ -193,6 +195,7 @@ def command(
         alpha=alpha,
         coverage=coverage,
         diverse=diverse,
+        duplicates=duplicates,
         elements=ElementFilter(max_elements, exclude) if filtering else None,
         relax=relax,
         run=run,

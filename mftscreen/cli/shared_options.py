@@ -110,6 +110,15 @@ _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
             "help": "List first N candidates unlike each other, out of the best 10 N.",
         },
     ),
+    "duplicates": (
+        "--duplicates",
+        {
+            "type": click.Choice(["identical", "equivalent"]),
+            "default": "identical",
+            "help": "Copies, which get no rank: with the same numbers, or also the "
+            "same crystal in another cell, orientation or order of atoms.",
+        },
+    ),
 }
 """Options of :class:`mftscreen.screen.order.rank_options.RankOptions`, but for the
 goals."""

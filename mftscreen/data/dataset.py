@@ -25,6 +25,8 @@ from mftscreen.structures import structure_hash
 
 __all__ = ["LabelledStructure", "force_field_labels", "write_deepmd_npy"]
 
+LARGEST_LABEL = 1e15
+"""Of what is trained on: its square still fits into single precision."""
 ENERGY_LABELS = ("energy", "force", "virial")
 _SAME_VIRIAL = 0.02
 """How much, relatively, a virial may differ from that of the stress beside it."""
@@ -77,8 +79,9 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     Raises
     ------
     DataError
-        If energy or forces are missing, a label is no number, not finite or said to be
-        in another unit, or there are a stress and a virial that are not the same.
+        If energy or forces are missing, a label is no number, not finite, larger than
+        ``LARGEST_LABEL`` or said to be in another unit, or there are a stress and a
+        virial that are not the same.
     """
     results = atoms.calc.results if atoms.calc is not None else {}
     missing = [name for name in ("energy", "forces") if name not in results]
@@ -88,6 +91,10 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
             msg += f"; there is {', '.join(sorted(others))}"
         raise DataError(msg)
     check_units(atoms)
+    for name in ("energy", "forces"):
+        if np.asarray(results[name]).dtype == bool:
+            msg = f"the label {name} is a truth value, not a number"
+            raise DataError(msg)
     try:
         labels = {
             "energy": np.asarray(float(results["energy"])),
@@ -103,6 +110,9 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     for name, value in labels.items():
         if not np.isfinite(value).all():
             msg = f"the {name} label is not finite"
+            raise DataError(msg)
+        if (largest := np.abs(value).max(initial=0.0)) > LARGEST_LABEL:
+            msg = f"the {name} label has {largest:.6g}, beyond any physical scale"
             raise DataError(msg)
     return labels
 

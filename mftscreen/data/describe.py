@@ -154,8 +154,7 @@ def describe_data(
                 bad.append(row)
     train = [row for row in rows if not row.in_test]
     labels = np.array([row.label for row in train])
-    bar = progress_bar(rows, shown=progress, desc="comparing", unit="row")
-    groups = same_structures(row.atoms for row in bar)
+    groups = same_structures([row.atoms for row in rows])
     problems, remarks = find_faults(rows, bad, list(sizes), groups, unit)
     return DataDescription(
         column=column,

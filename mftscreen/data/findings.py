@@ -18,7 +18,7 @@ from mftscreen.data.units import (
     same_distribution_factor,
 )
 
-__all__ = ["CheckedRow", "Finding", "find_faults"]
+__all__ = ["EXTREME", "CheckedRow", "Finding", "find_conflicts", "find_faults"]
 
 DIFFERENT = 0.01
 """Of the interquartile range of all labels: larger differences are conflicts."""
@@ -108,6 +108,30 @@ def find_faults(
         *_new_elements(rows),
     )
     return problems, remarks
+
+
+def find_conflicts(
+    rows: Sequence[CheckedRow], groups: NDArray[np.int64], unit: str | None
+) -> list[Finding]:
+    """Return the structures whose labels contradict each other.
+
+    Parameters
+    ----------
+    rows : sequence of CheckedRow
+    groups : ndarray of shape (n_rows,)
+        Equal where structures are the same.
+    unit : str or None
+        Of the labels.
+
+    Returns
+    -------
+    list of Finding
+        Where labels of one structure differ by more than 1 % of the interquartile
+        range of those that are not in a test, or as two units do.
+    """
+    labels = np.array([row.label for row in rows if not row.in_test])
+    found = _repeats(rows, groups, labels, unit)
+    return [f for f in found if f.kind in ("conflicting labels", "units")]
 
 
 def _row_problems(bad: Sequence[RowProblem]) -> Iterator[Finding]:

@@ -27,7 +27,9 @@ __all__ = [
 N_NAMED = 20
 """Rows that an error message names; it counts the others."""
 
-Kind = Literal["structure", "missing", "not finite", "not a number", "force field"]
+Kind = Literal[
+    "structure", "missing", "not finite", "not a number", "out of scale", "force field"
+]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class RowProblem:
     ----------
     row : str
         Its id.
-    kind : {"structure", "missing", "not finite", "not a number", "force field"}
+    kind : {"structure", "missing", "not finite", "not a number", "out of scale", \
+"force field"}
     message : str
     """
 
@@ -135,12 +138,15 @@ def _labelled(
 
 
 def _number(value: Any) -> float | None:
-    """Return a single number, however it is wrapped."""
+    """Return a single number, however it is wrapped; a truth value is none."""
     if value is None:
         return None
     try:
+        given = np.asarray(value)
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
+        return None
+    if given.dtype == bool or (given.size == 1 and isinstance(given.item(), bool)):
         return None
     return float(array.item()) if array.size == 1 else None
 

@@ -21,7 +21,7 @@ from mftscreen.screen.candidates.stream import (
     count_candidates,
     iter_candidates,
 )
-from mftscreen.screen.order.rank_options import Goals, RankOptions, as_goals
+from mftscreen.screen.order.rank_options import Duplicates, Goals, RankOptions, as_goals
 from mftscreen.screen.order.ranking import OODPolicy, RankMethod
 from mftscreen.screen.result.screen_result import ScreenResult, read_result
 from mftscreen.screen.work.journal import Journal
@@ -44,6 +44,7 @@ def rank(
     alpha: float = 0.05,
     coverage: float = 0.9,
     diverse: int = 0,
+    duplicates: Duplicates = "identical",
     elements: ElementFilter | None = None,
     relax: RelaxSettings | None = None,
     run: str | Path | None = None,
@@ -74,6 +75,7 @@ def rank(
     alpha : float, default 0.05
     coverage : float, default 0.9
     diverse : int, default 0
+    duplicates : {"identical", "equivalent"}, default "identical"
         As in :class:`RankOptions`.
     elements : ElementFilter, optional
         Candidates that it refuses are not evaluated; they become rows with the status
@@ -119,7 +121,9 @@ def rank(
     from mftscreen.screen.work.pipeline import choose_chunk_size, screen
     from mftscreen.screen.work.workers import Workers
 
-    options = RankOptions(as_goals(goals), method, ood, alpha, coverage, diverse)
+    options = RankOptions(
+        as_goals(goals), method, ood, alpha, coverage, diverse, duplicates
+    )
     sources = _find_models(models, options.goals)
     settings = Settings(sources, tuple(options.goals), device, relax)
     evaluator = open_evaluator(settings)

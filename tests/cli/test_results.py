@@ -49,6 +49,28 @@ def test_other_goals_give_another_order(run: Path) -> None:
     assert len(_ids(_results("show", run, "-L", "2"))) == 2
 
 
+def test_equivalent_candidates_are_copies_if_asked_for(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    with connect(tmp_path / "pool.db") as database:
+        for cubic in (False, True):
+            database.write(bulk("MgO", "rocksalt", a=4.2, cubic=cubic))
+    pool, run = str(tmp_path / "pool.db"), tmp_path / "run"
+    arguments = ["rank", pool, "-m", str(tiny_model), "-q", "--run", str(run)]
+
+    def copies(done: Result) -> list[str | None]:
+        assert done.exit_code == 0, done.stderr
+        rows = csv.DictReader(done.stdout.splitlines())
+        return sorted(row.get("duplicate_of") or "" for row in rows)
+
+    assert copies(CliRunner().invoke(main, arguments)) == ["", ""]
+    option = ["--duplicates", "equivalent"]
+    assert copies(_results("show", run, *option)) == ["", "1"]
+    assert copies(CliRunner().invoke(main, [*arguments, *option])) == ["", "1"]
+    assert copies(_results("show", run)) == ["", "1"]  # as in the screening
+    assert copies(_results("show", run, "--duplicates", "identical")) == ["", ""]
+
+
 def test_condition_and_output(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "best.db"
     done = _results("query", run, "rank <= 2", "-o", str(path))

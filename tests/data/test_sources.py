@@ -402,3 +402,44 @@ def test_broken_force_field_frame_is_named(tmp_path: Path) -> None:
         stream.write("2\n\nSi 0 0 0\n")
     with pytest.raises(DataError, match="frame 3 is cut short"):
         list(read_force_field(tmp_path / "ff.xyz"))
+
+
+@pytest.mark.parametrize("label", [True, np.bool_(False), np.array([True]), [True]])
+def test_truth_values_are_no_labels(
+    label: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mftscreen.data import sources
+    from mftscreen.data.readers import Row
+
+    rows = [Row("a", bulk("Si"), {"gap": label}), Row("b", bulk("Si"), {"gap": 1})]
+    monkeypatch.setattr(sources, "iter_rows", lambda _: iter(rows))
+    first, second = iter_labelled(tmp_path / "rows.db", "gap")
+    assert isinstance(first, RowProblem)
+    assert (first.row, first.kind) == ("a", "not a number")
+    assert isinstance(second, LabelledStructure)
+
+
+def test_truth_values_of_an_extxyz_are_no_labels(tmp_path: Path) -> None:
+    write_extxyz(tmp_path / "t.extxyz", [True, 1.0, False])
+    found = list(iter_labelled(tmp_path / "t.extxyz", "gap"))
+    assert [isinstance(row, RowProblem) for row in found] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("energy", "force", "reason"),
+    [
+        (1e30, 0.0, "the energy label has 1e[+]30, beyond any physical scale"),
+        (-1.0, -1e20, "the force label has 1e[+]20, beyond any physical scale"),
+        (True, 0.0, "the label energy is a truth value"),
+    ],
+)
+def test_force_field_labels_beyond_any_scale(
+    energy: float, force: float, reason: str
+) -> None:
+    from mftscreen.data.dataset import force_field_labels
+
+    atoms = bulk("Si")
+    forces = np.full((2, 3), force)
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    with pytest.raises(DataError, match=reason):
+        force_field_labels(atoms)

@@ -97,10 +97,20 @@ def hold_out(
     ------
     DataError
         If there are fewer than two groups.
+
+    Notes
+    -----
+    Where a group is an id that several structures have, these stay together.
     """
     places = {g: _place(g, seed) for g in {group_of(row) for row in rows}}
     if len(places) < 2:
-        msg = f"{len(places)} distinct structures cannot be split; two are needed"
+        name = next(iter(places), "")
+        msg = (
+            f"all of {len(rows)} rows have the id or group {name!r}, and what shares "
+            "one is not divided; give each structure an id of its own"
+            if len(rows) > 1
+            else f"{len(rows)} rows cannot be split; two are needed"
+        )
         raise DataError(msg)
     n_below = sum(place < fraction for place in places.values())
     n_validation = min(max(n_below, 1), len(places) - 1)

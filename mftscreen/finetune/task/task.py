@@ -18,6 +18,7 @@ from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.strategies import Plan, TuneConfig
 from mftscreen.finetune.task.auxiliary import load_auxiliary
 from mftscreen.finetune.task.bias import settle_bias
+from mftscreen.finetune.task.label_check import check_labels
 from mftscreen.finetune.task.partition import hold_out, without_formulas_of
 from mftscreen.finetune.task.pretrained import check_quantities, load_pretrained
 from mftscreen.finetune.task.self_replay import PARENT, Teacher
@@ -117,7 +118,8 @@ def load_task(
         If torch has a use of its own for a head's name, or a head that is taken over
         predicts another quantity.
     DataError
-        If data cannot be read or split, or structures cannot be used; they are named.
+        If data cannot be read or split, or structures or labels cannot be used; they
+        are named.
     ModelError
         If the pretrained model cannot be read, or lacks the auxiliary head or one of
         a property that it is to have.
@@ -163,6 +165,7 @@ def load_task(
         type_map = sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
     neighbors = check_rows(data, type_map, _cutoffs(plan, state))
     specs = _fit_specs(plan.properties, data.heads)
+    check_labels(data, specs)
     if plan.pretrained is not None and plan.transfers_properties:
         check_quantities(plan.pretrained, specs)
     settled = settle_bias(config, data.heads)

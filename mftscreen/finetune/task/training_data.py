@@ -150,7 +150,7 @@ def read_rows(data: DataConfig, columns: Mapping[str, str], seed: int) -> Traini
     -------
     TrainingData
         Without frames. Structures that are in the training set and in a test are named
-        in the log.
+        in the log, and so are ids that several different structures have.
 
     Raises
     ------
@@ -163,6 +163,7 @@ def read_rows(data: DataConfig, columns: Mapping[str, str], seed: int) -> Traini
         return [row for path in paths for row in _read(path, columns)]
 
     rows = load(data.train)
+    _warn_of_shared_ids(rows)
     parts = divide(rows, data.split) if data.split is not None else {"train": rows}
     if data.validation is not None:
         parts["validation"] = load(data.validation)
@@ -191,6 +192,22 @@ def _read(path: Path, columns: Mapping[str, str]) -> Iterator[LabelledStructure]
     for row in read_labelled(path, *columns.values()):
         labels = {n: row.labels[c] for n, c in columns.items() if c in row.labels}
         yield replace(row, labels=labels)
+
+
+def _warn_of_shared_ids(rows: Sequence[LabelledStructure]) -> None:
+    structures: dict[str, set[str]] = {}
+    for row in rows:
+        structures.setdefault(row.id, set()).add(row.hash)
+    shared = [
+        f"{name} ({len(found)})" for name, found in structures.items() if len(found) > 1
+    ]
+    if shared:
+        log.warning(
+            "%d ids stand for several different structures each: %s. The structures "
+            "of one id are held out together or not at all",
+            len(shared),
+            ", ".join(shared[:5]),
+        )
 
 
 def _warn_of_trained_on(parts: Parts) -> None:

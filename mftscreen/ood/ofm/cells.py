@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
 from mftscreen.errors import (
@@ -52,7 +54,8 @@ def build_crystal(atoms: Atoms) -> Crystal:
     ------
     InvalidGeometryError
         No atoms; a position or cell entry that is not finite or beyond
-        ``MAX_COORDINATE``; a cell without volume.
+        ``MAX_COORDINATE``; a cell without volume, whichever basis of its lattice is
+        taken.
     PeriodicityError
         If it is not periodic in all three directions.
     UnknownElementError
@@ -73,8 +76,7 @@ def build_crystal(atoms: Atoms) -> Crystal:
     _check_elements(numbers)
     cell = np.array(atoms.cell, dtype=np.float64)
     _check_coordinates(atoms, cell)
-    _check_volume(cell)
-    cell = reduce_cell(cell)
+    cell = reduce_cell(_with_volume(cell))
     # numba compiles once for each memory layout; a transpose would be another
     scaled = np.ascontiguousarray(np.linalg.solve(cell.T, atoms.positions.T).T)
     scaled -= np.floor(scaled)
@@ -118,14 +120,28 @@ def _check_coordinates(atoms: Atoms, cell: NDArray[np.float64]) -> None:
         raise InvalidGeometryError(msg)
 
 
-def _check_volume(cell: NDArray[np.float64]) -> None:
+def _with_volume(cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a cell, in a compact basis of its lattice if it is too flat, or raise."""
+    if not _is_flat(cell):
+        return cell
+    # a skewed cell is flat, too, but its lattice has a basis that is not
+    with (
+        suppress(ValueError, RuntimeError, np.linalg.LinAlgError),
+        np.errstate(divide="ignore", invalid="ignore"),  # of vectors in one plane
+    ):
+        compact: NDArray[np.float64] = minkowski_reduce(cell)[0]
+        if not _is_flat(compact):
+            return compact
+    msg = (
+        f"the cell has (almost) no volume: its vectors are {cell.tolist()} Å; a "
+        f"height of at least {MIN_CELL_HEIGHT} Å is expected"
+    )
+    raise InvalidGeometryError(msg)
+
+
+def _is_flat(cell: NDArray[np.float64]) -> bool:
     volume, areas = _volume_and_areas(cell)
-    if not (volume > 0.0 and (volume >= MIN_CELL_HEIGHT * areas).all()):
-        msg = (
-            f"the cell has (almost) no volume: its vectors are {cell.tolist()} Å; a "
-            f"height of at least {MIN_CELL_HEIGHT} Å is expected"
-        )
-        raise InvalidGeometryError(msg)
+    return not (volume > 0.0 and (volume >= MIN_CELL_HEIGHT * areas).all())
 
 
 def _volume_and_areas(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from mftscreen.errors import ConfigError
 from mftscreen.screen.order.goals import Goal, parse_goals, write_goal
 from mftscreen.screen.order.ranking import OODPolicy, RankMethod
 
-__all__ = ["Goals", "RankOptions", "as_goals"]
+__all__ = ["Duplicates", "Goals", "RankOptions", "as_goals"]
 
 Goals = Mapping[str, Goal]
+
+Duplicates = Literal["identical", "equivalent"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class RankOptions:
     diverse : int
         How many candidates unlike each other to list first, out of ten times as many;
         0 lists all by rank.
+    duplicates : {"identical", "equivalent"}
+        Which candidates count as copies of an earlier one, and get no rank: those with
+        the same numbers (:func:`mftscreen.structures.structure_hash`), or also the same
+        structure written otherwise (:func:`mftscreen.data.duplicates.same_structures`).
 
     Raises
     ------
@@ -47,6 +53,7 @@ class RankOptions:
     alpha: float = 0.05
     coverage: float = 0.9
     diverse: int = 0
+    duplicates: Duplicates = "identical"
 
     def __post_init__(self) -> None:
         problems = [
@@ -54,6 +61,7 @@ class RankOptions:
             for name, value, allowed in (
                 ("method", self.method, RankMethod),
                 ("ood", self.policy, OODPolicy),
+                ("duplicates", self.duplicates, Duplicates),
             )
             if value not in get_args(allowed)
         ]

@@ -17,6 +17,7 @@ from mftscreen.screen.order.ranking import Ranking, order_candidates
 from mftscreen.screen.order.windows import find_empty_windows
 from mftscreen.screen.result.columns import FLAGS, Column, Ranked, result_columns
 from mftscreen.screen.result.conditions import select_rows
+from mftscreen.screen.result.equivalents import mark_equivalents
 from mftscreen.screen.result.rows import ScreenRow, make_rows
 from mftscreen.screen.work.journal import Journal
 
@@ -151,6 +152,8 @@ def read_result(
         raise ConfigError([problem])
     names = list(options.goals)
     found = list(make_rows(journal.rows(structures=structures), names, options.alpha))
+    if options.duplicates == "equivalent":
+        found = mark_equivalents(found, journal)
     values = {
         # a copy gets no rank: its original has the one that is due
         name: np.array(

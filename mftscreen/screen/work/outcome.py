@@ -9,10 +9,16 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import dict2constraint
+from ase.io.jsonio import decode, encode
 
 from mftscreen.ood.reference.novelty import Novelty, merge
 
 __all__ = ["Outcome", "Relaxation", "pack_atoms", "unpack_atoms"]
+
+
+_MARK = b"constraints"
+"""What ends a packed structure with constraints; others end in an atomic number."""
 
 
 @dataclass(frozen=True)
@@ -159,14 +165,26 @@ class Outcome:
 
 
 def pack_atoms(atoms: Atoms) -> bytes:
-    """Return numbers, positions, cell and pbc of a structure, every digit of them."""
+    """Return numbers, positions, cell and pbc of a structure, every digit of them.
+
+    Constraints, if there are any, follow.
+    """
     lengths = np.concatenate([np.asarray(atoms.cell), atoms.positions])
-    return b"".join(
+    packed = b"".join(
         (
             np.asarray(atoms.pbc, dtype="?").tobytes(),
             lengths.astype("<f8").tobytes(),
             atoms.numbers.astype("<i4").tobytes(),
         )
+    )
+    if not atoms.constraints:
+        return packed
+    constraints = [constraint.todict() for constraint in atoms.constraints]
+    return (
+        packed
+        + str(encode(constraints)).encode()
+        + len(packed).to_bytes(8, "little")
+        + _MARK
     )
 
 
@@ -178,6 +196,11 @@ def unpack_atoms(content: bytes) -> Atoms:
     ValueError
         If that is not what `content` is.
     """
+    constraints = b"[]"
+    if content.endswith(_MARK):
+        end = len(content) - len(_MARK) - 8
+        n_packed = int.from_bytes(content[end : end + 8], "little")
+        content, constraints = content[:n_packed], content[n_packed:end]
     n_atoms, rest = divmod(len(content) - 75, 28)  # 3 + 9 * 8, 3 * 8 + 4
     if rest or n_atoms < 0:
         msg = f"{len(content)} bytes are no packed structure"
@@ -186,4 +209,7 @@ def unpack_atoms(content: bytes) -> Atoms:
     cell, positions = np.split(lengths.reshape(-1, 3), [3])
     numbers = np.frombuffer(content, dtype="<i4", offset=75 + 24 * n_atoms)
     pbc = np.frombuffer(content, dtype="?", count=3)
-    return Atoms(numbers, positions, cell=cell, pbc=pbc)
+    atoms = Atoms(numbers, positions, cell=cell, pbc=pbc)
+    if constraints != b"[]":
+        atoms.set_constraint([dict2constraint(c) for c in decode(constraints.decode())])
+    return atoms

@@ -129,8 +129,10 @@ def test_a_group_stays_on_its_side_when_others_are_added(
 
 
 def test_one_group_cannot_be_divided() -> None:
-    with pytest.raises(DataError, match="1 distinct structures cannot be split"):
+    with pytest.raises(DataError, match="all of 3 rows have the id or group 'a'"):
         hold_out(_rows("aaa"), 0.5, 0, _group)
+    with pytest.raises(DataError, match="1 rows cannot be split; two are needed"):
+        hold_out(_rows("a"), 0.5, 0, _group)
 
 
 @pytest.fixture

@@ -95,6 +95,63 @@ def test_both_sides_have_rows(tmp_path: Path, seed: int) -> None:
     assert all(_held_out(tmp_path, 2, seed).values())
 
 
+def _named(path: Path, names: list[str]) -> None:
+    structures = [
+        Atoms("H2O", np.arange(9.0).reshape(3, 3) * (1 + k / 100)) for k in range(40)
+    ]
+    for k, (atoms, name) in enumerate(zip(structures, names, strict=True)):
+        atoms.info |= {"id": name, "x": k / 10}
+    write(path, structures)
+
+
+def test_structures_of_one_id_stay_together_and_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = {
+        "properties": {"x": {"label": "x"}},
+        "data": {"train": ["t.extxyz"], "validation_fraction": 0.3},
+    }
+    _named(tmp_path / "t.extxyz", [f"m{k // 4}" for k in range(40)])
+    with caplog.at_level(logging.WARNING):
+        task = _load(tmp_path, **document)
+    assert (
+        "10 ids stand for several different structures each: m0 (4), m1" in caplog.text
+    )
+    found = {p: {row.id for row in rows} for p, rows in task.heads["x"].items()}
+    assert not found["train"] & found["validation"]
+    assert sum(len(rows) for rows in task.heads["x"].values()) == 40
+    caplog.clear()
+    _named(tmp_path / "t.extxyz", ["same"] * 40)
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(DataError, match="all of 40 rows have the id or group 'same'"),
+    ):
+        _load(tmp_path, **document)
+    assert "1 ids stand for several different structures each: same (40)" in caplog.text
+    caplog.clear()
+    _named(tmp_path / "t.extxyz", [f"m{k}" for k in range(40)])
+    with caplog.at_level(logging.WARNING):
+        _load(tmp_path, **document)
+    assert "ids stand for" not in caplog.text
+
+
+def test_labels_are_checked_as_a_training_starts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [("H2", 1.0), ("O2", 2.0), ("N2", 3.0), ("H2", 9.0), ("HF", 1.5)]
+    _rows(tmp_path / "t.extxyz", *rows)
+    document = {
+        "properties": {"x": {"label": "x"}},
+        "data": {"train": ["t.extxyz"], "validation": ["t.extxyz"]},
+    }
+    with caplog.at_level(logging.WARNING):
+        _load(tmp_path, **document)
+    assert "row-0, row-3, row-0, row-3: one structure with labels 1, 9" in caplog.text
+    _rows(tmp_path / "t.extxyz", *rows, ("OF", 1e30))
+    with pytest.raises(DataError, match=r"row-5: the label 'x' is 1e\+30, beyond"):
+        _load(tmp_path, **document)
+
+
 def test_heads_that_are_taken_over_keep_their_biases(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

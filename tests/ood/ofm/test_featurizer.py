@@ -182,6 +182,18 @@ def test_supercell_with_vacuum() -> None:
         assert np.abs(doubled - orbital_field_matrix(atoms)).max() < 1e-10
 
 
+@pytest.mark.parametrize("name", reference_crystals())
+@pytest.mark.parametrize("size", [7, 60])
+def test_skewed_cells_have_the_matrix_of_the_compact_one(name: str, size: int) -> None:
+    atoms = reference_crystals()[name]
+    basis = [[1, 0, 0], [size, 1, 0], [3 - size, size - 2, 1]]
+    skewed = make_supercell(atoms, basis, wrap=False)
+    heights = 1 / np.linalg.norm(skewed.cell.reciprocal(), axis=1)
+    assert size == 7 or heights.min() < 0.2
+    expected = orbital_field_matrix(atoms)
+    assert orbital_field_matrix(skewed) == pytest.approx(expected, abs=1e-8)
+
+
 @pytest.mark.parametrize(
     ("atoms", "error", "message"),
     [
@@ -201,6 +213,16 @@ def test_supercell_with_vacuum() -> None:
         ),
         (
             Atoms("Si", cell=[[5, 0, 0], [0, 5, 0], [5, 5, 0]], pbc=True),
+            InvalidGeometryError,
+            "no volume",
+        ),
+        (
+            Atoms("Si", cell=[[5, 0, 0], [0, 5, 0], [0, 0, 0]], pbc=True),
+            InvalidGeometryError,
+            "no volume",
+        ),
+        (
+            Atoms("Si", cell=[[5, 0, 0], [0, 5, 0], [90, 75, 0.4]], pbc=True),
             InvalidGeometryError,
             "no volume",
         ),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from ase.db import connect
 
 from mftscreen import ScreenResult, rank
@@ -32,6 +33,7 @@ from mftscreen.screen.candidates.stream import Candidate
 from mftscreen.screen.order.goals import Goal
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.order.ranking import order_candidates
+from mftscreen.screen.relax.batched import RelaxSettings
 from mftscreen.screen.result.screen_result import read_options, read_result
 from mftscreen.screen.work import pipeline, workers
 from mftscreen.screen.work.evaluation import Evaluator, Settings
@@ -134,6 +136,72 @@ def test_every_candidate_has_one_row_in_the_order_of_ranks(
         assert row.atoms == POOL[int(row.id) - 1]
 
 
+def test_equivalents_are_copies_if_asked_for(tmp_path: Path, tiny_model: Path) -> None:
+    magnesia, silicon = bulk("MgO", "rocksalt", a=4.2), bulk("Si")
+    turned = magnesia.copy()
+    turned.rotate(40, (1, 2, 3), rotate_cell=True)
+    cubic = bulk("MgO", "rocksalt", a=4.2, cubic=True)
+    lead = [Atoms("Pb"), Atoms("Pb", cell=[3.0] * 3, pbc=True)]  # not known: no values
+    other = bulk("MgO", "rocksalt", a=4.242)
+    structures = [
+        silicon,
+        magnesia,
+        *lead,
+        turned,
+        other,
+        cubic,
+        magnesia,
+        cubic,
+        *lead,
+    ]
+    pool = write_pool(tmp_path / "pool.db", structures)
+
+    def copies(result: ScreenResult) -> dict[str, str]:
+        return {row.id: row.duplicate_of for row in result.rows if row.duplicate_of}
+
+    run = tmp_path / "run"
+    identical = {"8": "2", "9": "7", "10": "3", "11": "4"}
+    result = rank(pool, goals="gap:max", models=tiny_model, run=run)
+    assert copies(result) == identical
+    assert sum(r is not None for r in result.ranks) == 5
+    with Journal(run, read_only=True) as journal:
+        options = read_options(journal, duplicates="equivalent")
+        again = read_result(journal, options, structures=False)
+    expected = identical | dict.fromkeys("5789", "2")
+    assert copies(again) == expected
+    assert [row.id for row in again.top(9)] == [
+        row.id for row in result.top(9) if row.id in "126"
+    ]
+    assert {row.atoms for row in again.rows} == {None}
+    at_once = rank(
+        pool, goals="gap:max", models=tiny_model, duplicates="equivalent", run=run
+    )
+    assert copies(at_once) == expected
+    with Journal(run, read_only=True) as journal:
+        assert read_options(journal).duplicates == "equivalent"
+    with pytest.raises(ConfigError, match="duplicates: one of identical, equivalent"):
+        rank(pool, goals="gap:max", models=tiny_model, duplicates="similar")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("relax", [None, RelaxSettings(steps=2)])
+def test_constraints_survive_to_the_output(
+    relax: RelaxSettings | None, tmp_path: Path, tiny_model: Path
+) -> None:
+    from mftscreen.screen.result.store import write_records
+
+    crystal = bulk("MgO", "rocksalt", a=4.3, cubic=True)
+    crystal.set_constraint(FixAtoms([0, 5]))
+    pool = write_pool(tmp_path / "pool.db", [crystal, bulk("Si")])
+    result = rank(pool, goals="gap:max", models=tiny_model, relax=relax)
+    pairs = zip(result.records(), (row.atoms for row in result.rows), strict=True)
+    write_records(tmp_path / "out.db", result.columns, pairs)
+    with connect(tmp_path / "out.db") as database:
+        found = {row.formula: row.toatoms().constraints for row in database.select()}
+    assert found["Si2"] == []
+    (constraint,) = found["Mg4O4"]
+    assert constraint.todict() == FixAtoms([0, 5]).todict()
+
+
 def test_structures_are_left_out_on_request(pool: Path, tiny_model: Path) -> None:
     result = rank(pool, goals="gap:max", models=tiny_model, structures=False)
     assert {row.atoms for row in result.rows} == {None}
@@ -218,7 +286,7 @@ def test_options_survive_json() -> None:
         "d": Goal("bound", at_least=-0.0, at_most=2),
         "e": Goal(),
     }
-    options = RankOptions(goals, "desirability", "exclude", 0.1, 0.8, 7)
+    options = RankOptions(goals, "desirability", "exclude", 0.1, 0.8, 7, "equivalent")
     text = json.dumps(options.to_json(), allow_nan=False)
     assert RankOptions.from_json(json.loads(text)) == options
 

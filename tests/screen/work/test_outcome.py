@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.constraints import FixAtoms, FixCartesian
 
 from mftscreen.ood.reference.novelty import Novelty
 from mftscreen.screen.work.outcome import Outcome, Relaxation, pack_atoms, unpack_atoms
@@ -24,7 +25,34 @@ def test_structure_comes_back_with_every_digit(atoms: Atoms) -> None:
     found.positions += 1.0  # is the caller's own
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 74, pack_atoms(bulk("Si"))[:-1]])
+def test_constraints_come_back() -> None:
+    slab = fcc111("Al", (2, 1, 3))
+    bare = pack_atoms(slab)
+    assert not unpack_atoms(bare).constraints
+    slab.set_constraint([FixAtoms([0, 3]), FixCartesian(4, (True, False, True))])
+    packed = pack_atoms(slab)
+    assert packed.startswith(bare)
+    found = unpack_atoms(packed)
+    assert found == slab
+    assert [c.todict() for c in found.constraints] == [
+        c.todict() for c in slab.constraints
+    ]
+
+
+CONSTRAINED = Atoms("Si", constraint=FixAtoms([0]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"constraints",
+        b"7constraints",
+        b"x" * 74,
+        pack_atoms(bulk("Si"))[:-1],
+        pack_atoms(CONSTRAINED)[:-1],
+    ],
+)
 def test_damaged_structure_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="are no packed structure"):
         unpack_atoms(content)
