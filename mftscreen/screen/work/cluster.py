@@ -34,6 +34,9 @@ it lacks mftscreen, ends without a word, and the next one gets it."""
 
 _REMEDY = "start workers in the environment of this command, or one that is equal"
 
+_TIMEOUT = 20.0
+"""Seconds to wait for a scheduler."""
+
 _PATIENCE = 2.0
 """Seconds between two looks at whether there are workers."""
 
@@ -287,7 +290,7 @@ def _connect(address: str) -> Any:
         msg = "a Dask cluster needs Dask: pip install 'mftscreen[dask]'"
         raise WorkerError(msg) from None
     try:
-        return Client(address, timeout=20)
+        return Client(address, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:
         msg = f"no Dask scheduler answers at {address}: {error}"
         raise WorkerError(msg) from error
