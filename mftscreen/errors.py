@@ -17,7 +17,8 @@
     ├── DataError (ValueError)               a data set or one of its rows is unusable
     ├── DownloadError (OSError)              a file cannot be had, or is another one
     ├── ConfigError (ValueError)             a configuration file; lists all problems
-    └── TrainingError (RuntimeError)         the training process failed
+    ├── TrainingError (RuntimeError)         the training process failed
+    └── WorkerError (RuntimeError)           worker processes are lost or of no use
 
 Every class also inherits what the ecosystem raises for the same fault, so that
 ``except ase.calculators.calculator.InputError`` keeps working. ``KeyError`` is never
@@ -47,6 +48,7 @@ __all__ = [
     "UnknownModelError",
     "UnknownPropertyError",
     "UnsupportedByBackboneError",
+    "WorkerError",
 ]
 
 
@@ -181,3 +183,7 @@ class TrainingError(MftscreenError, RuntimeError):
             f"{message} (log: {log_path})" if log_path is not None else message
         )
         self.log_path = log_path
+
+
+class WorkerError(MftscreenError, RuntimeError):
+    """Processes that evaluate structures cannot be had, are lost, or lack something."""

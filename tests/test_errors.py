@@ -24,6 +24,7 @@ PARENTS = {
     "DownloadError": (MftscreenError, OSError),
     "ConfigError": (MftscreenError, ValueError),
     "TrainingError": (MftscreenError, RuntimeError),
+    "WorkerError": (MftscreenError, RuntimeError),
 }
 
 

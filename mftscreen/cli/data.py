@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared_options import quiet_option
+from mftscreen.cli.shared_options import LocalPath, quiet_option
 from mftscreen.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -43,14 +43,12 @@ def command() -> None:
 
 
 @command.command("describe")
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
-)
+@click.argument("files", nargs=-1, required=True, type=LocalPath(), metavar="FILE...")
 @click.option("-p", "--property", "column", required=True, help="Name of the label.")
 @click.option("--unit", default=None, help="Of the labels, e.g. eV.")
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     default=None,
     help="Test data: look for training structures in them.",
 )
@@ -150,8 +148,8 @@ def _finding_lines(title: str, findings: Sequence[Finding]) -> Iterator[str]:
 
 
 @command.command("convert")
-@click.argument("source", type=click.Path(path_type=Path), metavar="IN")
-@click.argument("target", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("source", type=LocalPath(), metavar="IN")
+@click.argument("target", type=LocalPath(), metavar="OUT")
 @click.option(
     "-p",
     "--property",
@@ -228,7 +226,7 @@ def _read(
     "-o",
     "--output",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=LocalPath(file_okay=False),
     default=Path(),
     help="Folder to write to.  [default: this one]",
 )

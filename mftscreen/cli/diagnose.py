@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared_options import SEED, device_option, quiet_option
+from mftscreen.cli.shared_options import SEED, LocalPath, device_option, quiet_option
 from mftscreen.text_table import text_table
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def _data_sets(
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     help="Write a report to FILE.html, or its plots to FILE.png.",
 )
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     help="Write all numbers to FILE.json.",
 )
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from mftscreen.cli.shared_options import quiet_option
+from mftscreen.cli.shared_options import LocalPath, quiet_option
 from mftscreen.finetune.strategies import COMPARABLE
 from mftscreen.text_table import text_table
 
@@ -44,11 +44,11 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 
 
 @click.command("finetune")
-@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("config", type=LocalPath(dir_okay=False))
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=LocalPath(file_okay=False),
     default=None,
     help="Run directory.  [default: beside CONFIG, named after it]",
 )

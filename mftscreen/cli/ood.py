@@ -23,6 +23,7 @@ from mftscreen.cli.reference_sets import (
     warn_if_too_small,
 )
 from mftscreen.cli.shared_options import (
+    LocalPath,
     alpha_option,
     jobs_option,
     model_option,
@@ -71,11 +72,11 @@ command.add_command(map_command)
 
 
 @command.command("fit")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=LocalPath())
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     required=True,
     help="File to write, FILE.npz.",
 )
@@ -122,7 +123,7 @@ def fit_command(
 
 
 @command.command("score")
-@click.argument("database", type=click.Path(path_type=Path))
+@click.argument("database", type=LocalPath())
 @reference_option
 @model_option
 @property_option
@@ -191,7 +192,7 @@ def score_command(
 
 
 @command.command("explain")
-@click.argument("database", type=click.Path(path_type=Path))
+@click.argument("database", type=LocalPath())
 @click.option("--id", "name", required=True, help="Id of the structure.")
 @reference_option
 @model_option

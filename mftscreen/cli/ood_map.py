@@ -17,6 +17,7 @@ from mftscreen.cli.reference_sets import (
 from mftscreen.cli.shared_options import (
     SEED,
     Finite,
+    LocalPath,
     alpha_option,
     jobs_option,
     quiet_option,
@@ -31,16 +32,16 @@ __all__ = ["map_command"]
 
 
 @click.command("map")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=LocalPath())
 @click.option(
     "--candidates",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="Structures to show on the map.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     required=True,
     help="FILE.html, to explore with the mouse, or FILE.png.",
 )

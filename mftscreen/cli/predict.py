@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared_options import device_option, quiet_option
+from mftscreen.cli.shared_options import LocalPath, device_option, quiet_option
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -23,9 +23,7 @@ __all__ = ["command"]
 
 
 @click.command("predict")
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
-)
+@click.argument("files", nargs=-1, required=True, type=LocalPath(), metavar="FILE...")
 @click.option(
     "-p",
     "--property",

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared_options import (
+    LocalPath,
     device_option,
     jobs_option,
     limit_option,
@@ -100,7 +101,7 @@ TABLE_ROWS = 20
 )
 @click.option(
     "--run",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=LocalPath(file_okay=False),
     help="Local folder that keeps what is done, to resume and for 'mftscreen results'.",
 )
 @jobs_option

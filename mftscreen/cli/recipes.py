@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mftscreen.cli import EXIT_ERROR
+from mftscreen.cli.shared_options import LocalPath
 from mftscreen.text_table import text_table
 
 __all__ = ["command"]
@@ -55,7 +56,7 @@ def show_recipe(name: str) -> None:
 
 @command.command("copy")
 @click.argument("name")
-@click.argument("destination", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("destination", type=LocalPath(file_okay=False))
 def copy_recipe(name: str, destination: Path) -> None:
     """Copy the recipe NAME and the files beside it to the folder DESTINATION.
 
@@ -70,7 +71,7 @@ def copy_recipe(name: str, destination: Path) -> None:
 
 
 @command.command("validate")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=LocalPath())
 @click.pass_context
 def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
     """Check configurations without training; name the files that are still missing.

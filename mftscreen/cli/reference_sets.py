@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from mftscreen.cli.shared_options import only_property
+from mftscreen.cli.shared_options import LocalPath, only_property
 from mftscreen.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ reference_option = click.option(
     "-r",
     "--reference",
     "source",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="What 'mftscreen ood fit' wrote.  [default: the training set of --model]",
 )
 property_option = click.option(

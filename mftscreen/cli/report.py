@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.shared_options import reranking_options
+from mftscreen.cli.shared_options import LocalPath, reranking_options
 
 if TYPE_CHECKING:
     from mftscreen.ood.map.embedding import Method
@@ -16,11 +16,11 @@ __all__ = ["command"]
 
 
 @click.command("report")
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=LocalPath(exists=True, file_okay=False))
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     default=Path("report.html"),
     show_default=True,
     help="The page.",

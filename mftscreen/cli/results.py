@@ -9,6 +9,7 @@ import click
 
 from mftscreen.cli.rank import show
 from mftscreen.cli.shared_options import (
+    LocalPath,
     limit_option,
     output_option,
     reranking_options,
@@ -30,9 +31,7 @@ def _column_help() -> str:
     )
 
 
-run_argument = click.argument(
-    "run", type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
+run_argument = click.argument("run", type=LocalPath(exists=True, file_okay=False))
 
 
 @click.group("results")
@@ -107,7 +106,7 @@ def query(
 
 @command.command("export")
 @run_argument
-@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("output", type=LocalPath(dir_okay=False))
 @reranking_options
 @click.pass_context
 def export(ctx: click.Context, /, run: Path, output: Path, **ranking: Any) -> None:

@@ -12,6 +12,7 @@ import click
 __all__ = [
     "SEED",
     "Finite",
+    "LocalPath",
     "alpha_option",
     "device_option",
     "jobs_option",
@@ -46,6 +47,27 @@ class Finite(click.FloatRange):
         return number
 
 
+class LocalPath(click.Path):
+    """A path on this machine, as a :class:`pathlib.Path`.
+
+    A URL is refused, before its password becomes part of a message.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the path that a text stands for, as click asks of a type."""
+        if isinstance(value, str) and "://" in value:
+            from mftscreen.data.readers import without_password
+
+            msg = f"{without_password(value)} is a URL; a local path is needed here"
+            self.fail(msg, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 model_option = click.option(
     "-m",
     "--model",
@@ -63,7 +85,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     default=None,
     help="Write all rows to FILE.csv, .jsonl, .parquet or .db (ASE).",
 )

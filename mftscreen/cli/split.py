@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.shared_options import SEED, Finite, jobs_option, quiet_option
+from mftscreen.cli.shared_options import (
+    SEED,
+    Finite,
+    LocalPath,
+    jobs_option,
+    quiet_option,
+)
 from mftscreen.progress import progress_bar
 from mftscreen.text_table import text_table
 
@@ -28,7 +34,7 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 
 
 @click.command("split")
-@click.argument("data", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("data", type=LocalPath(dir_okay=False))
 @click.option("--column", required=True, help="Name of the target in DATA.")
 @click.option(
     "--method",
@@ -106,7 +112,7 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 )
 @click.option(
     "--omee",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     help="Take the published folds of a MatBench task from this JSON file.",
 )
 @click.option(
@@ -127,7 +133,7 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     help="Write the split to FILE.json.  [default: standard output]",
 )
 @click.option(

@@ -12,7 +12,6 @@ from mftscreen.model.files.registry import (
     DEFAULT_MODEL,
     check_fine_tuned,
     find_members,
-    resolve_model,
 )
 from mftscreen.progress import progress_bar
 from mftscreen.screen.candidates.elements import ElementFilter, FilteredError
@@ -109,6 +108,9 @@ def rank(
         If the source cannot be read or the run folder cannot be used.
     UnknownPropertyError, ModelError
         If there is no such property or model.
+    WorkerError
+        If processes or a cluster are lost or of no use; a run folder keeps what was
+        done.
 
     Examples
     --------
@@ -135,7 +137,7 @@ def rank(
                 "query": query,
                 "options": options.to_json(),
                 "models": evaluator.model_names,
-                "model_sources": [_lasting_model(source) for source in sources],
+                "model_sources": list(evaluator.settings.models),
                 "units": evaluator.units,
                 "label_ranges": evaluator.label_ranges,
                 "calibration": evaluator.calibration_rows(),
@@ -181,12 +183,6 @@ def _lasting_source(source: str | Path) -> str:
     if "://" in text:
         return without_password(text)
     return str(Path(text).absolute())
-
-
-def _lasting_model(source: str) -> str:
-    """Return a model's name, or its path without the current folder."""
-    path, sha256 = resolve_model(source)
-    return source if sha256 else str(path.absolute())
 
 
 def _filter(

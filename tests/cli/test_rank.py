@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -241,6 +243,29 @@ def test_names_that_are_no_utf8(tiny_model: Path, tmp_path: Path) -> None:
         r"broken-Z\udcfcrich.cif", "unreadable",
     )  # fmt: skip
     assert r"Z\udcfcrich.cif: not a valid CIF" in broken["reason"]
+
+
+def test_report_of_names_that_are_no_utf8(tiny_model: Path, tmp_path: Path) -> None:
+    strange = os.fsdecode("Zürich".encode("latin-1"))
+    pool = tmp_path / f"pool-{strange}"
+    pool.mkdir()
+    write(tmp_path / "x.cif", bulk("MgO", "rocksalt", a=4.2))
+    (tmp_path / "x.cif").rename(pool / f"{strange}.cif")
+    run, page = tmp_path / f"run-{strange}", tmp_path / f"page-{strange}.html"
+    assert _rank(tiny_model, str(pool), "--run", str(run)).exit_code == 0
+    made = CliRunner().invoke(main, ["report", str(run), "-o", str(page)])
+    assert made.exit_code == 0, made.stderr
+    packed = re.search(r'id="data">([^<]*)<', page.read_text("utf-8"))
+    assert packed is not None
+    data = gzip.decompress(base64.b64decode(packed[1])).decode("utf-8")
+    assert "udcfcrich.cif" in data
+
+
+def test_password_of_an_output_that_is_none_is_not_printed(tiny_model: Path) -> None:
+    result = _rank(tiny_model, "x.db", "-o", "postgresql://ase:sec#r@t@host:5432/pool")
+    assert result.exit_code == 2
+    assert "postgresql://ase:***@host:5432/pool is a URL" in result.output
+    assert "sec" not in result.output
 
 
 def test_filtered_candidates_are_no_failures(database: Path, tiny_model: Path) -> None:

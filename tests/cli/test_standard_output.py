@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from ase.build import bulk
+from ase.io import write
 
 PROGRAM = """
 import sys
@@ -41,3 +43,32 @@ def test_full_disk_is_told_after_all_else() -> None:
         code, text = run(full.fileno())
     assert code == 0
     assert text.startswith("summary standard output: cannot be written: No space left")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("full", "code", "error"),
+    [(True, 1, "Error: standard output: cannot be written: No space"), (False, 0, "")],
+    ids=["full disk", "closed pipe"],
+)
+def test_table_that_is_not_taken(
+    tmp_path: Path, tiny_model: Path, full: bool, code: int, error: str
+) -> None:
+    write(tmp_path / "pool.extxyz", [bulk("MgO", "rocksalt", a=4.2), bulk("Si")])
+    reader, writer = os.pipe()
+    os.close(reader)
+    if full:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), writer)
+    ended = subprocess.run(
+        [sys.executable, "-m", "mftscreen", "rank", "pool.extxyz", "-q",
+         "-m", str(tiny_model), "-o", "all.csv", "--format", "csv"],
+        cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert ended.returncode == code, ended.stderr
+    *_, summary, last = ["", *ended.stderr.splitlines(), *[""] * (not error)]
+    assert summary.startswith("2 candidates: 2 predicted")
+    assert last.startswith(error)
+    assert "Traceback" not in ended.stderr
+    assert (tmp_path / "all.csv").read_text().count(",ok,") == 2

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from mftscreen.errors import DataError
 
@@ -228,8 +227,11 @@ def without_password(source: Path | str) -> str:
     --------
     >>> without_password("postgresql://ase:secret@host:5432/pool")
     'postgresql://ase:***@host:5432/pool'
+    >>> without_password("mysql://host/pool?user=ase&password=se@cret")
+    'mysql://host/pool?user=ase&password=***'
     """
     if isinstance(source, Path):
         return str(source)
-    password = urlsplit(source).password
-    return source.replace(f":{password}@", ":***@", 1) if password else source
+    # also where the password is not escaped as it should be, and no parser finds it
+    source = re.sub(r"(://[^/@:]*:)[^/]*@", r"\1***@", source)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", source)

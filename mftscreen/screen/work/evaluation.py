@@ -45,7 +45,8 @@ class Settings:
         None evaluates structures as they are.
     sha256 : tuple of str
         Of the models; empty for whatever the files hold. :attr:`Evaluator.settings`
-        has them, so that a worker does not take a file that was replaced for the old.
+        has them, so that a worker does not take a file that was replaced for the old,
+        and paths without the current folder, which workers may not share.
     """
 
     models: tuple[str, ...]
@@ -85,7 +86,8 @@ class Evaluator:
         if settings.sha256 not in ((), sha256):
             msg = "the model files are not those that the screening was started with"
             raise ModelError(msg)
-        self.settings = replace(settings, sha256=sha256)
+        lasting = tuple(_lasting(source) for source in settings.models)
+        self.settings = replace(settings, models=lasting, sha256=sha256)
         self._check_properties()
         self.predictors: list[Predictor] = []
         self.references: list[dict[str, Reference]] = []
@@ -291,6 +293,14 @@ def open_evaluator(settings: Settings) -> Evaluator:
         _last[evaluator.settings] = evaluator
         return evaluator
     return _last[settings]
+
+
+def _lasting(source: str) -> str:
+    """Return a model's name, or its path without the current folder."""
+    from mftscreen.model.files.registry import resolve_model
+
+    path, sha256 = resolve_model(source)
+    return source if sha256 else str(path.absolute())
 
 
 def _open_references(model: LoadedModel, names: Sequence[str]) -> dict[str, Reference]:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
 from threading import Thread
-from typing import Any
 
 from ase import Atoms
 from joblib import cpu_count, effective_n_jobs
 
-from mftscreen.errors import MftscreenError
+from mftscreen.errors import WorkerError
+from mftscreen.screen.work.cluster import Cluster, Results
 from mftscreen.screen.work.evaluation import Settings, evaluate
 from mftscreen.screen.work.outcome import Outcome
 from mftscreen.structures import reduced_formula
 
 __all__ = ["Task", "Workers"]
-
-Results = list[tuple[Outcome, Atoms]]
 
 _DIED = "worker_died"
 
@@ -41,7 +39,7 @@ class Task:
     future : Future or None
         None if they are evaluated in this process, when the results are asked for.
     pool : Executor or None
-        What the future runs in.
+        What the future runs in, on this machine.
     suspect : bool
         Whether it is kept out of this process, which it may end.
     """
@@ -55,13 +53,13 @@ class Task:
 class Workers:
     """Evaluate structures in this process, in others, or on a Dask cluster.
 
-    Processes of this machine are joblib's loky workers; a Dask cluster is used through
-    its own :class:`concurrent.futures.Executor`, so that there is one way to hand out
-    work. (joblib's ``Parallel``, with either backend, would read all candidates ahead.)
+    Processes of this machine are joblib's loky workers. (joblib's ``Parallel`` would
+    read all candidates ahead.)
 
     Parameters
     ----------
     settings : Settings
+        For a cluster, with `sha256`.
     n_jobs : int, default 1
         Processes, as joblib counts them: 1 works in this process, -1 in as many as
         there are cores. The cores are shared out among the processes' threads.
@@ -70,8 +68,9 @@ class Workers:
 
     Raises
     ------
-    MftscreenError
-        If the scheduler cannot be reached or Dask is not installed.
+    WorkerError
+        If the scheduler cannot be reached or Dask is not installed; later, if workers
+        cannot be had or are of no use.
     ValueError
         If `n_jobs` is 0.
     """
@@ -80,42 +79,33 @@ class Workers:
         self, settings: Settings, n_jobs: int = 1, scheduler: str | None = None
     ) -> None:
         self._evaluate = partial(evaluate, settings)
-        self._dead: tuple[type[BaseException], ...] = (BrokenExecutor,)
-        self._client: Any = None
         self._n_processes: int = effective_n_jobs(n_jobs)
-        self._make_pool: Callable[[], Executor]
-        if scheduler is not None:
-            self._client = _connect(scheduler)
-            from distributed.scheduler import KilledWorker
-
-            self._dead = (KilledWorker,)
-            self._make_pool = partial(self._client.get_executor, pure=False)
-        else:
-            self._make_pool = partial(_make_processes, self._n_processes)
-        self._pool = None if self.in_process else self._make_pool()
+        self._make_pool = partial(_make_processes, self._n_processes)
+        self._cluster = None if scheduler is None else Cluster(scheduler, settings)
+        self._pool: Executor | None = None
+        if self._cluster is None and self._n_processes > 1:
+            self._pool = self._make_pool()
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        if self._client is not None:
-            # what it still computes for this client is cancelled with it
-            self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
         elif self._pool is not None:
             _end_processes(self._pool, kill=kind is not None)
 
     @property
     def in_process(self) -> bool:
         """Whether structures are evaluated in this process, but for suspects."""
-        return self._client is None and self._n_processes == 1
+        return self._cluster is None and self._n_processes == 1
 
     @property
     def n_workers(self) -> int:
         """Processes there are at the moment: those of a cluster come and go."""
-        if self._client is None:
+        if self._cluster is None:
             return self._n_processes
-        n_processes: int = len(self._client.nthreads())
-        return max(1, n_processes)
+        return max(1, self._cluster.n_workers)
 
     def submit(self, structures: Sequence[Atoms], *, suspect: bool = False) -> Task:
         """Start the evaluation of structures.
@@ -170,13 +160,18 @@ class Workers:
         if task.future is None:
             self._start(task)
         assert task.future is not None
+        if self._cluster is not None:
+            return self._cluster.result(task.future, task.structures)
         try:
             return task.future.result()
-        except self._dead:
+        except BrokenExecutor:
             self._replace_pool(task)
             return None
 
     def _start(self, task: Task) -> None:
+        if self._cluster is not None:
+            task.future = self._cluster.submit(task.structures)
+            return
         if self._pool is None:
             self._pool = self._make_pool()
         try:
@@ -188,7 +183,7 @@ class Workers:
 
     def _replace_pool(self, task: Task) -> None:
         """Make a new pool, unless that has happened since the task was started."""
-        if self._client is None and task.pool is self._pool:
+        if task.pool is self._pool:
             assert self._pool is not None
             _end_processes(self._pool, kill=True)
             self._pool = self._make_pool()
@@ -196,7 +191,7 @@ class Workers:
                 self._pool.submit(os.getpid).result()
             except BrokenExecutor as error:
                 msg = f"worker processes die when they start: {error}"
-                raise MftscreenError(msg) from error
+                raise WorkerError(msg) from error
 
 
 def _died(atoms: Atoms) -> tuple[Outcome, Atoms]:
@@ -269,16 +264,3 @@ def _end_with_parent(parent: int) -> None:
 def _end_processes(pool: Executor, *, kill: bool) -> None:
     # loky's own argument: without it, an interrupted screening would end its chunks
     pool.shutdown(wait=True, kill_workers=kill)  # type: ignore[call-arg]
-
-
-def _connect(scheduler: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError:
-        msg = "a Dask cluster needs Dask: pip install 'mftscreen[dask]'"
-        raise MftscreenError(msg) from None
-    try:
-        return Client(scheduler, timeout=20)
-    except (OSError, ValueError) as error:
-        msg = f"no Dask scheduler answers at {scheduler}: {error}"
-        raise MftscreenError(msg) from error

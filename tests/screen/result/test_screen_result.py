@@ -536,7 +536,10 @@ def test_dask_worker_killed_in_the_middle(
     candidates.insert(50, Candidate("broken", DataError("row 50 is cut short")))
 
     def run(scheduler: str | None, kill: Callable[[], None]) -> list[JournalRow]:
-        with Journal(None) as journal, Workers(settings, 1, scheduler) as made:
+        with (
+            Journal(None) as journal,
+            Workers(evaluator.settings, 1, scheduler) as made,
+        ):
             journal.begin({})
             for step, _ in enumerate(screen(candidates, evaluator.key, made, journal)):
                 if step == 2:
