@@ -43,7 +43,11 @@ from mftscreen.ood import OFMFeaturizer
 from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
 from mftscreen.predictor import Predictor
 from mftscreen.screen.candidates.stream import iter_candidates
-from mftscreen.screen.work.evaluation import Evaluator, Settings, open_evaluator
+from mftscreen.screen.work.evaluation import (
+    EvaluationSettings,
+    Evaluator,
+    open_evaluator,
+)
 from mftscreen.screen.work.journal import Journal
 from mftscreen.screen.work.pipeline import screen
 from mftscreen.screen.work.workers import Workers
@@ -140,7 +144,7 @@ def compare(path: Path, count: int, rounds: int, jobs: int) -> None:
         checkpoint.write_bytes(bundle.checkpoint)
         head = bundle.card.properties[NAME].head
         deep_property = DeepProperty(str(checkpoint), head=head)
-        evaluator = open_evaluator(Settings(("mft-mini",), (NAME,)))
+        evaluator = open_evaluator(EvaluationSettings(("mft-mini",), (NAME,)))
         with Workers(evaluator.settings, jobs) as workers:
             # models are in memory and compiled before anything is timed
             run_compositions(structures[:5], deep_property)

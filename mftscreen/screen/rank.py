@@ -119,7 +119,7 @@ def rank(
     >>> [row.formula for row in result.top(3)]  # doctest: +SKIP
     ['Te', 'SnTe', 'GeTe']
     """
-    from mftscreen.screen.work.evaluation import Settings, open_evaluator
+    from mftscreen.screen.work.evaluation import EvaluationSettings, open_evaluator
     from mftscreen.screen.work.pipeline import choose_chunk_size, screen
     from mftscreen.screen.work.workers import Workers
 
@@ -127,7 +127,7 @@ def rank(
         as_goals(goals), method, ood, alpha, coverage, diverse, duplicates
     )
     sources = _find_models(models, options.goals)
-    settings = Settings(sources, tuple(options.goals), device, relax)
+    settings = EvaluationSettings(sources, tuple(options.goals), device, relax)
     evaluator = open_evaluator(settings)
     with Journal(None if run is None else Path(run)) as journal:
         journal.begin(

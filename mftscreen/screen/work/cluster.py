@@ -17,7 +17,7 @@ from ase import Atoms
 
 from mftscreen import __version__
 from mftscreen.errors import MftscreenError, WorkerError
-from mftscreen.screen.work.evaluation import Settings, evaluate
+from mftscreen.screen.work.evaluation import EvaluationSettings, evaluate
 from mftscreen.screen.work.outcome import Outcome
 
 __all__ = ["Cluster", "evaluate_here"]
@@ -48,7 +48,7 @@ class Cluster:
     ----------
     address : str
         Of the scheduler, ``tcp://host:port``.
-    settings : Settings
+    settings : EvaluationSettings
         With `sha256`. A model that a worker does not find at its path is sent to it.
 
     Raises
@@ -58,7 +58,7 @@ class Cluster:
         it, too, if the scheduler is lost.
     """
 
-    def __init__(self, address: str, settings: Settings) -> None:
+    def __init__(self, address: str, settings: EvaluationSettings) -> None:
         self._address = address
         self._settings = settings
         self._client = _connect(address)
@@ -212,7 +212,7 @@ def evaluate_here(version: str, pickled: bytes) -> Results:
     version : str
         Of the mftscreen that asks.
     pickled : bytes
-        Settings and a list of Atoms.
+        EvaluationSettings and a list of Atoms.
 
     Returns
     -------
@@ -243,7 +243,7 @@ class _ModelAbsentError(MftscreenError):
     """A model is neither at its path nor has it been sent."""
 
 
-def _with_models_here(settings: Settings) -> Settings:
+def _with_models_here(settings: EvaluationSettings) -> EvaluationSettings:
     """Return settings with the paths that models have on this worker."""
     from distributed import get_worker
 

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from mftscreen.predictor import PredictionRow, Predictor
     from mftscreen.screen.relax.batched import Relaxer, RelaxResult, RelaxSettings
 
-__all__ = ["Evaluator", "Settings", "evaluate", "open_evaluator"]
+__all__ = ["Evaluator", "EvaluationSettings", "evaluate", "open_evaluator"]
 
 _one_at_a_time = Lock()
 
-_last: dict[Settings, Evaluator] = {}
+_last: dict[EvaluationSettings, Evaluator] = {}
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What an outcome depends on, besides the structure.
 
     Attributes
@@ -61,7 +61,7 @@ class Evaluator:
 
     Parameters
     ----------
-    settings : Settings
+    settings : EvaluationSettings
 
     Raises
     ------
@@ -72,7 +72,7 @@ class Evaluator:
         If a model cannot be loaded.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         from mftscreen.model.loading import load_model
         from mftscreen.predictor import Predictor
 
@@ -256,13 +256,13 @@ def _put_together(
 
 
 def evaluate(
-    settings: Settings, structures: Sequence[Atoms]
+    settings: EvaluationSettings, structures: Sequence[Atoms]
 ) -> list[tuple[Outcome, Atoms]]:
     """Evaluate structures in a worker process, which keeps the models it has loaded.
 
     Parameters
     ----------
-    settings : Settings
+    settings : EvaluationSettings
     structures : sequence of Atoms
 
     Returns
@@ -275,12 +275,12 @@ def evaluate(
         return open_evaluator(settings)(structures)
 
 
-def open_evaluator(settings: Settings) -> Evaluator:
+def open_evaluator(settings: EvaluationSettings) -> Evaluator:
     """Return the evaluator for some settings; this process keeps the last one.
 
     Parameters
     ----------
-    settings : Settings
+    settings : EvaluationSettings
         Without `sha256`, the model files are read again.
 
     Returns

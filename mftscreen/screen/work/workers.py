@@ -17,7 +17,7 @@ from joblib import cpu_count, effective_n_jobs
 
 from mftscreen.errors import WorkerError
 from mftscreen.screen.work.cluster import Cluster, Results
-from mftscreen.screen.work.evaluation import Settings, evaluate
+from mftscreen.screen.work.evaluation import EvaluationSettings, evaluate
 from mftscreen.screen.work.outcome import Outcome
 from mftscreen.structures import reduced_formula
 
@@ -58,7 +58,7 @@ class Workers:
 
     Parameters
     ----------
-    settings : Settings
+    settings : EvaluationSettings
         For a cluster, with `sha256`.
     n_jobs : int, default 1
         Processes, as joblib counts them: 1 works in this process, -1 in as many as
@@ -76,7 +76,10 @@ class Workers:
     """
 
     def __init__(
-        self, settings: Settings, n_jobs: int = 1, scheduler: str | None = None
+        self,
+        settings: EvaluationSettings,
+        n_jobs: int = 1,
+        scheduler: str | None = None,
     ) -> None:
         self._evaluate = partial(evaluate, settings)
         self._n_processes: int = effective_n_jobs(n_jobs)

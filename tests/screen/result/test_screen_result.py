@@ -36,7 +36,7 @@ from mftscreen.screen.order.ranking import order_candidates
 from mftscreen.screen.relax.batched import RelaxSettings
 from mftscreen.screen.result.screen_result import read_options, read_result
 from mftscreen.screen.work import pipeline, workers
-from mftscreen.screen.work.evaluation import Evaluator, Settings
+from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator
 from mftscreen.screen.work.journal import Journal, JournalRow
 from mftscreen.screen.work.pipeline import screen
 from mftscreen.screen.work.workers import Results, Workers
@@ -105,7 +105,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     evaluate = workers.evaluate
 
-    def count(settings: Settings, structures: Sequence[Atoms]) -> Results:
+    def count(settings: EvaluationSettings, structures: Sequence[Atoms]) -> Results:
         counts.append(len(structures))
         return evaluate(settings, structures)
 
@@ -529,7 +529,7 @@ def test_dask_worker_killed_in_the_middle(
 ) -> None:
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(pipeline, "CHUNK", 8)
-    settings = Settings((str(tiny_model),), ("gap",), device="cpu")
+    settings = EvaluationSettings((str(tiny_model),), ("gap",), device="cpu")
     evaluator = Evaluator(settings)
     crystals = [bulk("MgO", "rocksalt", a=4 + 0.005 * k) * (2, 2, 2) for k in range(96)]
     candidates = [Candidate(f"c-{k}", atoms) for k, atoms in enumerate(crystals)]

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from mftscreen.cli import main
 from mftscreen.errors import DataError, WorkerError
 from mftscreen.screen.work import pipeline
-from mftscreen.screen.work.evaluation import Evaluator, Settings
+from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator
 from mftscreen.screen.work.journal import Journal
 from mftscreen.screen.work.workers import Workers
 
@@ -106,8 +106,10 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
 
 
 @pytest.fixture
-def settings(tiny_model: Path) -> Settings:
-    return Evaluator(Settings((str(tiny_model),), ("gap",), device="cpu")).settings
+def settings(tiny_model: Path) -> EvaluationSettings:
+    return Evaluator(
+        EvaluationSettings((str(tiny_model),), ("gap",), device="cpu")
+    ).settings
 
 
 @pytest.mark.slow
@@ -122,7 +124,7 @@ def test_waits_aloud_and_sends_a_model_that_is_not_there(
     (tmp_path / "tiny.mft").symlink_to(tiny_model)
     monkeypatch.chdir(tmp_path)
     here = "/proc/self/cwd/tiny.mft"
-    evaluator = Evaluator(Settings((here,), ("gap",), device="cpu"))
+    evaluator = Evaluator(EvaluationSettings((here,), ("gap",), device="cpu"))
     chunks = [[bulk("MgO", "rocksalt", a=4 + k / 10)] for k in range(3)]
     address = dask.start_scheduler()
     with Workers(evaluator.settings, scheduler=address) as workers:
@@ -142,7 +144,7 @@ def test_relative_model_has_an_absolute_path_for_workers(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny_model.parent)
-    made = Evaluator(Settings((tiny_model.name,), ("gap",), device="cpu"))
+    made = Evaluator(EvaluationSettings((tiny_model.name,), ("gap",), device="cpu"))
     assert made.settings.models == (str(tiny_model),)
 
 
@@ -158,7 +160,7 @@ def test_relative_model_has_an_absolute_path_for_workers(
     ids=["mftscreen", "ase", "deepmd", "version"],
 )
 def test_worker_that_lacks_something_is_named(
-    dask: Dask, settings: Settings, customized: str, reason: str
+    dask: Dask, settings: EvaluationSettings, customized: str, reason: str
 ) -> None:
     address = dask.start_scheduler()
     with Workers(settings, scheduler=address) as workers:
@@ -171,12 +173,12 @@ def test_worker_that_lacks_something_is_named(
 
 @pytest.mark.slow
 def test_model_that_changed_on_a_worker_is_told_with_the_worker(
-    dask: Dask, settings: Settings, tmp_path: Path
+    dask: Dask, settings: EvaluationSettings, tmp_path: Path
 ) -> None:
     # there, as a file that is replaced while the screening waits for workers
     other = tmp_path / "other.mft"
     other.write_bytes(b"another")
-    changed = Settings((str(other),), ("gap",), "cpu", sha256=settings.sha256)
+    changed = EvaluationSettings((str(other),), ("gap",), "cpu", sha256=settings.sha256)
     address = dask.start_scheduler()
     dask.start_worker(address)
     with Workers(changed, scheduler=address) as workers:

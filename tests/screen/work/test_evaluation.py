@@ -11,13 +11,13 @@ from ase.constraints import FixAtoms
 
 from mftscreen.errors import ModelError
 from mftscreen.screen.relax.batched import RelaxSettings
-from mftscreen.screen.work.evaluation import Evaluator, Settings
+from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator
 
 
 @pytest.fixture(scope="module")
 def relaxing(tiny_model: Path) -> Evaluator:
     settings = RelaxSettings(cell_filter="none", fmax=1e-9, steps=3)
-    return Evaluator(Settings((str(tiny_model),), ("gap",), relax=settings))
+    return Evaluator(EvaluationSettings((str(tiny_model),), ("gap",), relax=settings))
 
 
 def rattled() -> Atoms:
@@ -38,14 +38,14 @@ def test_what_is_held_fixed_is_part_of_a_relaxation(relaxing: Evaluator) -> None
 
 
 def test_what_is_held_fixed_does_not_matter_without_one(tiny_model: Path) -> None:
-    evaluator = Evaluator(Settings((str(tiny_model),), ("gap",)))
+    evaluator = Evaluator(EvaluationSettings((str(tiny_model),), ("gap",)))
     fixed = rattled()
     fixed.set_constraint(FixAtoms([0]))
     assert evaluator.key(fixed) == evaluator.key(rattled())
 
 
 def test_number_of_no_element_is_a_failed_row(tiny_model: Path) -> None:
-    evaluator = Evaluator(Settings((str(tiny_model),), ("gap",)))
+    evaluator = Evaluator(EvaluationSettings((str(tiny_model),), ("gap",)))
     broken = bulk("MgO", "rocksalt", a=4.2)
     broken.numbers[0] = 300
     (bad, _), (good, _) = evaluator([broken, bulk("MgO", "rocksalt", a=4.2)])
@@ -55,4 +55,4 @@ def test_number_of_no_element_is_a_failed_row(tiny_model: Path) -> None:
 
 def test_model_given_twice_is_no_ensemble(tiny_model: Path) -> None:
     with pytest.raises(ModelError, match="given twice"):
-        Evaluator(Settings((str(tiny_model), str(tiny_model)), ("gap",)))
+        Evaluator(EvaluationSettings((str(tiny_model), str(tiny_model)), ("gap",)))

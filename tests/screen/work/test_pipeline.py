@@ -16,7 +16,7 @@ from mftscreen.model.loading import load_model
 from mftscreen.predictor import Predictor
 from mftscreen.screen.candidates.stream import Candidate
 from mftscreen.screen.work import pipeline
-from mftscreen.screen.work.evaluation import Evaluator, Settings
+from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator
 from mftscreen.screen.work.journal import Journal, JournalRow
 from mftscreen.screen.work.pipeline import screen
 from mftscreen.screen.work.workers import Workers
@@ -26,7 +26,7 @@ MGO = bulk("MgO", "rocksalt", a=4.2)
 
 @pytest.fixture(scope="module")
 def evaluator(tiny_model: Path) -> Evaluator:
-    return Evaluator(Settings((str(tiny_model),), ("gap",)))
+    return Evaluator(EvaluationSettings((str(tiny_model),), ("gap",)))
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from ase.build import bulk
 
 from mftscreen.errors import WorkerError
 from mftscreen.screen.work import cluster
-from mftscreen.screen.work.evaluation import Settings
+from mftscreen.screen.work.evaluation import EvaluationSettings
 from mftscreen.screen.work.outcome import Outcome
 from mftscreen.screen.work.workers import Results, Workers
 
-SETTINGS = Settings(("mft-mini",), ("dielectric",))
+SETTINGS = EvaluationSettings(("mft-mini",), ("dielectric",))
 
 
 def label(structures: list[Atoms]) -> Results:

@@ -10,12 +10,12 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import UnsupportedByBackboneError
+from mftscreen.model.backbones.dpa3.allowed_parameters import DPA3Parameters
 from mftscreen.model.backbones.dpa3.budget import (
     DynamicBudget,
     fit_parameters,
     fit_state,
 )
-from mftscreen.model.backbones.dpa3.parameters import DPA3Parameters
 from mftscreen.model.backbones.dpa3.size import DPA3Size
 from mftscreen.model.backbones.seam import Architecture, EdgeCutoffs, NeighborBudget
 from mftscreen.model.files.branches import Domain
