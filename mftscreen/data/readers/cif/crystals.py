@@ -121,8 +121,8 @@ def _crystal(columns: Columns) -> Atoms:
             continue
         if contradicted and not confirmed:
             msg = (
-                "the listed operations are not those of the space group, and no "
-                "formula sum with Z tells which are right"
+                "the listed or Hall operations are not those of the space group, and "
+                "no formula sum with Z tells which are right"
             )
             raise StructureError(msg)
         if not any(_alike(atoms, other) for _, other in found):

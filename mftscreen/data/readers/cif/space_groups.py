@@ -19,7 +19,6 @@ Columns = Mapping[str, Sequence[str]]
 _LISTED = (
     "_space_group_symop_operation_xyz",
     "_symmetry_equiv_pos_as_xyz",
-    "_space_group_symop.operation_xyz",
 )
 _HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
 _SYMBOL = (
@@ -59,9 +58,10 @@ class Operations(NamedTuple):
     translations: NDArray[np.float64]
 
     @property
-    def order(self) -> int:
-        """The number of different rotations."""
-        return len({tuple(r.ravel().tolist()) for r in self.rotations})
+    def size(self) -> tuple[int, int]:
+        """The numbers of different rotations and of different operations."""
+        rotations = {tuple(r.ravel().tolist()) for r in self.rotations}
+        return len(rotations), len(self._key())
 
     def same_as(self, other: Operations) -> bool:
         """Tell whether these are the same operations."""
@@ -88,8 +88,9 @@ def find_operations(columns: Columns) -> tuple[list[Operations], bool]:
     settings : list of Operations
         One, if the file says which; all that its symbol leaves open, else.
     contradicted : bool
-        Whether the listed operations are not those of a group of the symbol that
-        stands beside them; what else the file declares must then confirm them.
+        Whether the listed operations, or those of the Hall symbol, are too many or too
+        few for the Hermann-Mauguin symbol or number that stands beside them; what else
+        the file declares must then confirm them.
 
     Raises
     ------
@@ -105,15 +106,14 @@ def find_operations(columns: Columns) -> tuple[list[Operations], bool]:
     listed = tuple(text for text in listed if text not in ("?", "."))
     if listed:
         found = _from_triplets(listed)
-        orders = {group.order for group in groups}
-        return [found], bool(orders) and found.order not in orders
+        return [found], _contradicted(found, groups)
     if hall:
         found = _from_hall(hall)
         fitting = [group for group in groups if group.same_as(found)]
         if code and groups and not fitting:
             msg = f"the space groups {hall!r} (Hall) and {groups[0].name!r} contradict"
             raise StructureError(msg)
-        return [found], False
+        return [found], _contradicted(found, groups)
     if groups:
         return list(groups), False
     if symbol or number:
@@ -122,6 +122,14 @@ def find_operations(columns: Columns) -> tuple[list[Operations], bool]:
         )
         raise StructureError(msg)
     return [Operations("P 1", np.eye(3)[None], np.zeros((1, 3)))], False
+
+
+def _contradicted(found: Operations, groups: Sequence[Operations]) -> bool:
+    """Tell whether operations cannot be those of any of the groups, if there are some.
+
+    Another choice of the axes or the origin changes neither of their numbers.
+    """
+    return bool(groups) and found.size not in {group.size for group in groups}
 
 
 def fits_cell(operations: Operations, cell: NDArray[np.float64]) -> bool:

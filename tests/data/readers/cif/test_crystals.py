@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import gemmi
 import numpy as np
 import pytest
 from ase import Atoms
@@ -110,7 +111,7 @@ def test_rhombohedral_axes(symbol: str, found: str) -> None:
         (
             "loop_\n",
             "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\nloop_\n",
-            "operations are not those of the space group",
+            "listed or Hall operations are not those of the space group",
         ),
         (
             "loop_\n",
@@ -136,6 +137,41 @@ def test_listed_operations_that_the_formula_confirms() -> None:
     )
     declared = "_chemical_formula_sum Al\n_cell_formula_units_Z 1\n"
     assert read(declared_in(listed, declared)) == "Al"
+
+
+def iron(symmetry: str, declared: str = "") -> str:
+    cell = "".join(f"_cell_length_{axis} 2.87\n" for axis in "abc")
+    columns = "".join(f"_atom_site_fract_{axis}\n" for axis in "xyz")
+    return (
+        f"data_x\n{declared}{cell}_space_group_name_H-M_alt 'I m -3 m'\n{symmetry}"
+        f"loop_\n_atom_site_type_symbol\n{columns}Fe 0 0 0\n"
+    )
+
+
+def listed(symbol: str) -> str:
+    """Return the operations of a symbol, as a loop."""
+    operations = gemmi.SpaceGroup(symbol).operations()
+    lines = "".join(f"'{operation.triplet()}'\n" for operation in operations)
+    return f"loop_\n_space_group_symop_operation_xyz\n{lines}"
+
+
+@pytest.mark.parametrize(
+    "symmetry",
+    [listed("P m -3 m"), listed("P 1"), "_space_group_name_Hall 'P 1'\n"],
+    ids=["without centring", "listed", "Hall"],
+)
+def test_operations_too_few_for_the_symbol(symmetry: str) -> None:
+    assert "operations are not those of the space group" in read(iron(symmetry))
+    # the formula may still say that it is these
+    one = "_chemical_formula_sum Fe\n_cell_formula_units_Z 1\n"
+    assert read(iron(symmetry, one)) == "Fe"
+
+
+@pytest.mark.parametrize(
+    "symmetry", ["", listed("I m -3 m"), "_space_group_name_Hall '-I 4 2 3'\n"]
+)
+def test_operations_of_the_symbol(symmetry: str) -> None:
+    assert read(iron(symmetry)) == "Fe2"
 
 
 @pytest.mark.parametrize("share", ["?", ".", "1", "1.0000(5)", "0.99999999", "1.0001"])
