@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import StructureError
 
-__all__ = ["Operations", "find_operations", "fits_cell"]
+__all__ = ["SYMMETRY_TAGS", "Operations", "find_operations", "fits_cell"]
 
 Columns = Mapping[str, Sequence[str]]
 
@@ -29,12 +29,15 @@ _SYMBOL = (
 )
 _NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
 _SETTING = ("_space_group_it_coordinate_system_code",)
+SYMMETRY_TAGS = frozenset((*_LISTED, *_HALL, *_SYMBOL, *_NUMBER, *_SETTING))
+"""All tags that are read here."""
 _SUFFIX = re.compile(
     r"\s* (?: : \s*(?P<code>\w+) | \(? origin \s* (?:choice)? \s* (?P<origin>[12]) \)?"
     r" | (?P<icsd> (?<=\s)[HRSZ] | (?-i:(?<=[a-z0-9])[HRSZ])) ) \s* $",
     re.VERBOSE | re.IGNORECASE,
 )
-_ICSD = {"S": "1", "Z": "2", "H": "H", "R": "R"}
+_ICSD = {"S": "1", "Z": "2"}
+"""How the ICSD names origins, behind symbols without a choice, too."""
 _METRIC = 0.03
 """How much, relatively, an operation may change a cell."""
 _N_KEPT = 256
@@ -151,13 +154,13 @@ def _first(columns: Columns, tags: Sequence[str]) -> str:
 
 
 def _split_symbol(symbol: str, code: str) -> tuple[str, str]:
-    """Return a Hermann-Mauguin symbol and the setting behind it: 1, 2, H, R."""
+    """Return a Hermann-Mauguin symbol and the setting behind it: 1, 2, H, R, S, Z."""
     text = re.sub(r"\s+", " ", symbol.replace("_", "")).strip()
     # R -3 m H R, as some programs have it
     text = re.sub(r"(?i)\bhr$", "h", text)
     match = _SUFFIX.search(text)
     if match:
-        given = match["code"] or match["origin"] or _ICSD[match["icsd"].upper()]
+        given = match["code"] or match["origin"] or match["icsd"]
         return text[: match.start()].strip(), given.upper()
     return text, code.upper() if code.upper() in ("1", "2", "H", "R") else ""
 
@@ -167,6 +170,8 @@ def _groups(symbol: str, code: str, number: str) -> tuple[Operations, ...]:
     """Return the settings of a symbol or number, all if none is chosen."""
     import gemmi
 
+    origin = _ICSD.get(code)
+    code = origin or code
     group = gemmi.find_spacegroup_by_name(symbol) if symbol else None
     if symbol and group is None and code:
         group = gemmi.find_spacegroup_by_name(f"{symbol}:{code}")
@@ -187,7 +192,8 @@ def _groups(symbol: str, code: str, number: str) -> tuple[Operations, ...]:
     ]
     chosen = [g for g in alike if g.ext == code] if code else alike
     if code and not chosen:
-        if all(g.ext in ("", "\0") for g in alike):  # one setting needs no name
+        # one setting needs no name
+        if origin or all(g.ext in ("", "\0") for g in alike):
             chosen = alike
         else:
             known = ", ".join(g.ext for g in alike)
