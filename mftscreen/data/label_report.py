@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
+from mftscreen.data.readers.extxyz import SPELLED
 from mftscreen.errors import DataError
 
 __all__ = ["LabelReport", "check_units", "unused_keys"]
@@ -23,7 +24,12 @@ _UNITS = {
     **dict.fromkeys(("force", "forces"), "eV/Å"),
     "stress": "eV/Å^3",
 }
-_NAMES = {"energy": "energy", "force": "forces"}
+_USED_UP = {
+    "energy": {"energy", "free_energy", "energies"},
+    "force": {"forces"},
+    "virial": {"stress", "stresses"},
+}
+"""ASE's results that a label stands for, and those that ASE gives beside them."""
 _LARGE = {"force": 50.0, "stress": 1.0}
 """Largest components (eV/Å, eV/Å^3) beyond which a median is of no real data."""
 
@@ -45,10 +51,10 @@ def unused_keys(atoms: Atoms, labels: Mapping[str, object]) -> set[str]:
         Of its results, ``info`` and arrays.
     """
     results = atoms.calc.results if atoms.calc is not None else {}
-    taken = {key for label, key in _NAMES.items() if label in labels}
+    taken = {key for label in labels for key in _USED_UP.get(label, ())}
     if "virial" in labels:
-        # one of the latter, where both are there
-        taken |= {"stress", "virial" if "virial" in atoms.info else "virials"}
+        # one of them, where both are there
+        taken.add("virial" if "virial" in atoms.info else "virials")
     return {
         key
         for values in (results, atoms.info, atoms.arrays)
@@ -104,6 +110,7 @@ class LabelReport:
         self._n = 0
         self._counts = Counter(energy=0, force=0, virial=0)
         self._unused = Counter[str]()
+        self._spelled = Counter[str]()
         self._largest: dict[str, list[float]] = {"force": [], "stress": []}
 
     def add(self, atoms: Atoms, labels: Mapping[str, NDArray[np.float64]]) -> None:
@@ -112,9 +119,12 @@ class LabelReport:
         for label in self._counts:
             self._counts[label] += label in labels
         self._unused.update(unused_keys(atoms, labels))
+        if atoms.calc is not None:
+            spelled = atoms.calc.parameters.get(SPELLED, {})
+            self._spelled.update(f"{key} as {name}" for name, key in spelled.items())
         if "force" in labels:
             self._largest["force"].append(float(np.abs(labels["force"]).max()))
-        if "virial" in labels:
+        if "virial" in labels and atoms.cell.rank == 3:
             stress = np.abs(labels["virial"]).max() / atoms.get_volume()
             self._largest["stress"].append(float(stress))
 
@@ -126,18 +136,23 @@ class LabelReport:
             self._n,
             *self._counts.values(),
         )
+        if self._spelled:
+            log.info("%s: read %s", self._path, _listed(self._spelled))
         if self._unused:
-            keys = ", ".join(f"{k} ({n})" for k, n in sorted(self._unused.items()))
             log.warning(
                 "%s: not used, though the names look like labels: %s; rename what is "
                 "meant to energy, forces, stress or virial",
                 self._path,
-                keys,
+                _listed(self._unused),
             )
         for label, sizes in self._largest.items():
             median = float(np.median(sizes)) if sizes else 0.0
             if median > _LARGE[label]:
                 log.warning("%s: %s", self._path, _too_large(label, median))
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{key} ({n})" for key, n in sorted(counts.items()))
 
 
 def _too_large(label: str, median: float) -> str:

@@ -11,7 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from mftscreen.data.dataset import force_field_labels
-from mftscreen.data.label_report import check_units, unused_keys
+from mftscreen.data.label_report import LabelReport, check_units, unused_keys
 from mftscreen.data.sources import read_force_field
 from mftscreen.errors import DataError
 
@@ -64,14 +64,39 @@ def test_missing_labels_name_what_is_there_instead() -> None:
 
 
 def test_keys_that_were_not_used() -> None:
-    atoms = frame(free_energy=-1.1)
+    atoms = frame(free_energy=-1.1, energies=np.ones(2), stresses=np.ones((2, 6)))
     atoms.info = {"virials": np.eye(3), "note": "no force", "energy_unit": "eV"}
     labels = force_field_labels(frame())
-    assert unused_keys(atoms, labels) == {"free_energy"}
+    assert unused_keys(atoms, labels) == set()
     atoms.info["virial"] = np.eye(3)
-    assert unused_keys(atoms, labels) == {"free_energy", "virials"}
+    assert unused_keys(atoms, labels) == {"virials"}
     del labels["virial"]
-    assert "stress" in unused_keys(atoms, labels)
+    assert unused_keys(atoms, labels) == {"stress", "stresses", "virial", "virials"}
+    del labels["energy"]
+    assert unused_keys(atoms, labels) >= {"energy", "energies", "free_energy"}
+
+
+def test_virial_without_a_cell_is_counted() -> None:
+    report = LabelReport(Path("a.traj"))
+    report.add(Atoms("H", pbc=True), {"virial": np.eye(3)})
+    report.say()
+
+
+def test_other_spellings_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nine = "4.2 0 0 0 4.2 0 0 0 4.2"
+    comment = f'Lattice="{nine}" Energy=-1 Stress="{nine}" Virial="1 2 3"'
+    columns = "Properties=species:S:1:pos:R:3:force:R:3"
+    text = f"1\n{comment} {columns}\nH 0 0 0 0 0 0\n"
+    (tmp_path / "a.xyz").write_text(text + text.replace("Energy", "energy"))
+    with caplog.at_level(logging.INFO, "mftscreen.data.label_report"):
+        list(read_force_field(tmp_path / "a.xyz"))
+    _, spelled, unused, _ = (record.getMessage() for record in caplog.records)
+    assert spelled.endswith(
+        "read Energy as energy (1), Stress as stress (2), force as forces (2)"
+    )
+    assert "look like labels: Virial (2);" in unused
 
 
 @pytest.mark.parametrize(

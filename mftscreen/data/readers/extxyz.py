@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -12,12 +13,16 @@ from typing import Any, cast
 import numpy as np
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
+from numpy.typing import NDArray
 
 from mftscreen.data.readers.files import DAMAGED, NAME_KEYS, open_text
 from mftscreen.data.readers.symbols import element, reason
 from mftscreen.errors import DataError, StructureError
 
-__all__ = ["iter_extxyz"]
+__all__ = ["SPELLED", "iter_extxyz"]
+
+SPELLED = "spelled"
+"""The calculator's parameter that says which labels are spelled otherwise, and how."""
 
 _KEYS = {
     name.lower(): name
@@ -26,6 +31,15 @@ _KEYS = {
 """Keys that ASE and this project understand, by their spelling in lower case."""
 _PLAIN = frozenset(_KEYS.values())
 _TENSORS = ("Lattice", "stress", "virial")
+_LABELS = ("energy", "stress", "virial")
+_NINE_LONG = re.compile(r"(?<!\S)(?:stress|virial)(?=\s*=)")
+"""Labels whose frames ASE refuses if they are not nine numbers."""
+_NESTED = re.compile(
+    r"""(?<!\S) ((?:lattice|stress|virial) \s*=\s*)
+    "? (?:_JSON\s+)? \[\s* (\[ [^="']*? \]) \s*\] "?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Three rows in brackets."""
 _COLUMNS = {
     **dict.fromkeys(("species", "symbol", "symbols", "element", "elements"), "species"),
     **dict.fromkeys(("pos", "position", "positions"), "pos"),
@@ -52,8 +66,10 @@ def iter_extxyz(path: Path) -> Iterator[Atoms | DataError]:
     ASE's own reader seeks, which is quadratic in a compressed file; here each frame's
     text is cut out in one pass and handed to ASE. ``Lattice``, ``Properties``, ``pbc``,
     ``energy``, ``stress``, ``virial`` and the columns ``species``, ``pos`` and
-    ``forces`` are understood in other spellings, too (``lattice``, ``force``), and ids
-    stay as they are written (``007``, ``1e3``, ``T``).
+    ``forces`` are understood in other spellings, too (``lattice``, ``force``), a
+    stress also as six numbers in Voigt's order (xx, yy, zz, yz, xz, xy), and ids stay
+    as they are written (``007``, ``1e3``, ``T``). A stress or virial that is not
+    understood stays in ``info``, in capitals where ASE would take it for one.
 
     Parameters
     ----------
@@ -103,35 +119,66 @@ def _parse_frame(block: list[str], path: Path, number: int) -> Atoms | DataError
         try:
             return _read(block)
         except KeyError:  # a species that is no plain symbol
-            return _read([*block[:2], *map(_with_symbol, block[2:])])
+            column = _species_column(block[1])
+            if column is None:
+                raise
+            lines = [_with_symbol(line, column) for line in block[2:]]
+            return _read([*block[:2], *lines])
     except Exception as error:  # noqa: BLE001  # whatever a frame makes ASE raise
         msg = f"frame {number} is not valid extxyz: {reason(error)}"
         return DataError(msg, path=path)
 
 
 def _read(block: list[str]) -> Atoms:
-    frames = read_xyz(StringIO("".join(block)), 0, properties_parser=_comment)
-    return cast("Atoms", next(frames))
+    spelled: dict[str, str] = {}
+    parser = partial(_comment, spelled=spelled)
+    frames = read_xyz(StringIO("".join(block)), 0, properties_parser=parser)
+    atoms = cast("Atoms", next(frames))
+    if spelled and atoms.calc is not None:
+        atoms.calc.parameters[SPELLED] = spelled
+    return atoms
 
 
-def _with_symbol(line: str) -> str:
-    species, *others = line.split(None, 1)
-    return " ".join([element(species), *others])
+def _species_column(comment: str) -> int | None:
+    """Return where in a line the species stands."""
+    values = _comment(comment.strip(), {})
+    fields = str(values.get("Properties", _KNOWN_COLUMNS[0])).split(":")
+    names, widths = fields[::3], fields[2::3]
+    if "species" not in names:
+        return None
+    return sum(map(int, widths[: names.index("species")]))
 
 
-def _comment(line: str) -> dict[str, Any]:
-    """Parse a comment line as ASE does, but for spellings of keys, and for ids."""
-    values: dict[str, Any] = key_val_str_to_dict(line)
+def _with_symbol(line: str, column: int) -> str:
+    fields = line.split()
+    fields[column] = element(fields[column])
+    return " ".join(fields) + "\n"
+
+
+def _comment(line: str, spelled: dict[str, str]) -> dict[str, Any]:
+    """Parse a comment line as ASE does, but for spellings of keys, and for ids.
+
+    Labels in other spellings are added to `spelled`.
+    """
+    values = _pairs(line)
     for key in [k for k in values if k not in _PLAIN and k.lower() in _KEYS]:
         name = _KEYS[key.lower()]
-        if name not in values:
-            values[name] = values.pop(key)
-            if name in _TENSORS:
-                values[name] = _tensor(key, values[name])
+        if name in values:
+            continue
+        value = _tensor(name, values[key]) if name in _TENSORS else values[key]
+        if value is None and name == "Lattice":
+            msg = f"{key} is not nine numbers"
+            raise StructureError(msg)
+        if value is None:
+            continue
+        del values[key]
+        values[name] = value
+        if name in _LABELS and key in line:
+            spelled[name] = key
     if "Lattice" not in values:
         _check_no_other_cell(values)
     if "Properties" in values:
-        values["Properties"] = _columns(str(values["Properties"]))
+        values["Properties"] = _columns(str(values["Properties"]), spelled)
     names = [k for k in NAME_KEYS if k in values and not isinstance(values[k], str)]
     if names:
         written = dict(_ASSIGNED.findall(line))
@@ -142,12 +189,28 @@ def _comment(line: str) -> dict[str, Any]:
     return values
 
 
-def _tensor(key: str, value: Any) -> Any:
+def _pairs(line: str) -> dict[str, Any]:
+    """Return keys and values; a stress or virial that ASE refuses, in capitals."""
+    flat = _NESTED.sub(lambda m: f'{m[1]}"{re.sub("[][,]", " ", m[2])}"', line)
+    values: dict[str, Any]
+    try:
+        values = key_val_str_to_dict(flat)
+    except ValueError:
+        values = key_val_str_to_dict(_NINE_LONG.sub(lambda m: m[0].upper(), flat))
+    return values
+
+
+def _tensor(name: str, value: Any) -> NDArray[Any] | None:
+    """Return nine numbers, or six of a stress, as ASE has them; None if they are not.
+
+    ASE has the rows of nine numbers as columns.
+    """
     array = np.asarray(value)
-    if array.shape != (9,):
-        msg = f"{key} is not nine numbers"
-        raise StructureError(msg)
-    return array.reshape((3, 3), order="F")
+    if array.dtype.kind not in "iuf":
+        return None
+    if array.size == 9:
+        return array.reshape(9).reshape((3, 3), order="F")
+    return array if name == "stress" and array.shape == (6,) else None
 
 
 def _check_no_other_cell(values: dict[str, Any]) -> None:
@@ -161,7 +224,7 @@ def _check_no_other_cell(values: dict[str, Any]) -> None:
         raise StructureError(msg)
 
 
-def _columns(text: str) -> str:
+def _columns(text: str, spelled: dict[str, str]) -> str:
     """Return the columns' names and types as ASE knows them."""
     if text in _KNOWN_COLUMNS:
         return text
@@ -170,6 +233,8 @@ def _columns(text: str) -> str:
     for k in range(0, len(fields), 3):
         known = _COLUMNS.get(fields[k].lower())
         if known is not None and known not in names:
+            if known == "forces":
+                spelled[known] = fields[k]
             fields[k] = known
             names.add(known)
     fields[1::3] = [kind.upper() for kind in fields[1::3]]

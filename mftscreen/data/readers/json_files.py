@@ -53,15 +53,20 @@ def iter_json(path: Path) -> Iterator[Row]:
     Raises
     ------
     DataError
-        If the file cannot be read, or cannot be read on, or has another layout.
+        If the file cannot be read, or cannot be read on, has another layout, or is an
+        object without any structure. An OPTIMADE response (with ``meta``) may be empty,
+        and so may a list.
     """
     with _json_stream(path) as stream:
         if stream.peek() == "[":
             yield from map(read_document, stream.items())
             return
         keys = stream.keys()
-        first = next(keys, "")
-        keys = chain([first] if first else [], keys)
+        first = next(keys, None)
+        if first is None:
+            msg = "holds no structure"
+            raise DataError(msg, path=path)
+        keys = chain([first], keys)
         if first in _TABLE:
             yield from _matbench_rows(stream, keys, path)
         elif first in _ENVELOPE or first == "entries":
@@ -75,18 +80,21 @@ def iter_json(path: Path) -> Iterator[Row]:
 
 def _listed(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row]:
     """Yield the entries of an OPTIMADE response, or of pymatgen's ``entries``."""
-    found = False
+    found, empty = set(), True
     for key in keys:
+        found.add(key)
         if key in ("data", "entries") and stream.peek() == "[":
-            found = True
-            yield from map(read_document, filter(_is_structure, stream.items()))
+            for document in filter(_is_structure, stream.items()):
+                empty = False
+                yield read_document(document)
         else:
             value = stream.value()
             if key == "data" and isinstance(value, dict):  # of /structures/<id>
-                found = True
+                empty = False
                 yield read_document(value)
-    if not found:
-        msg = "holds no list 'data' or 'entries' of structures"
+    # OPTIMADE may have nothing to answer
+    if empty and not found >= {"meta", "data"}:
+        msg = "holds no structure in a list 'data' or 'entries'"
         raise DataError(msg, path=path)
 
 

@@ -37,7 +37,8 @@ def iter_sdf(path: Path) -> Iterator[Row]:
     Row
         Named by :func:`find_name` of its data items, else by its title. A molecule that
         is drawn in two dimensions gets a conformer as in
-        :func:`smiles_to_atoms`. One that cannot be read, or has a geometry without its
+        :func:`smiles_to_atoms`; of another the coordinates count, even if its bonds are
+        not those of a molecule. One that cannot be read, or has a geometry without its
         hydrogens, has the error as its structure.
 
     Raises
@@ -172,19 +173,42 @@ def _to_atoms(molecule: Any) -> Atoms:
     """Return the geometry of a record, or one that is made where it has none."""
     from rdkit import Chem
 
+    places = molecule.GetConformer().GetPositions()
+    flat = len(places) > 1 and not (
+        molecule.GetConformer().Is3D() or np.ptp(places[:, 2])
+    )
     try:
         with _silent():
             Chem.SanitizeMol(molecule)
     except ValueError as error:
-        msg = f"its bonds are not those of a molecule: {error}"
-        raise StructureError(msg) from error
-    places = molecule.GetConformer().GetPositions()
-    if len(places) > 1 and not (molecule.GetConformer().Is3D() or np.ptp(places[:, 2])):
+        if flat:
+            msg = f"its bonds are not those of a molecule: {error}"
+            raise StructureError(msg) from error
+        # a charge may be missing, but the geometry is there
+        molecule.UpdatePropertyCache(strict=False)
+    if flat:
         return _conformer(molecule)
-    if any(atom.GetTotalNumHs() for atom in molecule.GetAtoms()):
+    if _n_free(molecule) > 0:
         msg = "the molecule lacks hydrogens: its bonds leave valences free"
         raise StructureError(msg)
     return Atoms(_numbers(molecule), places)
+
+
+def _n_free(molecule: Any) -> int:
+    """Return how many valences are free, less those that atoms have too many.
+
+    A zwitterion without its charges, as in QM9, has as many of these as of those.
+    """
+    from rdkit import Chem
+
+    table = Chem.GetPeriodicTable()
+    n_free = 0
+    for atom in molecule.GetAtoms():
+        n_free += atom.GetTotalNumHs()
+        if atom.HasValenceViolation():
+            most = max(table.GetValenceList(atom.GetAtomicNum()))
+            n_free -= max(atom.GetTotalValence() - most, 0)
+    return n_free
 
 
 def _numbers(molecule: Any) -> list[int]:

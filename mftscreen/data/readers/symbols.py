@@ -15,7 +15,8 @@ FULL = 1e-3
 
 _SPECIES = re.compile(
     r"""([A-Za-z]{1,2})
-    (?: \d*[+-]+\d* | \d+ | _\w+ )?    # a charge, a number, a name of a potential
+    # a charge, a number, a name of a potential
+    (?: \d*\.?\d*[+-]+\d*\.?\d* | \d+ | _\w+ )?
     (?: ,\s*spin=.* )?""",
     re.VERBOSE,
 )
@@ -29,8 +30,8 @@ def element(text: str) -> str:
     Parameters
     ----------
     text : str
-        A symbol in any case, perhaps with a charge or a number behind it. ``D`` is
-        hydrogen.
+        A symbol in any case, perhaps with a charge, also a mean one, or a number behind
+        it. ``D`` is hydrogen.
 
     Returns
     -------

@@ -72,6 +72,37 @@ def test_cell_that_would_be_lost(tmp_path: Path, comment: str, reason: str) -> N
     assert reason in str(found)
 
 
+@pytest.mark.parametrize("key", ["stress", "Stress", "STRESS"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"1 6 5 6 2 4 5 4 3"', "[1,6,5,6,2,4,5,4,3]", '"1 2 3 4 5 6"',
+        "[[1,6,5],[6,2,4],[5,4,3]]", "[[1, 6, 5], [6, 2, 4], [5, 4, 3]]",
+        '"[[1 6 5] [6 2 4] [5 4 3]]"', '"_JSON [[1, 6, 5], [6, 2, 4], [5, 4, 3]]"',
+    ],
+)  # fmt: skip
+def test_stress_however_it_is_written(tmp_path: Path, key: str, value: str) -> None:
+    atoms = frame(tmp_path / "a.xyz", f'Lattice="{NINE}" {key}={value} a=1 {COLUMNS}')
+    assert atoms.calc.results["stress"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert atoms.info == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ('stress="1 2 3"', "STRESS"), ('Stress="1 2 3"', "Stress"),
+        ('virial="1 2 3 4 5 6"', "VIRIAL"), ("Stress=none", "Stress"),
+        ("stress=none", "STRESS"), ('Virial="T T T"', "Virial"),
+    ],
+)  # fmt: skip
+def test_label_that_is_not_understood_costs_no_frame(
+    tmp_path: Path, written: str, left: str
+) -> None:
+    atoms = frame(tmp_path / "a.xyz", f'Lattice="{NINE}" {written} {COLUMNS} energy=-1')
+    assert set(atoms.info) == {left}
+    assert set(atoms.calc.results) == {"energy", "forces"}
+
+
 def test_box_beside_a_lattice_is_no_cell(tmp_path: Path) -> None:
     atoms = frame(tmp_path / "a.xyz", f'Lattice="{NINE}" box="4 4 4" {COLUMNS}')
     assert isinstance(atoms, Atoms)
@@ -101,6 +132,29 @@ def test_species_that_are_clear(tmp_path: Path, species: str) -> None:
     assert isinstance(atoms, Atoms)
     assert str(atoms.symbols) == "MgO"
     assert atoms.calc.results["forces"].shape == (2, 3)
+
+
+def test_species_in_another_column(tmp_path: Path) -> None:
+    columns = "Properties=pos:R:3:species:S:1:n:I:1"
+    path = tmp_path / "a.xyz"
+    path.write_text(f'1\nLattice="{NINE}" {columns}\n0 0 1 Mg2+ 7\n')
+    (atoms,) = iter_extxyz(path)
+    assert (str(atoms.symbols), atoms.arrays["n"].tolist()) == ("Mg", [7])
+    path.write_text(f'1\nLattice="{NINE}" {columns}\n0 0 1 Ow 7\n')
+    (found,) = iter_extxyz(path)
+    assert "valid extxyz: 'Ow' is no chemical symbol" in str(found)
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, COLUMNS.replace("species:S", "Z:I")])
+def test_other_missing_keys_are_not_blamed_on_the_species(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("charge")
+
+    monkeypatch.setattr("mftscreen.data.readers.extxyz.read_xyz", broken)
+    found = frame(tmp_path / "a.xyz", columns)
+    assert "valid extxyz: 'charge' is missing or unknown" in str(found)
 
 
 @pytest.mark.parametrize("species", ["Va", "T", "Ow", "Q"])

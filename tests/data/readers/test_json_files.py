@@ -66,7 +66,7 @@ HALF = structure(occupancy=0.5)
     ("content", "expected"),
     [
         ([], []),
-        ({}, []),
+        ({"data": [], "meta": {}}, []),
         ([structure(), HALF, 7], [(None, "Cu"), (None, "error"), (None, "error")]),
         ({"mp-1": structure(), "ä": HALF}, [("mp-1", "Cu"), ("ä", "error")]),
         (structure("Fe"), [(None, "Fe")]),
@@ -104,7 +104,10 @@ def test_pymatgens_own_documents(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ('{"gap": 1.2, "n": 2}', "unknown layout .*'gap'"),
-        ('{"meta": {}, "errors": []}', "holds no list 'data'"),
+        ("{}", "holds no structure$"),
+        ('{"data": []}', "holds no structure in a list 'data'"),
+        ('{"entries": []}', "holds no structure in a list 'data' or 'entries'"),
+        ('{"meta": {}, "errors": []}', "holds no structure in a list 'data'"),
         ('{"index": [0], "columns": ["n"], "data": [[1]]}', "not a MatBench"),
         ('{"index": [0], "columns": ["structure"]}', "not a MatBench"),
         ('{"index": [0], "data": [[1]]}', "not a MatBench"),

@@ -73,6 +73,41 @@ def test_later_records_are_read_after_a_broken_one(tmp_path: Path) -> None:
     assert isinstance(other, StructureError)
 
 
+def record(atoms: str, bonds: str, z: float = 0.5) -> str:
+    """Return a record without charges; the first atom has the coordinate z."""
+    kinds, pairs = atoms.split(), bonds.split()
+    lines = [
+        f"{1.1 * k:10.4f}{0.3 * k * k:10.4f}{0.0 if k else z:10.4f} {kind:<3} 0  0"
+        for k, kind in enumerate(kinds)
+    ]
+    lines += [f"{int(b[0]) + 1:3d}{int(b[1]) + 1:3d}{int(b[2]):3d}" for b in pairs]
+    counts = f"{len(kinds):3d}{len(pairs):3d}  0  0  0  0            999 V2000"
+    return "\n".join(["r", "  test", "", counts, *lines, "M  END", "$$$$", ""])
+
+
+AMMONIUM = ("N H H H H", "011 021 031 041")
+GLYCINE = ("N C C O O H H H H H", "011 121 232 241 051 061 071 181 191")
+
+
+@pytest.mark.parametrize(("molecule", "n_atoms"), [(AMMONIUM, 5), (GLYCINE, 10)])
+def test_geometry_counts_though_charges_are_missing(
+    tmp_path: Path, molecule: tuple[str, str], n_atoms: int
+) -> None:
+    (tmp_path / "a.sdf").write_text(record(*molecule))
+    (row,) = iter_rows(tmp_path / "a.sdf")
+    assert len(row.structure) == n_atoms
+    np.testing.assert_allclose(row.structure.positions[:2, 0], [0, 1.1])
+    assert "conformer" not in row.structure.info
+
+
+def test_other_faults_of_charged_molecules_stay_faults(tmp_path: Path) -> None:
+    lacking = record("N C H H H", "011 021 031 041")
+    (tmp_path / "a.sdf").write_text(record(*AMMONIUM, z=0.0) + lacking)
+    flat, bare = (str(row.structure) for row in iter_rows(tmp_path / "a.sdf"))
+    assert "bonds are not those of a molecule" in flat
+    assert "lacks hydrogens" in bare
+
+
 def test_file_that_a_table_names(tmp_path: Path) -> None:
     (tmp_path / "w.sdf").write_text(WATER.format(title="w", gap=1, heavy="D"))
     (tmp_path / "t.csv").write_text("id,file\na,w.sdf\n")

@@ -12,6 +12,7 @@ from mftscreen.errors import StructureError
         ("Mg", "Mg"), ("mg", "Mg"), ("MG", "Mg"), ("Mg2+", "Mg"), ("Mg+2", "Mg"),
         ("O2-", "O"), ("Fe3+", "Fe"), ("Na+", "Na"), ("Cl-", "Cl"), ("Sr0+", "Sr"),
         ("Fe2+,spin=4", "Fe"), ("D", "H"), ("D1", "H"), ("Ti_sv", "Ti"), (" O ", "O"),
+        ("Fe2.5+", "Fe"), ("Fe+2.667", "Fe"), ("O1.5-", "O"),
     ],
 )  # fmt: skip
 def test_clear_species(text: str, symbol: str) -> None:
@@ -24,6 +25,7 @@ def test_clear_species(text: str, symbol: str) -> None:
         ("X", "dummy atom"), ("Q1", "dummy atom"), ("Va", "vacancy"),
         ("vacancy", "vacancy"), ("T", "tritium"), ("Ow", "no chemical symbol"),
         ("OH-", "no chemical symbol"), ("12", "no chemical symbol"), ("", "no chem"),
+        ("Fe2.5", "no chemical symbol"),
     ],
 )  # fmt: skip
 def test_what_is_no_element(text: str, what: str) -> None:

@@ -14,12 +14,20 @@ from ase import Atoms
 from ase.geometry import cellpar_to_cell
 from numpy.typing import NDArray
 
-from mftscreen.data.readers.cif.sites import Site, check_distances, expand, read_sites
+from mftscreen.data.readers.cif.sites import (
+    SITE_TAGS,
+    Site,
+    check_distances,
+    expand,
+    read_sites,
+)
 from mftscreen.data.readers.cif.space_groups import (
+    SYMMETRY_TAGS,
     Operations,
     find_operations,
     fits_cell,
 )
+from mftscreen.data.readers.symbols import reason
 from mftscreen.errors import DataError, StructureError
 
 __all__ = ["iter_cif"]
@@ -29,12 +37,23 @@ Columns = Mapping[str, Sequence[str]]
 _LENGTHS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 _ANGLES = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 _ATOMS = ("_atom_site_fract_x", "_atom_site_cartn_x")
+_FORMULA = "_chemical_formula_sum"
+_UNITS = "_cell_formula_units_z"
+_VOLUME = "_cell_volume"
+_MULTIPLICITIES = (
+    "_atom_site_site_symmetry_multiplicity",
+    "_atom_site_symmetry_multiplicity",
+)
 _UNFIT = {
     "_cell_modulation_dimension": "a modulated structure",
     "_cell_wave_vector_seq_id": "a modulated structure",
     "_space_group_symop_magn_operation_xyz": "a magnetic space group",
 }
 """Tags of crystals that other rules apply to than those of a space group."""
+_READ = {
+    *(*_LENGTHS, *_ANGLES, _FORMULA, _UNITS, _VOLUME, *_MULTIPLICITIES, *_UNFIT),
+    *(*SITE_TAGS, *SYMMETRY_TAGS),
+}
 
 
 def iter_cif(text: str) -> Iterator[Atoms | StructureError]:
@@ -54,7 +73,7 @@ def iter_cif(text: str) -> Iterator[Atoms | StructureError]:
         The error if the crystal is disordered, or is not what the file declares: the
         formula sum and Z, the volume, the multiplicities of sites, hydrogens attached;
         if two atoms share a place or come closer than 0.5 Å; if more than one setting
-        fits.
+        fits; if a tag that is read stands there twice with different values.
 
     Raises
     ------
@@ -76,6 +95,9 @@ def iter_cif(text: str) -> Iterator[Atoms | StructureError]:
                 yield _crystal(columns)
         except StructureError as error:
             yield type(error)(f"data_{block.name}: {error}")
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            msg = f"data_{block.name}: cannot be read: {reason(error)}"
+            yield StructureError(msg)
 
 
 def _columns(block: Any) -> dict[str, list[str]]:
@@ -92,10 +114,10 @@ def _columns(block: Any) -> dict[str, list[str]]:
             pairs = [(tag, values[k::width]) for k, tag in enumerate(item.loop.tags)]
         for tag, values in pairs:
             key = tag.lower().replace(".", "_")
-            if key in columns:
-                msg = f"{tag} stands there twice"
+            column = [cif.as_string(value) or value for value in values]
+            if columns.setdefault(key, column) != column and key in _READ:
+                msg = f"{tag} stands there twice, with different values"
                 raise StructureError(msg)
-            columns[key] = [cif.as_string(value) or value for value in values]
     return columns
 
 
@@ -121,8 +143,8 @@ def _crystal(columns: Columns) -> Atoms:
             continue
         if contradicted and not confirmed:
             msg = (
-                "the listed operations are not those of the space group, and no "
-                "formula sum with Z tells which are right"
+                "the listed or Hall operations are not those of the space group, and "
+                "no formula sum with Z tells which are right"
             )
             raise StructureError(msg)
         if not any(_alike(atoms, other) for _, other in found):
@@ -194,7 +216,7 @@ def _cell(columns: Columns) -> NDArray[np.float64] | None:
             cell: NDArray[np.float64] = cellpar_to_cell(values)
         except AssertionError:
             cell = np.full((3, 3), np.nan)
-    volume, declared = abs(np.linalg.det(cell)), _number(columns, "_cell_volume")
+    volume, declared = abs(np.linalg.det(cell)), _number(columns, _VOLUME)
     if not volume > 0.0:
         msg = f"no cell has the lengths and angles {values}"
         raise StructureError(msg)
@@ -214,7 +236,7 @@ def _number(columns: Columns, tag: str) -> float | None:
 
 def _formula(columns: Columns) -> dict[str, float] | None:
     """Return the declared formula sum; None if there is none, or none like it."""
-    text = (columns.get("_chemical_formula_sum") or ["?"])[0].strip("'\" ")
+    text = (columns.get(_FORMULA) or ["?"])[0].strip("'\" ")
     counts: dict[str, float] = defaultdict(float)
     for symbol, number in re.findall(r"([A-Z][a-z]?)(\d*\.?\d*)(?![+-])", text):
         try:
@@ -223,6 +245,9 @@ def _formula(columns: Columns) -> dict[str, float] | None:
             return None
     if re.sub(r"[A-Z][a-z]?\d*\.?\d*|\d*[+-]|\s", "", text) or not counts:
         return None
+    if not all(counts.values()):
+        msg = f"the formula sum {text} names an element that it has none of"
+        raise StructureError(msg)
     return dict(counts)
 
 
@@ -243,7 +268,7 @@ def _check_formula(
     if np.ptp(ratios) > 1e-3 * ratios.max():
         msg = f"the sites make {found}, but the formula sum is {declared}"
         raise StructureError(msg)
-    units = _number(columns, "_cell_formula_units_z")
+    units = _number(columns, _UNITS)
     if not units:
         return False
     # some programs declare the whole cell as the sum, and Z of its reduced formula
@@ -267,18 +292,19 @@ def _check_multiplicities(
     images: Sequence[tuple[Site, NDArray[np.float64]]],
     n_operations: int,
 ) -> None:
-    tags = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
     for site, places in images:
-        for tag in tags:
-            text = columns[tag][site.number] if tag in columns else "?"
-            try:
-                declared = round(float(text))
-            except ValueError:
-                continue
-            # the older tag has often held the order of the site's symmetry
-            if declared not in (len(places), n_operations // len(places)):
-                msg = (
-                    f"site {site.label} has {len(places)} places in the cell, but a "
-                    f"multiplicity of {declared} is declared"
-                )
-                raise StructureError(msg)
+        # the older tag has often held the order of the site's symmetry
+        allowed = (len(places), n_operations // len(places))
+        for tag in _MULTIPLICITIES:
+            # one value outside the loop of sites is that of the first
+            for text in columns.get(tag, ())[site.number : site.number + 1]:
+                try:
+                    declared = float(text)
+                except ValueError:
+                    continue
+                if not any(abs(declared - n) <= 0.5 for n in allowed):
+                    msg = (
+                        f"site {site.label} has {len(places)} places in the cell, but "
+                        f"a multiplicity of {text} is declared"
+                    )
+                    raise StructureError(msg)

@@ -14,8 +14,17 @@ from mftscreen.data.readers.symbols import FULL, element, label_element
 from mftscreen.errors import InvalidGeometryError, StructureError
 from mftscreen.structures import find_neighbors
 
-__all__ = ["Site", "check_distances", "expand", "read_sites"]
+__all__ = ["SITE_TAGS", "Site", "check_distances", "expand", "read_sites"]
 
+SITE_TAGS = frozenset(
+    f"_atom_site_{name}"
+    for name in (
+        *("fract_x", "fract_y", "fract_z", "cartn_x", "cartn_y", "cartn_z"),
+        *("type_symbol", "label", "label_alt_id", "disorder_group"),
+        *("occupancy", "calc_flag", "attached_hydrogens"),
+    )
+)
+"""All tags that are read here."""
 SAME = 0.1
 """Images of a site closer than this (Å) are one atom on a symmetry element."""
 APART = 0.5

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import StructureError
 
-__all__ = ["Operations", "find_operations", "fits_cell"]
+__all__ = ["SYMMETRY_TAGS", "Operations", "find_operations", "fits_cell"]
 
 Columns = Mapping[str, Sequence[str]]
 
 _LISTED = (
     "_space_group_symop_operation_xyz",
     "_symmetry_equiv_pos_as_xyz",
-    "_space_group_symop.operation_xyz",
 )
 _HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
 _SYMBOL = (
@@ -30,12 +29,15 @@ _SYMBOL = (
 )
 _NUMBER = ("_space_group_it_number", "_symmetry_int_tables_number")
 _SETTING = ("_space_group_it_coordinate_system_code",)
+SYMMETRY_TAGS = frozenset((*_LISTED, *_HALL, *_SYMBOL, *_NUMBER, *_SETTING))
+"""All tags that are read here."""
 _SUFFIX = re.compile(
     r"\s* (?: : \s*(?P<code>\w+) | \(? origin \s* (?:choice)? \s* (?P<origin>[12]) \)?"
     r" | (?P<icsd> (?<=\s)[HRSZ] | (?-i:(?<=[a-z0-9])[HRSZ])) ) \s* $",
     re.VERBOSE | re.IGNORECASE,
 )
-_ICSD = {"S": "1", "Z": "2", "H": "H", "R": "R"}
+_ICSD = {"S": "1", "Z": "2"}
+"""How the ICSD names origins, behind symbols without a choice, too."""
 _METRIC = 0.03
 """How much, relatively, an operation may change a cell."""
 _N_KEPT = 256
@@ -59,9 +61,10 @@ class Operations(NamedTuple):
     translations: NDArray[np.float64]
 
     @property
-    def order(self) -> int:
-        """The number of different rotations."""
-        return len({tuple(r.ravel().tolist()) for r in self.rotations})
+    def size(self) -> tuple[int, int]:
+        """The numbers of different rotations and of different operations."""
+        rotations = {tuple(r.ravel().tolist()) for r in self.rotations}
+        return len(rotations), len(self._key())
 
     def same_as(self, other: Operations) -> bool:
         """Tell whether these are the same operations."""
@@ -88,8 +91,9 @@ def find_operations(columns: Columns) -> tuple[list[Operations], bool]:
     settings : list of Operations
         One, if the file says which; all that its symbol leaves open, else.
     contradicted : bool
-        Whether the listed operations are not those of a group of the symbol that
-        stands beside them; what else the file declares must then confirm them.
+        Whether the listed operations, or those of the Hall symbol, are too many or too
+        few for the Hermann-Mauguin symbol or number that stands beside them; what else
+        the file declares must then confirm them.
 
     Raises
     ------
@@ -105,15 +109,14 @@ def find_operations(columns: Columns) -> tuple[list[Operations], bool]:
     listed = tuple(text for text in listed if text not in ("?", "."))
     if listed:
         found = _from_triplets(listed)
-        orders = {group.order for group in groups}
-        return [found], bool(orders) and found.order not in orders
+        return [found], _contradicted(found, groups)
     if hall:
         found = _from_hall(hall)
         fitting = [group for group in groups if group.same_as(found)]
         if code and groups and not fitting:
             msg = f"the space groups {hall!r} (Hall) and {groups[0].name!r} contradict"
             raise StructureError(msg)
-        return [found], False
+        return [found], _contradicted(found, groups)
     if groups:
         return list(groups), False
     if symbol or number:
@@ -122,6 +125,14 @@ def find_operations(columns: Columns) -> tuple[list[Operations], bool]:
         )
         raise StructureError(msg)
     return [Operations("P 1", np.eye(3)[None], np.zeros((1, 3)))], False
+
+
+def _contradicted(found: Operations, groups: Sequence[Operations]) -> bool:
+    """Tell whether operations cannot be those of any of the groups, if there are some.
+
+    Another choice of the axes or the origin changes neither of their numbers.
+    """
+    return bool(groups) and found.size not in {group.size for group in groups}
 
 
 def fits_cell(operations: Operations, cell: NDArray[np.float64]) -> bool:
@@ -143,13 +154,13 @@ def _first(columns: Columns, tags: Sequence[str]) -> str:
 
 
 def _split_symbol(symbol: str, code: str) -> tuple[str, str]:
-    """Return a Hermann-Mauguin symbol and the setting behind it: 1, 2, H, R."""
+    """Return a Hermann-Mauguin symbol and the setting behind it: 1, 2, H, R, S, Z."""
     text = re.sub(r"\s+", " ", symbol.replace("_", "")).strip()
     # R -3 m H R, as some programs have it
     text = re.sub(r"(?i)\bhr$", "h", text)
     match = _SUFFIX.search(text)
     if match:
-        given = match["code"] or match["origin"] or _ICSD[match["icsd"].upper()]
+        given = match["code"] or match["origin"] or match["icsd"]
         return text[: match.start()].strip(), given.upper()
     return text, code.upper() if code.upper() in ("1", "2", "H", "R") else ""
 
@@ -159,6 +170,8 @@ def _groups(symbol: str, code: str, number: str) -> tuple[Operations, ...]:
     """Return the settings of a symbol or number, all if none is chosen."""
     import gemmi
 
+    origin = _ICSD.get(code)
+    code = origin or code
     group = gemmi.find_spacegroup_by_name(symbol) if symbol else None
     if symbol and group is None and code:
         group = gemmi.find_spacegroup_by_name(f"{symbol}:{code}")
@@ -179,7 +192,8 @@ def _groups(symbol: str, code: str, number: str) -> tuple[Operations, ...]:
     ]
     chosen = [g for g in alike if g.ext == code] if code else alike
     if code and not chosen:
-        if all(g.ext in ("", "\0") for g in alike):  # one setting needs no name
+        # one setting needs no name
+        if origin or all(g.ext in ("", "\0") for g in alike):
             chosen = alike
         else:
             known = ", ".join(g.ext for g in alike)

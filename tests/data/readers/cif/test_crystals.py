@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import gemmi
 import numpy as np
 import pytest
 from ase import Atoms
@@ -11,6 +12,8 @@ from ase.build import bulk
 from ase.io import write
 
 from mftscreen.data.readers.cif.crystals import iter_cif
+from mftscreen.data.readers.cif.sites import SITE_TAGS
+from mftscreen.data.readers.cif.space_groups import SYMMETRY_TAGS
 from mftscreen.errors import DataError, InvalidGeometryError, StructureError
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -34,7 +37,7 @@ def spinel(symbol: str, extra: str = "") -> str:
 @pytest.mark.parametrize(
     "symbol",
     [
-        "F d -3 m :2", "F d -3 m:2", "Fd-3m:2", "F d -3 m Z", "Fd-3mZ",
+        "F d -3 m :2", "F d -3 m:2", "F d -3 m :Z", "Fd-3m:2", "F d -3 m Z", "Fd-3mZ",
         "F d -3 m (origin choice 2)", "F d -3 m",
     ],
 )  # fmt: skip
@@ -89,6 +92,9 @@ def test_settings_that_give_one_crystal_are_no_question() -> None:
         ("R -3 m :R", "LiCoO2"),
         ("R -3 m R", "LiCoO2"),
         ("R -3 m", "LiCoO2"),
+        ("R -3 m S", "LiCoO2"),
+        ("R -3 m Z", "LiCoO2"),
+        ("R -3 m :1", "data_x: R -3 m has the settings H, R, not 1"),
         ("R -3 m :H", "data_x: the space group R -3 m:H does not fit the lengths"),
     ],
 )
@@ -110,7 +116,7 @@ def test_rhombohedral_axes(symbol: str, found: str) -> None:
         (
             "loop_\n",
             "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\nloop_\n",
-            "operations are not those of the space group",
+            "listed or Hall operations are not those of the space group",
         ),
         (
             "loop_\n",
@@ -136,6 +142,41 @@ def test_listed_operations_that_the_formula_confirms() -> None:
     )
     declared = "_chemical_formula_sum Al\n_cell_formula_units_Z 1\n"
     assert read(declared_in(listed, declared)) == "Al"
+
+
+def iron(symmetry: str, declared: str = "") -> str:
+    cell = "".join(f"_cell_length_{axis} 2.87\n" for axis in "abc")
+    columns = "".join(f"_atom_site_fract_{axis}\n" for axis in "xyz")
+    return (
+        f"data_x\n{declared}{cell}_space_group_name_H-M_alt 'I m -3 m'\n{symmetry}"
+        f"loop_\n_atom_site_type_symbol\n{columns}Fe 0 0 0\n"
+    )
+
+
+def listed(symbol: str) -> str:
+    """Return the operations of a symbol, as a loop."""
+    operations = gemmi.SpaceGroup(symbol).operations()
+    lines = "".join(f"'{operation.triplet()}'\n" for operation in operations)
+    return f"loop_\n_space_group_symop_operation_xyz\n{lines}"
+
+
+@pytest.mark.parametrize(
+    "symmetry",
+    [listed("P m -3 m"), listed("P 1"), "_space_group_name_Hall 'P 1'\n"],
+    ids=["without centring", "listed", "Hall"],
+)
+def test_operations_too_few_for_the_symbol(symmetry: str) -> None:
+    assert "operations are not those of the space group" in read(iron(symmetry))
+    # the formula may still say that it is these
+    one = "_chemical_formula_sum Fe\n_cell_formula_units_Z 1\n"
+    assert read(iron(symmetry, one)) == "Fe"
+
+
+@pytest.mark.parametrize(
+    "symmetry", ["", listed("I m -3 m"), "_space_group_name_Hall '-I 4 2 3'\n"]
+)
+def test_operations_of_the_symbol(symmetry: str) -> None:
+    assert read(iron(symmetry)) == "Fe2"
 
 
 @pytest.mark.parametrize("share", ["?", ".", "1", "1.0000(5)", "0.99999999", "1.0001"])
@@ -194,7 +235,13 @@ def replaced(last: str) -> str:
             .replace("0.5 1", "0.5 4"),
             "has 1 places in the cell, but a multiplicity of 4",
         ),
-        (declared_in(PEROVSKITE, "_cell_length_a 4\n"), "stands there twice"),
+        (declared_in(PEROVSKITE, "_cell_length_a 5\n"), "stands there twice"),
+        (
+            PEROVSKITE.replace("site_occupancy", "site_site_symmetry_multiplicity")
+            .replace("0.5 1", "0.5 inf"),
+            "a multiplicity of inf",
+        ),
+        (declared_in(PEROVSKITE, "_chemical_formula_sum 'Sr Ti O0'\n"), "has none of"),
         (PEROVSKITE.replace("_cell_length_a 4.0\n", ""), "the cell .* is none"),
     ],
 )  # fmt: skip
@@ -202,6 +249,36 @@ def test_crystals_that_are_not_what_they_seem(text: str, reason: str) -> None:
     (found,) = iter_cif(text)
     with pytest.raises(StructureError, match=reason):
         raise found
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "_cell_length_a 4.0\n",
+        "_audit_creation_date 2001-01-01\n_audit_creation_date 2002-02-02\n",
+        "_atom_site_symmetry_multiplicity 1\n",
+    ],
+)
+def test_tags_that_do_no_harm(extra: str) -> None:
+    assert read(declared_in(PEROVSKITE, extra)) == "SrTiO3"
+
+
+@pytest.mark.parametrize(
+    "tag", sorted({*SITE_TAGS, *SYMMETRY_TAGS, "_cell_volume", "_chemical_formula_sum"})
+)
+def test_tags_that_must_not_contradict(tag: str) -> None:
+    twice = f"data_x\n{tag} 1\n{tag} 2\n_atom_site_fract_x 0\n"
+    assert "stands there twice, with different values" in read(twice)
+
+
+def test_blocks_after_one_that_breaks() -> None:
+    # one symbol outside the loop of several sites
+    broken = PEROVSKITE.replace("_atom_site_type_symbol", "_atom_site_u")
+    broken = declared_in(broken, "_atom_site_type_symbol Sr\n")
+    first, second = iter_cif(broken + PEROVSKITE.replace("data_x", "data_y"))
+    assert isinstance(first, StructureError)
+    assert str(first).startswith("data_x: cannot be read: it is shorter")
+    assert str(second.symbols) == "SrTiO3"
 
 
 def test_a_site_listed_twice_is_one_atom() -> None:
