@@ -12,7 +12,7 @@ from mftscreen.model.files.registry import registered_models
 from mftscreen.model.loading import LoadedModel
 from mftscreen.ood.reference.measure import measure_novelty
 from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
-from mftscreen.screen.work.evaluation import Evaluator, Settings
+from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator
 from mftscreen.testing import check_model
 
 CRYSTALS = ("dielectric", "log_gvrh", "perovskites")
@@ -153,7 +153,7 @@ def test_each_property_is_compared_with_its_own_training_set(
 ) -> None:
     structures = [bulk("Si"), _perovskite("Ba", "Ti", 4.0)]
     names = ("dielectric", "perovskites")
-    found = Evaluator(Settings(("mft-mini-crystals",), names))(structures)
+    found = Evaluator(EvaluationSettings(("mft-mini-crystals",), names))(structures)
     for name in names:
         reference = open_reference(
             reference_arrays(model.reference, name),
@@ -168,10 +168,12 @@ def test_each_property_is_compared_with_its_own_training_set(
 
 
 def test_properties_with_the_same_training_set_are_compared_once() -> None:
-    (opened,) = Evaluator(Settings(("mft-mini-molecules",), ("gap", "homo"))).references
+    (opened,) = Evaluator(
+        EvaluationSettings(("mft-mini-molecules",), ("gap", "homo"))
+    ).references
     assert opened["gap"] is opened["homo"]
     names = ("dielectric", "log_gvrh")
-    (opened,) = Evaluator(Settings(("mft-mini-crystals",), names)).references
+    (opened,) = Evaluator(EvaluationSettings(("mft-mini-crystals",), names)).references
     assert opened["dielectric"] is not opened["log_gvrh"]
 
 

@@ -249,7 +249,7 @@ def test_matbench_without_the_column(tmp_path: Path) -> None:
     [
         ([1, 2], "row matbench_x.json.gz#1: not a structure document but int"),
         ({"columns": ["structure", "gap"]}, "not a MatBench task file"),
-        ({}, "holds no rows"),
+        ({}, "holds no structure"),
     ],
 )
 def test_matbench_file_of_another_layout(

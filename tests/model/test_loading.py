@@ -193,6 +193,7 @@ def build_charged(kind: str, default: list[float]) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["embedding", "parameters"])
 def test_default_charge_and_spin(tmp_path: Path, options: str) -> None:
     """Of the two ways deepmd-kit has; OMol25's models are given 0 and 1."""

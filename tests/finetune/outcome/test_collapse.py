@@ -84,6 +84,7 @@ def test_a_report_has_the_drift_of_all_parts_and_clusters_of_the_ood_test(
     assert len(last) == len(train) + 2
 
 
+@pytest.mark.slow
 def test_a_report_is_made_once_for_a_model(model: Path, checkpoint: Path) -> None:
     page, numbers = model.with_name(PAGE), model.with_name(NUMBERS)
     report_collapse(model, str(checkpoint), PARTS)

@@ -29,6 +29,7 @@ def test_second_trainer_in_a_directory_is_refused(
             launch.train(tmp_path, 1, Selection(tmp_path, _not_called))
 
 
+@pytest.mark.slow
 def test_trainer_that_is_just_ending_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from mftscreen.model.files.checkpoint import model_parameters, save_state
 from mftscreen.model.files.reading import read_state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.5, 2])
 def test_resized_budget_gives_the_same_energies_in_deepmd(
     checkpoint: Path, tmp_path: Path, factor: float
