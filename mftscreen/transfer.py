@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from contextlib import contextmanager, suppress
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    HTTPSConnection,
+)
 from socket import SHUT_RDWR
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
 
@@ -106,8 +111,38 @@ def read_chunks(answer: Any, *, max_bytes: int) -> Iterator[bytes]:
         raise ConnectionError(msg)
 
 
+@contextmanager
+def _in_time(sock: Any) -> Iterator[None]:
+    """Give a block ``TIMEOUT`` seconds, whatever trickles in meanwhile.
+
+    The time limit of a socket is one for each byte. :mod:`http.client` waits for whole
+    lines, and in chunked answers for any number of them.
+    """
+    late = Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError):  # closed in this moment
+            sock.shutdown(SHUT_RDWR)
+
+    timer = Timer(TIMEOUT, end)
+    timer.daemon = True
+    timer.start()
+    msg = f"the answer stalls: no end of a line or part of it came in {TIMEOUT:g} s"
+    try:
+        yield
+    except (OSError, HTTPException, ValueError) as error:
+        if late.is_set():
+            raise TimeoutError(msg) from error
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():  # what was read may end too early
+        raise TimeoutError(msg)
+
+
 class _Response(HTTPResponse):
-    """An answer whose headers have to come in time, and not only each byte of them."""
+    """An answer whose parts have to come in time, and not only each byte of them."""
 
     def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
@@ -115,14 +150,13 @@ class _Response(HTTPResponse):
 
     def begin(self) -> None:
         """Read the headers, as :mod:`http.client` asks for it."""
-        timer = Timer(TIMEOUT, self._socket.shutdown, [SHUT_RDWR])
-        timer.daemon = True
-        timer.start()
-        try:
+        with _in_time(self._socket):
             super().begin()
-        finally:
-            timer.cancel()
-            del self._socket
+
+    def read1(self, n: int = -1) -> bytes:
+        """Read a part, as :func:`read_chunks` asks for it."""
+        with _in_time(self._socket):
+            return super().read1(n)
 
 
 class _Connection(HTTPConnection):

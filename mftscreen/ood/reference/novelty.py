@@ -147,14 +147,14 @@ def merge(found: Sequence[Novelty]) -> Novelty:
     Parameters
     ----------
     found : sequence of Novelty
-        Of one structure, at least one: a comparison with each set.
+        Of one structure: a comparison with each set.
 
     Returns
     -------
     Novelty
         The comparison with the set that it is furthest from (smallest p-value; of
         equal ones, the first), and what any of the sets lacks. Hence what one of the
-        sets flags is flagged.
+        sets flags is flagged. Without a set, nothing is known.
 
     Examples
     --------
@@ -164,6 +164,8 @@ def merge(found: Sequence[Novelty]) -> Novelty:
     >>> both.p_value, both.far, both.unseen_elements
     (0.3, '2 / Bohr', ('K', 'W'))
     """
+    if not found:
+        return Novelty()
     elements = chain.from_iterable(each.unseen_elements for each in found)
     pairs = chain.from_iterable(each.unseen_pairs for each in found)
     vacuum = [v for each in found if (v := each.low_dimensional) is not None]

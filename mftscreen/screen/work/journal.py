@@ -19,9 +19,9 @@ from mftscreen.screen.work.outcome import Outcome, pack_atoms, unpack_atoms
 
 __all__ = ["DATABASE", "Entry", "Journal", "JournalRow"]
 
-_DIED = "worker_died"
-_TRANSIENT = ("out_of_memory", _DIED)
-"""Failures of the machine, not of the structure: tried again in the next run."""
+_TRANSIENT = ("out_of_memory",)
+"""Failures of the machine, not of the structure: tried again in the next run. What
+ended workers has done so alone as well, and would cost each run more of them."""
 
 _MISSING = "candidates are missing"
 
@@ -170,22 +170,19 @@ class Journal:
 
         One that has changed since it was written is not among them.
         """
-        found = self._statuses(keys)
-        return {key for key, status in found.items() if status not in _TRANSIENT}
+        return {
+            key
+            for key, outcome in self._store.outcomes(list(keys))
+            if Outcome.from_json(outcome).status not in _TRANSIENT
+        }
 
     def suspects(self, keys: Collection[str]) -> set[str]:
         """Return those of `keys` that may end the process which evaluates them.
 
         They were evaluated when a process ended that used the journal before, see
-        :meth:`in_flight`, or have ended a worker.
+        :meth:`in_flight`.
         """
-        died = {k for k, status in self._statuses(keys).items() if status == _DIED}
-        return died | self._suspects.intersection(keys)
-
-    def _statuses(self, keys: Collection[str]) -> dict[str, str]:
-        """Return the status by key, of the outcomes that are as they were written."""
-        found = self._store.outcomes(list(keys))
-        return {key: Outcome.from_json(outcome).status for key, outcome in found}
+        return set(self._suspects.intersection(keys))
 
     @contextmanager
     def in_flight(self, keys: Collection[str]) -> Iterator[None]:

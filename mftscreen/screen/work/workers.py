@@ -134,7 +134,8 @@ class Workers:
         If a worker died, the task is tried again, and at last one structure at a time;
         the outcome of what kills workers then has the status ``worker_died``. The
         others are evaluated together once more, since numbers depend on the batch in
-        their last digits: they are not to depend on who died when.
+        their last digits: they are not to depend on who died when. Should that die too,
+        it is done in halves, and only then may the last digits differ.
         """
         if not task.structures:
             return []
@@ -152,11 +153,26 @@ class Workers:
         for atoms in structures:
             results += self._wait(Task([atoms])) or [_died(atoms)]
         alive = [k for k, (outcome, _) in enumerate(results) if outcome.status != _DIED]
-        if len(alive) > 1:
-            together = self._wait(Task([structures[k] for k in alive]))
-            for k, result in zip(alive, together or (), strict=bool(together)):
-                results[k] = result
+        together = self._together(
+            [structures[k] for k in alive], [results[k] for k in alive]
+        )
+        for k, result in zip(alive, together, strict=True):
+            results[k] = result
         return results
+
+    def _together(self, structures: list[Atoms], alone: Results) -> Results:
+        """Evaluate structures in one batch, or in halves of it if that dies.
+
+        Those that are left alone keep their results of `alone`.
+        """
+        if len(structures) < 2:
+            return alone
+        found = self._wait(Task(structures))
+        if found is not None:
+            return found
+        half = len(structures) // 2
+        first = self._together(structures[:half], alone[:half])
+        return first + self._together(structures[half:], alone[half:])
 
     def _wait(self, task: Task) -> Results | None:
         """Return the outcomes of a task, started if it is not; None if it died."""
@@ -232,6 +248,11 @@ process starts; that has the paths of its parent soon after."""
 
 @contextmanager
 def _safe_path() -> Iterator[None]:
+    """Set the variable in this process, and restore it.
+
+    The resource trackers take no environment but that of the process that starts them;
+    the pool's own goes to its workers only.
+    """
     before = os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
     try:

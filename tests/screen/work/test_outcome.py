@@ -124,3 +124,8 @@ def test_facts_of_several_properties_are_those_of_the_furthest() -> None:
         unseen_pairs=("x", "y", "z"),
         no_ofm="no",
     )
+
+
+def test_without_predictions_nothing_is_known() -> None:
+    assert BEFORE.with_predictions([{}]) == BEFORE
+    assert BEFORE.novelty(["gap"]) == Novelty()

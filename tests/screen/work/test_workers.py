@@ -89,6 +89,21 @@ def test_values_do_not_depend_on_who_died(
     assert values == dict.fromkeys(["Si2", "Al", "Ge2"], (5.0,))
 
 
+def label_pairs(structures: list[Atoms]) -> Results:
+    """End the process if there are more than two structures."""
+    if len(structures) > 2:
+        os._exit(1)
+    value = float(sum(len(atoms) for atoms in structures))
+    return [(Outcome(values={"gap": (value,)}), atoms) for atoms in structures]
+
+
+def test_what_dies_together_is_evaluated_in_halves(workers: Workers) -> None:
+    workers._evaluate = label_pairs
+    symbols = ["Si", "Al", "Ge", "Cu"]
+    results = workers.results(workers.submit([bulk(s) for s in symbols]))
+    assert [o.values["gap"] for o, _ in results] == [(3.0,)] * 4
+
+
 def test_suspects_are_evaluated_in_a_process_of_their_own() -> None:
     with Workers(SETTINGS) as alone:
         alone._evaluate = label
