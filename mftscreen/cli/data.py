@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared_options import LocalPath, quiet_option
-from mftscreen.progress import progress_bar
+from mftscreen.cli.shared.options import LocalPath, quiet_option
+from mftscreen.console.progress import progress_bar
 
 if TYPE_CHECKING:
     from mftscreen.data.convert import DataFormat

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared_options import SEED, LocalPath, device_option, quiet_option
-from mftscreen.text_table import text_table
+from mftscreen.cli.shared.options import SEED, LocalPath, device_option, quiet_option
+from mftscreen.console.text_table import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -208,8 +208,8 @@ def _diagnose(
     quiet: bool,
 ) -> Diagnosis:
     """Return the diagnosis, with a progress bar meanwhile."""
+    from mftscreen.console.progress import showing_stages
     from mftscreen.diagnostics.diagnosis import diagnose
-    from mftscreen.progress import showing_stages
 
     with showing_stages(options.count_stages(data), shown=not quiet) as begin:
         return diagnose(pretrained, fine_tuned, data, options, begin)

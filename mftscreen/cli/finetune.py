@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from mftscreen.cli.shared_options import LocalPath, quiet_option
+from mftscreen.cli.shared.options import LocalPath, quiet_option
+from mftscreen.console.text_table import text_table
 from mftscreen.finetune.strategies import COMPARABLE
-from mftscreen.text_table import text_table
 
 if TYPE_CHECKING:
     from mftscreen.finetune.strategies import DownstreamConfig, MFTConfig, TuneConfig

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.shared_options import quiet_option
+from mftscreen.cli.shared.options import quiet_option
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,16 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.ood_map import map_command
-from mftscreen.cli.reference_sets import (
+from mftscreen.cli.shared.options import (
+    LocalPath,
+    alpha_option,
+    jobs_option,
+    model_option,
+    output_option,
+    policy_option,
+    quiet_option,
+)
+from mftscreen.cli.shared.reference_sets import (
     TABLE_HELP,
     TABLES,
     fit_with_progress,
@@ -21,15 +30,6 @@ from mftscreen.cli.reference_sets import (
     property_option,
     reference_option,
     warn_if_too_small,
-)
-from mftscreen.cli.shared_options import (
-    LocalPath,
-    alpha_option,
-    jobs_option,
-    model_option,
-    output_option,
-    policy_option,
-    quiet_option,
 )
 
 if TYPE_CHECKING:

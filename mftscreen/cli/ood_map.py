@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.reference_sets import (
-    TABLE_HELP,
-    TABLES,
-    fit_with_progress,
-    measure_with_progress,
-)
-from mftscreen.cli.shared_options import (
+from mftscreen.cli.shared.options import (
     SEED,
     Finite,
     LocalPath,
     alpha_option,
     jobs_option,
     quiet_option,
+)
+from mftscreen.cli.shared.reference_sets import (
+    TABLE_HELP,
+    TABLES,
+    fit_with_progress,
+    measure_with_progress,
 )
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared_options import LocalPath, device_option, quiet_option
+from mftscreen.cli.shared.options import LocalPath, device_option, quiet_option
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared_options import (
+from mftscreen.cli.shared.options import (
     LocalPath,
     device_option,
     jobs_option,
@@ -23,7 +23,7 @@ from mftscreen.cli.shared_options import (
     ranking_options,
     style_option,
 )
-from mftscreen.cli.standard_output import standard_output
+from mftscreen.cli.shared.standard_output import standard_output
 
 if TYPE_CHECKING:
     from mftscreen.errors import DataError

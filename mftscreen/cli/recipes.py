@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from mftscreen.cli import EXIT_ERROR
-from mftscreen.cli.shared_options import LocalPath
-from mftscreen.text_table import text_table
+from mftscreen.cli.shared.options import LocalPath
+from mftscreen.console.text_table import text_table
 
 __all__ = ["command"]
 

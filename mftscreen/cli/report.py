@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.shared_options import LocalPath, reranking_options
+from mftscreen.cli.shared.options import LocalPath, reranking_options
 
 if TYPE_CHECKING:
     from mftscreen.ood.map.embedding import Method

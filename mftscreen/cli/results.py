@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli.rank import show
-from mftscreen.cli.shared_options import (
+from mftscreen.cli.shared.options import (
     LocalPath,
     limit_option,
     output_option,

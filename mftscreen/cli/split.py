@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.shared_options import (
+from mftscreen.cli.shared.options import (
     SEED,
     Finite,
     LocalPath,
     jobs_option,
     quiet_option,
 )
-from mftscreen.progress import progress_bar
-from mftscreen.text_table import text_table
+from mftscreen.console.progress import progress_bar
+from mftscreen.console.text_table import text_table
 
 if TYPE_CHECKING:
     from mftscreen.ood.ofm.featurizer import OFMFeaturizer

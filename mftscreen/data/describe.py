@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
+from mftscreen.console.progress import progress_bar
 from mftscreen.data.duplicates import same_structures
 from mftscreen.data.findings import CheckedRow, Finding, find_faults
 from mftscreen.data.sources import RowProblem, iter_labelled
 from mftscreen.errors import StructureError
-from mftscreen.progress import progress_bar
 from mftscreen.structures import check_structure
 
 __all__ = ["DataDescription", "LabelSummary", "describe_data"]

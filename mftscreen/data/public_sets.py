@@ -18,10 +18,10 @@ from zipfile import BadZipFile
 import numpy as np
 from ase import Atoms
 
+from mftscreen.console.progress import progress_bar
 from mftscreen.data.readers import DAMAGED, open_text
-from mftscreen.downloading import check_digest, fetch
 from mftscreen.errors import DataError, DownloadError
-from mftscreen.progress import progress_bar
+from mftscreen.internet.downloading import check_digest, fetch
 from mftscreen.writing import output_file, replacing
 
 __all__ = ["DATASETS", "Download", "download_dataset"]

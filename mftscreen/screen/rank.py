@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mftscreen.console.progress import progress_bar
 from mftscreen.data.readers import without_password
 from mftscreen.model.files.registry import (
     DEFAULT_MODEL,
     check_fine_tuned,
     find_members,
 )
-from mftscreen.progress import progress_bar
 from mftscreen.screen.candidates.elements import ElementFilter, FilteredError
 from mftscreen.screen.candidates.stream import (
     Candidate,

@@ -14,7 +14,7 @@ from urllib.request import Request
 from mftscreen.data.readers.documents import read_document
 from mftscreen.data.readers.files import Row
 from mftscreen.errors import DataError
-from mftscreen.transfer import opened, read_chunks
+from mftscreen.internet.transfer import opened, read_chunks
 
 __all__ = ["iter_optimade", "optimade_url"]
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
+from mftscreen.console.progress import progress_bar
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.compare.folds import in_fold
 from mftscreen.finetune.compare.verdict import Comparison, Result
@@ -21,7 +22,6 @@ from mftscreen.finetune.run.run import MODEL, run_training
 from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, MFTConfig
 from mftscreen.finetune.task.task import load_task
 from mftscreen.model.files.bundle import read_bundle
-from mftscreen.progress import progress_bar
 from mftscreen.writing import output_file
 
 __all__ = ["compare_strategies"]

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import Any, TypeVar
 
+from mftscreen.console.text_table import text_table
 from mftscreen.finetune.task.partition import OOD_TEST, in_order
-from mftscreen.text_table import text_table
 
 __all__ = ["Comparison", "Result", "Spread"]
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from ase import Atoms
 
+from mftscreen.console.progress import showing_stages
+from mftscreen.console.text_table import text_table
 from mftscreen.diagnostics.compared_models import load_network
 from mftscreen.diagnostics.diagnosis import (
     MIN_ROWS,
@@ -24,8 +26,6 @@ from mftscreen.errors import MftscreenError
 from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST, in_order
 from mftscreen.finetune.task.task import Task
-from mftscreen.progress import showing_stages
-from mftscreen.text_table import text_table
 
 __all__ = [
     "NUMBERS",

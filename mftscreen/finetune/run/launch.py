@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from mftscreen.console.progress import progress_bar
 from mftscreen.errors import TrainingError
 from mftscreen.finetune.run.lcurve import has_diverged, read_lcurve
 from mftscreen.finetune.run.select import Selection, checkpoints, is_readable
 from mftscreen.finetune.run.validation import CRITERION
-from mftscreen.progress import progress_bar
 
 __all__ = ["build_command", "train"]
 

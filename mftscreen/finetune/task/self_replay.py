@@ -27,13 +27,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
 
+from mftscreen.console.progress import progress_bar
 from mftscreen.data.dataset import LabelledStructure, force_field_labels
 from mftscreen.data.sources import read_force_field
 from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.config.blocks import SelfReplayConfig
 from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
 from mftscreen.model.network.many import evaluate_many
-from mftscreen.progress import progress_bar
 from mftscreen.stress import virial_to_stress
 from mftscreen.structures import check_sites, find_separate_neighbors
 from mftscreen.writing import output_file

@@ -14,13 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 
-from mftscreen.downloading import check_digest, fetch
 from mftscreen.errors import (
     DownloadError,
     ModelError,
     ModelFileError,
     UnknownModelError,
 )
+from mftscreen.internet.downloading import check_digest, fetch
 from mftscreen.model.backbones import pretrained_models
 from mftscreen.model.files.branches import Domain
 

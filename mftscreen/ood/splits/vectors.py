@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mftscreen.console.progress import progress_bar
 from mftscreen.errors import DataError
 from mftscreen.ood.ofm.featurizer import N_ORBITAL_PAIRS, Mode, OFMFeaturizer
 from mftscreen.ood.ofm.orbitals import Table
 from mftscreen.ood.splits.split_rows import SplitData
-from mftscreen.progress import progress_bar
 
 __all__ = ["OFMVectors", "cluster_rows", "compute_vectors", "nearest_materials"]
 

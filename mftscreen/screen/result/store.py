@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from mftscreen.console.text_table import text_table
 from mftscreen.errors import DataError
 from mftscreen.screen.candidates.stream import is_read
 from mftscreen.screen.result.columns import IDS, result_columns
-from mftscreen.text_table import text_table
 from mftscreen.writing import check_place, output_file
 
 if TYPE_CHECKING:

@@ -234,7 +234,7 @@ def test_what_breaks_off_ends_in_a_row(
 ) -> None:
     if fault in ("drip", "headers"):
         monkeypatch.setattr("mftscreen.data.readers.optimade._WAITS", ())
-        monkeypatch.setattr("mftscreen.transfer.TIMEOUT", 0.3)
+        monkeypatch.setattr("mftscreen.internet.transfer.TIMEOUT", 0.3)
     *rows, last = iter_candidates(f"{faulty}/{fault}")
     assert all(row.atoms is not None for row in rows)
     assert rows

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from mftscreen import transfer
-from mftscreen.transfer import opened, read_chunks
+from mftscreen.internet import transfer
+from mftscreen.internet.transfer import opened, read_chunks
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

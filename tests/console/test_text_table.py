@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mftscreen.text_table import text_table
+from mftscreen.console.text_table import text_table
 
 LINES = [["part", "mae", "r2"], ["OOD test", "0.25", ""]]
 

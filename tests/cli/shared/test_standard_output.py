@@ -13,7 +13,7 @@ from ase.io import write
 
 PROGRAM = """
 import sys
-from mftscreen.cli.standard_output import standard_output
+from mftscreen.cli.shared.standard_output import standard_output
 problems = []
 with standard_output(problems) as stream:
     for k in range(100_000):

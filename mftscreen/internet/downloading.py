@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 
+from mftscreen.console.progress import progress_bar
 from mftscreen.errors import DownloadError
-from mftscreen.progress import progress_bar
-from mftscreen.transfer import announced_length, opened, read_chunks
+from mftscreen.internet.transfer import announced_length, opened, read_chunks
 from mftscreen.writing import replacing
 
 __all__ = ["check_digest", "fetch"]

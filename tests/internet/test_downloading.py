@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mftscreen.downloading import check_digest, fetch
 from mftscreen.errors import DownloadError
+from mftscreen.internet.downloading import check_digest, fetch
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_wrong_length_is_told(
 def test_endless_download_is_given_up(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mftscreen.downloading._MAX_BYTES", 5)
+    monkeypatch.setattr("mftscreen.internet.downloading._MAX_BYTES", 5)
     with pytest.raises(DownloadError, match="more than the 5 bytes"):
         fetch(f"{server}/7", tmp_path / "copy.bin", "sha256", "0" * 64)
     assert not list(tmp_path.iterdir())

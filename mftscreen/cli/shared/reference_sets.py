@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from mftscreen.cli.shared_options import LocalPath, only_property
-from mftscreen.progress import progress_bar
+from mftscreen.cli.shared.options import LocalPath, only_property
+from mftscreen.console.progress import progress_bar
 
 if TYPE_CHECKING:
     from mftscreen.ood.reference.density import OFMDensityDetector

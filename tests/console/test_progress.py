@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mftscreen.progress import progress_bar, showing_stages
+from mftscreen.console.progress import progress_bar, showing_stages
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,1 @@
+"""The internet: addresses in; bytes, within limits of size and time, or files out."""
