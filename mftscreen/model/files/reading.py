@@ -18,7 +18,7 @@ from mftscreen.model.files.checkpoint import model_parameters
 __all__ = ["read_checkpoint", "read_state"]
 
 MAX_COPIES = 64
-"""Of a descriptor, one for each of the heads that share it; DPA-3.1-3M has 31."""
+"""Of a descriptor, one for each of the heads that share it."""
 
 BEGINNINGS = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 """Of what ``torch.save`` writes: a zip archive or, before torch 1.6, pickles."""
