@@ -70,8 +70,10 @@ def shared_run(tune: Callable[..., Path], pretrained: Path) -> Path:
 @contextmanager
 def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]:
     """Yield the trainer of a finished run, at its first step."""
+    from deepmd.pt.optimizer import hybrid_muon
     from deepmd.pt.train import training
     from deepmd.pt.utils import env
+    from deepmd.utils import econf_embd
 
     from mftscreen.finetune.trainer import process as trainer
 
@@ -83,7 +85,11 @@ def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]
         patch.setattr(training, "NUM_WORKERS", 0)
         # training sets it for good, and models built after that cannot be scripted
         patch.setattr(env, "CUSTOM_OP_USE_JIT", env.CUSTOM_OP_USE_JIT)
-        patch.setattr(training, "Trainer", trainer.Trainer)  # restored afterwards
+        # what ``main`` replaces is restored afterwards
+        orthogonalize = hybrid_muon._batched_newton_schulz_orth
+        patch.setattr(hybrid_muon, "_batched_newton_schulz_orth", orthogonalize)
+        patch.setattr(econf_embd, "sort_element_type", econf_embd.sort_element_type)
+        patch.setattr(training, "Trainer", trainer.Trainer)
         patch.setattr(trainer.Trainer, "run", lambda self: built.append(self))
         trainer.main(
             ["input.json", "--skip-neighbor-stat", "--finetune", "pretrained.pt"]
