@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from ase import Atoms
 
 from mftscreen.errors import (
@@ -30,6 +31,8 @@ from mftscreen.model.files.registry import (
     resolve_model,
 )
 from mftscreen.model.network.backend import DeepmdNetwork, Device, Evaluation
+from mftscreen.model.readouts.kernel import KernelReadout
+from mftscreen.model.readouts.pooling import pool
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import check_distances, check_sites
 
@@ -44,9 +47,12 @@ class Prediction(Evaluation):
     ----------
     properties : dict of str to float
         In the unit of each :class:`~mftscreen.properties.PropertySpec`.
+    errors : dict of str to float
+        Absolute errors to expect of those that a kernel predicts, in the same units.
     """
 
     properties: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 class Model(Protocol):
@@ -104,6 +110,8 @@ class LoadedModel:
         Arrays of the OFM reference set; empty if the model has none.
     calibration : mapping of str to ndarray
         Arrays that prediction intervals are made of; empty if the model has none.
+    readouts : mapping of str to KernelReadout
+        Kernels that predict properties, in place of neural heads if there are any.
     domain : {"crystals", "molecules"} or None
         What the energy head is for, if nobody has chosen it; then it is not evaluated
         for anything else.
@@ -115,6 +123,7 @@ class LoadedModel:
     reference: Arrays
     calibration: Arrays
     domain: Domain | None = None
+    readouts: Mapping[str, KernelReadout] = field(default_factory=dict)
 
     @property
     def type_map(self) -> tuple[str, ...]:
@@ -208,25 +217,35 @@ class LoadedModel:
         if energy:
             for atoms in structures:
                 self._check_domain(atoms)
-        heads = {name: self.card.properties[name].head for name in properties}
-        specs = self.properties
+        kernels = {n: self.readouts[n] for n in properties if n in self.readouts}
+        heads = {
+            name: str(self.card.properties[name].head)
+            for name in properties
+            if name not in kernels
+        }
         evaluations = self.network.evaluate(
             structures,
             energy_head=self.card.energy_head if energy else None,
             property_heads=list(dict.fromkeys(heads.values())),
             derivatives=derivatives,
-            descriptors=descriptors,
+            descriptors=descriptors or bool(kernels),
         )
-        return [
+        predictions = [
             Prediction(
                 **vars(evaluation),
                 properties={
-                    name: float(specs[name].transform.undo(evaluation.heads[head]))
-                    for name, head in heads.items()
+                    name: float(spec.transform.undo(evaluation.heads[heads[name]]))
+                    for name, spec in self.properties.items()
+                    if name in heads
                 },
             )
             for evaluation in evaluations
         ]
+        if kernels:
+            _read_out(kernels, predictions, structures)
+        if not descriptors:
+            predictions = [replace(each, descriptors=None) for each in predictions]
+        return predictions
 
     def _check_domain(self, atoms: Atoms) -> None:
         """Raise if nobody has chosen the energy head and it is not for a structure."""
@@ -241,6 +260,22 @@ class LoadedModel:
                 f"'crystals' or 'molecules'"
             )
             raise PeriodicityError(msg)
+
+
+def _read_out(
+    kernels: Mapping[str, KernelReadout],
+    predictions: Sequence[Prediction],
+    structures: Sequence[Atoms],
+) -> None:
+    """Add the properties that kernels predict from descriptors."""
+    pooled = np.array([pool(each.descriptors) for each in predictions])
+    for name, readout in kernels.items():
+        values, errors = readout.predict(pooled, structures)
+        for each, value, error in zip(
+            predictions, values.tolist(), errors.tolist(), strict=True
+        ):
+            each.properties[name] = value
+            each.errors[name] = error
 
 
 def load_model(
@@ -310,7 +345,25 @@ def load_model(
         bundle.reference,
         bundle.calibration,
         domain_of(name, path) if energy_head is None else None,
+        _open_readouts(path, card, bundle, network),
     )
+
+
+def _open_readouts(
+    path: Path, card: ModelCard, bundle: Bundle, network: DeepmdNetwork
+) -> dict[str, KernelReadout]:
+    readouts = {}
+    for name, head in card.properties.items():
+        if head.readout is None:
+            continue
+        try:
+            readouts[name] = KernelReadout.from_arrays(
+                head.readout, bundle.readouts, name, network.width
+            )
+        except ModelFileError as error:
+            msg = f"{path}: {error}"
+            raise ModelFileError(msg) from error
+    return readouts
 
 
 def _load_checkpoint(

@@ -82,7 +82,10 @@ def derive_config(
     values: dict[str, Any] = {name: getattr(mft, name) for name in shared}
     values["strategy"] = strategy
     values["name"] = f"{mft.name}-{strategy}"
-    values["training"] = _as_many_property_steps(mft)
+    if "training" in shared:
+        values["training"] = _as_many_property_steps(mft)
+    else:
+        values["seed"] = mft.training.seed
     if "pretrained" not in shared:
         state, _ = load_pretrained(mft.pretrained, progress=progress)
         pretrained = next(iter(model_parameters(state).values()))

@@ -84,7 +84,8 @@ def apply_preset(document: Mapping[str, Any], keys: Collection[str]) -> dict[str
     if isinstance(properties, Mapping):
         head = {"loss": _LOSSES[preset], "neurons": [240, 240, 240]}
         defaults = {**defaults, "properties": dict.fromkeys(properties, head)}
-    return _merge(defaults, document)
+    known = {key: value for key, value in defaults.items() if key in keys}
+    return _merge(known, document)
 
 
 def _merge(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
@@ -15,7 +16,12 @@ from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts
 from mftscreen.intervals import IntervalCalibration, usable_p_values
 
-__all__ = ["build_reference_sets", "calibrate", "measure_coverage"]
+__all__ = [
+    "build_reference_sets",
+    "calibrate",
+    "calibrate_in_turn",
+    "measure_coverage",
+]
 
 COVERAGE = 0.9
 
@@ -75,6 +81,57 @@ def calibrate(
         predictions=values,
         p_values=_p_values(rows, parts, reference),
         ids=tuple(s.id for s in rows),
+    )
+
+
+def calibrate_in_turn(
+    name: str,
+    rows: Sequence[LabelledStructure],
+    predicted: NDArray[np.float64],
+    reference: Mapping[str, NDArray[Any]],
+) -> IntervalCalibration:
+    """Return the residuals of training rows, each predicted without it.
+
+    Parameters
+    ----------
+    name : str
+        Of the property.
+    rows : sequence of LabelledStructure
+        All training rows.
+    predicted : ndarray of shape (n_rows,)
+        By fits to other rows, in the unit of the property.
+    reference : mapping of str to ndarray
+        Of the property, from :func:`build_reference_sets`.
+
+    Returns
+    -------
+    IntervalCalibration
+        P-values are those of rows of the reference set among the others. Rows that
+        equal an earlier one are not in it, and are left out; so are those that share
+        an id. Rows with an element that no other has get no p-value.
+    """
+    from mftscreen.ood.reference.conformal import loo_p_values
+    from mftscreen.ood.reference.reference_set import open_reference
+
+    detector = open_reference(reference).detector
+    p_values = np.full(len(rows), np.nan)
+    kept = np.arange(len(rows))
+    if detector is not None:
+        count = Counter(row.id for row in rows)
+        place = {row.id: k for k, row in enumerate(rows) if count[row.id] == 1}
+        own = zip(reference["ids"], loo_p_values(detector.loo_scores_), strict=True)
+        known = {place[key]: p for key, p in own if key in place}
+        kept = np.array(sorted(known), dtype=np.int64)
+        p_values[kept] = [known[k] for k in kept]
+        elements = Counter(s for row in rows for s in set(row.atoms.symbols))
+        alone = [any(elements[s] == 1 for s in set(r.atoms.symbols)) for r in rows]
+        p_values[alone] = np.nan
+    residuals = property_labels(rows, name) - predicted
+    return IntervalCalibration(
+        residuals=residuals[kept],
+        predictions=predicted[kept],
+        p_values=p_values[kept],
+        ids=tuple(rows[k].id for k in kept),
     )
 
 

@@ -16,19 +16,13 @@ from mftscreen.data.sources import read_force_field
 from mftscreen.finetune.config.blocks import BranchConfig
 from mftscreen.finetune.outcome.calibration import (
     build_reference_sets,
-    calibrate,
     measure_coverage,
 )
-from mftscreen.finetune.outcome.scores import (
-    evaluate_force_field,
-    predict_property,
-    property_labels,
-)
+from mftscreen.finetune.outcome.readouts import Outcome, read_out
+from mftscreen.finetune.outcome.scores import evaluate_force_field, property_labels
 from mftscreen.finetune.run.validation import sample
-from mftscreen.finetune.task.partition import in_order
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts, data_hash
-from mftscreen.intervals import IntervalCalibration
 from mftscreen.metrics import regression_metrics
 from mftscreen.model.files.bundle import ModelCard, PropertyHead, write_bundle
 from mftscreen.model.network.backend import DeepmdNetwork
@@ -46,6 +40,8 @@ def write_model(
     task: Task,
     checkpoint: bytes,
     training: Mapping[str, Any],
+    *,
+    progress: bool = False,
 ) -> None:
     """Evaluate a checkpoint on validation and test sets and write a model file.
 
@@ -57,30 +53,27 @@ def write_model(
         Without optimizer state.
     training : mapping
         What to say about the training run on the card.
+    progress : bool, default False
+        Whether to show the progress of kernel read-outs on stderr.
     """
     network = DeepmdNetwork.from_checkpoint(checkpoint)
     config, plan = task.config, task.config.plan
     properties = {}
     references = build_reference_sets(task)
     calibration: dict[str, NDArray[Any]] = {}
+    readouts: dict[str, NDArray[Any]] = {}
     for name, spec in task.specs.items():
-        split = task.heads[name]
-        predicted = {
-            part: predict_property(network, spec, split[part])
-            for part in in_order(split)
-            # of several properties, one may have no label in a test
-            if part != "train" and split[part]
-        }
-        rows = calibrate(name, split, predicted["validation"], references[name])
-        calibration |= rows.to_arrays(name)
+        split, reference = task.heads[name], references[name]
+        outcome = read_out(task, name, network, reference, progress=progress)
+        if outcome.kernel is not None:
+            readouts |= outcome.kernel.to_arrays(name)
+        calibration |= outcome.calibration.to_arrays(name)
         labels = property_labels(split["train"], name)
         levels = np.linspace(0, 1, min(len(labels), N_TARGETS))
         calibration[f"{name}/training_targets"] = np.quantile(
             labels, levels, method="nearest"
         ).astype(np.float32)
-        properties[name] = _property_card(
-            config, spec, split, predicted, rows, references[name]
-        )
+        properties[name] = _property_card(config, spec, split, outcome, reference)
     force_field = {
         head: _force_field_card(head, force_field.data, task.heads[head], network)
         for head, force_field in plan.force_fields.items()
@@ -89,7 +82,7 @@ def write_model(
         name=config.name,
         description=config.description,
         strategy=config.strategy,
-        energy_head=plan.energy_head,
+        energy_head=task.energy_head,
         properties=properties,
         force_field=force_field,
         versions={
@@ -103,7 +96,8 @@ def write_model(
             **training,
         },
     )
-    write_bundle(path, card, checkpoint, pack_references(references), calibration)
+    packed = pack_references(references)
+    write_bundle(path, card, checkpoint, packed, calibration, readouts)
 
 
 def _portable(value: Any) -> Any:
@@ -139,33 +133,33 @@ def _property_card(
     config: Any,
     spec: PropertySpec,
     split: Parts,
-    predicted: Mapping[str, NDArray[np.float64]],
-    calibration: IntervalCalibration,
+    outcome: Outcome,
     reference: Mapping[str, NDArray[Any]],
 ) -> PropertyHead:
     labels = property_labels(split["train"], spec.name)
     metrics = {}
-    for test, values in predicted.items():
-        target = property_labels(split[test], spec.name)
+    for test, (rows, values) in outcome.predicted.items():
+        target = property_labels(rows, spec.name)
         errors = regression_metrics(values, target)
         errors["mae_of_training_mean"] = float(np.abs(target - labels.mean()).mean())
         # JSON has no NaN: R2 and Spearman of a single target
         metrics[test] = {k: v for k, v in errors.items() if math.isfinite(v)}
         if test != "validation":  # which the intervals are made of
             metrics[test] |= measure_coverage(
-                spec.name, split, test, values, calibration, reference
+                spec.name, split, test, values, outcome.calibration, reference
             )
     symbols = {symbol for s in split["train"] for symbol in s.atoms.symbols}
     return PropertyHead(
         spec=spec,
-        head=spec.name,
-        bias=config.properties[spec.name].bias,
+        head=spec.name if outcome.neural else None,
+        readout=None if outcome.kernel is None else outcome.kernel.card,
+        bias=config.properties[spec.name].bias if outcome.neural else None,
         elements=sorted(symbols, key=lambda symbol: atomic_numbers[symbol]),
         n_train=len(labels),
         train_range=(float(labels.min()), float(labels.max())),
         training_set=config.data.description
         or ", ".join(path.name for path in config.data.train),
         training_hash=data_hash(split["train"], [spec.name]),
-        n_calibration=int(np.isfinite(calibration.p_values).sum()),
+        n_calibration=int(np.isfinite(outcome.calibration.p_values).sum()),
         metrics=metrics,
     )

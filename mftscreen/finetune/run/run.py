@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from mftscreen.data.dataset import ENERGY_LABELS, write_deepmd_npy
 from mftscreen.errors import ConfigError, TrainingError
+from mftscreen.finetune.kernel.readouts import with_all_rows
 from mftscreen.finetune.outcome.collapse import collapse_parts, report_collapse
 from mftscreen.finetune.outcome.model_card import write_model
 from mftscreen.finetune.run.launch import INPUT, LOG, train
@@ -111,6 +112,8 @@ def run_training(
     started = _check_directory(config, directory, resume)
     task = load_task(config, directory, progress=progress)
     with _writing_to(directory):
+        if not plan.trains:
+            return _fit(config, task, directory, progress)
         if not started:
             _prepare(config, task, directory)
         else:
@@ -132,7 +135,7 @@ def run_training(
             threads=threads,
             progress=progress,
         )
-        model = _write_best(task, selection)
+        model = _write_best(task, selection, progress)
     if collapse_against is not None:
         parts = collapse_parts(task)
         report_collapse(model, collapse_against, parts, progress=progress)
@@ -158,7 +161,17 @@ def _check_unchanged(task: Task, directory: Path) -> None:
         raise ConfigError([problem])
 
 
-def _write_best(task: Task, selection: Selection) -> Path:
+def _fit(config: TuneConfig, task: Task, directory: Path, progress: bool) -> Path:
+    """Fit kernel read-outs to the pretrained descriptor and write a model file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / CONFIG, _as_yaml(config))
+    path = directory / MODEL
+    checkpoint = save_state(task.state or {})
+    write_model(path, with_all_rows(task), checkpoint, {}, progress=progress)
+    return path
+
+
+def _write_best(task: Task, selection: Selection, progress: bool) -> Path:
     """Write the best checkpoint as a model file."""
     best = selection.best
     if best is None:
@@ -173,7 +186,7 @@ def _write_best(task: Task, selection: Selection) -> Path:
     }
     path = selection.directory / MODEL
     checkpoint = save_state(read_state(selection.best_path))
-    write_model(path, task, checkpoint, training)
+    write_model(path, task, checkpoint, training, progress=progress)
     return path
 
 
@@ -194,7 +207,7 @@ def _writing_to(directory: Path) -> Iterator[None]:
 
 def _check_directory(config: TuneConfig, directory: Path, resume: bool) -> bool:
     """Return whether the directory holds this run already; raise if it may not."""
-    if not (directory / INPUT).exists():
+    if not (directory / (INPUT if config.plan.trains else MODEL)).exists():
         return False
     if not resume:
         problem = (

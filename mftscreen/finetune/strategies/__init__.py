@@ -13,6 +13,7 @@ from pydantic import Field
 
 from mftscreen.finetune.strategies.auto import AutoConfig
 from mftscreen.finetune.strategies.ft import FTConfig
+from mftscreen.finetune.strategies.kernel import KernelConfig
 from mftscreen.finetune.strategies.lp import LPConfig
 from mftscreen.finetune.strategies.mft import MFTConfig
 from mftscreen.finetune.strategies.plan import Plan, Strategy
@@ -25,6 +26,7 @@ __all__ = [
     "AutoConfig",
     "DownstreamConfig",
     "FTConfig",
+    "KernelConfig",
     "LPConfig",
     "MFTConfig",
     "Plan",
@@ -33,7 +35,7 @@ __all__ = [
     "TuneConfig",
 ]
 
-DownstreamConfig = ScratchConfig | FTConfig | LPConfig | MFTConfig
+DownstreamConfig = ScratchConfig | KernelConfig | FTConfig | LPConfig | MFTConfig
 """What trains on properties, and can be compared."""
 
 TuneConfig = Annotated[

@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from mftscreen.finetune.config.blocks import DataConfig, PropertyConfig, TrainingConfig
 from mftscreen.finetune.config.fields import PropertyName
 from mftscreen.finetune.config.presets import Preset, apply_preset
-from mftscreen.finetune.strategies.plan import Plan, Strategy
+from mftscreen.finetune.strategies.plan import Plan, Readout, Strategy
 from mftscreen.model.files.registry import member_for
 
-__all__ = ["Downstream", "FromPretrained"]
+__all__ = ["Downstream", "FromPretrained", "Trained", "name_the_model"]
 
 
 class Downstream(Strategy):
@@ -29,7 +29,6 @@ class Downstream(Strategy):
     shared out equally among them; a step on one of several with labels of the same
     rows is one on all of these."""
     data: DataConfig
-    training: TrainingConfig
 
     @model_validator(mode="before")
     @classmethod
@@ -39,7 +38,17 @@ class Downstream(Strategy):
         return apply_preset(document, cls.model_fields)
 
 
-class FromPretrained(Downstream):
+class Trained(Downstream):
+    """Settings of those that train a network."""
+
+    training: TrainingConfig
+    readout: Readout = "neural"
+    """``kernel``: when the network is trained, kernels are fitted to its descriptor,
+    and predict in place of the properties' heads, which stay in the file; ``best``:
+    where they err less on the validation rows. Beyond the paper."""
+
+
+class FromPretrained(Trained):
     """Settings of those that start from a pretrained model."""
 
     pretrained: str
@@ -50,13 +59,7 @@ class FromPretrained(Downstream):
     @model_validator(mode="before")
     @classmethod
     def _name_the_model(cls, document: Any) -> Any:
-        """Let whatever is derived from a configuration start from the same model."""
-        pretrained = document.get("pretrained") if isinstance(document, dict) else None
-        if not isinstance(pretrained, str):
-            return document
-        auxiliary = document.get("auxiliary")
-        head = auxiliary.get("head") if isinstance(auxiliary, dict) else None
-        return {**document, "pretrained": member_for(pretrained, head)}
+        return name_the_model(document)
 
     @property
     def plan(self) -> Plan:
@@ -64,6 +67,18 @@ class FromPretrained(Downstream):
         return Plan(
             properties=self.properties,
             data=self.data,
+            seed=self.training.seed,
+            readout=self.readout,
             pretrained=self.pretrained,
             transfers=True,
         )
+
+
+def name_the_model(document: Any) -> Any:
+    """Let whatever is derived from a configuration start from the same model."""
+    pretrained = document.get("pretrained") if isinstance(document, dict) else None
+    if not isinstance(pretrained, str):
+        return document
+    auxiliary = document.get("auxiliary")
+    head = auxiliary.get("head") if isinstance(auxiliary, dict) else None
+    return {**document, "pretrained": member_for(pretrained, head)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from mftscreen.finetune.config.blocks import (
     AuxiliaryConfig,
@@ -19,7 +19,10 @@ from mftscreen.finetune.config.fields import Settings
 if TYPE_CHECKING:
     from mftscreen.finetune.strategies.mft import MFTConfig
 
-__all__ = ["ForceField", "Plan", "Strategy"]
+__all__ = ["ForceField", "Plan", "Readout", "Strategy"]
+
+Readout: TypeAlias = Literal["neural", "kernel", "best"]
+"""What turns descriptors into properties."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,13 @@ class Plan:
         By head; all of them start from random weights unless `transfers_properties`.
     data : DataConfig or None
         Their rows, if there are properties.
+    seed : int
+        Of all that is drawn at random.
+    trains : bool
+        Whether a network is trained at all; if not, kernels are fitted to the
+        pretrained one, whose force field stays.
+    readout : {"neural", "kernel", "best"}
+        What predicts the properties in the end.
     force_fields : mapping of str to ForceField
         By head.
     auxiliary : AuxiliaryConfig or None
@@ -78,6 +88,9 @@ class Plan:
 
     properties: Mapping[str, PropertyConfig] = field(default_factory=dict)
     data: DataConfig | None = None
+    seed: int = 1
+    trains: bool = True
+    readout: Readout = "neural"
     force_fields: Mapping[str, ForceField] = field(default_factory=dict)
     auxiliary: AuxiliaryConfig | None = None
     energy_head: str | None = None

@@ -59,6 +59,7 @@ class PretrainConfig(Strategy):
                 )
                 for name, branch in self.branches.items()
             },
+            seed=self.training.seed,
             energy_head=self.energy_head,
             descriptor=self.descriptor,
         )

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from mftscreen.finetune.config.blocks import DescriptorConfig
 from mftscreen.finetune.config.fields import Element
-from mftscreen.finetune.strategies.downstream import Downstream
+from mftscreen.finetune.strategies.downstream import Trained
 from mftscreen.finetune.strategies.plan import Plan
 
 __all__ = ["ScratchConfig"]
 
 
-class ScratchConfig(Downstream):
+class ScratchConfig(Trained):
     """Random weights, property labels only (Eq. 7)."""
 
     strategy: Literal["scratch"]
@@ -28,6 +28,8 @@ class ScratchConfig(Downstream):
         return Plan(
             properties=self.properties,
             data=self.data,
+            seed=self.training.seed,
+            readout=self.readout,
             descriptor=self.descriptor,
             elements=self.elements,
         )

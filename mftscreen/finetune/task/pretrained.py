@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mftscreen.errors import ConfigError, UnknownHeadError
-from mftscreen.model.files.branches import energy_branches, find_branch
+from mftscreen.model.files.branches import (
+    choose_energy_head,
+    energy_branches,
+    find_branch,
+)
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.checkpoint import (
     keep_heads,
@@ -19,7 +23,7 @@ from mftscreen.model.files.registry import resolve_model
 from mftscreen.model.loading import load_state
 from mftscreen.properties import PropertySpec
 
-__all__ = ["check_quantities", "load_pretrained"]
+__all__ = ["check_quantities", "energy_head_of", "load_pretrained"]
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +83,39 @@ def load_pretrained(
     return keep_heads(state, {head: found} | {p: p for p in properties}), sha256
 
 
+def energy_head_of(source: str) -> str | None:
+    """Return the force-field head that a pretrained model is used with.
+
+    Parameters
+    ----------
+    source : str
+        As for :func:`load_pretrained`.
+
+    Returns
+    -------
+    str or None
+        That on a model's card; for a checkpoint, the only one, or of a large
+        pretrained model that for crystals.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it cannot be read.
+    UnknownHeadError
+        If a checkpoint has several, and nothing says which.
+    """
+    path, _ = resolve_model(source)
+    if path.suffix != ".pt":
+        return read_bundle(path).card.energy_head
+    state, sha256 = load_state(source)
+    branches = energy_branches(model_parameters(state))
+    try:
+        return choose_energy_head(branches, None, find_domains(sha256))[0]
+    except UnknownHeadError as error:
+        msg = f"pretrained model {source}: {error}"
+        raise UnknownHeadError(msg) from None
+
+
 def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:
     """Raise if heads that are taken over predict another quantity than they shall.
 
@@ -100,7 +137,7 @@ def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:
     if path.suffix == ".pt":
         return
     card = read_bundle(path).card
-    known = {head.head: head.spec for head in card.properties.values()}
+    known = {str(head.head): head.spec for head in card.properties.values()}
     if problems := [
         f"properties.{name}.{key}: the head that transfer_properties takes over has "
         f"{theirs}, not {ours}"

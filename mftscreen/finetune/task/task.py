@@ -20,7 +20,11 @@ from mftscreen.finetune.task.auxiliary import load_auxiliary
 from mftscreen.finetune.task.bias import settle_bias
 from mftscreen.finetune.task.label_check import check_labels
 from mftscreen.finetune.task.partition import hold_out, without_formulas_of
-from mftscreen.finetune.task.pretrained import check_quantities, load_pretrained
+from mftscreen.finetune.task.pretrained import (
+    check_quantities,
+    energy_head_of,
+    load_pretrained,
+)
 from mftscreen.finetune.task.self_replay import PARENT, Teacher
 from mftscreen.finetune.task.training_data import (
     Parts,
@@ -30,6 +34,7 @@ from mftscreen.finetune.task.training_data import (
 )
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.seam import EdgeCutoffs
+from mftscreen.model.files.branches import energy_branches
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.properties import PropertySpec, Transform
 
@@ -71,6 +76,15 @@ class Task:
     def heads(self) -> Mapping[str, Parts]:
         """What each head sees of the data."""
         return self.data.heads
+
+    @property
+    def energy_head(self) -> str | None:
+        """The force field that calculators will use, if there is one."""
+        plan = self.config.plan
+        if plan.energy_head is not None or plan.trains:
+            return plan.energy_head
+        heads = energy_branches(model_parameters(self.state or {}))
+        return next(iter(heads), None)
 
     def targets(self, heads: Sequence[str], part: str) -> list[LabelledStructure]:
         """Return a part of what heads see with the labels that they are trained on.
@@ -124,7 +138,7 @@ def load_task(
         If the pretrained model cannot be read, or lacks the auxiliary head or one of
         a property that it is to have.
     """
-    plan, seed = config.plan, config.training.seed
+    plan, seed = config.plan, config.plan.seed
     data = TrainingData()
     if plan.data is not None:
         columns = {name: p.column or name for name, p in plan.properties.items()}
@@ -134,8 +148,11 @@ def load_task(
         kept = list(plan.properties) if plan.transfers_properties else []
         if plan.transfers_properties and plan.data is not None:
             _warn_of_rows_seen(plan.data)
+        head = plan.energy_head
+        if head is None and not plan.trains:
+            head = energy_head_of(plan.pretrained)
         state, pretrained_sha256 = load_pretrained(
-            plan.pretrained, plan.energy_head, kept, progress=progress
+            plan.pretrained, head, kept, progress=progress
         )
         first = next(iter(model_parameters(state).values()))
         type_map = first["type_map"]

@@ -5,9 +5,10 @@
 ``model.pt``              a deepmd-kit checkpoint that stock deepmd-kit loads
 ``reference.npz``         OFM reference set of the property's training data
 ``calibration.npz``       out-of-sample residuals for prediction intervals
+``readouts.npz``          landmarks and weights of kernel read-outs
 ========================  ====================================================
 
-The last two are optional. Members are stored, not compressed, so that a file takes
+The last three are optional. Members are stored, not compressed, so that a file takes
 no more memory than it has bytes, but for its arrays, which may be
 :data:`mftscreen.model.files.archive.MAX_EXPANSION` times as large. Nothing in the file
 is pickled except inside the checkpoint, which is opened with ``weights_only=True`` and
@@ -35,14 +36,15 @@ from mftscreen.model.files.archive import (
     read_file,
     stored_members,
 )
+from mftscreen.model.readouts.kernel import KernelCard
 from mftscreen.properties import Bias, PropertySpec
 from mftscreen.writing import replacing
 
 __all__ = ["Bundle", "ModelCard", "PropertyHead", "read_bundle", "write_bundle"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CARD, CHECKPOINT = "card.json", "model.pt"
-ARRAYS = ("reference.npz", "calibration.npz")
+ARRAYS = ("reference.npz", "calibration.npz", "readouts.npz")
 MAX_CARD_BYTES = 64 * 1024**2
 
 
@@ -52,8 +54,10 @@ class PropertyHead(BaseModel):
     Attributes
     ----------
     spec : PropertySpec
-    head : str
-        Name of the head in the checkpoint.
+    head : str or None
+        Name of its neural head in the checkpoint; None if only a kernel predicts it.
+    readout : KernelCard or None
+        The kernel that predicts it, in place of the head if there is one.
     bias : {"per_element", "global"}, optional
         Whether the head has a bias for each element (Eq. 17) or one for all.
     elements : list of str
@@ -75,7 +79,8 @@ class PropertyHead(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     spec: PropertySpec
-    head: str
+    head: str | None
+    readout: KernelCard | None = None
     bias: Bias | None = None
     elements: list[str]
     n_train: int
@@ -95,7 +100,7 @@ class ModelCard(BaseModel):
     name : str
     description : str
     strategy : str
-        ``pretrain``, ``scratch``, ``ft``, ``lp`` or ``mft``.
+        ``pretrain``, ``scratch``, ``kernel``, ``ft``, ``lp`` or ``mft``.
     energy_head : str or None
         Head that gives energy, forces and stress.
     properties : dict of str to PropertyHead
@@ -138,7 +143,7 @@ class Bundle:
         The deepmd-kit checkpoint.
     sha256 : str
         Of the whole file; names the model in every result row.
-    reference, calibration : mapping of str to ndarray
+    reference, calibration, readouts : mapping of str to ndarray
         Empty where the file has none.
     """
 
@@ -147,6 +152,7 @@ class Bundle:
     sha256: str
     reference: Arrays = field(default_factory=dict)
     calibration: Arrays = field(default_factory=dict)
+    readouts: Arrays = field(default_factory=dict)
 
 
 def write_bundle(
@@ -155,6 +161,7 @@ def write_bundle(
     checkpoint: bytes,
     reference: Arrays | None = None,
     calibration: Arrays | None = None,
+    readouts: Arrays | None = None,
 ) -> None:
     """Write a model file; an existing one is replaced only when all is written.
 
@@ -166,7 +173,7 @@ def write_bundle(
         Its format and the sha256 of the checkpoint are set here.
     checkpoint : bytes
         A deepmd-kit checkpoint.
-    reference, calibration : mapping of str to ndarray, optional
+    reference, calibration, readouts : mapping of str to ndarray, optional
     """
     card = card.model_copy(
         update={
@@ -175,7 +182,7 @@ def write_bundle(
         }
     )
     members = {CARD: card.model_dump_json(indent=2).encode(), CHECKPOINT: checkpoint}
-    for name, arrays in zip(ARRAYS, (reference, calibration), strict=True):
+    for name, arrays in zip(ARRAYS, (reference, calibration, readouts), strict=True):
         if arrays:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
@@ -214,13 +221,15 @@ def read_bundle(path: Path) -> Bundle:
     if card.checkpoint_sha256 not in ("", digest):
         msg = f"{path}: {CHECKPOINT} is not the checkpoint that {CARD} describes"
         raise ModelFileError(msg)
-    reference, calibration = (_parse_arrays(members.get(n), n, path) for n in ARRAYS)
+    arrays = (_parse_arrays(members.get(name), name, path) for name in ARRAYS)
+    reference, calibration, readouts = arrays
     return Bundle(
         card=card,
         checkpoint=members[CHECKPOINT],
         sha256=hashlib.sha256(content).hexdigest(),
         reference=reference,
         calibration=calibration,
+        readouts=readouts,
     )
 
 

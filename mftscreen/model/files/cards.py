@@ -30,10 +30,11 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
     UnknownHeadError
         If the checkpoint lacks a head, or that is of another kind.
     ModelFileError
-        If a head predicts another property than the card says, or was trained on
-        elements that the checkpoint does not know.
+        If a head predicts another property than the card says, nothing predicts one,
+        or one was trained on elements that the checkpoint does not know.
     """
-    named = {head.head: "property" for head in card.properties.values()}
+    neural = {n: h for n, h in card.properties.items() if h.head is not None}
+    named = {str(head.head): "property" for head in neural.values()}
     if card.energy_head is not None:
         named[card.energy_head] = "energy"
     for head, kind in named.items():
@@ -42,14 +43,18 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
             heads = ", ".join(f"{h.name} ({h.kind})" for h in network.heads.values())
             msg = f"{path}: no {kind} head {head!r} in the checkpoint; it has {heads}"
             raise UnknownHeadError(msg)
-    for name, listed in card.properties.items():
-        found = network.heads[listed.head]
+    for name, listed in neural.items():
+        found = network.heads[str(listed.head)]
         if (found.variable, found.form.name) != (name, listed.spec.head):
             msg = (
                 f"{path}: the card says that head {listed.head!r} predicts {name} "
                 f"({listed.spec.head}), the checkpoint that it predicts "
                 f"{found.variable} ({found.form.name})"
             )
+            raise ModelFileError(msg)
+    for name, listed in card.properties.items():
+        if listed.head is None and listed.readout is None:
+            msg = f"{path}: the card names nothing that predicts {name}"
             raise ModelFileError(msg)
         if unknown := set(listed.elements) - set(network.type_map):
             msg = (

@@ -8,8 +8,11 @@ code.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,6 +97,7 @@ class DeepmdNetwork:
             for name, model in models.items()
         }
         self._main_head = main_head(parameters)
+        self._descriptor_settings = parameters[self._main_head]["descriptor"]
         self._models = {name: model.atomic_model for name, model in models.items()}
         first = next(iter(self._models.values()))
         self.type_map: tuple[str, ...] = tuple(first.type_map)
@@ -139,6 +143,21 @@ class DeepmdNetwork:
     def descriptor(self) -> Any:
         """deepmd-kit's descriptor of the first property head, else of the first."""
         return self._models[self._main_head].descriptor
+
+    @cached_property
+    def descriptor_sha256(self) -> str:
+        """Of the weights of :attr:`descriptor` and what else it is made of."""
+        settings = json.dumps(self._descriptor_settings, sort_keys=True, default=str)
+        digest = hashlib.sha256(f"{self.type_map} {settings}".encode())
+        for name, tensor in sorted(self.descriptor.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def width(self) -> int:
+        """Features that :attr:`descriptor` gives for each atom."""
+        return int(self.descriptor.get_dim_out())
 
     def edge_cutoffs(self) -> EdgeCutoffs:
         """Return how far the edges of :attr:`descriptor` reach.

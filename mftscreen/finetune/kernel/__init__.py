@@ -1,0 +1,1 @@
+"""Kernel read-outs: a descriptor and labelled rows in, fitted read-outs out."""

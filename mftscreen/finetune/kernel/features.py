@@ -1,0 +1,135 @@
+"""Pooled descriptors of structures, computed once for each model and structure."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mftscreen.console.progress import progress_bar
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.many import evaluate_checked
+from mftscreen.model.readouts.pooling import pool
+
+__all__ = ["pooled_part"]
+
+ENVIRONMENT = "MFTSCREEN_CACHE"
+FORMAT = 1
+"""Another number when other vectors are computed for the same structures."""
+
+BLOCK = 500
+"""Structures between two writes."""
+
+WAIT = 30.0
+"""Seconds that one process waits for another to write."""
+
+log = logging.getLogger(__name__)
+
+
+def pooled_part(
+    network: DeepmdNetwork,
+    rows: Sequence[LabelledStructure],
+    *,
+    progress: bool = False,
+) -> NDArray[np.float64]:
+    """Return the pooled descriptors of structures.
+
+    Parameters
+    ----------
+    network : DeepmdNetwork
+    rows : sequence of LabelledStructure
+    progress : bool, default False
+        Whether to show progress on stderr.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, 2 * width)
+        See :func:`mftscreen.model.readouts.pooling.pool`.
+
+    Notes
+    -----
+    What has been computed is kept in the folder that ``MFTSCREEN_CACHE`` names, by
+    default ``mftscreen`` in the user's folder for caches, which may be deleted at any
+    time. Where it cannot be written, all is computed anew.
+    """
+    wanted = {row.hash: row for row in rows}
+    known: dict[str, NDArray[np.float64]] = {}
+    with _open_cache(network.descriptor_sha256) as cache:
+        known |= _read(cache, wanted, 2 * network.width)
+        missing = [row for key, row in wanted.items() if key not in known]
+        with progress_bar(
+            shown=progress, total=len(missing), unit="structure", desc="descriptors"
+        ) as bar:
+            for start in range(0, len(missing), BLOCK):
+                new = dict(_compute(network, missing[start : start + BLOCK]))
+                _write(cache, new)
+                known |= new
+                bar.update(len(new))
+    return np.array([known[row.hash] for row in rows])
+
+
+def _compute(
+    network: DeepmdNetwork, rows: Sequence[LabelledStructure]
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    evaluate = partial(network.evaluate, descriptors=True)
+    for k, result in evaluate_checked(evaluate, [row.atoms for row in rows]):
+        assert result.descriptors is not None
+        yield rows[k].hash, pool(result.descriptors)
+
+
+@contextmanager
+def _open_cache(sha256: str) -> Iterator[sqlite3.Connection]:
+    """Open the file for a model's vectors, or one in memory if that cannot be."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get(ENVIRONMENT) or Path(home) / "mftscreen")
+    path = folder / "descriptors" / f"{sha256[:32]}-{FORMAT}.sqlite"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cache = _connect(path)
+    except (OSError, sqlite3.Error) as error:
+        log.info("descriptors are not kept: %s: %s", path, error)
+        cache = _connect(":memory:")
+    with closing(cache):
+        yield cache
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    cache = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+    cache.execute("CREATE TABLE IF NOT EXISTS pooled (hash TEXT PRIMARY KEY, x BLOB)")
+    return cache
+
+
+def _read(
+    cache: sqlite3.Connection, wanted: Iterable[str], width: int
+) -> dict[str, NDArray[np.float64]]:
+    known = {}
+    try:
+        for key in wanted:
+            row = cache.execute("SELECT x FROM pooled WHERE hash = ?", (key,))
+            found = row.fetchone()
+            # a file that was cut off or written to by somebody else is of no use
+            if found is not None and len(found[0]) == 8 * width:
+                known[key] = np.frombuffer(found[0], dtype="<f8")
+    except (sqlite3.Error, TypeError) as error:
+        log.info("descriptors that were kept cannot be read: %s", error)
+    return {key: x for key, x in known.items() if np.isfinite(x).all()}
+
+
+def _write(cache: sqlite3.Connection, new: Mapping[str, NDArray[np.float64]]) -> None:
+    rows = [(key, x.astype("<f8").tobytes()) for key, x in new.items()]
+    try:
+        cache.execute("BEGIN IMMEDIATE")
+        cache.executemany("INSERT OR REPLACE INTO pooled VALUES (?, ?)", rows)
+        cache.execute("COMMIT")
+    except sqlite3.Error as error:  # a full disk
+        log.info("descriptors are not kept: %s", error)
+        if cache.in_transaction:
+            cache.execute("ROLLBACK")

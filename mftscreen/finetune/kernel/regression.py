@@ -1,0 +1,159 @@
+"""Regression with a Gaussian kernel: support vectors, or ridge.
+
+Support vector regression [1]_ has a robust loss, which labels from databases need: a
+hundred of 3,811 refractive indices are more than six robust standard deviations off
+what their neighbours say. Where squared errors count, it is ridge regression.
+
+References
+----------
+.. [1] A. J. Smola and B. Schölkopf, Stat. Comput. 14, 199 (2004),
+   doi:10.1023/B:STCO.0000035301.49549.88
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mftscreen.model.readouts.kernel import gaussian
+
+__all__ = ["Regression", "Ridge", "SupportVectors", "project"]
+
+FloatArray = NDArray[np.float64]
+
+N_MATRIX = 6000
+"""Rows up to which their kernel is held as a whole (288 MB)."""
+
+BLOCK = 2048
+JITTER = 1e-8
+"""On the diagonal of a kernel matrix of landmarks, of which two may be the same."""
+
+
+class Regression(NamedTuple):
+    """Weights (n_rows,), many of which may be 0, and an offset."""
+
+    weights: FloatArray
+    offset: float
+
+
+@dataclass(frozen=True)
+class SupportVectors:
+    """Support vector regression.
+
+    Attributes
+    ----------
+    cost : float
+        Largest weight of a row, in units of the targets' spread.
+    tolerance : float
+        Errors that count nothing, in the same units.
+    """
+
+    cost: float = 3.0
+    tolerance: float = 0.05
+
+    def fit(self, x: FloatArray, targets: FloatArray, gamma: float) -> Regression:
+        """Fit rows to targets.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_rows, n_features)
+        targets : ndarray of shape (n_rows,)
+        gamma : float
+            See :mod:`mftscreen.model.readouts.kernel`.
+
+        Returns
+        -------
+        Regression
+        """
+        from sklearn.svm import SVR
+
+        center, spread = _robust(targets)
+        whole = len(x) <= N_MATRIX
+        model = SVR(
+            kernel="precomputed" if whole else "rbf",
+            gamma=gamma / x.shape[1],
+            C=self.cost,
+            epsilon=self.tolerance,
+            cache_size=1000,
+        )
+        model.fit(gaussian(x, x, gamma) if whole else x, (targets - center) / spread)
+        weights = np.zeros(len(targets))
+        weights[model.support_] = model.dual_coef_[0] * spread
+        return Regression(weights, float(model.intercept_[0]) * spread + center)
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Kernel ridge regression; of many rows, on every k-th as a landmark.
+
+    Attributes
+    ----------
+    noise : float
+        Variance of what the kernel cannot explain over that which it can.
+    """
+
+    noise: float = 0.01
+
+    def fit(self, x: FloatArray, targets: FloatArray, gamma: float) -> Regression:
+        """Fit rows to targets; see :meth:`SupportVectors.fit`."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        offset = float(targets.mean())
+        chosen = np.arange(0, len(x), -(-len(x) // N_MATRIX))
+        z = x[chosen]
+        matrix, right = gaussian(z, z, gamma), targets - offset
+        if len(chosen) == len(x):
+            matrix[np.diag_indices_from(matrix)] += self.noise
+        else:
+            matrix *= self.noise
+            matrix[np.diag_indices_from(matrix)] += JITTER
+            total = np.zeros(len(z))
+            for start in range(0, len(x), BLOCK):
+                part = slice(start, start + BLOCK)
+                across = gaussian(x[part], z, gamma)
+                matrix += across.T @ across
+                total += across.T @ right[part]
+            right = total
+        factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+        weights = np.zeros(len(x))
+        weights[chosen] = cho_solve(factor, right)
+        return Regression(weights, offset)
+
+
+def project(
+    x: FloatArray, z: FloatArray, gamma: float, weights: FloatArray
+) -> FloatArray:
+    """Return weights of landmarks for the functions nearest to those of more rows.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_rows, n_features)
+    z : ndarray of shape (n_landmarks, n_features)
+    gamma : float
+    weights : ndarray of shape (n_rows, n_functions)
+
+    Returns
+    -------
+    ndarray of shape (n_landmarks, n_functions)
+        Nearest in the norm of the kernel's space.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+
+    matrix = gaussian(z, z, gamma)
+    matrix[np.diag_indices_from(matrix)] += JITTER
+    factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+    right = np.zeros((len(z), weights.shape[1]))
+    for start in range(0, len(x), BLOCK):
+        part = slice(start, start + BLOCK)
+        right += gaussian(z, x[part], gamma) @ weights[part]
+    return np.asarray(cho_solve(factor, right))
+
+
+def _robust(targets: FloatArray) -> tuple[float, float]:
+    """Return median and a spread that outliers do not move."""
+    center = float(np.median(targets))
+    spread = 1.4826 * float(np.median(np.abs(targets - center)))
+    return center, spread or float(targets.std()) or 1.0

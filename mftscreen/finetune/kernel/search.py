@@ -1,0 +1,328 @@
+"""The settings of a kernel read-out, chosen by cross-validation on training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from mftscreen.finetune.kernel.regression import Regression, Ridge, SupportVectors
+from mftscreen.model.readouts.kernel import LARGEST, Pooling, gaussian
+from mftscreen.properties import Transform
+from mftscreen.structures import reduced_formula
+
+__all__ = ["Metric", "PooledRows", "Setting", "choose_setting", "cross_validate"]
+
+FloatArray = NDArray[np.float64]
+Metric: TypeAlias = Literal["mae", "rmse"]
+
+N_SEARCHED = 2500
+"""Rows that settings are chosen on, drawn at random; the best ones hardly depend on
+it."""
+
+GAMMAS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0)
+COSTS = (0.3, 1.0, 3.0, 10.0, 30.0)
+TOLERANCES = (0.02, 0.05, 0.1, 0.2)
+NOISES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+SHRINKAGE = 1e-3
+"""Of what elements add, in atoms per row."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What there is to choose.
+
+    Attributes
+    ----------
+    regression : SupportVectors or Ridge
+    pooling : {"mean", "mean_spread"}
+    gamma : float
+    transform : {"identity", "log10"}
+    per_atom : bool
+        Whether the share of one atom is fitted, with a number for each element.
+    """
+
+    regression: SupportVectors | Ridge
+    pooling: Pooling = "mean_spread"
+    gamma: float = 0.5
+    transform: Literal["identity", "log10"] = "identity"
+    per_atom: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PooledRows:
+    """Labelled rows with their pooled descriptors.
+
+    Attributes
+    ----------
+    pooled : ndarray of shape (n_rows, 2 * width)
+    labels : ndarray of shape (n_rows,)
+    structures : sequence of Atoms
+    folds : ndarray of shape (n_rows,)
+        Number of the fold that a row is held out in; -1 for those that never are.
+    """
+
+    pooled: FloatArray
+    labels: FloatArray
+    structures: Sequence[Atoms]
+    folds: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> PooledRows:
+        """Return some of the rows."""
+        return PooledRows(
+            self.pooled[rows],
+            self.labels[rows],
+            [self.structures[row] for row in rows],
+            self.folds[rows],
+        )
+
+    @cached_property
+    def n_atoms(self) -> NDArray[np.int64]:
+        """Atoms of each structure."""
+        return np.array([len(atoms) for atoms in self.structures])
+
+    @cached_property
+    def elements(self) -> tuple[list[str], FloatArray]:
+        """Chemical symbols, and how large a share of the atoms they are in each row."""
+        symbols = sorted({s for atoms in self.structures for s in set(atoms.symbols)})
+        place = {symbol: k for k, symbol in enumerate(symbols)}
+        shares = np.zeros((len(self), len(symbols)))
+        for row, atoms in enumerate(self.structures):
+            for symbol in atoms.symbols:
+                shares[row, place[symbol]] += 1.0 / len(atoms)
+        return symbols, shares
+
+    @cached_property
+    def _standard(self) -> tuple[FloatArray, FloatArray]:
+        spread = self.pooled.std(axis=0)
+        # of a component that is the same everywhere, nothing can be learned
+        return self.pooled.mean(axis=0), np.maximum(spread, 1e-6 * spread.max() or 1.0)
+
+    def standard(self, pooling: Pooling) -> tuple[FloatArray, FloatArray]:
+        """Return shift and scale (n_features,) of the components that are used."""
+        n = self.pooled.shape[1] // (2 if pooling == "mean" else 1)
+        center, scale = self._standard
+        return center[:n], scale[:n]
+
+    def standardised(self, pooling: Pooling) -> FloatArray:
+        """Return the vectors (n_rows, n_features) in the precision of a model file."""
+        center, scale = self.standard(pooling)
+        x = (self.pooled[:, : len(center)] - center) / scale
+        return x.clip(-LARGEST, LARGEST).astype(np.float16).astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a setting makes of labels: numbers to fit, and the way back."""
+
+    setting: Setting
+    rows: PooledRows
+
+    @cached_property
+    def _transform(self) -> Transform:
+        return Transform(kind=self.setting.transform)
+
+    @cached_property
+    def values(self) -> FloatArray:
+        """What is fitted, before what elements add."""
+        if self.setting.per_atom:
+            return np.asarray(self.rows.labels / self.rows.n_atoms)
+        return self._transform.apply(self.rows.labels)
+
+    def of_elements(self, train: NDArray[np.intp]) -> FloatArray:
+        """Return what each element adds, by least squares on some rows."""
+        _, shares = self.rows.elements
+        if not self.setting.per_atom:
+            return np.zeros(shares.shape[1])
+        a, b = shares[train], self.values[train]
+        matrix = a.T @ a + SHRINKAGE * np.eye(a.shape[1])
+        return np.asarray(np.linalg.solve(matrix, a.T @ b))
+
+    def undo(self, values: FloatArray) -> FloatArray:
+        """Return labels for what was fitted."""
+        if self.setting.per_atom:
+            return np.asarray(values * self.rows.n_atoms)
+        return self._transform.undo(values)
+
+
+def cross_validate(rows: PooledRows, setting: Setting) -> FloatArray:
+    """Return what is predicted of each row by a fit to the rows of other folds.
+
+    Parameters
+    ----------
+    rows : PooledRows
+    setting : Setting
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        What :attr:`Targets.values` are fitted; NaN for rows that no fold holds out.
+    """
+    x = rows.standardised(setting.pooling)
+    targets = Targets(setting, rows)
+    _, shares = rows.elements
+    outputs = np.full(len(rows), np.nan)
+    for fold in np.unique(rows.folds[rows.folds >= 0]):
+        held_out = np.flatnonzero(rows.folds == fold)
+        train = np.flatnonzero(rows.folds != fold)
+        share = shares @ targets.of_elements(train)
+        found = setting.regression.fit(
+            x[train], (targets.values - share)[train], setting.gamma
+        )
+        outputs[held_out] = evaluate(found, x[held_out], x[train], setting.gamma)
+        outputs[held_out] += share[held_out]
+    return outputs
+
+
+def evaluate(
+    found: Regression, x: FloatArray, z: FloatArray, gamma: float
+) -> FloatArray:
+    """Return the values (n,) of a regression on rows `z` for vectors `x`."""
+    used = found.weights != 0.0
+    kernel = gaussian(x, z[used], gamma)
+    return np.asarray(kernel @ found.weights[used] + found.offset)
+
+
+@dataclass
+class _Search:
+    """Settings that have been tried, with their errors."""
+
+    rows: PooledRows
+    metric: Metric
+    tried: dict[Setting, float] = field(default_factory=dict)
+
+    def error(self, setting: Setting) -> float:
+        if setting not in self.tried:
+            outputs = cross_validate(self.rows, setting)
+            values = Targets(setting, self.rows).undo(outputs)
+            errors = np.abs(values - self.rows.labels)[self.rows.folds >= 0]
+            mean = errors.mean() if self.metric == "mae" else (errors**2).mean()
+            self.tried[setting] = float(mean)
+        return self.tried[setting]
+
+    def best(self, settings: Sequence[Setting]) -> Setting:
+        return min(settings, key=self.error)
+
+    def climb(self, setting: Setting, key: str, values: Sequence[float]) -> Setting:
+        """Go along an ordered list of values while the error gets smaller."""
+        for step in (1, -1):
+            place = values.index(_get(setting, key)) + step
+            while 0 <= place < len(values):
+                following = _set(setting, key, values[place])
+                if not self.error(following) < self.error(setting):
+                    break
+                setting, place = following, place + step
+        return setting
+
+
+def choose_setting(
+    rows: PooledRows, metric: Metric, *, per_atom: Sequence[bool] = (False,)
+) -> Setting:
+    """Return the setting with the least cross-validated error.
+
+    Parameters
+    ----------
+    rows : PooledRows
+    metric : {"mae", "rmse"}
+        Of the labels as they are. For ``mae`` support vectors are fitted, for ``rmse``
+        ridge.
+    per_atom : sequence of bool
+        What may be fitted.
+
+    Returns
+    -------
+    Setting
+
+    Notes
+    -----
+    One setting after the other is varied until nothing gets better, from where most
+    searches end. Of many rows, a part is looked at.
+    """
+    rows = _part(rows)
+    search = _Search(rows, metric)
+    robust = metric == "mae"
+    regression = SupportVectors() if robust else Ridge()
+    scales: list[Literal["identity", "log10"]] = ["identity"]
+    if (rows.labels > 0.0).all():
+        scales.append("log10")
+    setting = search.best(
+        [
+            Setting(regression, transform=scale, per_atom=share)
+            for share in per_atom
+            for scale in (scales if not share else scales[:1])
+        ]
+    )
+    axes: Mapping[str, Sequence[float]] = (
+        {"gamma": GAMMAS, "cost": COSTS, "tolerance": TOLERANCES}
+        if robust
+        else {"gamma": GAMMAS, "noise": NOISES}
+    )
+    before = None
+    while setting != before:
+        before = setting
+        for key, values in axes.items():
+            setting = search.climb(setting, key, values)
+        setting = search.best(
+            [setting, replace(setting, pooling="mean"),
+             replace(setting, pooling="mean_spread")]
+        )  # fmt: skip
+    return setting
+
+
+def _part(rows: PooledRows) -> PooledRows:
+    """Return rows enough to choose settings on, up to half of them held out ones."""
+    if len(rows) <= N_SEARCHED:
+        return rows
+    drawn = np.random.default_rng(0).permutation(len(rows))
+    if (rows.folds < 0).any():
+        first = np.flatnonzero(rows.folds[drawn] >= 0)[: N_SEARCHED // 2]
+        drawn = np.concatenate([drawn[first], np.delete(drawn, first)])
+    return rows.take(np.sort(drawn[:N_SEARCHED]))
+
+
+def _get(setting: Setting, key: str) -> Any:
+    return getattr(setting if key == "gamma" else setting.regression, key)
+
+
+def _set(setting: Setting, key: str, value: float) -> Setting:
+    if key == "gamma":
+        return replace(setting, gamma=value)
+    return replace(setting, regression=replace(setting.regression, **{key: value}))
+
+
+def fold_numbers(
+    structures: Sequence[Atoms], names: Sequence[str], n_folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Return a fold for each row; periodic ones of one reduced formula share theirs.
+
+    So errors are those of compositions that a model has not seen. Isomers, which share
+    a formula, are different molecules.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+    names : sequence of str
+        What tells other structures apart; the same ones share a fold.
+    n_folds : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+    """
+    groups = [
+        reduced_formula(atoms) if atoms.pbc.any() else name
+        for atoms, name in zip(structures, names, strict=True)
+    ]
+    _, numbers = np.unique(groups, return_inverse=True)
+    n = int(numbers.max()) + 1
+    place = np.random.default_rng(seed).permutation(n) % min(n_folds, n)
+    return np.asarray(place[numbers], dtype=np.int64)

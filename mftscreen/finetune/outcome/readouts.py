@@ -1,0 +1,130 @@
+"""What predicts a property in the end, and how well it does on rows held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.finetune.kernel.readouts import fit_property, pooled_part
+from mftscreen.finetune.outcome.calibration import calibrate, calibrate_in_turn
+from mftscreen.finetune.outcome.scores import predict_property, property_labels
+from mftscreen.finetune.task.partition import in_order
+from mftscreen.finetune.task.task import Task
+from mftscreen.intervals import IntervalCalibration
+from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.readouts.kernel import KernelReadout
+
+__all__ = ["Outcome", "read_out"]
+
+FloatArray = NDArray[np.float64]
+VALIDATION = "validation"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A property's read-out and what it predicts.
+
+    Attributes
+    ----------
+    predicted : mapping of str to (sequence of LabelledStructure, ndarray)
+        Part to its rows and their predictions, in the unit of the property.
+        ``validation``: rows that the read-out was not fitted to.
+    calibration : IntervalCalibration
+    neural : bool
+        Whether the checkpoint has a head for it.
+    kernel : KernelReadout or None
+        What predicts it in place of the head.
+    """
+
+    predicted: Mapping[str, tuple[Sequence[LabelledStructure], FloatArray]]
+    calibration: IntervalCalibration
+    neural: bool = True
+    kernel: KernelReadout | None = None
+
+
+def read_out(
+    task: Task,
+    name: str,
+    network: DeepmdNetwork,
+    reference: Mapping[str, NDArray[Any]],
+    *,
+    progress: bool = False,
+) -> Outcome:
+    """Return what predicts a property: its neural head, a kernel, or the better one.
+
+    Parameters
+    ----------
+    task : Task
+    name : str
+        Of the property.
+    network : DeepmdNetwork
+        The trained network, or the pretrained one.
+    reference : mapping of str to ndarray
+        Of the property, from
+        :func:`mftscreen.finetune.outcome.calibration.build_reference_sets`.
+    progress : bool, default False
+        Whether to show progress on stderr.
+
+    Returns
+    -------
+    Outcome
+    """
+    wanted = task.config.plan.readout
+    if wanted == "kernel":
+        return _kernel(task, name, network, reference, progress)
+    neural = _neural(task, name, network, reference)
+    if wanted == "neural":
+        return neural
+    kernel = _kernel(task, name, network, reference, progress)
+    return min((neural, kernel), key=lambda outcome: _error(outcome, name))
+
+
+def _error(outcome: Outcome, name: str) -> float:
+    rows, values = outcome.predicted[VALIDATION]
+    return float(np.abs(values - property_labels(rows, name)).mean())
+
+
+def _neural(
+    task: Task, name: str, network: DeepmdNetwork, reference: Mapping[str, NDArray[Any]]
+) -> Outcome:
+    split = task.heads[name]
+    predicted = {
+        part: (split[part], predict_property(network, task.specs[name], split[part]))
+        for part in _held_out(split)
+    }
+    _, values = predicted[VALIDATION]
+    return Outcome(predicted, calibrate(name, split, values, reference))
+
+
+def _kernel(
+    task: Task,
+    name: str,
+    network: DeepmdNetwork,
+    reference: Mapping[str, NDArray[Any]],
+    progress: bool,
+) -> Outcome:
+    split, trained = task.heads[name], task.config.plan.trains
+    readout, held_out = fit_property(task, name, network, progress=progress)
+    if split[VALIDATION]:
+        rows, values = split[VALIDATION], held_out[len(split["train"]) :]
+        calibration = calibrate(name, split, values, reference)
+    else:
+        rows, values = split["train"], held_out
+        calibration = calibrate_in_turn(name, rows, values, reference)
+    predicted = {VALIDATION: (rows, values)}
+    for part in _held_out(split):
+        if part != VALIDATION:
+            structures = [row.atoms for row in split[part]]
+            pooled = pooled_part(network, split[part], progress=progress)
+            predicted[part] = split[part], readout.predict(pooled, structures)[0]
+    return Outcome(predicted, calibration, trained, readout)
+
+
+def _held_out(split: Mapping[str, Sequence[LabelledStructure]]) -> list[str]:
+    # of several properties, one may have no label in a test
+    return [part for part in in_order(split) if part != "train" and split[part]]

@@ -1,0 +1,1 @@
+"""Read-outs beside the neural heads: pooled descriptors in, properties out."""

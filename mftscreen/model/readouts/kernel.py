@@ -1,0 +1,246 @@
+r"""Properties by a Gaussian kernel on pooled descriptors.
+
+With the pooled descriptor :math:`x` of a structure (:func:`~.pooling.pool`), each of
+its :math:`d` components shifted and scaled as those of the training rows,
+
+.. math:: f(x) = b + \sum_j w_j k(x, z_j), \qquad
+    k(x, z) = \exp\Bigl(-\frac{\gamma}{d} \sum_i (x_i - z_i)^2\Bigr),
+
+with training rows :math:`z_j` as landmarks. :math:`f` is the property, its logarithm,
+or its share of one atom, as the card says. A second function of the same landmarks is
+the logarithm of the error to expect, in units of :math:`f`.
+
+Whatever has been fitted (support vectors, ridge regression), this is all that is left
+of it. Landmarks are held in half precision: the weights are fitted to them as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+from mftscreen.errors import ModelFileError
+from mftscreen.properties import Transform
+
+__all__ = [
+    "KernelCard",
+    "KernelReadout",
+    "Pooling",
+    "gaussian",
+    "share_of_elements",
+]
+
+FloatArray = NDArray[np.float64]
+Pooling = Literal["mean", "mean_spread"]
+
+LARGEST = 6.0e4
+"""Of what is stored in half precision."""
+_KEYS = ("center", "scale", "landmarks", "weights", "error_weights")
+
+
+class KernelCard(BaseModel):
+    """What is said of a kernel read-out on a model's card.
+
+    Attributes
+    ----------
+    method : {"support_vectors", "ridge"}
+        What was fitted.
+    settings : dict of str to float
+        Its settings, in units of the spread of the targets.
+    pooling : {"mean", "mean_spread"}
+        Whether the standard deviation over the atoms is part of the vector.
+    gamma : float
+    transform : Transform
+        Of the labels; undone in every prediction.
+    per_atom : bool
+        Whether :math:`f` is a share of one atom.
+    offset, error_offset : float
+        :math:`b` of both functions.
+    elements : dict of str to float
+        What the atoms of an element add to the share of one atom.
+    n_landmarks : int
+    metrics : dict of str to float
+        Cross-validated errors on the training rows.
+    seconds : float
+        What choosing the settings and fitting took.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["support_vectors", "ridge"]
+    settings: dict[str, float] = Field(default_factory=dict)
+    pooling: Pooling
+    gamma: PositiveFloat
+    transform: Transform
+    per_atom: bool = False
+    offset: float
+    error_offset: float
+    elements: dict[str, float] = Field(default_factory=dict)
+    n_landmarks: int
+    metrics: dict[str, float] = Field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class KernelReadout:
+    """A fitted read-out.
+
+    Attributes
+    ----------
+    card : KernelCard
+    center, scale : ndarray of shape (n_features,)
+        Of the components of the pooled descriptor.
+    landmarks : ndarray of shape (n_landmarks, n_features)
+        Shifted and scaled; half-precision numbers.
+    weights, error_weights : ndarray of shape (n_landmarks,)
+    """
+
+    card: KernelCard
+    center: FloatArray
+    scale: FloatArray
+    landmarks: FloatArray
+    weights: FloatArray
+    error_weights: FloatArray
+
+    @classmethod
+    def from_arrays(
+        cls, card: KernelCard, arrays: Mapping[str, NDArray[Any]], name: str, width: int
+    ) -> KernelReadout:
+        """Return the read-out that a model file holds for a property.
+
+        Parameters
+        ----------
+        card : KernelCard
+        arrays : mapping of str to ndarray
+        name : str
+            Of the property.
+        width : int
+            Components of the model's descriptor.
+
+        Returns
+        -------
+        KernelReadout
+
+        Raises
+        ------
+        ModelFileError
+            If arrays are missing, not numbers, not finite or not of the shapes that
+            belong together.
+        """
+        d = width if card.pooling == "mean" else 2 * width
+        n = card.n_landmarks
+        shapes = dict(zip(_KEYS, ((d,), (d,), (n, d), (n,), (n,)), strict=True))
+        parts: dict[str, FloatArray] = {}
+        for key, shape in shapes.items():
+            array = arrays.get(f"{name}/{key}")
+            if array is None or array.dtype.kind != "f" or array.shape != shape:
+                what = "missing" if array is None else f"{array.dtype}{array.shape}"
+                msg = (
+                    f"the kernel read-out of {name} is damaged: {key} is {what}, "
+                    f"numbers of shape {shape} belong there"
+                )
+                raise ModelFileError(msg)
+            parts[key] = array.astype(np.float64)
+            if not np.isfinite(parts[key]).all():
+                msg = f"the kernel read-out of {name} is damaged: {key} is not finite"
+                raise ModelFileError(msg)
+        if not (parts["scale"] > 0.0).all():
+            msg = f"the kernel read-out of {name} is damaged: a scale is not positive"
+            raise ModelFileError(msg)
+        return cls(card, **parts)
+
+    def to_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays for a model file; see :meth:`from_arrays`."""
+        stored = {key: getattr(self, key) for key in _KEYS}
+        stored["landmarks"] = self.landmarks.astype(np.float16)
+        return {f"{name}/{key}": array for key, array in stored.items()}
+
+    def predict(
+        self, pooled: FloatArray, structures: Sequence[Atoms]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the property of structures, and the error to expect.
+
+        Parameters
+        ----------
+        pooled : ndarray of shape (n_structures, 2 * width)
+            From :func:`mftscreen.model.readouts.pooling.pool`.
+        structures : sequence of Atoms
+
+        Returns
+        -------
+        values : ndarray of shape (n_structures,)
+            In the unit of the property.
+        errors : ndarray of shape (n_structures,)
+            Absolute errors to expect, in the same unit; to sort by, not a bound.
+        """
+        card = self.card
+        x = (pooled[:, : len(self.center)] - self.center) / self.scale
+        kernel = gaussian(x, self.landmarks, card.gamma)
+        outputs = kernel @ self.weights + card.offset
+        errors = np.exp(kernel @ self.error_weights + card.error_offset)
+        if card.elements:
+            outputs += share_of_elements(structures, card.elements)
+        if card.per_atom:
+            n_atoms = np.array([len(atoms) for atoms in structures])
+            return outputs * n_atoms, errors * n_atoms
+        values = card.transform.undo(outputs)
+        return values, np.abs(card.transform.undo(outputs + errors) - values)
+
+
+def gaussian(x: FloatArray, z: FloatArray, gamma: float) -> FloatArray:
+    """Return the kernel between vectors.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, n_features)
+    z : ndarray of shape (m, n_features)
+    gamma : float
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+
+    Examples
+    --------
+    >>> x = np.array([[0.0, 0.0]])
+    >>> gaussian(x, np.array([[0.0, 0.0], [1.0, 1.0]]), gamma=np.log(2.0))
+    array([[1. , 0.5]])
+    """
+    kernel = np.square(x).sum(axis=1)[:, None] + np.square(z).sum(axis=1)
+    kernel -= 2.0 * (x @ z.T)
+    np.maximum(kernel, 0.0, out=kernel)
+    kernel *= -gamma / x.shape[1]
+    return np.asarray(np.exp(kernel, out=kernel))
+
+
+def share_of_elements(
+    structures: Sequence[Atoms], elements: Mapping[str, float]
+) -> FloatArray:
+    """Return the mean over the atoms of numbers that elements have, 0 if none.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+    elements : mapping of str to float
+
+    Returns
+    -------
+    ndarray of shape (n_structures,)
+
+    Examples
+    --------
+    >>> share_of_elements([Atoms("H2O")], {"H": 3.0})
+    array([2.])
+    """
+    return np.array(
+        [
+            sum(elements.get(symbol, 0.0) for symbol in atoms.symbols) / len(atoms)
+            for atoms in structures
+        ]
+    )
