@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.blocks import TrainingConfig
@@ -62,7 +62,7 @@ def derive_config(
     if strategy not in COMPARABLE:
         problem = f"strategy: {strategy!r} is not one of {', '.join(COMPARABLE)}"
         raise ConfigError([problem])
-    mft = config.as_mft
+    mft = cast("MFTConfig | None", config.as_mft)
     if mft is None:
         problem = (
             f"strategy: other strategies are derived from mft, not from "
