@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from ase import Atoms
@@ -253,13 +253,7 @@ def choose_setting(
     scales: list[Literal["identity", "log10"]] = ["identity"]
     if (rows.labels > 0.0).all():
         scales.append("log10")
-    setting = search.best(
-        [
-            Setting(regression, transform=scale, per_atom=share)
-            for share in per_atom
-            for scale in (scales if not share else scales[:1])
-        ]
-    )
+    setting = search.best([Setting(regression, per_atom=share) for share in per_atom])
     axes: Mapping[str, Sequence[float]] = (
         {"gamma": GAMMAS, "cost": COSTS, "tolerance": TOLERANCES}
         if robust
@@ -271,9 +265,12 @@ def choose_setting(
         for key, values in axes.items():
             setting = search.climb(setting, key, values)
         setting = search.best(
-            [setting, replace(setting, pooling="mean"),
-             replace(setting, pooling="mean_spread")]
-        )  # fmt: skip
+            [
+                replace(setting, pooling=pooling, transform=scale)
+                for pooling in get_args(Pooling)
+                for scale in (scales if not setting.per_atom else scales[:1])
+            ]
+        )
     return setting
 
 

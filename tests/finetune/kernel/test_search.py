@@ -1,0 +1,109 @@
+"""Settings chosen by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from mftscreen.finetune.kernel import search
+from mftscreen.finetune.kernel.regression import Ridge, SupportVectors
+from mftscreen.finetune.kernel.search import (
+    PooledRows,
+    Setting,
+    Targets,
+    choose_setting,
+    cross_validate,
+    fold_numbers,
+)
+
+N, WIDTH = 90, 3
+
+
+def _rows(seed: int = 0) -> PooledRows:
+    rng = np.random.default_rng(seed)
+    pooled = rng.normal(size=(N, 2 * WIDTH))
+    labels = 10.0 ** (pooled[:, 0] + 0.1 * rng.normal(size=N))
+    structures = [Atoms("H" * (1 + k % 3)) for k in range(N)]
+    return PooledRows(pooled, labels, structures, np.arange(N) % 5)
+
+
+def test_no_row_is_predicted_from_its_own_label() -> None:
+    rows = _rows()
+    setting = Setting(SupportVectors())
+    before = cross_validate(rows, setting)
+    labels = rows.labels.copy()
+    labels[12] = 77.0
+    after = cross_validate(replace(rows, labels=labels), setting)
+    assert after[12] == before[12]
+    assert (after[rows.folds != rows.folds[12]] != before[rows.folds != 2]).any()
+
+
+def test_rows_of_no_fold_are_learned_from_and_not_predicted() -> None:
+    rows = _rows()
+    folds = np.where(np.arange(N) < 60, -1, 0)
+    outputs = cross_validate(replace(rows, folds=folds), Setting(Ridge()))
+    np.testing.assert_array_equal(np.isnan(outputs), folds == -1)
+
+
+def test_skewed_labels_get_a_logarithm() -> None:
+    setting = choose_setting(_rows(), "mae")
+    assert setting.transform == "log10"
+    assert isinstance(setting.regression, SupportVectors)
+
+
+def test_labels_below_zero_get_none() -> None:
+    rows = _rows()
+    shifted = replace(rows, labels=rows.labels - rows.labels.mean())
+    assert choose_setting(shifted, "rmse").transform == "identity"
+
+
+def test_what_is_chosen_errs_least_of_its_neighbours() -> None:
+    rows = _rows()
+    chosen = choose_setting(rows, "rmse")
+    assert isinstance(chosen.regression, Ridge)
+
+    def error(setting: Setting) -> float:
+        values = Targets(setting, rows).undo(cross_validate(rows, setting))
+        return float(((values - rows.labels) ** 2).mean())
+
+    place = search.GAMMAS.index(chosen.gamma)
+    near = search.GAMMAS[max(place - 1, 0) : place + 2]
+    assert error(chosen) == min(error(replace(chosen, gamma=gamma)) for gamma in near)
+
+
+def test_a_share_of_each_atom_is_recognised() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 30, N)
+    structures = [Atoms("H" * (n - n // 2) + "O" * (n // 2)) for n in sizes]
+    labels = np.array([2.0 * (n - n // 2) + 5.0 * (n // 2) for n in sizes])
+    rows = PooledRows(rng.normal(size=(N, 6)), labels, structures, np.arange(N) % 5)
+    chosen = choose_setting(rows, "rmse", per_atom=(False, True))
+    assert chosen.per_atom
+    values = Targets(chosen, rows).undo(cross_validate(rows, chosen))
+    assert np.abs(values - labels).max() < 0.5
+
+
+def test_a_search_among_many_rows_keeps_held_out_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "N_SEARCHED", 40)
+    rows = replace(_rows(), folds=np.where(np.arange(N) < 80, -1, 0))
+    part = search._part(rows)
+    assert len(part) == 40
+    assert (part.folds == 0).sum() == 10
+
+
+def test_crystals_of_one_formula_share_a_fold_and_isomers_do_not() -> None:
+    oxides = [bulk("MgO", "rocksalt", a=4.0 + 0.01 * k) for k in range(20)]
+    others = [bulk(s, "fcc", a=4.0) for s in ("Cu", "Ag", "Au", "Ni", "Al", "Pt")]
+    molecules = [Atoms("CO", positions=[[0, 0, 0], [0, 0, k]]) for k in range(1, 21)]
+    structures = [*oxides, *others, *molecules]
+    names = [str(k) for k in range(len(structures))]
+    folds = fold_numbers(structures, names, 5, seed=1)
+    assert len(set(folds[:20])) == 1
+    assert len(set(folds[-20:])) > 1
+    assert set(folds) == set(range(5))

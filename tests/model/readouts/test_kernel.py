@@ -1,0 +1,115 @@
+"""Kernel read-outs: what they predict, and arrays from files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from mftscreen.errors import ModelFileError
+from mftscreen.model.readouts.kernel import KernelCard, KernelReadout, gaussian
+from mftscreen.properties import Transform
+
+WIDTH, N = 3, 4
+
+
+def _readout(**changes: object) -> KernelReadout:
+    settings: dict = {
+        "method": "ridge", "pooling": "mean_spread", "gamma": 0.7, "offset": 0.2,
+        "error_offset": -3.0, "transform": Transform(), "n_landmarks": N,
+    }  # fmt: skip
+    card = KernelCard(**{**settings, **changes})
+    rng = np.random.default_rng(0)
+    d = WIDTH * (1 if card.pooling == "mean" else 2)
+    landmarks = rng.normal(size=(N, d)).astype(np.float16).astype(float)
+    weights = rng.normal(size=(2, N))
+    return KernelReadout(
+        card, rng.normal(size=d), rng.uniform(0.5, 2.0, d), landmarks, *weights
+    )
+
+
+POOLED = np.random.default_rng(1).normal(size=(6, 2 * WIDTH))
+WATER = [Atoms("H2O")] * 6
+
+
+def test_it_is_the_sum_of_its_landmarks() -> None:
+    readout = _readout()
+    values, errors = readout.predict(POOLED, WATER)
+    x = (POOLED - readout.center) / readout.scale
+    expected = [
+        0.2
+        + sum(
+            w * np.exp(-0.7 * np.mean((row - z) ** 2))
+            for w, z in zip(readout.weights, readout.landmarks, strict=True)
+        )
+        for row in x
+    ]
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    assert (errors > 0).all()
+
+
+def test_the_mean_alone_is_the_first_half() -> None:
+    readout = _readout(pooling="mean")
+    other = np.hstack([POOLED[:, :WIDTH], POOLED[:, WIDTH:] + 1.0])
+    np.testing.assert_array_equal(
+        readout.predict(POOLED, WATER)[0], readout.predict(other, WATER)[0]
+    )
+
+
+def test_a_share_of_one_atom_is_multiplied_by_their_number() -> None:
+    readout = _readout(per_atom=True, elements={"H": 1.0, "O": 4.0})
+    double = [atoms + atoms for atoms in WATER]
+    for once, twice in zip(
+        readout.predict(POOLED, WATER), readout.predict(POOLED, double), strict=True
+    ):
+        np.testing.assert_allclose(twice, 2.0 * once)
+    bare = _readout(per_atom=True).predict(POOLED, WATER)[0]
+    np.testing.assert_allclose(readout.predict(POOLED, WATER)[0] - bare, 6.0)
+
+
+def test_the_error_of_a_logarithm_grows_with_the_value() -> None:
+    readout = _readout(transform=Transform(kind="log10"))
+    plain = _readout().predict(POOLED, WATER)
+    values, errors = readout.predict(POOLED, WATER)
+    np.testing.assert_allclose(values, 10.0 ** plain[0])
+    np.testing.assert_allclose(errors, 10.0 ** (plain[0] + plain[1]) - values)
+
+
+def test_arrays_come_back_as_they_were() -> None:
+    readout = _readout()
+    arrays = readout.to_arrays("gap")
+    assert arrays["gap/landmarks"].dtype == np.float16
+    again = KernelReadout.from_arrays(readout.card, arrays, "gap", WIDTH)
+    np.testing.assert_array_equal(
+        again.predict(POOLED, WATER), readout.predict(POOLED, WATER)
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("landmarks", None, "missing"),
+        ("landmarks", np.zeros((N, 2 * WIDTH + 1), np.float16), "shape"),
+        ("weights", np.zeros(N, dtype=int), "int64"),
+        ("weights", np.full(N, np.nan), "not finite"),
+        ("scale", np.zeros(2 * WIDTH), "not positive"),
+        ("center", np.array(["a"] * 2 * WIDTH), "<U1"),
+    ],
+)
+def test_damaged_arrays_are_refused(
+    key: str, value: np.ndarray | None, reason: str
+) -> None:
+    readout = _readout()
+    arrays = readout.to_arrays("gap")
+    del arrays[f"gap/{key}"]
+    if value is not None:
+        arrays[f"gap/{key}"] = value
+    with pytest.raises(ModelFileError, match=reason):
+        KernelReadout.from_arrays(readout.card, arrays, "gap", WIDTH)
+
+
+def test_the_kernel_is_one_where_vectors_are_equal() -> None:
+    x = np.random.default_rng(0).normal(size=(5, 7))
+    kernel = gaussian(x, x, 0.3)
+    np.testing.assert_allclose(np.diag(kernel), 1.0, atol=1e-12)
+    assert (kernel[~np.eye(5, dtype=bool)] < 1.0).all()
