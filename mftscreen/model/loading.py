@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from mftscreen.errors import (
 from mftscreen.model.files.archive import Arrays
 from mftscreen.model.files.branches import Domain, choose_energy_head, energy_branches
 from mftscreen.model.files.bundle import Bundle, ModelCard, read_bundle
-from mftscreen.model.files.cards import card_of_checkpoint, check_card
+from mftscreen.model.files.cards import card_of_checkpoint, check_card, neural_card
 from mftscreen.model.files.checkpoint import keep_heads, model_parameters
 from mftscreen.model.files.download import find_domains
 from mftscreen.model.files.reading import read_checkpoint, read_state
@@ -284,6 +285,7 @@ def load_model(
     properties: Collection[str] = (),
     energy_head: str | None = None,
     property_heads: Sequence[str] | None = None,
+    neural: bool = False,
     device: Device = "auto",
     progress: bool = False,
 ) -> LoadedModel:
@@ -308,6 +310,9 @@ def load_model(
         mean one model each, unless `properties` choose it.
     property_heads : sequence of str, optional
         For a ``.pt`` file: the property heads to offer; all by default.
+    neural : bool, default False
+        Whether neural heads predict where the model has kernels in their place. The
+        model's sha256 is then another one, so that results are told apart.
     device : {"auto", "cpu", "cuda"}
     progress : bool, default False
         Whether a download shows its progress on stderr.
@@ -322,7 +327,8 @@ def load_model(
         See :func:`mftscreen.model.files.registry.resolve_model` and
         :func:`mftscreen.model.files.bundle.read_bundle`.
     UnknownHeadError
-        If a head does not exist, or an energy head has to be chosen.
+        If a head does not exist, or an energy head has to be chosen; with `neural`, if
+        a property has no neural head.
     UnknownPropertyError
         If neither model of ``mft-mini`` predicts `properties`.
     """
@@ -337,11 +343,15 @@ def load_model(
     card = bundle.card
     if energy_head is not None:
         card = card.model_copy(update={"energy_head": energy_head})
+    sha256 = bundle.sha256
+    if neural and any(head.readout for head in card.properties.values()):
+        card = neural_card(path, card)
+        sha256 = hashlib.sha256(f"{sha256} neural".encode()).hexdigest()
     check_card(path, card, network)
     return LoadedModel(
         card,
         network,
-        bundle.sha256,
+        sha256,
         bundle.reference,
         bundle.calibration,
         domain_of(name, path) if energy_head is None else None,

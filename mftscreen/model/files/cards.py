@@ -12,7 +12,7 @@ from mftscreen.model.files.bundle import ModelCard, PropertyHead
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.properties import PropertySpec
 
-__all__ = ["card_of_checkpoint", "check_card"]
+__all__ = ["card_of_checkpoint", "check_card", "neural_card"]
 
 
 def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
@@ -62,6 +62,34 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
                 f"{', '.join(sorted(unknown))}, which the checkpoint does not know"
             )
             raise ModelFileError(msg)
+
+
+def neural_card(path: Path, card: ModelCard) -> ModelCard:
+    """Return a card whose properties are predicted by neural heads.
+
+    Parameters
+    ----------
+    path : Path
+        Of the model, for the message.
+    card : ModelCard
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    UnknownHeadError
+        If a property has none.
+    """
+    if missing := [n for n, head in card.properties.items() if head.head is None]:
+        msg = f"{path}: there is no neural head for {', '.join(missing)}"
+        raise UnknownHeadError(msg)
+    heads = {
+        name: head.model_copy(update={"readout": None})
+        for name, head in card.properties.items()
+    }
+    return card.model_copy(update={"properties": heads})
 
 
 def card_of_checkpoint(

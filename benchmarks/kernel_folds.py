@@ -1,0 +1,153 @@
+r"""Kernel read-outs on all published folds of a MatBench task, for any backbone.
+
+Five official folds, and five times 50 published folds out of distribution. Settings are
+chosen once for each method of splitting, by cross-validation on the training rows of
+its first fold; each fold is then fitted with them and its test rows are looked at once.
+The published validation rows of a fold are training rows here.
+
+A line of JSON for each fold is added to the output; what stands there is not done
+again.
+
+    MFTSCREEN_DATA=... python benchmarks/kernel_folds.py dielectric \
+        --pretrained runs/pretrain/model.mft -o dielectric.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from mftscreen.console.text_table import text_table
+from mftscreen.data.sources import read_labelled
+from mftscreen.finetune.kernel.features import pooled_part
+from mftscreen.finetune.kernel.search import (
+    PooledRows,
+    Setting,
+    Targets,
+    choose_setting,
+    cross_validate,
+    fold_numbers,
+)
+from mftscreen.finetune.task.pretrained import load_pretrained
+from mftscreen.model.network.backend import DeepmdNetwork
+
+COLUMNS = {"dielectric": "n", "log_gvrh": "log10(G_VRH)", "perovskites": "e_form"}
+METHODS = (
+    *("random", "LOCO", "SparseXcluster", "SparseXsingle"),
+    *("SparseYcluster", "SparseYsingle"),
+)
+SEED = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=COLUMNS)
+    parser.add_argument("--pretrained", required=True)
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    data = Path(os.environ["MFTSCREEN_DATA"])
+    path = data / "matbench" / f"matbench_{options.task}.json.gz"
+    rows = list(read_labelled(path, COLUMNS[options.task]))
+    state, sha256 = load_pretrained(options.pretrained)
+    pooled = pooled_part(DeepmdNetwork(state), rows, progress=True)
+    structures = [row.atoms for row in rows]
+    everything = PooledRows(
+        pooled,
+        np.array([float(row.labels[COLUMNS[options.task]]) for row in rows]),
+        structures,
+        fold_numbers(structures, [row.hash for row in rows], 5, SEED),
+    )
+    for method in options.methods.split(","):
+        run(everything, folds(data, options.task, method), method, sha256, options)
+    print(table(options.output))
+
+
+def folds(data: Path, task: str, method: str) -> list[list[int]]:
+    """Return the test rows of each fold."""
+    if method == "random":
+        text = (data / "folds" / "matbench_official_test_indices.json").read_text()
+        tests: list[list[int]] = json.loads(text)[f"matbench_{task}"]
+        return tests
+    with lzma.open(data / "folds" / "omee_ood_folds.json.xz", "rt") as stream:
+        published = json.load(stream)[f"matbench_{task}"][method]
+    return [fold["test"] for fold in published]
+
+
+def run(
+    rows: PooledRows,
+    tests: list[list[int]],
+    method: str,
+    sha256: str,
+    options: argparse.Namespace,
+) -> None:
+    """Fit the folds that are not there yet."""
+    done = [json.loads(line) for line in _lines(options.output)]
+    known = {(d["task"], d["method"], d["fold"], d["pretrained"]) for d in done}
+    setting = None
+    for number, test in enumerate(tests):
+        key = (options.task, method, number, sha256)
+        if key in known:
+            continue
+        if setting is None:
+            setting = choose_setting(_training(rows, tests[0]), "mae")
+            print(method, setting, flush=True)
+        begin = time.process_time()
+        values = predict(rows, np.array(test), setting)
+        errors = np.abs(values - rows.labels[test])
+        record = {
+            **dict(zip(("task", "method", "fold", "pretrained"), key, strict=True)),
+            "n": len(test),
+            "mae": float(errors.mean()),
+            "median_ae": float(np.median(errors)),
+            "rmse": float(np.sqrt((errors**2).mean())),
+            "seconds": time.process_time() - begin,
+            "setting": repr(setting),
+        }
+        with options.output.open("a") as stream:
+            stream.write(json.dumps(record) + "\n")
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _training(rows: PooledRows, test: list[int]) -> PooledRows:
+    return rows.take(np.setdiff1d(np.arange(len(rows)), test))
+
+
+def predict(rows: PooledRows, test: np.ndarray, setting: Setting) -> np.ndarray:
+    """Return what a fit to all other rows says of test rows."""
+    held_out = np.full(len(rows), -1)
+    held_out[test] = 0
+    divided = PooledRows(rows.pooled, rows.labels, rows.structures, held_out)
+    outputs = cross_validate(divided, setting)
+    return Targets(setting, divided).undo(outputs)[test]
+
+
+def table(path: Path) -> str:
+    """Return mean and spread of the errors over folds."""
+    errors = defaultdict(list)
+    for line in _lines(path):
+        record = json.loads(line)
+        errors[record["task"], record["method"]].append(record)
+    lines = [["task", "method", "folds", "MAE", "sd", "median", "CPU s per fold"]]
+    for (task, method), records in errors.items():
+        mae = np.array([r["mae"] for r in records])
+        median = np.mean([r["median_ae"] for r in records])
+        seconds = np.mean([r["seconds"] for r in records])
+        spread = mae.std(ddof=1) if len(mae) > 1 else float("nan")
+        numbers = (f"{mae.mean():.4f}", f"{spread:.4f}", f"{median:.4f}")
+        lines.append([task, method, str(len(mae)), *numbers, f"{seconds:.1f}"])
+    return text_table(lines, "<<>", (12, 14, 8))
+
+
+if __name__ == "__main__":
+    main()
