@@ -269,7 +269,8 @@ def _read_out(
     structures: Sequence[Atoms],
 ) -> None:
     """Add the properties that kernels predict from descriptors."""
-    pooled = np.array([pool(each.descriptors) for each in predictions])
+    descriptors = (each.descriptors for each in predictions)
+    pooled = np.array([pool(rows) for rows in descriptors if rows is not None])
     for name, readout in kernels.items():
         values, errors = readout.predict(pooled, structures)
         for each, value, error in zip(

@@ -292,7 +292,8 @@ def _get(setting: Setting, key: str) -> Any:
 def _set(setting: Setting, key: str, value: float) -> Setting:
     if key == "gamma":
         return replace(setting, gamma=value)
-    return replace(setting, regression=replace(setting.regression, **{key: value}))
+    settings: Any = {key: value}
+    return replace(setting, regression=replace(setting.regression, **settings))
 
 
 def fold_numbers(

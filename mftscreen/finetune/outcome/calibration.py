@@ -115,13 +115,13 @@ def calibrate_in_turn(
 
     detector = open_reference(reference).detector
     p_values = np.full(len(rows), np.nan)
-    kept = np.arange(len(rows))
+    kept = list(range(len(rows)))
     if detector is not None:
         count = Counter(row.id for row in rows)
         place = {row.id: k for k, row in enumerate(rows) if count[row.id] == 1}
         own = zip(reference["ids"], loo_p_values(detector.loo_scores_), strict=True)
         known = {place[key]: p for key, p in own if key in place}
-        kept = np.array(sorted(known), dtype=np.int64)
+        kept = sorted(known)
         p_values[kept] = [known[k] for k in kept]
         elements = Counter(s for row in rows for s in set(row.atoms.symbols))
         alone = [any(elements[s] == 1 for s in set(r.atoms.symbols)) for r in rows]

@@ -112,13 +112,13 @@ def run_training(
     started = _check_directory(config, directory, resume)
     task = load_task(config, directory, progress=progress)
     with _writing_to(directory):
-        if not plan.trains:
+        if plan.training is None:
             return _fit(config, task, directory, progress)
         if not started:
             _prepare(config, task, directory)
         else:
             _check_unchanged(task, directory)
-        settings = config.training
+        settings = plan.training
         selection = Selection(
             directory,
             Validator(task),
@@ -306,7 +306,9 @@ def _element_bias(task: Task, head: str) -> Sequence[float] | None:
 
 def _combination(config: TuneConfig, shared: Sequence[Sequence[str]]) -> Combination:
     """Return what the trainer has to know beyond deepmd-kit's input."""
-    decay, aux = config.training.layer_decay, config.plan.auxiliary
+    plan = config.plan
+    assert plan.training is not None
+    decay, aux = plan.training.layer_decay, plan.auxiliary
     if aux is None:
         return Combination(layer_decay=decay, shared=shared)
     return Combination(aux.head, aux.combine, aux.share, aux.lambda_reg, decay, shared)

@@ -68,6 +68,7 @@ class FromPretrained(Trained):
             properties=self.properties,
             data=self.data,
             seed=self.training.seed,
+            training=self.training,
             readout=self.readout,
             pretrained=self.pretrained,
             transfers=True,

@@ -44,7 +44,6 @@ class KernelConfig(Downstream):
             properties=self.properties,
             data=self.data,
             seed=self.seed,
-            trains=False,
             readout="kernel",
             pretrained=self.pretrained,
             energy_head=self.energy_head,

@@ -13,6 +13,7 @@ from mftscreen.finetune.config.blocks import (
     DescriptorConfig,
     ForceFieldLoss,
     PropertyConfig,
+    TrainingConfig,
 )
 from mftscreen.finetune.config.fields import Settings
 
@@ -57,8 +58,8 @@ class Plan:
         Their rows, if there are properties.
     seed : int
         Of all that is drawn at random.
-    trains : bool
-        Whether a network is trained at all; if not, kernels are fitted to the
+    training : TrainingConfig or None
+        How the network is trained; None if it is not: kernels are fitted to the
         pretrained one, whose force field stays.
     readout : {"neural", "kernel", "best"}
         What predicts the properties in the end.
@@ -86,7 +87,7 @@ class Plan:
     properties: Mapping[str, PropertyConfig] = field(default_factory=dict)
     data: DataConfig | None = None
     seed: int = 1
-    trains: bool = True
+    training: TrainingConfig | None = None
     readout: Readout = "neural"
     force_fields: Mapping[str, ForceField] = field(default_factory=dict)
     auxiliary: AuxiliaryConfig | None = None
@@ -98,6 +99,11 @@ class Plan:
     transfers_head: bool = False
     transfers_properties: bool = False
     freezes_descriptor: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether a network is trained at all."""
+        return self.training is not None
 
 
 class Strategy(Settings):

@@ -60,6 +60,7 @@ class PretrainConfig(Strategy):
                 for name, branch in self.branches.items()
             },
             seed=self.training.seed,
+            training=self.training,
             energy_head=self.energy_head,
             descriptor=self.descriptor,
         )

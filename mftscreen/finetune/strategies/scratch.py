@@ -29,6 +29,7 @@ class ScratchConfig(Trained):
             properties=self.properties,
             data=self.data,
             seed=self.training.seed,
+            training=self.training,
             readout=self.readout,
             descriptor=self.descriptor,
             elements=self.elements,

@@ -125,7 +125,8 @@ def build_deepmd_input(
     >>> document["model"]["shared_dict"]["type_map"]
     ['H']
     """
-    training, plan = config.training, config.plan
+    plan, training = config.plan, config.plan.training
+    assert training is not None
     if pretrained is None:
         assert plan.descriptor is not None
         descriptor = plan.descriptor.parameters(neighbors, training.seed)
