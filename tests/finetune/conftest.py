@@ -70,7 +70,9 @@ def write_config(folder: Path) -> Callable[..., Path]:
         if strategy in ("pretrain", "scratch"):
             document["descriptor"] = DESCRIPTOR
         path = folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(document | settings))
+        document |= settings
+        document = {key: value for key, value in document.items() if value is not None}
+        path.write_text(yaml.safe_dump(document))
         return path
 
     return write_config
