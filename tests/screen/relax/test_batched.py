@@ -106,7 +106,7 @@ class TestRelaxer:
     def test_like_ase_one_by_one(
         self, rattled: Rattled, optimizer: str, cell_filter: str
     ) -> None:
-        settings = RelaxSettings(optimizer, cell_filter, fmax=0.02, steps=60)
+        settings = RelaxSettings(optimizer, cell_filter, fmax=0.05, steps=30)
         structures = rattled(4)
         before = [atoms.copy() for atoms in structures]
         results = list(Relaxer(FakeModel(), settings)(structures))
@@ -122,7 +122,7 @@ class TestRelaxer:
             np.testing.assert_allclose(
                 result.atoms.positions, relaxed.positions, atol=1e-5
             )
-            assert result.converged == (result.fmax < 0.02)
+            assert result.converged == (result.fmax < 0.05)
             assert result.volume_change == pytest.approx(
                 relaxed.get_volume() / atoms.get_volume() - 1, abs=1e-6
             )

@@ -66,7 +66,7 @@ def test_a_changed_byte_never_changes_what_is_read(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     # all of the text and the numbers of a row, and places all over the file
     row = content.index(b'{"status": "ok"')
-    places = [*range(row - 40, row + 120, 3), *rng.choice(len(content), 500)]
+    places = [*range(row - 40, row + 120, 3), *rng.choice(len(content), 150)]
     detected = 0
     for place in places:
         damaged = bytearray(content)
@@ -81,7 +81,7 @@ def test_a_changed_byte_never_changes_what_is_read(tmp_path: Path) -> None:
             assert isinstance(known, set)
             assert known <= set(KEYS)
             assert found[:-1] == whole[:-1]
-    assert detected > 100
+    assert detected > 60
 
 
 def test_a_damaged_outcome_is_computed_again(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def label_pairs(structures: list[Atoms]) -> Results:
     return [(Outcome(values={"gap": (value,)}), atoms) for atoms in structures]
 
 
+@pytest.mark.slow
 def test_what_dies_together_is_evaluated_in_halves(workers: Workers) -> None:
     workers._evaluate = label_pairs
     symbols = ["Si", "Al", "Ge", "Cu"]
