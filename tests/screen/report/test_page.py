@@ -354,18 +354,20 @@ def test_filters_hold_for_the_table_and_the_chart(page: Any) -> None:
     page.fill("th[data-column=ood] input", "yes")
     page.fill("th[data-column=n_opt] input", ">4")
     page.wait_for_function("shown.textContent === '10 of 203 rows'")
-
-
-@pytest.mark.slow
-def test_a_filter_that_cannot_be_read_is_marked_and_hides_nothing(page: Any) -> None:
+    page.click("#clear")
+    # what cannot be read is marked and hides nothing
     page.fill("th[data-column=n_opt] input", "> x")
     page.wait_for_selector("th[data-column=n_opt] input[aria-invalid]")
     assert page.locator("#shown").inner_text() == "203 of 203 rows"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chart", ["scatter", "map"])
-def test_a_click_on_a_point_selects_its_row(page: Any, chart: str) -> None:
+def test_a_click_on_a_point_selects_its_row(page: Any) -> None:
+    for chart, row in (("scatter", 179), ("map", 169)):
+        click_on(page, chart, row)
+
+
+def click_on(page: Any, chart: str, row: int) -> None:
     box = page.locator(f"#{chart}")
     box.scroll_into_view_if_needed()
     # a flagged candidate far down in the table: only its trace, so that it is on top
@@ -373,7 +375,7 @@ def test_a_click_on_a_point_selects_its_row(page: Any, chart: str) -> None:
     at = page.evaluate(
         f"""() => {{
             const {{ x, y, customdata }} = {chart}.data[{trace}];
-            const k = customdata.indexOf(179);
+            const k = customdata.indexOf({row});
             const {{ xaxis, yaxis }} = {chart}._fullLayout;
             const area = {chart}.querySelector(".nsewdrag").getBoundingClientRect();
             return [area.x + xaxis.c2p(x[k]), area.y + yaxis.c2p(y[k])];
@@ -386,7 +388,7 @@ def test_a_click_on_a_point_selects_its_row(page: Any, chart: str) -> None:
     chosen = page.locator("#table tr[aria-selected=true]")
     chosen.wait_for()
     assert said.startswith(selected_id(page))
-    assert chosen.get_attribute("data-row") == "179"
+    assert chosen.get_attribute("data-row") == str(row)
     rows = page.locator("#table").bounding_box()
     assert rows["y"] < chosen.bounding_box()["y"] < rows["y"] + rows["height"]
     assert page.evaluate(f"{chart}.layout.shapes.length") == 2
