@@ -233,12 +233,12 @@ def test_one_process_reads_nothing_ahead() -> None:
 def test_processes_keep_the_order_and_read_little_ahead() -> None:
     source = Source()
     rows = OFMFeaturizer(n_jobs=2)(source)
-    for k, row in enumerate(islice(rows, 1500)):
+    for k, row in enumerate(islice(rows, 900)):
         expected = orbital_field_matrix(bulk("Cu", a=3.6 + 1e-4 * k))
         assert np.array_equal(row.vector, expected)
         assert source.taken <= k + 700
     rows.close()  # does not wait for what nobody will take
-    assert source.taken <= 1500 + 700
+    assert source.taken <= 900 + 700
 
 
 class Killer:
