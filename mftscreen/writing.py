@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,7 +12,12 @@ from pathlib import Path
 
 from mftscreen.errors import DataError
 
-__all__ = ["check_place", "output_file", "replacing"]
+__all__ = ["check_place", "output_file", "replacing", "why_unwritable"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_OF_SQLITE = (
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE,
+)  # fmt: skip
 
 
 @contextmanager
@@ -89,5 +95,33 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        msg = f"cannot be written: {getattr(error, 'strerror', None) or error}"
+        msg = f"cannot be written: {why_unwritable(error)}"
         raise DataError(msg, path=path) from error
+
+
+def why_unwritable(error: OSError | sqlite3.Error) -> str:
+    """Return why a file cannot be written, and what to do if the disk is full.
+
+    Parameters
+    ----------
+    error : OSError or sqlite3.Error
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> why_unwritable(OSError(errno.ENOSPC, "No space left on device"))
+    'No space left on device; make room and give the same command again'
+    >>> why_unwritable(OSError(errno.EACCES, "Permission denied"))
+    'Permission denied'
+    """
+    reason = str(getattr(error, "strerror", None) or error)
+    full = (
+        error.errno in _FULL
+        if isinstance(error, OSError)
+        # SQLite says of most limits no more than that writing failed
+        else getattr(error, "sqlite_errorcode", None) in _FULL_OF_SQLITE
+    )
+    return reason + "; make room and give the same command again" * full

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TextIO, get_args
@@ -20,6 +19,7 @@ from mftscreen.data.dataset import (
     LabelledStructure,
     write_deepmd_npy,
 )
+from mftscreen.data.label_report import OtherColumns
 from mftscreen.data.readers import iter_rows
 from mftscreen.data.sources import read_force_field
 from mftscreen.errors import DataError, StructureError
@@ -95,26 +95,17 @@ def read_frames(path: Path) -> Iterator[LabelledStructure]:
     try:
         first = next(frames, None)
     except DataError as error:
-        columns = _numbers(path)
-        if not columns:
+        columns = OtherColumns()
+        for row in islice(iter_rows(path), _N_LOOKED_AT):
+            columns.add(row)
+        if not columns.names:
             raise
-        msg = f"{error}\nTo convert a property, name its label: {', '.join(columns)}"
+        names = ", ".join(columns.names)
+        msg = f"{error}\nTo convert a property, name its label: {names}"
         raise DataError(msg) from error
     if first is not None:
         yield first
         yield from frames
-
-
-def _numbers(path: Path) -> list[str]:
-    """Return the names of numbers in the first rows of a file, their ids aside."""
-    found: dict[str, None] = {}
-    for row in islice(iter_rows(path), _N_LOOKED_AT):
-        for name, value in row.values.items():
-            with suppress(TypeError, ValueError):
-                float(value)
-                if str(value) != row.name:
-                    found[name] = None
-    return list(found)
 
 
 def write_labelled(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = ["LabelledStructure", "force_field_labels", "write_deepmd_npy"]
 LARGEST_LABEL = 1e15
 """Of what is trained on: its square still fits into single precision."""
 ENERGY_LABELS = ("energy", "force", "virial")
+_TENSORS = ("stress", "virial", "virials")
 _SAME_VIRIAL = 0.02
 """How much, relatively, a virial may differ from that of the stress beside it."""
 OPTIONAL_LABELS = ("virial",)
@@ -79,9 +81,10 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     Raises
     ------
     DataError
-        If energy or forces are missing, a label is no number, not finite, larger than
-        ``LARGEST_LABEL`` or said to be in another unit, or there are a stress and a
-        virial that are not the same.
+        If energy or forces are missing, a label is no number (which holds for a stress
+        or virial that is not used, too), not finite, larger than ``LARGEST_LABEL`` or
+        said to be in another unit, or there are a stress and a virial that are not the
+        same.
     """
     results = atoms.calc.results if atoms.calc is not None else {}
     missing = [name for name in ("energy", "forces") if name not in results]
@@ -96,6 +99,7 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
             msg = f"the label {name} is a truth value, not a number"
             raise DataError(msg)
     try:
+        _check_numbers({**atoms.info, **results})
         labels = {
             "energy": np.asarray(float(results["energy"])),
             "force": np.asarray(results["forces"], dtype=float),
@@ -115,6 +119,17 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
             msg = f"the {name} label has {largest:.6g}, beyond any physical scale"
             raise DataError(msg)
     return labels
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    """Raise if a stress or virial is no number, for whatever it may stand."""
+    for key, value in values.items():
+        if key.lower() not in _TENSORS or value is None:
+            continue
+        if np.asarray(value).dtype.kind not in "iuf":
+            name, found = key.lower(), shortened(value)
+            msg = f"the label {name} is not made of numbers (found {found})"
+            raise DataError(msg)
 
 
 def _virial(atoms: Atoms, results: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:

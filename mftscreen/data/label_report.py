@@ -1,21 +1,23 @@
-"""What labels the frames of a force field have, and which were passed over."""
+"""What labels frames and rows have, and which were passed over."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
+from mftscreen.data.readers import Row
 from mftscreen.data.readers.extxyz import SPELLED
 from mftscreen.errors import DataError
 
-__all__ = ["LabelReport", "check_units", "unused_keys"]
+__all__ = ["LabelReport", "OtherColumns", "check_units", "unused_keys"]
 
 _LIKE_LABELS = re.compile("energ|force|stress|virial", re.IGNORECASE)
 _UNIT_OF = re.compile("(energy|forces?|stress|virials?)_?units?", re.IGNORECASE)
@@ -32,6 +34,9 @@ _USED_UP = {
 """ASE's results that a label stands for, and those that ASE gives beside them."""
 _LARGE = {"force": 50.0, "stress": 1.0}
 """Largest components (eV/Å, eV/Å^3) beyond which a median is of no real data."""
+_N_SEARCHED = 100
+"""Rows whose other columns are looked at."""
+_N_NAMED = 12
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +154,52 @@ class LabelReport:
             median = float(np.median(sizes)) if sizes else 0.0
             if median > _LARGE[label]:
                 log.warning("%s: %s", self._path, _too_large(label, median))
+
+
+class OtherColumns:
+    """Columns of numbers, of which any may be a label that was meant.
+
+    Parameters
+    ----------
+    used : collection of str, default ()
+        Labels that are read.
+    """
+
+    def __init__(self, used: Collection[str] = ()) -> None:
+        self._used = used
+        self._n = 0
+        self._found: dict[str, None] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """In the order in which they were found."""
+        return list(self._found)
+
+    def add(self, row: Row) -> None:
+        """Take note of a row, if it is one of the first; its id is no label."""
+        self._n += 1
+        if self._n > _N_SEARCHED:
+            return
+        for key, value in row.values.items():
+            if key in self._used or isinstance(value, bool | np.bool_):
+                continue
+            with suppress(TypeError, ValueError, OverflowError):
+                float(value)
+                if str(value) != row.name:
+                    self._found[key] = None
+
+    def say(self, path: Path) -> None:
+        """Log those of a file, if there are any."""
+        names = self.names
+        if not names:
+            return
+        more = len(names) - _N_NAMED
+        log.info(
+            "%s: read %s; other columns of numbers, not used: %s",
+            path,
+            ", ".join(self._used),
+            ", ".join(names[:_N_NAMED]) + f" and {more} more" * (more > 0),
+        )
 
 
 def _listed(counts: Counter[str]) -> str:

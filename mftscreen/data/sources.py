@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.data.dataset import LabelledStructure, force_field_labels
-from mftscreen.data.label_report import LabelReport
+from mftscreen.data.label_report import LabelReport, OtherColumns
 from mftscreen.data.readers import Row, iter_rows
 from mftscreen.errors import DataError
 
@@ -96,9 +96,15 @@ def iter_labelled(
     ------
     DataError
         If the file cannot be read or no row has a label of these names.
+
+    Notes
+    -----
+    After the last row it is logged which other columns of numbers there are.
     """
     number, found, others = 0, False, dict[str, None]()
+    numbers = OtherColumns(columns)
     for number, row in enumerate(iter_rows(path), 1):
+        numbers.add(row)
         found = found or any(column in row.values for column in columns)
         if not found:
             others |= dict.fromkeys(row.values)
@@ -110,6 +116,7 @@ def iter_labelled(
         wanted = " or ".join(map(repr, columns))
         msg = f"no label {wanted}; there is {', '.join(others)}"
         raise DataError(msg, path=path)
+    numbers.say(path)
 
 
 def _labelled(

@@ -14,7 +14,14 @@ from http.client import (
 from socket import SHUT_RDWR
 from threading import Event, Timer
 from typing import Any
-from urllib.request import HTTPHandler, HTTPSHandler, Request, build_opener
+from urllib.parse import urlsplit
+from urllib.request import (
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    Request,
+    build_opener,
+)
 
 from mftscreen.errors import DownloadError
 
@@ -25,6 +32,9 @@ TIMEOUT = 60.0
 
 MIN_BYTES = 1 << 14
 """To come in each ``TIMEOUT``; a server that is slower will not end."""
+
+MAX_REDIRECTS = 5
+"""From one address to the next; more are a loop, or as good as one."""
 
 _CHUNK = 1 << 18
 
@@ -44,11 +54,14 @@ def opened(url: str | Request) -> Iterator[Any]:
 
     Raises
     ------
+    DownloadError
+        If it redirects too often, from ``https`` to anything less, or to no web
+        address.
     OSError, http.client.HTTPException, ValueError
         If it cannot be reached, is no address, or does not answer in time.
     """
     # with the proxies of this moment
-    with build_opener(_HTTP, _HTTPS).open(url, timeout=TIMEOUT) as answer:
+    with build_opener(_HTTP, _HTTPS, _Redirects).open(url, timeout=TIMEOUT) as answer:
         yield answer
 
 
@@ -158,6 +171,11 @@ class _Response(HTTPResponse):
         with _in_time(self._socket):
             return super().read1(n)
 
+    def read(self, amt: int | None = None) -> bytes:
+        """Read at once, as is done with the reasons of a refusal."""
+        with _in_time(self._socket):
+            return super().read(amt)
+
 
 class _Connection(HTTPConnection):
     response_class = _Response
@@ -175,3 +193,25 @@ class _HTTP(HTTPHandler):
 class _HTTPS(HTTPSHandler):
     def https_open(self, request: Request) -> HTTPResponse:
         return self.do_open(_SecureConnection, request)
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows redirects, a few of them, and to nothing less than what was asked for."""
+
+    # those of urllib, whose message takes three lines, come later
+    max_repeats = max_redirections = MAX_REDIRECTS + 1
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        # urllib would read what comes with it, whole, and throw it away
+        fp.close()
+        before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if after not in ("http", "https") or (before, after) == ("https", "http"):
+            problem = f"redirects to {newurl[:200]!r}, which is not followed"
+            raise DownloadError(problem)
+        visited: dict[str, int] = getattr(req, "redirect_dict", {})
+        if sum(visited.values()) >= MAX_REDIRECTS:
+            problem = f"redirects more than {MAX_REDIRECTS} times"
+            raise DownloadError(problem)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

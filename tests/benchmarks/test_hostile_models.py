@@ -29,13 +29,14 @@ def test_the_watch_notices(tmp_path: Path) -> None:
     """What it looks for is seen by it, or the script could not fail."""
     (tmp_path / "secret").write_text("x")
     program = f"""
-import pickle, socket, sys
+import os, pickle, socket, sys
 sys.path.insert(0, {str(SCRIPT.parent)!r})
 import hostile_models as h
 sys.addaudithook(h.watch)
 h._watching = True
 open({str(tmp_path / "secret")!r}).close()
 socket.socket().close()
+os.rename({str(tmp_path / "secret")!r}, {str(tmp_path / "other")!r})
 pickle.loads(pickle.dumps(print))
 h._watching = False
 print(sorted(event.split()[0] for event in h.watched))
@@ -43,4 +44,6 @@ print(sorted(event.split()[0] for event in h.watched))
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert "['open', 'pickle.find_class', 'socket.__new__']" in done.stdout, done.stderr
+    assert (
+        "['open', 'os.rename', 'pickle.find_class', 'socket.__new__']" in done.stdout
+    ), done.stderr

@@ -12,7 +12,7 @@ from ase.io import write
 
 from mftscreen.data.dataset import force_field_labels
 from mftscreen.data.label_report import LabelReport, check_units, unused_keys
-from mftscreen.data.sources import read_force_field
+from mftscreen.data.sources import read_force_field, read_labelled
 from mftscreen.errors import DataError
 
 STRESS = np.array([0.01, -0.02, 0.03, 0.004, -0.005, 0.006])
@@ -157,3 +157,56 @@ def test_magnitudes(
         list(read_force_field(tmp_path / "ff.extxyz"))
     assert words in caplog.text
     assert bool(caplog.records) == bool(words)
+
+
+@pytest.mark.parametrize("key", ["stress", "virial", "virials", "Stress"])
+@pytest.mark.parametrize("value", ["none", "a b c d e f", "T F F T F F", "--------"])
+@pytest.mark.parametrize("pbc", ["T T T", "F F F"])
+def test_tensors_that_are_no_numbers_are_refused(
+    tmp_path: Path, key: str, value: str, pbc: str
+) -> None:
+    lattice = 'Lattice="4.2 0 0 0 4.2 0 0 0 4.2"'
+    columns = "Properties=species:S:1:pos:R:3:forces:R:3"
+    good = f'1\n{lattice} energy=-1 {columns} pbc="{pbc}"\nH 0 0 0 0 0 0\n'
+    bad = good.replace("energy", f'{key}="{value}" energy')
+    (tmp_path / "a.xyz").write_text(good + bad)
+    with pytest.raises(DataError, match=f"a.xyz#1: the label {key.lower()} is not"):
+        list(read_force_field(tmp_path / "a.xyz"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("label", ["forces", "stress"])
+def test_frames_with_numbers_that_are_none_are_named(
+    tmp_path: Path, label: str, value: float
+) -> None:
+    frames = [frame() for _ in range(3)]
+    frames[1].calc.results[label] = np.full_like(frames[1].calc.results[label], value)
+    write(tmp_path / "ff.extxyz", frames)
+    with pytest.raises(DataError, match=r"row ff.extxyz#1: the \w+ label is not fin"):
+        list(read_force_field(tmp_path / "ff.extxyz"))
+
+
+def test_a_stress_that_is_none_is_none(tmp_path: Path) -> None:
+    atoms = frame()
+    del atoms.calc.results["stress"]
+    atoms.info["stress"] = None
+    assert set(force_field_labels(atoms)) == {"energy", "force"}
+
+
+def test_other_columns_of_numbers_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "POSCAR").write_text("H\n1\n4 0 0\n0 4 0\n0 0 4\nH\n1\nC\n0 0 0\n")
+    rows = ["7,POSCAR,1.0,x,,True,2", "8,POSCAR,2.0,x,3.5,False,2"]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["id,path,gap,note,gap_hse,metal,bulk", *rows]))
+
+    def said(*columns: str) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "mftscreen.data.label_report"):
+            assert len(list(read_labelled(table, *columns))) == 2
+        return [record.getMessage() for record in caplog.records]
+
+    read = f"{table}: read gap; other columns of numbers, not used: bulk, gap_hse"
+    assert said("gap") == [read]
+    assert said("gap", "gap_hse", "bulk") == []

@@ -6,13 +6,17 @@ import csv
 import gzip
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +53,46 @@ O1 O 0.5 0.5 0.5 1
 """
 
 # small chunks make many points to be killed at
-PROGRAM = (
-    "from mftscreen.screen.work import pipeline; pipeline.CHUNK = 16; "
-    "from mftscreen.cli import main; main()"
+PROGRAM = """\
+from mftscreen.screen.work import pipeline
+from mftscreen.cli import main
+pipeline.CHUNK = 16
+main()
+"""
+
+FORKED = """\
+import os, resource, torch
+from mftscreen.screen.work import pipeline
+from mftscreen.cli import main
+os.chdir(folder)
+for stream, name in enumerate(("output", "errors"), 1):
+    os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+torch.set_num_threads(1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+pipeline.CHUNK = 16
+main(arguments)
+"""
+
+# a start takes ten seconds, most of them for imports, which forked processes share
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "deepmd.pt.model.model",
+        "pandas",
+        "sklearn.base",
+        "mftscreen.cli.rank",
+        "mftscreen.cli.report",
+        "mftscreen.ood.map.embedding",
+        "mftscreen.ood.ofm.cells",
+        "mftscreen.ood.ofm.featurizer",
+        "mftscreen.ood.ofm.voronoi",
+        "mftscreen.predictor",
+        "mftscreen.screen.rank",
+        "mftscreen.screen.report.contents",
+        "mftscreen.screen.report.page",
+        "mftscreen.screen.work.pipeline",
+        "mftscreen.screen.work.workers",
+    ]
 )
 
 
@@ -163,23 +204,25 @@ def status_of(atoms: Atoms) -> str:
     return "ok" if fine and (distances > 0.5).all() else "invalid_geometry"
 
 
-def start(
-    pool: Path, tiny_model: Path, run: Path, output: Path
-) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, "rank", str(pool), "-m", str(tiny_model)]
-    command += ["--run", str(run), "-o", str(output), "-q", "--device", "cpu"]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+def ranking(pool: Path, model: Path, run: Path, output: Path) -> list[str]:
+    command = ["rank", str(pool), "-m", str(model), "--run", str(run)]
+    return [*command, "-o", str(output), "-q", "--device", "cpu"]
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 3, errors
+def start(folder: Path, arguments: list[str], limit: int = -1) -> ForkServerProcess:
+    """Start a command in a folder, with what it prints in ``output`` and ``errors``.
+
+    No file can become longer than `limit` bytes.
+    """
+    place = {"folder": str(folder), "arguments": arguments, "limit": limit}
+    process = FORKS.Process(target=exec, args=(FORKED, place))
+    process.start()
+    return process
+
+
+def finish(process: ForkServerProcess, expected: int) -> None:
+    process.join(300)
+    assert process.exitcode == expected
 
 
 def n_rows(run: Path) -> int:
@@ -190,14 +233,14 @@ def n_rows(run: Path) -> int:
         return 0
 
 
-def kill_at(process: subprocess.Popen[str], run: Path, count: int, wait: float) -> None:
+def kill_at(process: ForkServerProcess, run: Path, count: int, wait: float) -> None:
     """Kill a screening some time after its journal has come to `count` rows."""
-    while process.poll() is None and n_rows(run) < count:
+    while process.is_alive() and n_rows(run) < count:
         time.sleep(0.01)
     time.sleep(wait)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "it ended before it was killed"
 
 
 def test_killed_twice_the_table_is_that_of_an_uninterrupted_run(
@@ -206,19 +249,28 @@ def test_killed_twice_the_table_is_that_of_an_uninterrupted_run(
     pool = tmp_path / "pool"
     expected = make_pool(pool)
     whole, resumed = tmp_path / "whole.csv", tmp_path / "resumed.csv"
-    finish(start(pool, tiny_model, tmp_path / "whole", whole))
+    # as users start it, with another seed for the order in sets
+    arguments = ranking(pool, tiny_model, tmp_path / "whole", whole)
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 3
 
     run = tmp_path / "run"
+    arguments = ranking(pool, tiny_model, run, resumed)
     rng = random.Random(4)
     done: list[int] = []
     for least, most in ((1, 150), (200, 350)):
-        process = start(pool, tiny_model, run, resumed)
+        process = start(tmp_path, arguments)
         # the rows of the run before stay until the first new ones are written
         count = max(rng.randint(least, most), *done, 0) + 1
         kill_at(process, run, count, rng.uniform(0, 0.05))
         assert not resumed.exists()
         done.append(n_rows(run))
-    finish(start(pool, tiny_model, run, resumed))
+    finish(start(tmp_path, arguments), 3)
 
     assert 0 < done[0] < expected.total()
     assert done[0] < done[1] < expected.total()
@@ -260,24 +312,20 @@ def test_a_candidate_that_kills_its_process_becomes_a_row(
     write(tmp_path / "all.extxyz", metals)
     write(tmp_path / "others.extxyz", [m for m in metals if m.symbols[0] != "Cu"])
 
-    def rank(pool: str, run: str, output: str) -> int:
-        command = [sys.executable, "-c", PROGRAM, "rank", pool, "-m", str(tiny_model)]
-        command += ["--relax", "fire", "--relaxer", "poison:make", "--steps", "3"]
-        command += ["--run", run, "-o", output, "-q"]
-        ended = subprocess.run(
-            command, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=300, check=False
-        )
-        return ended.returncode
+    def rank(pool: str, run: str, output: str, expected: int) -> None:
+        arguments = ranking(Path(pool), tiny_model, Path(run), Path(output))
+        arguments += ["--relax", "fire", "--relaxer", "poison:make", "--steps", "3"]
+        finish(start(tmp_path, arguments), expected)
 
     def rows(output: str) -> list[dict[str, str]]:
         with (tmp_path / output).open(newline="") as stream:
             found = {row["formula"]: row for row in csv.DictReader(stream)}
         return [{**found[s], "rank": "", "id": ""} for s in ("Al", "Pd", "Ag", "Pt")]
 
-    assert rank("others.extxyz", "safe", "others.csv") == 3
-    assert rank("all.extxyz", "run", "all.csv") == 137
+    rank("others.extxyz", "safe", "others.csv", 3)
+    rank("all.extxyz", "run", "all.csv", 137)
     assert not (tmp_path / "all.csv").exists()
-    assert rank("all.extxyz", "run", "all.csv") == 3
+    rank("all.extxyz", "run", "all.csv", 3)
     with (tmp_path / "all.csv").open(newline="") as stream:
         (died,) = [r for r in csv.DictReader(stream) if r["status"] == "worker_died"]
     assert died["formula"] == "Cu"
@@ -298,21 +346,97 @@ def child_processes(parent: int) -> list[int]:
 def test_killed_workers_leave_no_trace(tmp_path: Path, tiny_model: Path) -> None:
     rng = random.Random(9)
     write(tmp_path / "pool.extxyz", [usual(rng) for _ in range(120)], format="extxyz")
-    command = [sys.executable, "-c", PROGRAM, "rank", str(tmp_path / "pool.extxyz")]
-    command += ["-m", str(tiny_model), "-q", "-j", "2", "--device", "cpu"]
     tables = []
     for kills in (0, 2):
-        run = tmp_path / f"run-{kills}"
-        with subprocess.Popen(
-            [*command, "--run", str(run)], stdout=subprocess.PIPE, text=True
-        ) as process:
-            for k in range(kills):
-                while process.poll() is None and n_rows(run) < 16 + 16 * k:
-                    time.sleep(0.01)
-                for worker in child_processes(process.pid)[:1]:
-                    os.kill(worker, signal.SIGKILL)
-            output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0
-        tables.append(output)
+        run, output = tmp_path / f"run-{kills}", tmp_path / f"{kills}.csv"
+        pool = tmp_path / "pool.extxyz"
+        arguments = [*ranking(pool, tiny_model, run, output), "-j", "2"]
+        process = start(tmp_path, arguments)
+        for k in range(kills):
+            while process.is_alive() and n_rows(run) < 16 + 16 * k:
+                time.sleep(0.01)
+            for worker in child_processes(process.pid or 0)[:1]:
+                os.kill(worker, signal.SIGKILL)
+        finish(process, 0)
+        tables.append(output.read_text())
     assert tables[0] == tables[1]
     assert tables[0].count(",ok,") == 120
+
+
+DISK = 1 << 23
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """Make a folder a file system of its own, if this user may; return whether."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    mounted = (
+        bool(shutil.which("mount"))
+        and not subprocess.run(mount, check=False, capture_output=True).returncode
+    )
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_costs_nothing_that_was_complete(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    rng = random.Random(17)
+    pool, disk = tmp_path / "pool.extxyz", tmp_path / "disk"
+    write(pool, [usual(rng) for _ in range(100)], format="extxyz")
+    whole = tmp_path / "whole.csv"
+    finish(start(tmp_path, ranking(pool, tiny_model, tmp_path / "whole", whole)), 0)
+    filling, table, page = (disk / name for name in ("filling", "a.csv", "a.html"))
+    # the first when the journal is made, the last when all is there but its end
+    moments = [0, *sorted(rng.sample(range(30_000, 180_000), 3))]
+
+    with small_disk(disk) as mounted:
+
+        def run(arguments: list[str], room: int) -> str:
+            """Run a command with so many bytes of disk; return its errors if it fails.
+
+            Without a disk of its own, no file can become so long.
+            """
+            filling.unlink(missing_ok=True)
+            if mounted:
+                filling.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - room)))
+            process = start(tmp_path, arguments, -1 if mounted else max(room // 2, 200))
+            process.join(300)
+            assert process.exitcode in (0, 1)
+            return (tmp_path / "errors").read_text() if process.exitcode else ""
+
+        def full(arguments: list[str], room: int, named: Path) -> None:
+            errors = run(arguments, room)
+            assert errors.startswith(f"Error: {named}"), errors
+            assert errors.endswith("make room and give the same command again\n")
+            assert errors.count("\n") == 1
+
+        folder = disk / "run"
+        screening = ranking(pool, tiny_model, folder, table)
+        report = ["report", str(folder), "-o", str(page)]
+        for kept in (table, page):
+            kept.write_text("old")
+        done = [0]
+        for room in moments:
+            full(screening, room, folder)
+            done.append(n_rows(folder))
+        assert done == sorted(done)
+        assert 0 < done[-1] < 100
+        assert table.read_text() == "old"
+        assert run(screening, DISK) == ""
+        assert table.read_bytes() == whole.read_bytes()
+        full(report, 20_000, page)
+        assert page.read_text() == "old"
+        assert run(report, DISK) == ""
+        assert page.read_text().endswith("</html>\n")
+        # the journal elsewhere has all; only the table has no room
+        table.write_text("old")
+        elsewhere = ranking(pool, tiny_model, tmp_path / "whole", table)
+        full(elsewhere, 4096, table if mounted else tmp_path / "whole")
+        assert table.read_text() == "old"
+        assert run(elsewhere, DISK) == ""
+        assert table.read_bytes() == whole.read_bytes()

@@ -10,6 +10,7 @@ from io import UnsupportedOperation
 from typing import TextIO
 
 from mftscreen.errors import DataError
+from mftscreen.writing import why_unwritable
 
 __all__ = ["standard_output"]
 
@@ -35,7 +36,7 @@ def standard_output(problems: list[DataError]) -> Iterator[TextIO]:
         _close()
     except OSError as error:
         _close()
-        msg = f"cannot be written: {error.strerror or error}"
+        msg = f"cannot be written: {why_unwritable(error)}"
         problems.append(DataError(msg, path="standard output"))
 
 

@@ -12,6 +12,7 @@ from mftscreen.finetune.strategies import (
     MFTConfig,
     TuneConfig,
 )
+from mftscreen.finetune.strategies.mft import Multitask
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.files.checkpoint import model_parameters
@@ -62,13 +63,13 @@ def derive_config(
     if strategy not in COMPARABLE:
         problem = f"strategy: {strategy!r} is not one of {', '.join(COMPARABLE)}"
         raise ConfigError([problem])
-    mft = config.as_mft
-    if mft is None:
+    if not isinstance(config, Multitask):
         problem = (
             f"strategy: other strategies are derived from mft, not from "
             f"{config.strategy}: only it has all settings"
         )
         raise ConfigError([problem])
+    mft = config.as_mft
     if strategy == mft.strategy:
         return mft
     if mft.transfer_properties:

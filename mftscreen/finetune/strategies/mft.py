@@ -64,6 +64,12 @@ class Multitask(FromPretrained):
             transfers_head=self.transfer_head,
         )
 
+    @property
+    def as_mft(self) -> MFTConfig:
+        """The same settings for ``mft``, from which those of the others are derived."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return MFTConfig(**{**values, "strategy": "mft"})
+
 
 class MFTConfig(Multitask):
     """Property and force field trained together (Eqs. 10-12)."""
@@ -97,8 +103,3 @@ class MFTConfig(Multitask):
     def plan(self) -> Plan:
         """Train the heads of the properties on, too, if they are to be taken over."""
         return replace(super().plan, transfers_properties=self.transfer_properties)
-
-    @property
-    def as_mft(self) -> MFTConfig:
-        """The same settings."""
-        return self

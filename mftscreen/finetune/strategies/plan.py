@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from mftscreen.finetune.config.blocks import (
     AuxiliaryConfig,
@@ -15,9 +15,6 @@ from mftscreen.finetune.config.blocks import (
     PropertyConfig,
 )
 from mftscreen.finetune.config.fields import Settings
-
-if TYPE_CHECKING:
-    from mftscreen.finetune.strategies.mft import MFTConfig
 
 __all__ = ["ForceField", "Plan", "Strategy"]
 
@@ -100,8 +97,3 @@ class Strategy(Settings):
     def plan(self) -> Plan:
         """What a training by this configuration does."""
         raise NotImplementedError
-
-    @property
-    def as_mft(self) -> MFTConfig | None:
-        """The settings that other strategies are derived from, if it has them all."""
-        return None

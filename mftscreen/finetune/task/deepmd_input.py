@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,9 @@ def build_deepmd_input(
         architecture = find_architecture(pretrained.descriptor)
         descriptor = architecture.fit_parameters(pretrained.descriptor, neighbors)
         descriptor["trainable"] = not plan.freezes_descriptor
+        if not plan.transfers:
+            n_heads = len(plan.force_fields) + len(plan.properties)
+            pretrained = _with_one_hot_for(n_heads, pretrained)
     if not plan.transfers:
         descriptor["seed"] = training.seed
     shared, heads = _force_field_heads(plan, pretrained, training.seed)
@@ -152,6 +155,21 @@ def build_deepmd_input(
     return _multi_task(
         type_map, descriptor, shared, heads, losses, data, batches, shares, training
     )
+
+
+def _with_one_hot_for(n_heads: int, pretrained: Pretrained) -> Pretrained:
+    """Return a model whose one-hot, if it has one, is long enough for so many heads.
+
+    Heads that start from random weights have a place each, which deepmd-kit gives them;
+    those that are taken over share what the pretrained ones have.
+    """
+    if not 0 < pretrained.dim_case_embd < n_heads:
+        return pretrained
+    fitting = {
+        name: {**net, "dim_case_embd": n_heads}
+        for name, net in pretrained.fitting.items()
+    }
+    return replace(pretrained, fitting=fitting)
 
 
 def _shares(plan: Plan, data: Mapping[str, PreparedData]) -> dict[str, float]:

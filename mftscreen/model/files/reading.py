@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mftscreen.errors import ModelFileError
 from mftscreen.model.files.allowed import check_parameters, check_plain
 from mftscreen.model.files.archive import read_file, stored_members
 from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.model.files.pickles import check_pickle
 
 __all__ = ["read_checkpoint", "read_state"]
 
@@ -22,6 +24,9 @@ MAX_COPIES = 64
 
 BEGINNINGS = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 """Of what ``torch.save`` writes: a zip archive or, before torch 1.6, pickles."""
+
+N_PICKLES = 5
+"""Of which the older form has: two numbers, the machine, the contents, their keys."""
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
@@ -112,7 +117,7 @@ def _load(content: bytes, name: str | Path) -> Any:
     except (
         pickle.UnpicklingError, struct.error, AssertionError, AttributeError, EOFError,
         LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
-        ModelFileError,
+        ModelFileError, zipfile.BadZipFile,
     ) as error:  # fmt: skip
         msg = f"{name} is not a deepmd-kit PyTorch checkpoint: {_explain(error)}"
         raise ModelFileError(msg) from error
@@ -128,12 +133,23 @@ def _explain(error: Exception) -> str:
 
 
 def _check_container(content: bytes) -> None:
-    """Raise if a file is not of ``torch.save``, or compressed, which it never is."""
+    """Raise if a file is not of ``torch.save``, or would take more than it has.
+
+    None of its members is compressed, and none of its pickles takes time without end.
+    """
     if not content.startswith(BEGINNINGS):
         msg = "not a file that torch.save has written"
         raise ModelFileError(msg)
     if content.startswith(BEGINNINGS[0]):
-        stored_members(content)
+        members = stored_members(content)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in members:
+                if name.endswith(".pkl"):
+                    check_pickle(io.BytesIO(archive.read(name)))
+    else:
+        stream = io.BytesIO(content)
+        for _ in range(N_PICKLES):
+            check_pickle(stream)
 
 
 def _check_tensors(state: Mapping[str, Any]) -> None:
@@ -146,8 +162,9 @@ def _check_tensors(state: Mapping[str, Any]) -> None:
         if not (isinstance(key, str) and isinstance(value, torch.Tensor)):
             msg = f"{key!r} is a {type(value).__name__}; tensors by name are expected"
             raise ModelFileError(msg)
-        if value.layout != torch.strided or value.device.type != "cpu":
-            msg = f"{key!r} is not a dense tensor"
+        odd = value.is_nested or value.is_quantized or value.is_complex()
+        if odd or value.layout != torch.strided or value.device.type != "cpu":
+            msg = f"{key!r} is not a dense tensor of real numbers"
             raise ModelFileError(msg)
         # strides of zero make large tensors of few numbers
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mftscreen.errors import DataError
+from mftscreen.writing import why_unwritable
 
 __all__ = [
     "DATABASE",
@@ -49,8 +50,7 @@ def errors(folder: Path | None) -> Iterator[None]:
 
 def failed(error: OSError | sqlite3.Error, folder: Path | None) -> DataError:
     """Return our error for one of the system or of SQLite."""
-    reason = getattr(error, "strerror", None) or error
-    msg = f"the journal cannot be used: {reason}"
+    msg = f"the journal cannot be used: {why_unwritable(error)}"
     return DataError(msg, path=folder)
 
 

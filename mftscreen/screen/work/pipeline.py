@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mftscreen.screen.relax.batched import RelaxSettings
-    from mftscreen.screen.work.workers import Task, Workers
+    from mftscreen.screen.work.workers import Chunk, Workers
 
 __all__ = ["choose_chunk_size", "screen"]
 
@@ -69,17 +69,17 @@ def screen(
     DataError
         If the journal cannot be written or the source cannot be read.
     """
-    pending: deque[tuple[list[Entry], list[str], Task]] = deque()
+    pending: deque[tuple[list[Entry], list[str], Chunk]] = deque()
     underway: set[str] = set()
     stream = iter(candidates)
-    while chunk := list(islice(stream, chunk_size or CHUNK)):
-        entries, structures = _enter(chunk, key)
+    while taken := list(islice(stream, chunk_size or CHUNK)):
+        entries, structures = _enter(taken, key)
         for known in (journal.known(structures), underway):
             structures = {k: v for k, v in structures.items() if k not in known}
         underway |= structures.keys()
         suspect = workers.in_process and bool(journal.suspects(structures))
-        task = workers.submit(list(structures.values()), suspect=suspect)
-        pending.append((entries, list(structures), task))
+        chunk = workers.submit(list(structures.values()), suspect=suspect)
+        pending.append((entries, list(structures), chunk))
         if len(pending) > 2 * workers.n_workers:
             yield _settle(pending.popleft(), workers, journal, underway)
     while pending:
@@ -120,12 +120,12 @@ def choose_chunk_size(
 
 
 def _enter(
-    chunk: list[Candidate], key: Callable[[Atoms], str]
+    candidates: list[Candidate], key: Callable[[Atoms], str]
 ) -> tuple[list[Entry], dict[str, Atoms]]:
     """Return the entries of candidates, and their structures by key."""
     entries: list[Entry] = []
     structures: dict[str, Atoms] = {}
-    for candidate in chunk:
+    for candidate in candidates:
         structure = candidate.structure
         if isinstance(structure, MftscreenError):
             formula = structure.formula if isinstance(structure, FilteredError) else ""
@@ -140,15 +140,15 @@ def _enter(
 
 
 def _settle(
-    waiting: tuple[list[Entry], list[str], Task],
+    waiting: tuple[list[Entry], list[str], Chunk],
     workers: Workers,
     journal: Journal,
     underway: set[str],
 ) -> tuple[int, int]:
-    entries, keys, task = waiting
+    entries, keys, chunk = waiting
     # after the death of this process, the next one has to know what it died of
     with journal.in_flight(keys) if workers.in_process and keys else nullcontext():
-        outcomes = dict(zip(keys, workers.results(task), strict=True))
+        outcomes = dict(zip(keys, workers.results(chunk), strict=True))
     journal.write(entries, outcomes)
     underway.difference_update(keys)
     readable = sum(entry.key is not None for entry in entries)

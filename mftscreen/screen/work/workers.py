@@ -21,7 +21,7 @@ from mftscreen.screen.work.evaluation import EvaluationSettings, evaluate
 from mftscreen.screen.work.outcome import Outcome
 from mftscreen.structures import reduced_formula
 
-__all__ = ["Task", "Workers"]
+__all__ = ["Chunk", "Workers"]
 
 _DIED = "worker_died"
 
@@ -30,8 +30,8 @@ _ATTEMPTS = 2
 
 
 @dataclass
-class Task:
-    """Structures under evaluation.
+class Chunk:
+    """Structures under evaluation, which one worker gets together.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Workers:
             return self._n_processes
         return max(1, self._cluster.n_workers)
 
-    def submit(self, structures: Sequence[Atoms], *, suspect: bool = False) -> Task:
+    def submit(self, structures: Sequence[Atoms], *, suspect: bool = False) -> Chunk:
         """Start the evaluation of structures.
 
         Parameters
@@ -121,37 +121,37 @@ class Workers:
 
         Returns
         -------
-        Task
+        Chunk
         """
-        task = Task(list(structures), suspect=suspect)
-        if task.structures and not self.in_process:
-            self._start(task)
-        return task
+        chunk = Chunk(list(structures), suspect=suspect)
+        if chunk.structures and not self.in_process:
+            self._start(chunk)
+        return chunk
 
-    def results(self, task: Task) -> Results:
-        """Return the outcomes of a task's structures, in order.
+    def results(self, chunk: Chunk) -> Results:
+        """Return the outcomes of a chunk's structures, in order.
 
-        If a worker died, the task is tried again, and at last one structure at a time;
+        If a worker died, the chunk is tried again, and at last one structure at a time;
         the outcome of what kills workers then has the status ``worker_died``. The
         others are evaluated together once more, since numbers depend on the batch in
         their last digits: they are not to depend on who died when. Should that die too,
         it is done in halves, and only then may the last digits differ.
         """
-        if not task.structures:
+        if not chunk.structures:
             return []
-        if self.in_process and not task.suspect:
-            return self._evaluate(task.structures)
+        if self.in_process and not chunk.suspect:
+            return self._evaluate(chunk.structures)
         for _ in range(_ATTEMPTS):
-            found = self._wait(task)
+            found = self._wait(chunk)
             if found is not None:
                 return found
-            task.future = None
-        return self._one_by_one(task.structures)
+            chunk.future = None
+        return self._one_by_one(chunk.structures)
 
     def _one_by_one(self, structures: list[Atoms]) -> Results:
         results: Results = []
         for atoms in structures:
-            results += self._wait(Task([atoms])) or [_died(atoms)]
+            results += self._wait(Chunk([atoms])) or [_died(atoms)]
         alive = [k for k, (outcome, _) in enumerate(results) if outcome.status != _DIED]
         together = self._together(
             [structures[k] for k in alive], [results[k] for k in alive]
@@ -167,42 +167,42 @@ class Workers:
         """
         if len(structures) < 2:
             return alone
-        found = self._wait(Task(structures))
+        found = self._wait(Chunk(structures))
         if found is not None:
             return found
         half = len(structures) // 2
         first = self._together(structures[:half], alone[:half])
         return first + self._together(structures[half:], alone[half:])
 
-    def _wait(self, task: Task) -> Results | None:
-        """Return the outcomes of a task, started if it is not; None if it died."""
-        if task.future is None:
-            self._start(task)
-        assert task.future is not None
+    def _wait(self, chunk: Chunk) -> Results | None:
+        """Return the outcomes of a chunk, started if it is not; None if it died."""
+        if chunk.future is None:
+            self._start(chunk)
+        assert chunk.future is not None
         if self._cluster is not None:
-            return self._cluster.result(task.future, task.structures)
+            return self._cluster.result(chunk.future, chunk.structures)
         try:
-            return task.future.result()
+            return chunk.future.result()
         except BrokenExecutor:
-            self._replace_pool(task)
+            self._replace_pool(chunk)
             return None
 
-    def _start(self, task: Task) -> None:
+    def _start(self, chunk: Chunk) -> None:
         if self._cluster is not None:
-            task.future = self._cluster.submit(task.structures)
+            chunk.future = self._cluster.submit(chunk.structures)
             return
         if self._pool is None:
             self._pool = self._make_pool()
         try:
-            task.future = self._pool.submit(self._evaluate, task.structures)
+            chunk.future = self._pool.submit(self._evaluate, chunk.structures)
         except BrokenExecutor:
             self._pool = self._make_pool()
-            task.future = self._pool.submit(self._evaluate, task.structures)
-        task.pool = self._pool
+            chunk.future = self._pool.submit(self._evaluate, chunk.structures)
+        chunk.pool = self._pool
 
-    def _replace_pool(self, task: Task) -> None:
-        """Make a new pool, unless that has happened since the task was started."""
-        if task.pool is self._pool:
+    def _replace_pool(self, chunk: Chunk) -> None:
+        """Make a new pool, unless that has happened since the chunk was started."""
+        if chunk.pool is self._pool:
             assert self._pool is not None
             _end_processes(self._pool, kill=True)
             self._pool = self._make_pool()

@@ -190,6 +190,16 @@ def test_ablations_start_the_auxiliary_head_at_random() -> None:
     assert no_head == neither
 
 
+def test_each_random_head_has_a_place_in_the_one_hot() -> None:
+    properties = {f"p{k}": GAP for k in range(40)}  # more than data sets, 31
+    many = {**QM9, "properties": properties, "transfer_head": False}
+    for backbone, length in ((True, 31), (False, 41)):
+        heads = _build("mft", **many, transfer_backbone=backbone)["model"]["model_dict"]
+        nets = [head["fitting_net"] for head in heads.values()]
+        assert len(nets) == 41
+        assert {net["dim_case_embd"] for net in nets} == {length}
+
+
 def test_padding_of_the_pretrained_descriptor_keeps_the_ratio() -> None:
     repflow = _build("ft", **QM9)["model"]["shared_dict"]["descriptor"]["repflow"]
     for name in ("e_sel", "a_sel"):

@@ -176,6 +176,27 @@ def test_sparse_tensor(checkpoint: Path) -> None:
         load(state)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*prototype stage:UserWarning", "ignore:TypedStorage"
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+        lambda: torch.ones(3, dtype=torch.complex64),
+    ],
+    ids=["nested", "quantised", "complex"],
+)
+def test_tensors_that_no_network_has(
+    checkpoint: Path, make: Callable[[], torch.Tensor]
+) -> None:
+    state = read_state(checkpoint)
+    state["model.gap.x"] = make()
+    with pytest.raises(ModelFileError, match="is not a dense tensor of real numbers"):
+        load(state)
+
+
 def rewritten(
     content: bytes,
     change: Callable[[bytes], bytes] = bytes,
