@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "hostile_models.py"
 @pytest.mark.slow
 def test_no_model_file_does_more_than_load() -> None:
     # an audit hook stays for the life of a process, so that it gets one of its own
-    command = [sys.executable, str(SCRIPT), "--trees", "40", "--files", "40"]
+    command = [sys.executable, str(SCRIPT), "--trees", "20", "--files", "20"]
     done = subprocess.run(
         [*command, "--seed", "1"], capture_output=True, text=True, check=False
     )

@@ -119,9 +119,9 @@ def test_velocity_verlet_conserves_what_it_starts_with(benchmark: ModuleType) ->
 @pytest.mark.slow
 @script("dynamics")
 def test_dynamics_of_the_shipped_model(benchmark: ModuleType) -> None:
-    first, last = run(benchmark, "--ps", 0.04, "--equilibration-ps", 0.02)
+    first, last = run(benchmark, "--ps", 0.02, "--equilibration-ps", 0.01)
     assert first.startswith("MgO, 64 atoms")
-    assert last.startswith("0.04 ps: drift")
+    assert last.startswith("0.02 ps: drift")
 
 
 def outcome(benchmark: ModuleType, **changes: object):

@@ -10,6 +10,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from mftscreen.diagnostics.compared_models import load_network
+from mftscreen.diagnostics.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from mftscreen.model.network.backend import DeepmdNetwork
 
 
@@ -60,3 +62,15 @@ def structures() -> list[Atoms]:
             atoms.rattle(0.05, seed=k)
             found.append(atoms)
     return found
+
+
+@pytest.fixture(scope="session")
+def diagnosis(
+    checkpoint: Path, moved_checkpoint: Path, structures: list[Atoms]
+) -> Diagnosis:
+    return diagnose(
+        load_network(checkpoint, "cpu"),
+        load_network(moved_checkpoint, "cpu"),
+        {"crystals and water": structures, "atoms": [Atoms("O"), Atoms("H")] * 6},
+        DiagnosisOptions(n_atoms=40, n_samples=15, n_environments=4, seed=2),
+    )

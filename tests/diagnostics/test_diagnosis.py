@@ -19,18 +19,6 @@ SHIPPED = "mft-mini-crystals"
 OPTIONS = DiagnosisOptions(n_atoms=40, n_samples=15, n_environments=4, seed=2)
 
 
-@pytest.fixture(scope="module")
-def diagnosis(
-    checkpoint: Path, moved_checkpoint: Path, structures: list[Atoms]
-) -> Diagnosis:
-    return diagnose(
-        load_network(checkpoint, "cpu"),
-        load_network(moved_checkpoint, "cpu"),
-        {"crystals and water": structures, "atoms": [Atoms("O"), Atoms("H")] * 6},
-        OPTIONS,
-    )
-
-
 def test_every_number_is_of_the_same_sampled_rows(
     diagnosis: Diagnosis, structures: list[Atoms]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickletools
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mftscreen.errors import ModelFileError
 
@@ -36,17 +36,17 @@ def check_pickle(stream: BinaryIO) -> None:
         If it is no pickle.
     """
     stack: list[int | None] = []  # nodes of each object; None is a mark
-    memo: dict[int, int] = {}
+    memo: dict[Any, int] = {}
     for step, (code, argument, _) in enumerate(pickletools.genops(stream)):
         if step > MAX_STEPS:
             msg = f"it has more than {MAX_STEPS} steps"
             raise ModelFileError(msg)
         name = code.name
         if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            key = len(memo) if name == "MEMOIZE" else int(argument)
+            key = len(memo) if name == "MEMOIZE" else argument
             memo[key] = stack[-1] or 0
         elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[int(argument)])
+            stack.append(memo[argument])
         elif name == "DUP":
             stack.append(stack[-1])
         else:

@@ -179,3 +179,58 @@ def test_utf_16_that_breaks_off(tmp_path: Path) -> None:
     (tmp_path / "a.xyz").write_bytes(text)
     with pytest.raises(DataError, match="cannot be read past frame"):
         list(iter_extxyz(tmp_path / "a.xyz"))
+
+
+def formulas(path: Path) -> list[str]:
+    return [
+        "error" if isinstance(item, DataError) else str(item.symbols)
+        for item in iter_extxyz(path)
+    ]
+
+
+def test_blank_lines_between_frames_are_skipped(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "frames.xyz"
+    path.write_text(f"\n{text}\n\n{text}\n")
+    assert formulas(path) == ["Si2", "OH2", "MgO"] * 2
+
+
+@pytest.mark.parametrize("broken", ["O 0 zero 0", "O 0 0", "Xx 0 0 0", ""])
+def test_later_frames_are_read_after_a_broken_one(
+    tmp_path: Path, text: str, broken: str
+) -> None:
+    path = tmp_path / "frames.extxyz"
+    path.write_text(f"{text}1\nProperties=species:S:1:pos:R:3\n{broken}\n{text}")
+    items = list(iter_extxyz(path))
+    assert [isinstance(item, DataError) for item in items] == [False] * 3 + [True] + (
+        [False] * 3
+    )
+    assert f"{path}: frame 3 is not valid extxyz" in str(items[3])
+
+
+def test_last_frame_with_too_few_atoms_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "frames.extxyz"
+    path.write_text("".join(text.splitlines(keepends=True)[:-1]))
+    assert formulas(path) == ["Si2", "OH2", "error"]
+
+
+def test_line_that_should_count_atoms_but_does_not(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "frames.extxyz"
+    path.write_text(f"{text}two atoms\n{text}")
+    found = iter_extxyz(path)
+    assert [len(next(found)) for _ in range(3)] == [2, 3, 2]
+    with pytest.raises(DataError, match=r"frame 3 should begin .* found 'two atoms'"):
+        next(found)
+
+
+def test_number_of_atoms_beyond_all_files(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "frames.extxyz"
+    path.write_text(f"{text}{'9' * 30}\n{text}")
+    with pytest.raises(DataError, match="frame 3 should begin"):
+        list(iter_extxyz(path))
+
+
+@pytest.mark.parametrize("text", ["2\n", "1\ncomment\nH 0 0 0\n2\ncomment\nH 0 0 0\n"])
+def test_file_that_ends_too_early(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "cut.extxyz"
+    path.write_text(text)
+    assert isinstance(list(iter_extxyz(path))[-1], DataError)

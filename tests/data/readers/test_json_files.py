@@ -5,7 +5,6 @@ import json
 import math
 import tracemalloc
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from mftscreen.data.readers import (
     iter_json,
     iter_json_lines,
     iter_matbench,
-    optimade_dict_to_atoms,
 )
-from mftscreen.data.readers.json_stream import JsonStream
-from mftscreen.errors import DataError, StructureError
+from mftscreen.errors import DataError
 
 
 def structure(symbol: str = "Cu", occupancy: float = 1) -> dict[str, Any]:
@@ -144,30 +141,6 @@ def test_truncated_file_gives_the_rows_it_holds_then_raises(
         list(found)
 
 
-def test_values_across_the_windows_of_the_stream() -> None:
-    values = [{"a": [k, -1.5e-7, None, True], "t": 'x"\\\n' * k} for k in range(90)]
-    text = json.dumps({"long": "y" * 1_000_000, "data": [*values, 12345]})
-
-    class Dripping(StringIO):
-        def read(self, size: int = -1) -> str:
-            return super().read(7 if self.tell() > 1_000_000 else size)
-
-    stream = JsonStream(Dripping(text))
-    keys = stream.keys()
-    assert (next(keys), len(stream.value())) == ("long", 1_000_000)
-    assert next(keys) == "data"
-    assert list(stream.items()) == [*values, 12345]
-    assert list(keys) == []
-    stream.finish()
-
-
-def test_early_fault_is_found_without_reading_on() -> None:
-    text = StringIO('[{"a" 1}, ' + "2," * 5_000_000)
-    with pytest.raises(json.JSONDecodeError):
-        list(JsonStream(text).items())
-    assert text.tell() < 1_000_000
-
-
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "many.json"
     document = json.dumps(structure())
@@ -178,7 +151,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     assert path.stat().st_size > 14e6
     tracemalloc.start()
     try:
-        assert sum(1 for _ in zip(iter_json(path), range(10_000), strict=False)) == 1e4
+        assert sum(1 for _ in zip(iter_json(path), range(4_000), strict=False)) == 4000
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -225,49 +198,6 @@ def test_matbench_rows_have_the_width_of_the_index(tmp_path: Path) -> None:
     assert [found[0][2], found[9][2]] == [{"n": 1.5}, {"n": None}]
     with pytest.raises(DataError, match="not a MatBench"):
         list(iter_matbench(dump(tmp_path / "a.json", [structure()])))
-
-
-def test_optimade_entry() -> None:
-    atoms = optimade_dict_to_atoms(entry())
-    assert str(atoms.symbols) == "MgO"
-    assert atoms.pbc.tolist() == [True, True, False]
-    np.testing.assert_array_equal(atoms.positions, [[0, 0, 0], [2.1, 0, 0]])
-    np.testing.assert_array_equal(atoms.cell, 4.2 * np.eye(3))
-
-
-def test_optimade_molecule_and_slab() -> None:
-    molecule = entry(lattice_vectors=None, dimension_types=[0, 0, 0])
-    assert not optimade_dict_to_atoms(molecule).pbc.any()
-    open_cell = [[4.2, 0, 0], [0, 4.2, 0], [None, None, None]]
-    slab = optimade_dict_to_atoms(entry(lattice_vectors=open_cell))
-    assert slab.cell.rank == 2
-
-
-@pytest.mark.parametrize(
-    ("attributes", "reason"),
-    [
-        (
-            {"species": [{"name": "O", "chemical_symbols": ["O", "N"]}]},
-            r"species 'O' is disordered .*\(O, N\)",
-        ),
-        (
-            {
-                "species": [
-                    {"name": "O", "chemical_symbols": ["O"], "concentration": [0.5]}
-                ]
-            },
-            "partially occupied",
-        ),
-        ({"species_at_sites": ["O", "vacancy"]}, "'vacancy' is .* no element"),
-        ({"structure_features": ["implicit_atoms"]}, "has implicit_atoms"),
-        ({"species_at_sites": ["O"]}, "not an OPTIMADE structure"),
-        ({"cartesian_site_positions": None}, "not an OPTIMADE structure"),
-        ({"species": [{}]}, "not an OPTIMADE structure"),
-    ],
-)
-def test_optimade_entries_without_atoms(attributes: dict, reason: str) -> None:
-    with pytest.raises(StructureError, match=reason):
-        optimade_dict_to_atoms(entry(**attributes))
 
 
 def ase_database(path: Path) -> None:
@@ -356,26 +286,3 @@ def test_species_of_a_site(tmp_path: Path, species: list, found: str) -> None:
     (row,) = iter_json(tmp_path / "s.json")
     read = row.structure
     assert found in str(read.symbols if isinstance(read, Atoms) else read)
-
-
-@pytest.mark.parametrize(
-    ("attributes", "reason"),
-    [
-        (
-            {
-                "species": [
-                    {"name": "O", "chemical_symbols": ["O"], "attached": ["H"],
-                     "nattached": [2]}
-                ]
-            },
-            "species 'O' has H attached",
-        ),
-        ({"assemblies": [{"sites_in_groups": [[0], [1]]}]}, "has assemblies"),
-        ({"nsites": 3}, "lists 2 of 3 sites"),
-    ],
-)  # fmt: skip
-def test_optimade_entries_with_more_than_their_sites(
-    attributes: dict, reason: str
-) -> None:
-    with pytest.raises(StructureError, match=reason):
-        optimade_dict_to_atoms(entry(structure_features=None, **attributes))

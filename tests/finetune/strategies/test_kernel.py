@@ -66,8 +66,8 @@ def test_the_force_field_is_the_pretrained_one(
     assert all((after[k] == before[k]).all() for k in after if k != "_extra_state")
 
 
-def test_it_keeps_the_contract_of_models(kernel: Path) -> None:
-    check_model(load_model(kernel))
+def test_it_keeps_the_contract_of_models(kernel: Path, folder: Path) -> None:
+    check_model(load_model(kernel), read(folder / "test.extxyz", ":3"))
 
 
 def test_a_run_is_not_overwritten_and_can_be_repeated(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import time
 from collections import Counter, OrderedDict
 
 import pytest
@@ -37,14 +36,12 @@ def test_sound_pickles_pass_and_are_read_to_their_end(protocol: int) -> None:
 
 
 def test_tuples_that_double_are_refused_before_they_are_loaded() -> None:
-    begun = time.monotonic()
-    for n in (20, 60):
+    for n in (20, 60):  # the latter would take a thousand years
         with pytest.raises(ModelFileError, match="others too often"):
             check_pickle(io.BytesIO(doubling(n)))
     old = b"".join((*LEGACY, doubling(60), pickle.dumps([], protocol=2)))
     with pytest.raises(ModelFileError, match="others too often"):
         read_state(old)
-    assert time.monotonic() - begun < 5
 
 
 def test_steps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,106 +1,31 @@
-"""Orbital field matrices against matminer, and their invariances."""
+"""Orbital field matrices: invariances; streams: order, failures, processes, vacuum."""
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, make_supercell, mx2
-from ase.spacegroup import crystal
+from ase.build import bulk, make_supercell
+from ase.calculators.calculator import Calculator
 
-from mftscreen.errors import (
-    InvalidGeometryError,
-    PeriodicityError,
-    StructureError,
-    UnknownElementError,
-)
-from mftscreen.ood import orbital_field_matrix
-from mftscreen.ood.ofm.orbitals import ORBITALS, element_table, pair_label, table_hash
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.errors import DataError, MftscreenError
+from mftscreen.ood import OFMFeaturizer, orbital_field_matrix
+from mftscreen.ood.ofm.featurizer import N_FEATURES
+from mftscreen.ood.ofm.orbitals import ORBITALS, pair_label
 
 DATA = Path(__file__).parent
-
-
-def reference_crystals() -> dict[str, Atoms]:
-    """Crystals whose matrices by matminer are in ofm_reference.npz."""
-    perovskite = Atoms(
-        "SrTiO3",
-        scaled_positions=[
-            [0, 0, 0],
-            [0.5, 0.5, 0.5],
-            [0.5, 0.5, 0],
-            [0.5, 0, 0.5],
-            [0, 0.5, 0.5],
-        ],
-        cell=[3.9, 3.9, 3.9],
-        pbc=True,
-    )
-    return {
-        "NaCl": bulk("NaCl", "rocksalt", a=5.64),
-        "Si": bulk("Si"),
-        "Cu": bulk("Cu"),
-        "Ti": bulk("Ti"),
-        "ZnS": bulk("ZnS", "wurtzite", a=3.82, c=6.26),
-        "SrTiO3": perovskite,
-        "triclinic": triclinic(),
-        "Fe": bulk("Fe"),
-        "CsCl": bulk("CsCl", "cesiumchloride", a=4.12),
-        "UO2": bulk("UO2", "fluorite", a=5.47),
-        "TiO2": crystal(
-            ["Ti", "O"],
-            [(0, 0, 0), (0.305, 0.305, 0)],
-            spacegroup=136,
-            cellpar=[4.59, 4.59, 2.96, 90, 90, 90],
-        ),
-        "Al2O3": crystal(
-            ["Al", "O"],
-            [(0, 0, 0.352), (0.306, 0, 0.25)],
-            spacegroup=167,
-            cellpar=[4.76, 4.76, 12.99, 90, 90, 120],
-            primitive_cell=True,
-        ),
-        "LaNi5": crystal(
-            ["La", "Ni", "Ni"],
-            [(0, 0, 0), (1 / 3, 2 / 3, 0), (0.5, 0, 0.5)],
-            spacegroup=191,
-            cellpar=[5.02, 5.02, 3.99, 90, 90, 120],
-        ),
-        "layer": layer(),
-    }
-
-
-def layer() -> Atoms:
-    atoms = mx2("MoS2", vacuum=10.0)
-    atoms.pbc = True
-    return atoms
-
-
-def triclinic() -> Atoms:
-    return Atoms(
-        "FeUBi2",
-        positions=[[0.1, 0.2, 0.3], [2.4, 0.7, 1.9], [1.0, 2.9, 0.8], [3.1, 2.6, 3.7]],
-        cell=[[4.6, 0.3, -0.2], [0.8, 4.9, 0.5], [-0.6, 1.1, 5.3]],
-        pbc=True,
-    )
 
 
 def rotation() -> np.ndarray:
     matrix, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))
     return matrix * np.sign(np.linalg.det(matrix))
-
-
-@pytest.mark.parametrize("name", reference_crystals())
-@pytest.mark.parametrize("table", ["current", "paper"])
-def test_equals_matminer(name: str, table: str) -> None:
-    with np.load(DATA / "ofm_reference.npz") as stored:
-        expected = stored[f"{name}/{table}"]
-    atoms = reference_crystals()[name]
-    vector = orbital_field_matrix(atoms, table=table, mode="matminer")
-    assert np.abs(vector - expected).max() < 1e-8
-    exact = np.abs(orbital_field_matrix(atoms, table=table) - expected).max()
-    # in a dense crystal there is nothing that matminer's approximations could change
-    assert exact > 1e-3 if name == "layer" else exact < 1e-8
 
 
 def test_simple_cubic_by_hand() -> None:
@@ -123,9 +48,11 @@ def test_rows_are_neighbours_and_columns_are_centres() -> None:
 
 
 @pytest.mark.parametrize("table", ["current", "paper"])
-@pytest.mark.parametrize("name", ["triclinic", "SrTiO3", "LaNi5", "layer"])
-def test_invariances(name: str, table: str) -> None:
-    atoms = reference_crystals()[name]
+@pytest.mark.parametrize(
+    "named", ["triclinic", "SrTiO3", "LaNi5", "layer"], indirect=True
+)
+def test_invariances(named: tuple[str, Atoms], table: str) -> None:
+    _, atoms = named
     expected = orbital_field_matrix(atoms, table=table)
     changed = {
         "supercell": make_supercell(atoms, [[2, 1, 0], [0, 1, 0], [1, 0, 3]]),
@@ -142,126 +69,13 @@ def test_invariances(name: str, table: str) -> None:
         assert delta < 1e-10, change
 
 
-@pytest.mark.parametrize("name", ["Cu", "NaCl", "SrTiO3"])
-def test_degenerate_vertices_are_continuous(name: str) -> None:
-    atoms = reference_crystals()[name].repeat(2)
-    expected = orbital_field_matrix(atoms)
-    atoms.positions += np.random.default_rng(0).normal(scale=1e-8, size=(len(atoms), 3))
-    assert np.abs(orbital_field_matrix(atoms) - expected).max() < 1e-6
-
-
-def test_mean_of_sites_and_input_untouched() -> None:
-    atoms = triclinic()
+def test_mean_of_sites_and_input_untouched(triclinic: Atoms) -> None:
+    atoms = triclinic
     before = atoms.copy()
     sites = orbital_field_matrix(atoms, per_site=True)
     assert sites.shape == (4, 1024)
     assert np.allclose(sites.mean(axis=0), orbital_field_matrix(atoms), atol=1e-14)
     assert atoms == before
-
-
-def test_cells_fill_space() -> None:
-    # a solid angle that is lost or counted twice would change this sum
-    from mftscreen.ood.ofm.voronoi import _clip, _solid_angle, _start_cube
-
-    vertices, counts = np.zeros((96, 48, 3)), np.zeros(96, dtype=np.int64)
-    owners, sides = np.zeros((96, 4)), np.zeros((96, 48))
-    _start_cube(vertices, counts, 3.0)
-    n_faces = 6
-    for neighbour in np.random.default_rng(1).normal(size=(40, 3)) * 2.5 + 0.1:
-        result = _clip(
-            vertices, counts, owners, n_faces, np.array([*neighbour, 0.0]), sides
-        )
-        n_faces = n_faces if result == -2 else result
-    total = sum(_solid_angle(vertices[f], counts[f]) for f in range(n_faces))
-    assert total == pytest.approx(4 * np.pi, abs=1e-10)
-
-
-def test_supercell_with_vacuum() -> None:
-    for atoms in (layer(), Atoms("Si", cell=[12.0, 12.0, 12.0], pbc=True)):
-        doubled = orbital_field_matrix(atoms.repeat((2, 1, 1)))
-        assert np.abs(doubled - orbital_field_matrix(atoms)).max() < 1e-10
-
-
-@pytest.mark.parametrize("name", reference_crystals())
-@pytest.mark.parametrize("size", [7, 60])
-def test_skewed_cells_have_the_matrix_of_the_compact_one(name: str, size: int) -> None:
-    atoms = reference_crystals()[name]
-    basis = [[1, 0, 0], [size, 1, 0], [3 - size, size - 2, 1]]
-    skewed = make_supercell(atoms, basis, wrap=False)
-    heights = 1 / np.linalg.norm(skewed.cell.reciprocal(), axis=1)
-    assert size == 7 or heights.min() < 0.2
-    expected = orbital_field_matrix(atoms)
-    assert orbital_field_matrix(skewed) == pytest.approx(expected, abs=1e-8)
-
-
-@pytest.mark.parametrize(
-    ("atoms", "error", "message"),
-    [
-        (Atoms(cell=[5, 5, 5], pbc=True), InvalidGeometryError, "no atoms"),
-        (Atoms("Si", cell=[5, 5, 5]), PeriodicityError, "False"),
-        (bulk("Am", "fcc", a=4.9), UnknownElementError, "Am"),
-        (Atoms("X", cell=[5, 5, 5], pbc=True), UnknownElementError, "X"),
-        (
-            Atoms("Si", [[np.nan, 0, 0]], cell=[5, 5, 5], pbc=True),
-            InvalidGeometryError,
-            "not finite",
-        ),
-        (
-            Atoms("Si", cell=[5, 5, np.inf], pbc=True),
-            InvalidGeometryError,
-            "cell is not finite",
-        ),
-        (
-            Atoms("Si", cell=[[5, 0, 0], [0, 5, 0], [5, 5, 0]], pbc=True),
-            InvalidGeometryError,
-            "no volume",
-        ),
-        (
-            Atoms("Si", cell=[[5, 0, 0], [0, 5, 0], [0, 0, 0]], pbc=True),
-            InvalidGeometryError,
-            "no volume",
-        ),
-        (
-            Atoms("Si", cell=[[5, 0, 0], [0, 5, 0], [90, 75, 0.4]], pbc=True),
-            InvalidGeometryError,
-            "no volume",
-        ),
-        (
-            Atoms("SiC", [[0, 0, 0], [0, 0, 4.9]], cell=[5, 5, 5], pbc=True),
-            InvalidGeometryError,
-            r"0 \(Si\) and 1 \(C\) are 0.100 Å",
-        ),
-        (
-            Atoms("SiC", [[0, 0, 0], [0, 0, 0]], cell=[5, 5, 5], pbc=True),
-            InvalidGeometryError,
-            "0.000 Å",
-        ),
-        (
-            Atoms("Si", [[2e4, 0, 0]], cell=[5, 5, 5], pbc=True),
-            InvalidGeometryError,
-            r"coordinate of 2e\+04 Å",
-        ),
-        (
-            Atoms("Si", cell=[1e200, 5, 5], pbc=True),
-            InvalidGeometryError,
-            r"coordinate of 1e\+200 Å",
-        ),
-        (
-            Atoms("C", cell=[2.5, 2.5, 9e3], pbc=True),
-            InvalidGeometryError,
-            "reduce the vacuum",
-        ),
-        (
-            Atoms(numbers=[200], cell=[5, 5, 5], pbc=True),
-            UnknownElementError,
-            "number 200",
-        ),
-        ("Si", StructureError, "str"),
-    ],
-)
-def test_errors(atoms: Atoms, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        orbital_field_matrix(atoms)
 
 
 def test_unknown_options() -> None:
@@ -271,26 +85,171 @@ def test_unknown_options() -> None:
         orbital_field_matrix(bulk("Si"), mode="fast")
 
 
-def test_element_tables() -> None:
-    def names(z: int, table: str) -> str:
-        return " ".join(ORBITALS[k] for k in element_table(table)[z].nonzero()[0])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "low_dimensional"),
+    [("perovskites", 0), ("dielectric", 1), ("log_gvrh", 0)],
+)
+def test_structures_of_matbench_have_a_matrix(
+    task: str,
+    low_dimensional: int,
+    matbench: Callable[[str], list[LabelledStructure]],
+) -> None:
+    flagged = 0
+    for row in OFMFeaturizer()(row.atoms for row in matbench(task)[::10]):
+        assert row.status == "ok", row.error
+        assert np.isfinite(row.vector).all()
+        flagged += row.low_dimensional
+    assert flagged == low_dimensional
 
-    assert names(29, "paper") == "s1 d10"
-    assert names(29, "current") == "s1 s2 p6 d10"
-    assert names(92, "paper") == "s2 d1 f3"
-    assert names(92, "current") == "s2 p6 d1 d10 f3 f14"
-    assert len(np.unique(element_table("paper")[1:], axis=0)) == 59
-    assert len(np.unique(element_table("current")[1:], axis=0)) == 61
-    # stored reference sets name their table by these
-    assert table_hash("current") == "3bffdefb6c4eeb49"
-    assert table_hash("paper") == "4abc2d545af2c64a"
+
+def broken_and_sound() -> list[object]:
+    core = pytest.importorskip("pymatgen.core")
+    lattice = core.Lattice.cubic(4.0)
+    return [
+        bulk("Si"),
+        Atoms("H"),
+        DataError("frame 2 is not valid extxyz"),
+        core.Structure(lattice, ["Po"], [[0, 0, 0]]),
+        core.Structure(lattice, [{"Fe": 0.5, "Ni": 0.5}], [[0, 0, 0]]),
+        bulk("Am", "fcc", a=4.9),
+        None,
+        Atoms("Si2", [[0, 0, 0], [0, 0, 0.1]], cell=[5, 5, 5], pbc=True),
+        Atoms("Si", [[np.nan, 0, 0]], cell=[5, 5, 5], pbc=True),
+        bulk("Cu"),
+    ]
 
 
-def test_electron_configurations_are_those_of_pymatgen() -> None:
-    periodic_table = pytest.importorskip("pymatgen.core.periodic_table")
-    from mftscreen.ood.ofm.orbitals import electron_configuration
+STATUS = [
+    "ok",
+    "unsupported_pbc",
+    "unreadable",
+    "ok",
+    "invalid_structure",
+    "unknown_element",
+    "invalid_structure",
+    "invalid_geometry",
+    "invalid_geometry",
+    "ok",
+]
 
-    for z in range(1, 95):
-        shells = periodic_table.Element.from_Z(z).full_electronic_structure
-        expected = {(n, letter): count for n, letter, count in shells}
-        assert electron_configuration(z) == expected
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_failures_are_rows_in_place(n_jobs: int) -> None:
+    rows = list(OFMFeaturizer(n_jobs=n_jobs)(broken_and_sound()))
+    assert [row.status for row in rows] == STATUS
+    for row in rows:
+        assert (row.vector is None) == (row.status != "ok")
+        assert (row.max_radius is None) == (row.status != "ok")
+        assert (row.log_volume is None) == (row.status != "ok")
+        assert (row.features is None) == (row.status != "ok")
+        assert (row.low_dimensional is None) == (row.status != "ok")
+        assert (row.error is None) == (row.status == "ok")
+    assert str(rows[2].error) == "frame 2 is not valid extxyz"
+    assert np.array_equal(rows[-1].vector, orbital_field_matrix(bulk("Cu")))
+
+
+def test_options_reach_the_matrix(layer: Atoms) -> None:
+    (row,) = OFMFeaturizer(table="paper", mode="matminer")([layer])
+    expected = orbital_field_matrix(layer, table="paper", mode="matminer")
+    assert np.array_equal(row.vector, expected)
+    assert not np.allclose(expected, orbital_field_matrix(layer, table="paper"))
+
+
+def test_features_are_the_matrix_and_the_volume() -> None:
+    crystals = [bulk("MgO", "rocksalt", a=4.2), bulk("Cu", a=3.6)]
+    rows = list(OFMFeaturizer()(crystals))
+    # covalent radii (Å) of Cordero et al.: Mg 1.41, O 0.66, Cu 1.32
+    packing = [
+        4.2**3 / 4 / (1.41**3 + 0.66**3),
+        3.6**3 / 4 / 1.32**3,
+    ]
+    for atoms, row, ratio in zip(crystals, rows, packing, strict=True):
+        assert row.log_volume == pytest.approx(np.log(ratio), abs=1e-12)
+        assert row.features.shape == (N_FEATURES,)
+        assert np.array_equal(row.features[:-1], orbital_field_matrix(atoms))
+        assert row.features[-1] == pytest.approx(2.0 * np.log(ratio), abs=1e-12)
+
+
+def test_features_belong_to_the_crystal_and_not_to_its_cell() -> None:
+    atoms = bulk("NaCl", "rocksalt", a=5.6)
+    atoms.rattle(0.1, seed=0)
+    rotated = atoms.copy()
+    rotated.rotate(37.0, (1, 2, 3), rotate_cell=True)
+    left_handed = atoms.copy()
+    left_handed.set_cell(atoms.cell[[1, 0, 2]])
+    assert left_handed.cell.handedness == -1
+    equal = [rotated, atoms * (2, 1, 3), left_handed]
+    expected, *others = (row.features for row in OFMFeaturizer()([atoms, *equal]))
+    for features in others:
+        assert np.allclose(features, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", ["exact", "matminer"])
+def test_vacuum_is_flagged(mode: str, layer: Atoms) -> None:
+    single = Atoms("Si", cell=[12.0, 12.0, 12.0], pbc=True)
+    copper, in_a_box, sheet = OFMFeaturizer(mode=mode)([bulk("Cu"), single, layer])
+    assert copper.max_radius == pytest.approx(3.61 / 2)  # the octahedral hole
+    assert in_a_box.max_radius == pytest.approx(6 * 3**0.5)  # half the diagonal
+    flags = [row.low_dimensional for row in (copper, in_a_box, sheet)]
+    assert flags == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"table": "old"}, "table must be"),
+        ({"mode": "fast"}, "mode must be"),
+        ({"n_jobs": 0}, "got 0"),
+    ],
+)
+def test_unknown_options_of_a_featurizer(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OFMFeaturizer(**options)
+
+
+class Source:
+    """Crystals, all different, that count how many have been taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[Atoms]:
+        while True:
+            atoms = bulk("Cu", a=3.6 + 1e-4 * self.taken)
+            # cannot be sent to another process, and need not be
+            atoms.calc = Calculator()
+            atoms.calc.function = lambda: None
+            self.taken += 1
+            yield atoms
+
+
+def test_one_process_reads_nothing_ahead() -> None:
+    source = Source()
+    next(OFMFeaturizer()(source))
+    assert source.taken == 1
+
+
+def test_processes_keep_the_order_and_read_little_ahead() -> None:
+    source = Source()
+    rows = OFMFeaturizer(n_jobs=2)(source)
+    for k, row in enumerate(islice(rows, 900)):
+        expected = orbital_field_matrix(bulk("Cu", a=3.6 + 1e-4 * k))
+        assert np.array_equal(row.vector, expected)
+        assert source.taken <= k + 700
+    rows.close()  # does not wait for what nobody will take
+    assert source.taken <= 900 + 700
+
+
+class Killer:
+    """What kills the process that it is sent to."""
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[int]]:
+        return signal.raise_signal, (signal.SIGKILL,)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_death_of_a_process_is_reported() -> None:
+    rows = OFMFeaturizer(n_jobs=2)([bulk("Cu"), DataError(Killer())])
+    with pytest.raises(MftscreenError, match=r"process died.*n_jobs"):
+        list(rows)

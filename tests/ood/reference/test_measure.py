@@ -10,7 +10,7 @@ from ase.build import bulk, molecule
 from mftscreen.errors import DataError
 from mftscreen.ood import OFMDensityDetector, OFMFeaturizer, orbital_field_matrix
 from mftscreen.ood.ofm.featurizer import N_ORBITAL_PAIRS
-from mftscreen.ood.ofm.orbitals import ORBITALS, element_table, name_pair
+from mftscreen.ood.ofm.orbitals import ORBITALS
 from mftscreen.ood.reference.measure import describe, measure_novelty
 from mftscreen.ood.reference.novelty import Novelty, flag
 from mftscreen.ood.reference.reference_set import Reference, fit_reference
@@ -197,20 +197,3 @@ def test_describe(reference: Reference) -> None:
     assert note == "note          low-dimensional: the OFM depends on the vacuum"
     water = describe(compare(molecule("H2O"), reference), reference, 0.05)
     assert water.startswith("p-value       none: elements never seen: H, O; no OFM: ")
-
-
-def test_name_pair_lists_every_element_with_the_orbital() -> None:
-    vectors = element_table("current")
-    for column in np.flatnonzero(
-        orbital_field_matrix(bulk("CuCl", "zincblende", a=5.4))
-    ):
-        neighbour, centre = name_pair(int(column), [17, 29]).split(" – ")
-        for name, index in zip(
-            (neighbour, centre), divmod(int(column), len(ORBITALS)), strict=True
-        ):
-            symbols, orbital = name.split()
-            assert orbital == ORBITALS[index]
-            having = {s for s, z in (("Cl", 17), ("Cu", 29)) if vectors[z, index]}
-            assert set(symbols.split("/")) == having
-    with pytest.raises(ValueError, match=r"no element of the structure has .* f14"):
-        name_pair(31 * 32, [29])

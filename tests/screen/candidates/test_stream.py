@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.db import connect
 from ase.io import write
 
 from mftscreen.errors import DataError, StructureError
@@ -30,15 +29,6 @@ CRYSTALS = [
     bulk("MgO", "rocksalt", a=4.2),
     bulk("GaAs", "zincblende", a=5.6),
 ]
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    path = tmp_path / "crystals.db"
-    with connect(path) as rows:
-        for atoms in CRYSTALS:
-            rows.write(atoms, source="made_up")
-    return path
 
 
 @pytest.fixture
@@ -237,108 +227,6 @@ def ids(source: str | Path) -> list[str]:
         candidate.id if candidate.atoms is not None else f"{candidate.id}: error"
         for candidate in iter_candidates(source)
     ]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder as people have them: several formats, damaged files, a loop."""
-    folder = tmp_path / "pool"
-    (folder / "b").mkdir(parents=True)
-    write(folder / "POSCAR", CRYSTALS[0], format="vasp")
-    write(folder / "b" / "Å@3 β.cif", CRYSTALS[1])
-    write(folder / "b" / "two.cif", CRYSTALS[:2])
-    write(folder / "b" / "path.traj", CRYSTALS)
-    (folder / "a.cif").write_text("data_x\n_cell_length_a 4.2\n")
-    (folder / "cut.xyz").write_text("1\n\nH 0 0 0\nnonsense\n")
-    (folder / "readme.txt").write_text("no structure")
-    (folder / ".DS_Store").write_bytes(b"\0")
-    (folder / "id_prop.csv").write_text("id,gap\nx,1\n")
-    (folder / "b" / "loop").symlink_to(folder, target_is_directory=True)
-    (folder / "b" / "self.cif").symlink_to("self.cif")
-    (folder / "gone.cif").symlink_to("nowhere")
-    return folder
-
-
-def test_every_file_of_a_folder_is_a_row(folder: Path) -> None:
-    assert ids(folder) == [
-        "POSCAR",
-        "a.cif: error",
-        "b/path.traj#0",
-        "b/path.traj#1",
-        "b/path.traj#2",
-        "b/self.cif: error",
-        "b/two.cif",
-        "b/two.cif#1",
-        "b/Å@3 β.cif",
-        "cut.xyz#0",
-        "cut.xyz: error",
-        "gone.cif: error",
-        "readme.txt: error",
-    ]
-
-
-def test_globs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ["b/self.cif: error", "b/two.cif", "b/two.cif#1", "b/Å@3 β.cif"]
-    both = ["a.cif: error", *found, "gone.cif: error"]
-    assert ids(f"{folder}/**/*.cif") == both
-    monkeypatch.chdir(folder)
-    assert ids("b/*.cif") == [name.removeprefix("b/") for name in found]
-    assert ids(Path("[P]OSCAR")) == ["POSCAR"]
-    write("x[1].cif", CRYSTALS[0])
-    assert ids("x[1].cif") == ["x[1].cif"]
-    with pytest.raises(DataError, match="no structure files found"):
-        ids("*.vasp")
-
-
-def test_globs_of_databases_and_folders_with_brackets(
-    database: Path, tmp_path: Path
-) -> None:
-    odd = tmp_path / "d[1]"
-    odd.mkdir()
-    database.rename(odd / "G.DB")
-    assert ids(odd / "G.DB") == ["1", "2", "3"]
-    assert [c.id for c in iter_candidates(odd / "G.DB", "Ga")] == ["3"]
-    assert count_candidates(odd / "G.DB") == 3
-    in_glob = [f"G.DB#{k}" for k in (1, 2, 3)]
-    assert ids(odd) == ids(f"{odd}/*.DB") == ids(f"{odd}/**/*") == in_glob
-    (odd / "G.DB").rename(odd / "g.db")
-    assert ids(f"{odd}/*.db") == ["g.db#1", "g.db#2", "g.db#3"]
-    assert ids(f"{tmp_path}/*/g.db") == [f"d[1]/g.db#{k}" for k in (1, 2, 3)]
-    assert count_candidates(f"{odd}/*.db") is None
-    with pytest.raises(DataError, match=r"\*\.db: a query"):
-        list(iter_candidates(f"{odd}/*.db", "Ga"))
-    content = gzip.compress(FRAME.encode())
-    (tmp_path / "A.XYZ.GZ").write_bytes(content)
-    assert ids(tmp_path / "A.XYZ.GZ") == ["A.XYZ.GZ#0"]
-
-
-def test_run_of_a_screening_is_passed_over(folder: Path) -> None:
-    before = ids(folder)
-    for run in (folder, folder / "b" / "run"):
-        run.mkdir(exist_ok=True)
-        write(run / "relaxed.cif", CRYSTALS[0])
-        for name in ("journal.sqlite", "journal.sqlite-wal", ".lock"):
-            (run / name).touch()
-    assert ids(folder) == sorted([*before, "relaxed.cif"])
-    assert "b/run/relaxed.cif" not in ids(f"{folder}/**/*.cif")
-    assert "journal.sqlite: error" not in ids(f"{folder}/*")
-
-
-def test_folder_that_cannot_be_listed_is_a_row(as_nobody: Path) -> None:
-    write(as_nobody / "a.cif", CRYSTALS[0])
-    locked = as_nobody / "b" / "locked"
-    locked.mkdir(mode=0, parents=True)
-    assert "b/locked: error" in ids(as_nobody)
-
-
-def test_empty_folder(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no structure files found"):
-        ids(tmp_path)
-
-
-def test_database_in_a_folder(database: Path) -> None:
-    assert ids(database.parent) == [f"crystals.db#{k}" for k in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
@@ -20,32 +19,11 @@ from mftscreen.data.readers import iter_extxyz
 from mftscreen.errors import ConfigError, UnknownPropertyError
 from mftscreen.predictor import Predictor
 from mftscreen.screen.relax.batched import LOOKAHEAD, POOL, Relaxer, RelaxSettings
-from mftscreen.screen.relax.coordinates import Coordinates
-from mftscreen.screen.relax.foreign import ForeignForces, load_factory
 from mftscreen.testing import FakeModel
 
+Rattled = Callable[[int], list[Atoms]]
+
 OPTIMIZERS = {"fire": FIRE, "bfgs": BFGS, "lbfgs": LBFGS}
-
-
-def rattled(n: int) -> list[Atoms]:
-    """Crystals of several sizes, strained and rattled, each in its own way."""
-    rng = np.random.default_rng(3)
-    kinds = itertools.cycle(
-        [
-            bulk("MgO", "rocksalt", a=4.0),
-            bulk("Si"),
-            bulk("Cu", cubic=True),
-            bulk("GaAs", "zincblende", a=5.5) * (2, 1, 1),
-        ]
-    )
-    structures = []
-    for atoms in itertools.islice(kinds, n):
-        moved = atoms.copy()
-        strain = np.eye(3) + 0.03 * rng.normal(size=(3, 3))
-        moved.set_cell(np.asarray(moved.cell) @ strain, scale_atoms=True)
-        moved.positions += 0.05 * rng.normal(size=moved.positions.shape)
-        structures.append(moved)
-    return structures
 
 
 def by_ase(
@@ -122,62 +100,13 @@ class TestSettings:
         assert "fire, bfgs, lbfgs, got 'adam'" in str(caught.value)
 
 
-class TestCoordinates:
-    @pytest.mark.parametrize("strained", [False, True])
-    def test_gradient_is_that_of_the_energy(self, strained: bool) -> None:
-        atoms = rattled(4)[3]
-        coordinates = Coordinates(atoms, relax_cell=True)
-        if strained:
-            kick = np.random.default_rng(0).normal(size=coordinates.ndofs())
-            coordinates.set_x(coordinates.get_x() + 0.05 * kick)
-        x = coordinates.get_x()
-        (found,) = FakeModel().evaluate([atoms], energy=True)
-        coordinates.set_derivatives(found.energy, found.forces, found.virial)
-        gradient = coordinates.get_gradient()
-        step = 1e-5
-        for k in (0, 7, *range(len(x) - 9, len(x))):
-            energies = []
-            for sign in (1, -1):
-                moved = x.copy()
-                moved[k] += sign * step
-                coordinates.set_x(moved)
-                (found,) = FakeModel().evaluate([atoms], energy=True)
-                energies.append(found.energy)
-            slope = (energies[0] - energies[1]) / (2 * step)
-            assert gradient[k] == pytest.approx(slope, abs=2e-6)
-
-    def test_same_variables_as_ase(self) -> None:
-        atoms = rattled(2)[1]
-        twin = atoms.copy()
-        twin.calc = MFTCalculator(FakeModel())
-        cell_filter = FrechetCellFilter(twin)
-        coordinates = Coordinates(atoms, relax_cell=True)
-        kick = 0.1 * np.random.default_rng(1).normal(size=coordinates.ndofs())
-        x = coordinates.get_x() + kick
-        coordinates.set_x(x)
-        cell_filter.set_positions(cell_filter.get_positions() + kick.reshape(-1, 3))
-        np.testing.assert_allclose(coordinates.get_x(), x, atol=1e-12)
-        np.testing.assert_allclose(atoms.positions, twin.positions, atol=1e-10)
-        np.testing.assert_allclose(atoms.cell, twin.cell, atol=1e-10)
-        (found,) = FakeModel().evaluate([atoms], energy=True)
-        coordinates.set_derivatives(found.energy, found.forces, found.virial)
-        np.testing.assert_allclose(
-            -coordinates.get_gradient(), cell_filter.get_forces().ravel(), atol=1e-8
-        )
-        assert coordinates.volume_change == pytest.approx(
-            atoms.get_volume() / bulk_volume(cell_filter) - 1
-        )
-
-
-def bulk_volume(cell_filter: FrechetCellFilter) -> float:
-    return abs(np.linalg.det(cell_filter.orig_cell))
-
-
 class TestRelaxer:
     @pytest.mark.parametrize("cell_filter", ["frechet", "none"])
     @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
-    def test_like_ase_one_by_one(self, optimizer: str, cell_filter: str) -> None:
-        settings = RelaxSettings(optimizer, cell_filter, fmax=0.02, steps=60)
+    def test_like_ase_one_by_one(
+        self, rattled: Rattled, optimizer: str, cell_filter: str
+    ) -> None:
+        settings = RelaxSettings(optimizer, cell_filter, fmax=0.05, steps=30)
         structures = rattled(4)
         before = [atoms.copy() for atoms in structures]
         results = list(Relaxer(FakeModel(), settings)(structures))
@@ -193,12 +122,12 @@ class TestRelaxer:
             np.testing.assert_allclose(
                 result.atoms.positions, relaxed.positions, atol=1e-5
             )
-            assert result.converged == (result.fmax < 0.02)
+            assert result.converged == (result.fmax < 0.05)
             assert result.volume_change == pytest.approx(
                 relaxed.get_volume() / atoms.get_volume() - 1, abs=1e-6
             )
 
-    def test_one_batch_per_step_and_order_kept(self) -> None:
+    def test_one_batch_per_step_and_order_kept(self, rattled: Rattled) -> None:
         model = Spy()
         structures = rattled(24)
         results = list(Relaxer(model)(structures))
@@ -209,7 +138,7 @@ class TestRelaxer:
         assert model.sizes[0] == 24
         assert len(model.sizes) == max(result.steps for result in results) + 1
 
-    def test_pool_is_refilled_and_bounded(self) -> None:
+    def test_pool_is_refilled_and_bounded(self, rattled: Rattled) -> None:
         taken = 0
 
         def stream() -> Iterator[Atoms]:
@@ -249,7 +178,7 @@ class TestRelaxer:
         assert taken == LOOKAHEAD
         assert sum(1 for _ in results) == 600
 
-    def test_not_converged_is_a_result(self) -> None:
+    def test_not_converged_is_a_result(self, rattled: Rattled) -> None:
         (result,) = Relaxer(FakeModel(), RelaxSettings(fmax=1e-9, steps=2))(rattled(1))
         assert (result.status, result.converged, result.steps) == ("ok", False, 2)
         assert "not converged in 2 steps" in result.reason
@@ -258,7 +187,9 @@ class TestRelaxer:
     @pytest.mark.parametrize(
         ("value", "reason"), [(np.nan, "not finite"), (1e5, "a force of 1e+05")]
     )
-    def test_exploding_stops_alone(self, value: float, reason: str) -> None:
+    def test_exploding_stops_alone(
+        self, rattled: Rattled, value: float, reason: str
+    ) -> None:
         settings = RelaxSettings(fmax=0.02)
         structures = rattled(4)
         alone = list(Relaxer(FakeModel(), settings)(structures))
@@ -345,7 +276,7 @@ class TestRelaxer:
         assert (result.atoms.cell == water.cell).all()
         assert result.volume_change == 0.0
 
-    def test_constraints_are_kept(self) -> None:
+    def test_constraints_are_kept(self, rattled: Rattled) -> None:
         atoms = rattled(4)[3]
         atoms.set_constraint(FixAtoms([0, 2]))
         settings = RelaxSettings(cell_filter="none")
@@ -359,55 +290,6 @@ class TestRelaxer:
         model.has_energy = False
         with pytest.raises(UnknownPropertyError, match="no energy head"):
             Relaxer(model)
-
-
-class TestForeign:
-    def test_emt_like_ase(self) -> None:
-        settings = RelaxSettings("bfgs", fmax=0.01, relaxer="ase.calculators.emt:EMT")
-        structures = [
-            bulk("Cu", cubic=True, a=3.8),
-            bulk("Si"),  # which EMT does not know
-            bulk("Au", a=4.2),
-        ]
-        copper, silicon, gold = Relaxer(FakeModel(), settings)(structures)
-        for atoms, result in ((structures[0], copper), (structures[2], gold)):
-            relaxed = atoms.copy()
-            relaxed.calc = EMT()
-            optimizer = BFGS(FrechetCellFilter(relaxed), logfile=None)
-            optimizer.run(fmax=0.01)
-            assert result.converged
-            assert result.steps == optimizer.nsteps
-            assert result.energy == pytest.approx(relaxed.get_potential_energy())
-            np.testing.assert_allclose(result.atoms.cell, relaxed.cell, atol=1e-6)
-        assert silicon.status == "relaxation_failed"
-        assert "Si" in silicon.reason
-
-    @pytest.mark.parametrize(
-        ("name", "message"),
-        [
-            ("EMT", "not of the form module:factory"),
-            ("ase.calculators.emt:", "not of the form module:factory"),
-            ("no_such_module_here:EMT", "cannot be imported"),
-            ("ase.calculators.emt:EMTT", "has no attribute 'EMTT'"),
-            ("ase.build:bulk", "bulk\\(\\) failed: TypeError"),
-            ("builtins:dict", "returned a dict, not an ASE calculator"),
-        ],
-    )
-    def test_factories_that_cannot_be_used(self, name: str, message: str) -> None:
-        with pytest.raises(ConfigError, match=message):
-            load_factory(name)
-
-    def test_calculator_without_stress(self) -> None:
-        calculator = EMT()
-        calculator.implemented_properties = ["energy", "forces"]
-        ForeignForces(calculator, stress=False)
-        with pytest.raises(UnknownPropertyError, match="without a cell filter"):
-            ForeignForces(calculator, stress=True)
-
-    def test_molecule_has_no_stress_to_be_asked_for(self) -> None:
-        settings = RelaxSettings("bfgs", relaxer="ase.calculators.emt:EMT")
-        (result,) = Relaxer(FakeModel(), settings)([molecule("N2")])
-        assert result.converged
 
 
 @pytest.mark.slow

@@ -6,10 +6,11 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +20,15 @@ from ase.io import write
 from click.testing import CliRunner
 
 from mftscreen.cli import main
-from mftscreen.errors import DataError, WorkerError
+from mftscreen.errors import (
+    DataError,
+    WorkerError,
+)
+from mftscreen.screen.candidates.stream import Candidate
 from mftscreen.screen.work import pipeline
 from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator
-from mftscreen.screen.work.journal import Journal
+from mftscreen.screen.work.journal import Journal, JournalRow
+from mftscreen.screen.work.pipeline import screen
 from mftscreen.screen.work.workers import Workers
 
 pytest.importorskip("distributed")
@@ -265,3 +271,50 @@ def test_program_of_the_readme_needs_no_terminal(tmp_path: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1)
         process.terminate()
+
+
+@pytest.mark.slow
+# a worker that is killed is what Dask warns about
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_dask_worker_killed_in_the_middle(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(pipeline, "CHUNK", 8)
+    settings = EvaluationSettings((str(tiny_model),), ("gap",), device="cpu")
+    evaluator = Evaluator(settings)
+    crystals = [bulk("MgO", "rocksalt", a=4 + 0.005 * k) * (2, 2, 2) for k in range(96)]
+    candidates = [Candidate(f"c-{k}", atoms) for k, atoms in enumerate(crystals)]
+    candidates.insert(50, Candidate("broken", DataError("row 50 is cut short")))
+
+    def run(scheduler: str | None, kill: Callable[[], None]) -> list[JournalRow]:
+        with (
+            Journal(None) as journal,
+            Workers(evaluator.settings, 1, scheduler) as made,
+        ):
+            journal.begin({})
+            for step, _ in enumerate(screen(candidates, evaluator.key, made, journal)):
+                if step == 2:
+                    kill()
+            assert journal.complete
+            return list(journal.rows())
+
+    alone = run(None, lambda: None)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0"
+    ) as cluster:
+        pid = cluster.workers[0].pid
+        spread_out = run(
+            cluster.scheduler_address, lambda: os.kill(pid, signal.SIGKILL)
+        )
+        assert cluster.workers[0].pid != pid  # the nanny has put another one there
+    assert [row.id for row in spread_out] == [row.id for row in alone]
+    assert [row.outcome.status for row in alone].count("ok") == 96
+    for one, other in zip(alone, spread_out, strict=True):
+        assert other.outcome.status == one.outcome.status
+        assert other.outcome.reason == one.outcome.reason
+        assert other.outcome.p_values == one.outcome.p_values
+        assert other.outcome.values == {
+            name: pytest.approx(value, rel=1e-9)
+            for name, value in one.outcome.values.items()
+        }

@@ -1,0 +1,105 @@
+"""A diagnosis as tables, a page, a picture or numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mftscreen.diagnostics.diagnosis import Diagnosis
+from mftscreen.diagnostics.pages import (
+    check_output,
+    drift_table,
+    left_out,
+    separation_table,
+    write_diagnosis,
+    write_numbers,
+)
+from mftscreen.errors import DataError
+
+NO_EDGES = "0 edges of bonded atoms; at least 10 needed"
+
+
+def without_clusters(diagnosis: Diagnosis) -> Diagnosis:
+    data_sets = [
+        replace(found, atoms=None, edges=None, no_atoms="too few", no_edges=NO_EDGES)
+        for found in diagnosis.data_sets
+    ]
+    return replace(diagnosis, data_sets=tuple(data_sets))
+
+
+def test_tables_have_the_numbers_of_the_diagnosis(diagnosis: Diagnosis) -> None:
+    first, second = diagnosis.data_sets
+    heading, *rows = drift_table(diagnosis)
+    assert [row[0] for row in rows] == ["crystals and water", "atoms"]
+    assert {len(row) for row in rows} == {len(heading)}
+    assert rows[0][1:4] == ["18", "78", "40"]
+    assert float(rows[0][4]) == pytest.approx(first.drift.w1, rel=1e-3)
+    heading, *rows = separation_table(diagnosis)
+    # the second set has no edges
+    assert [tuple(row[:3]) for row in rows] == [
+        (found.name, what, space)
+        for found, whats in ((first, ("atoms", "edges")), (second, ("atoms",)))
+        for what in whats
+        for space in ("t-SNE plane", "descriptor")
+    ]
+    assert float(rows[0][5]) == pytest.approx(first.atoms.on_plane.ratio, rel=1e-3)
+    assert left_out(diagnosis) == [("atoms, edges", NO_EDGES)]
+
+
+def test_page_has_a_picture_of_each_comparison_and_no_markup_of_names(
+    diagnosis: Diagnosis, tmp_path: Path
+) -> None:
+    name = "<b>water</b>"
+    first, second = diagnosis.data_sets
+    renamed = replace(diagnosis, data_sets=(replace(first, name=name), second))
+    write_diagnosis(renamed, tmp_path / "page.html", "mftscreen 'a & b'")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.count("data:image/png;base64,") == 3
+    assert name not in text
+    assert "&lt;b&gt;water&lt;/b&gt;" in text
+    assert "a &amp; b" in text
+    assert f"not compared: {NO_EDGES}" in text
+    assert not re.search(r"<script|https?://(?!www\.w3\.org)", text)
+
+
+def test_page_without_plots_is_written_and_a_picture_is_not(
+    diagnosis: Diagnosis, tmp_path: Path
+) -> None:
+    bare = without_clusters(diagnosis)
+    write_diagnosis(bare, tmp_path / "page.html", "")
+    assert "too few" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    picture = tmp_path / "plots.png"
+    picture.write_bytes(b"an older one")
+    with pytest.raises(DataError, match="nothing to plot: crystals and water, atoms: "):
+        write_diagnosis(bare, picture, "")
+    assert picture.read_bytes() == b"an older one"
+
+
+def test_numbers_are_those_of_the_diagnosis(
+    diagnosis: Diagnosis, tmp_path: Path
+) -> None:
+    path = tmp_path / "all.json"
+    path.write_text("an older one, which is longer" * 1000)
+    write_numbers(diagnosis, path, "mftscreen diagnose")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document.pop("command") == "mftscreen diagnose"
+    assert document == json.loads(json.dumps(diagnosis.to_dict()))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("report.pdf", r"expected \.html or \.png"),
+        ("report", r"expected \.html or \.png"),
+        ("no/report.png", "is not a folder"),
+    ],
+)
+def test_outputs_that_could_not_be_written(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        check_output(tmp_path / name)

@@ -1,0 +1,345 @@
+"""``mftscreen.rank``: what is ranked, reused and refused."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.constraints import FixAtoms
+from ase.db import connect
+
+from mftscreen import ScreenResult, rank
+from mftscreen.errors import (
+    ConfigError,
+    DataError,
+    UnknownModelError,
+    UnknownPropertyError,
+)
+from mftscreen.model.files.bundle import PropertyHead, read_bundle, write_bundle
+from mftscreen.properties import PropertySpec
+from mftscreen.screen.candidates.elements import ElementFilter
+from mftscreen.screen.order.goals import Goal
+from mftscreen.screen.order.rank_options import RankOptions
+from mftscreen.screen.order.ranking import order_candidates
+from mftscreen.screen.relax.batched import RelaxSettings
+from mftscreen.screen.result.screen_result import read_options
+from mftscreen.screen.work import workers
+from mftscreen.screen.work.evaluation import EvaluationSettings
+from mftscreen.screen.work.journal import Journal
+from mftscreen.screen.work.workers import Results
+
+
+def write_pool(path: Path, structures: Sequence[Atoms]) -> Path:
+    with connect(path, append=False) as database:
+        for atoms in structures:
+            database.write(atoms)
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_headed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with an extensive property beside the gap."""
+    return _with_alpha(tiny_model, tmp_path_factory.mktemp("two") / "two.mft", 1.0)
+
+
+@pytest.fixture(scope="module")
+def other_member(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with other weights."""
+    return _with_alpha(tiny_model, tmp_path_factory.mktemp("other") / "o.mft", 1.1)
+
+
+def _with_alpha(tiny_model: Path, path: Path, scale: float) -> Path:
+    import torch
+
+    bundle = read_bundle(tiny_model)
+    gap = bundle.card.properties["gap"]
+    alpha = PropertyHead(
+        **{
+            **dict(gap),
+            "spec": PropertySpec(
+                name="alpha", label="polarizability", unit="Å^3", head="extensive"
+            ),
+            "head": "alpha",
+        }
+    )
+    card = bundle.card.model_copy(update={"properties": {"gap": gap, "alpha": alpha}})
+    content = torch.load(io.BytesIO(bundle.checkpoint), weights_only=True)
+    for name, tensor in content["model"].items():
+        if ".fitting_net." in name and torch.is_tensor(tensor):
+            content["model"][name] = tensor * scale
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bundle(path, card, buffer.getvalue(), bundle.reference)
+    return path
+
+
+@pytest.fixture
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of structures that were evaluated, one for each chunk."""
+    counts: list[int] = []
+    evaluate = workers.evaluate
+
+    def count(settings: EvaluationSettings, structures: Sequence[Atoms]) -> Results:
+        counts.append(len(structures))
+        return evaluate(settings, structures)
+
+    monkeypatch.setattr(workers, "evaluate", count)
+    return counts
+
+
+def test_every_candidate_has_one_row_in_the_order_of_ranks(
+    ranked: ScreenResult, crystals: list[Atoms]
+) -> None:
+    result = ranked
+    assert isinstance(result, ScreenResult)
+    assert sorted(row.id for row in result.rows) == [str(k) for k in range(1, 9)]
+    assert result.ranks == [1, 2, 3, 4, 5, 6, None, None]
+    values = [row.values["gap"] for row in result.top(7)]
+    assert len(values) == 6
+    assert values == sorted(values, reverse=True)
+    assert [row.id for row in result.failures] == ["6"]
+    assert result.failures[0].status == "unknown_element"
+    assert result.rows[-1] is result.failures[0]
+    assert result.top(3) == result.rows[:3]
+    (copy,) = (row for row in result.rows if row.duplicate_of)
+    assert (copy.id, copy.duplicate_of) == ("7", "1")
+    # a copy has the values of its original, which has the rank
+    assert copy is result.rows[-2]
+    assert copy.values == next(r for r in result.rows if r.id == "1").values
+    for row in result.rows:
+        assert row.atoms == crystals[int(row.id) - 1]
+
+
+@pytest.mark.parametrize("relax", [None, RelaxSettings(steps=2)])
+def test_constraints_survive_to_the_output(
+    relax: RelaxSettings | None, tmp_path: Path, tiny_model: Path
+) -> None:
+    from mftscreen.screen.result.store import write_records
+
+    crystal = bulk("MgO", "rocksalt", a=4.3, cubic=True)
+    crystal.set_constraint(FixAtoms([0, 5]))
+    pool = write_pool(tmp_path / "pool.db", [crystal, bulk("Si")])
+    result = rank(pool, goals="gap:max", models=tiny_model, relax=relax)
+    pairs = zip(result.records(), (row.atoms for row in result.rows), strict=True)
+    write_records(tmp_path / "out.db", result.columns, pairs)
+    with connect(tmp_path / "out.db") as database:
+        found = {row.formula: row.toatoms().constraints for row in database.select()}
+    assert found["Si2"] == []
+    (constraint,) = found["Mg4O4"]
+    assert constraint.todict() == FixAtoms([0, 5]).todict()
+
+
+def test_structures_are_left_out_on_request(pool: Path, tiny_model: Path) -> None:
+    result = rank(pool, goals="gap:max", models=tiny_model, structures=False)
+    assert {row.atoms for row in result.rows} == {None}
+
+
+def test_order_is_that_of_order_candidates(pool: Path, two_headed: Path) -> None:
+    for method in ("pareto", "desirability"):
+        goals = {"gap": Goal(), "alpha": Goal("minimize")}
+        result = rank(pool, goals=goals, models=two_headed, method=method)
+        by_id = sorted(result.rows, key=lambda row: int(row.id))
+        values = {
+            name: [
+                np.nan if row.duplicate_of else row.values.get(name, np.nan)
+                for row in by_id
+            ]
+            for name in goals
+        }
+        flagged = [bool(row.ood) for row in by_id]
+        expected = order_candidates(values, goals, method=method, flagged=flagged)
+        order = [int(row.id) - 1 for row in result.rows]
+        assert order[:6] == expected.order[:6].tolist()
+        assert order[6:] == [6, 5]  # a copy, then what failed
+        assert [rank or 0 for rank in result.ranks] == expected.ranks[order].tolist()
+        assert ("front" in result.columns) == (method == "pareto")
+        assert {"gap_unit", "alpha_unit"} <= set(result.columns)
+        if expected.fronts is not None:
+            fronts = expected.fronts[order].tolist()
+            assert [front or 0 for front in result.fronts] == fronts
+
+
+def test_bounds_take_the_rank_and_are_named(
+    pool: Path, tiny_model: Path, ranked: ScreenResult
+) -> None:
+    values = [row.values["gap"] for row in ranked.top(6)]
+    bound = (values[2] + values[3]) / 2
+    result = rank(pool, goals={"gap": Goal(at_most=bound)}, models=tiny_model)
+    unranked = [row for row, r in zip(result.rows, result.ranks, strict=True) if not r]
+    assert [row.status for row in unranked] == ["ok"] * 4 + ["unknown_element"]
+    assert all("gap" in row.reason for row in unranked[:3])
+    assert unranked[3].duplicate_of
+
+
+def test_policies(pool: Path, tiny_model: Path) -> None:
+    flagged = {"5", "8"}  # elements that the training set lacks
+    for policy in ("label", "demote", "exclude"):
+        result = rank(pool, goals="gap:max", models=tiny_model, ood=policy)
+        assert {row.id for row in result.rows if row.ood} == flagged
+        ranks = {r.id: n for r, n in zip(result.rows, result.ranks, strict=True)}
+        if policy == "demote":
+            assert {ranks[name] for name in flagged} == {5, 6}
+        elif policy == "exclude":
+            assert {ranks[name] for name in flagged} == {None}
+
+
+def test_diverse_candidates_are_no_copies(pool: Path, tiny_model: Path) -> None:
+    result = rank(pool, goals="gap:max", models=tiny_model, diverse=7)
+    assert len(result.top(7)) == 6
+    assert {row.id for row in result.top(7)} == {"1", "2", "3", "4", "5", "8"}
+
+
+def test_diverse_without_any_ranked(tmp_path: Path, tiny_model: Path) -> None:
+    pool = write_pool(tmp_path / "lead.db", [Atoms("Pb")] * 2)
+    result = rank(pool, goals="gap:max", models=tiny_model, diverse=3)
+    assert result.ranks == [None, None]
+
+
+def test_a_journal_knows_how_it_was_ranked(
+    pool: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pool.parent)
+    model = os.path.relpath(tiny_model)
+    rank(pool.name, goals="gap=1.5", models=model, ood="demote", run=tmp_path)
+    with Journal(tmp_path, read_only=True) as journal:
+        options = RankOptions({"gap": Goal("target", 1.5)}, policy="demote")
+        assert read_options(journal) == options
+        changed = read_options(journal, ["gap:min"], alpha=0.2, coverage=None)
+        assert changed == replace(options, goals={"gap": Goal("minimize")}, alpha=0.2)
+        assert journal.description["command"] is None
+        assert journal.description["source"] == str(pool)
+        (source,) = journal.description["model_sources"]
+    assert Path(source).is_absolute()
+    assert Path(source).samefile(tiny_model)
+
+
+def test_filtered_candidates_are_not_evaluated(
+    pool: Path, tiny_model: Path, evaluated: list[int]
+) -> None:
+    refuse = ElementFilter(exclude=frozenset({"As", "Pb"}))
+    result = rank(pool, goals="gap:max", models=tiny_model, elements=refuse)
+    refused = [row for row in result.rows if row.status == "filtered"]
+    assert [row.reason for row in refused] == [
+        "excluded elements: As", "excluded elements: Pb",
+    ]  # fmt: skip
+    assert [row.formula for row in refused] == ["GaAs", "Pb"]
+    assert sum(evaluated) == 5  # of six, one is a copy
+
+
+def test_rerun_evaluates_nothing(
+    pool: Path, tiny_model: Path, tmp_path: Path, evaluated: list[int]
+) -> None:
+    first = rank(pool, goals="gap:max", models=tiny_model, run=tmp_path / "run")
+    assert sum(evaluated) == 7
+    evaluated.clear()
+    again = rank(pool, goals="gap=1.5", models=tiny_model, run=tmp_path / "run")
+    assert sum(evaluated) == 0
+    assert {r.id: r.values for r in again.rows} == {r.id: r.values for r in first.rows}
+
+
+def test_reordered_and_extended_database(
+    pool: Path,
+    crystals: list[Atoms],
+    tiny_model: Path,
+    tmp_path: Path,
+    evaluated: list[int],
+) -> None:
+    rank(pool, goals="gap:max", models=tiny_model, run=tmp_path / "run")
+    evaluated.clear()
+    new = [bulk("Si"), *reversed(crystals)]
+    other = write_pool(tmp_path / "other.db", new)
+    result = rank(other, goals="gap:max", models=tiny_model, run=tmp_path / "run")
+    assert evaluated == [1]
+    assert [row.atoms for row in sorted(result.rows, key=lambda r: int(r.id))] == new
+
+
+def test_changed_model_or_property_is_evaluated_again(
+    pool: Path, tiny_model: Path, two_headed: Path, tmp_path: Path, evaluated: list[int]
+) -> None:
+    run = tmp_path / "run"
+    for goals, model, number in (
+        ("gap:max", tiny_model, 7),
+        ("gap:max", two_headed, 7),
+        ("alpha:max", two_headed, 7),
+        ("gap:min", tiny_model, 0),
+    ):
+        evaluated.clear()
+        rank(pool, goals=goals, models=model, run=run)
+        assert sum(evaluated) == number
+
+
+def test_model_file_that_was_replaced_is_loaded_again(
+    pool: Path, two_headed: Path, other_member: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.mft"
+    for source in (two_headed, other_member):
+        path.write_bytes(source.read_bytes())
+        found = rank(pool, goals="gap:max", models=path)
+        expected = rank(pool, goals="gap:max", models=source)
+        assert list(found.records()) == list(expected.records())
+
+
+def test_second_screening_in_a_folder_is_refused(
+    pool: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    with (
+        Journal(tmp_path / "run"),
+        pytest.raises(DataError, match="another screening runs in it"),
+    ):
+        rank(pool, goals="gap:max", models=tiny_model, run=tmp_path / "run")
+    rank(pool, goals="gap:max", models=tiny_model, run=tmp_path / "run")
+
+
+def test_ensemble_has_mean_and_spread(
+    pool: Path, tiny_model: Path, other_member: Path, ranked: ScreenResult
+) -> None:
+    members = [ranked, rank(pool, goals="gap:max", models=other_member)]
+    first, second = ({r.id: r.values for r in m.rows} for m in members)
+    result = rank(pool, goals="gap:max", models=[tiny_model, other_member])
+    assert "gap_spread" in result.columns
+    assert result.model == "+".join(member.model for member in members)
+    for row in result.rows:
+        if row.status == "ok":
+            pair = [first[row.id]["gap"], second[row.id]["gap"]]
+            assert pair[0] != pair[1]
+            assert row.values["gap"] == pytest.approx(np.mean(pair))
+            assert row.spreads["gap"] == pytest.approx(np.std(pair, ddof=1))
+
+
+def test_models_with_different_properties(
+    pool: Path, tiny_model: Path, two_headed: Path
+) -> None:
+    result = rank(pool, goals=["gap:max", "alpha:max"], models=[tiny_model, two_headed])
+    best = result.rows[0]
+    assert set(best.values) == {"gap", "alpha"}
+    assert set(best.spreads) == {"gap"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"goals": "gap:best"}, ConfigError, "gap:best"),
+        ({"goals": "colour:max"}, UnknownPropertyError, "gap"),
+        ({"models": "mft-max"}, UnknownModelError, "mft-max"),
+        ({"source": "missing.db"}, DataError, "no such file"),
+        ({"method": "best"}, ConfigError, "method"),
+        ({"ood": "ignore"}, ConfigError, "ood: one of label, demote, exclude"),
+        ({"alpha": 2.0}, ConfigError, "alpha: 2.0 is not between 0 and 1"),
+        ({"coverage": float("nan")}, ConfigError, "coverage"),
+        ({"diverse": -1}, ConfigError, "diverse: -1 is negative"),
+    ],
+)
+def test_what_is_refused(
+    pool: Path, tiny_model: Path, change: dict[str, Any], error: type, text: str
+) -> None:
+    arguments = {"source": pool, "goals": "gap:max", "models": tiny_model, **change}
+    with pytest.raises(error, match=text):
+        rank(**arguments)
