@@ -44,7 +44,7 @@ def evaluate_deepmd(path: Path, head: str | None, atoms: Atoms) -> list[np.ndarr
     """Return energy, forces and virial as deepmd-kit itself gives them."""
     from deepmd.infer import DeepPot
 
-    oracle = DeepPot(str(path), head=head)
+    oracle = DeepPot(str(path), head=head, no_jit=True)
     types = [oracle.get_type_map().index(symbol) for symbol in atoms.symbols]
     cell = np.asarray(atoms.cell).reshape(1, -1) if atoms.pbc.all() else None
     energy, forces, virial = oracle.eval(atoms.positions.reshape(1, -1), cell, types)
