@@ -25,6 +25,9 @@ from mftscreen import MFTCalculator
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.run import launch
 from mftscreen.finetune.run.run import run_training
+from mftscreen.finetune.strategies import (
+    MFTConfig,
+)
 from mftscreen.testing import FakeModel
 
 DESCRIPTOR = {
@@ -171,3 +174,23 @@ def pretrained(tune: Callable[..., Path]) -> Path:
         },
         energy_head="first",
     )
+
+
+MFT = """\
+strategy: mft
+name: shear
+properties: {log_gvrh: {label: shear modulus, unit: log10(GPa)}}
+data: {train: [rows.extxyz], test: {more: more.extxyz}}
+pretrained: mft-mini
+auxiliary: {head: crystals, data: [frames.extxyz], aux_prob: 0.3, lambda_reg: 0.02}
+training: {steps: 4000, save_every: 250, batch_size: 96, seed: 5, layer_decay: 0.8}
+"""
+
+
+@pytest.fixture
+def mft(tmp_path: Path) -> MFTConfig:
+    path = tmp_path / "mft.yaml"
+    path.write_text(MFT)
+    config = load_config(path)
+    assert isinstance(config, MFTConfig)
+    return config
