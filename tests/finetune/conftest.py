@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +36,7 @@ DESCRIPTOR = {
     "n_layers": 2, "n_dim": 8, "e_dim": 6, "a_dim": 4,
     "edge_cutoff": 4.0, "angle_cutoff": 3.0,
 }  # fmt: skip
-TRAINING = {"steps": 12, "save_every": 6, "batch_size": 16}
+TRAINING = {"steps": 6, "save_every": 3, "batch_size": 16}
 
 
 def _crystals(n: int) -> list[Atoms]:
@@ -120,12 +122,28 @@ def warm_trainer() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with labelled crystals, where configurations are written."""
-    folder = tmp_path_factory.mktemp("training")
-    crystals = _crystals(40)
-    write(folder / "crystals.extxyz", crystals[:30])
-    write(folder / "test.extxyz", crystals[30:])
+    """Return a folder with labelled crystals, where configurations are written.
+
+    Processes that divide the tests among them have it in common.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "training"
+    folder.mkdir(exist_ok=True)
+    with _locked(folder / "crystals.lock"):
+        if not (folder / "test.extxyz").exists():
+            crystals = _crystals(40)
+            write(folder / "crystals.extxyz", crystals[:30])
+            write(folder / "test.extxyz", crystals[30:])
     return folder
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -153,11 +171,17 @@ def write_config(folder: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tune(folder: Path, write_config: Callable[..., Path]) -> Callable[..., Path]:
-    """Return what writes a configuration and trains by it; the folder has its name."""
+    """Return what writes a configuration and trains by it; the folder has its name.
+
+    What another process of these tests has trained is taken.
+    """
 
     def tune(name: str, strategy: str, **settings: object) -> Path:
-        config = load_config(write_config(name, strategy, **settings))
-        return run_training(config, folder / name, threads=1)
+        with _locked(folder / f"{name}.lock"):
+            if (model := folder / name / "model.mft").exists():
+                return model
+            config = load_config(write_config(name, strategy, **settings))
+            return run_training(config, folder / name, threads=1)
 
     return tune
 
@@ -174,6 +198,18 @@ def pretrained(tune: Callable[..., Path]) -> Path:
         },
         energy_head="first",
     )
+
+
+@pytest.fixture(scope="session")
+def fine_tuned(tune: Callable[..., Path], pretrained: Path) -> Path:
+    """Return the model of a run that is not to be changed, ``ft.yaml``'s."""
+    return tune("ft", "ft", pretrained=str(pretrained))
+
+
+@pytest.fixture(scope="session")
+def from_scratch(tune: Callable[..., Path]) -> Path:
+    """Return the model of a run that is not to be changed, ``scratch.yaml``'s."""
+    return tune("scratch", "scratch")
 
 
 MFT = """\

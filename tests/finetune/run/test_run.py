@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,33 +25,6 @@ from mftscreen.ood.reference.reference_set import reference_arrays
 from mftscreen.testing import check_model
 
 pytestmark = pytest.mark.slow
-
-
-DESCRIPTOR = {
-    "n_layers": 2, "n_dim": 8, "e_dim": 6, "a_dim": 4,
-    "edge_cutoff": 4.0, "angle_cutoff": 3.0,
-}  # fmt: skip
-
-
-def _config(folder: Path, name: str, document: dict) -> Path:
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump({"name": name, **document}))
-    return path
-
-
-def _downstream(strategy: str, **extra: object) -> dict:
-    return {
-        "strategy": strategy,
-        "properties": {"softness": {"label": "softness", "neurons": [8, 8]}},
-        "data": {"train": ["crystals.extxyz"], "test": {"held out": "test.extxyz"}},
-        "training": {"steps": 12, "save_every": 6, "batch_size": 16},
-        **extra,
-    }
-
-
-def _run(folder: Path, name: str, document: dict) -> Path:
-    config = _config(folder, name, document)
-    return run_training(load_config(config), folder / name, threads=1)
 
 
 def _descriptor(path: Path, head: str) -> dict[str, torch.Tensor]:
@@ -96,10 +71,9 @@ AUXILIARY = {"head": "first", "data": ["crystals.extxyz"], "batch_size": 16}
 
 
 def test_mft_keeps_the_force_field_and_changes_the_descriptor(
-    folder: Path, pretrained: Path
+    tune: Callable[..., Path], pretrained: Path
 ) -> None:
-    document = _downstream("mft", pretrained=str(pretrained), auxiliary=AUXILIARY)
-    path = _run(folder, "mft", document)
+    path = tune("mft", "mft", pretrained=str(pretrained), auxiliary=AUXILIARY)
     model = load_model(path)
     assert model.has_energy
     assert set(model.properties) == {"softness"}
@@ -113,115 +87,115 @@ def test_mft_keeps_the_force_field_and_changes_the_descriptor(
 
 
 def test_lp_leaves_the_descriptor_and_ft_changes_it(
-    folder: Path, pretrained: Path
+    tune: Callable[..., Path], pretrained: Path, fine_tuned: Path
 ) -> None:
     before = _descriptor(pretrained, "first")
-    for strategy, frozen in (("lp", True), ("ft", False)):
-        document = _downstream(strategy, pretrained=str(pretrained))
-        path = _run(folder, strategy, document)
+    probed = tune("lp", "lp", pretrained=str(pretrained))
+    for path, frozen in ((probed, True), (fine_tuned, False)):
         assert _equal(_descriptor(path, "softness"), before) == frozen
         assert not load_model(path).has_energy
-        curve = json.loads((folder / strategy / "validation.json").read_text())
+        curve = json.loads(path.with_name("validation.json").read_text())
         assert all((row["drift"] < 1e-6) == frozen for row in curve.values())
 
 
-def test_scratch_needs_nothing_pretrained(folder: Path) -> None:
-    path = _run(folder, "scratch", _downstream("scratch", descriptor=DESCRIPTOR))
-    assert load_model(path).properties["softness"].intensive
+def test_scratch_needs_nothing_pretrained(from_scratch: Path) -> None:
+    assert load_model(from_scratch).properties["softness"].intensive
 
 
-def test_missing_auxiliary_head_is_named(folder: Path, pretrained: Path) -> None:
-    document = _downstream(
-        "mft", pretrained=str(pretrained), auxiliary={**AUXILIARY, "head": "third"}
-    )
+def test_missing_auxiliary_head_is_named(
+    tune: Callable[..., Path], pretrained: Path
+) -> None:
+    auxiliary = {**AUXILIARY, "head": "third"}
     with pytest.raises(ModelError, match=r"no head 'third'; the heads are: first, sec"):
-        _run(folder, "wrong-head", document)
+        tune("wrong-head", "mft", pretrained=str(pretrained), auxiliary=auxiliary)
 
 
-def test_no_head_can_have_a_name_that_torch_uses(folder: Path) -> None:
+def test_no_head_can_have_a_name_that_torch_uses(tune: Callable[..., Path]) -> None:
     properties = {"values": {"column": "softness"}}
     with pytest.raises(ConfigError, match="no head can be called 'values'"):
-        _run(folder, "reserved", _downstream("scratch", properties=properties))
+        tune("reserved", "scratch", properties=properties)
 
 
-def test_bad_label_is_named_before_training(folder: Path) -> None:
+def test_bad_label_is_named_before_training(
+    folder: Path, tune: Callable[..., Path]
+) -> None:
     atoms = bulk("Si")
     atoms.info = {"name": "bad-row", "softness": float("nan")}
     write(folder / "bad.extxyz", [bulk("Si"), atoms])
-    document = _downstream("scratch", data={"train": ["bad.extxyz"]})
     with pytest.raises(DataError, match="2 rows cannot be used") as caught:
-        _run(folder, "bad-label", document)
+        tune("bad-label", "scratch", data={"train": ["bad.extxyz"]})
     assert "row bad.extxyz#0: no finite label 'softness'" in str(caught.value)
     assert "row bad-row: no finite label 'softness'" in str(caught.value)
 
 
-def test_property_without_labels_is_named_before_training(folder: Path) -> None:
-    properties = {"softness": {"label": "softness"}, "gap": {"label": "band gap"}}
-    document = _downstream("scratch", properties=properties)
+TWO = {"softness": {"label": "softness"}, "gap": {"label": "band gap"}}
+
+
+def test_property_without_labels_is_named_before_training(
+    tune: Callable[..., Path],
+) -> None:
     with pytest.raises(DataError, match="'gap'"):
-        _run(folder, "no-label", document)
+        tune("no-label", "scratch", properties=TWO)
 
 
 def test_property_with_too_few_labels_to_validate_says_what_to_do(
-    folder: Path,
+    folder: Path, tune: Callable[..., Path]
 ) -> None:
     labelled, *others = read(folder / "crystals.extxyz", ":")
     labelled.info["gap"] = 1.0
     write(folder / "rare.extxyz", [labelled, *others])
-    document = _downstream(
-        "scratch",
-        properties={"softness": {"label": "softness"}, "gap": {"label": "band gap"}},
-        data={"train": ["rare.extxyz"]},
-    )
+    data = {"train": ["rare.extxyz"]}
     with pytest.raises(DataError, match=r"no validation row .* in data\.validation"):
-        _run(folder, "rare-label", document)
+        tune("rare-label", "scratch", properties=TWO, data=data)
 
 
-def test_trainer_failure_shows_the_log(folder: Path) -> None:
-    document = _downstream("scratch", descriptor={**DESCRIPTOR, "angle_cutoff": 9.0})
+def test_trainer_failure_shows_the_log(
+    folder: Path, tune: Callable[..., Path], from_scratch: Path
+) -> None:
+    descriptor = yaml.safe_load((folder / "scratch.yaml").read_text())["descriptor"]
     with pytest.raises(TrainingError, match=r"log: .*train\.log"):
-        _run(folder, "fails", document)
+        tune("fails", "scratch", descriptor={**descriptor, "angle_cutoff": 9.0})
 
 
-def test_changed_data_are_noticed(folder: Path) -> None:
-    document = _downstream("scratch", descriptor=DESCRIPTOR)
-    document["data"]["train"] = ["copy.extxyz"]
-    (folder / "copy.extxyz").write_text((folder / "crystals.extxyz").read_text())
-    _run(folder, "copied", document)
-    (folder / "copy.extxyz").write_text((folder / "test.extxyz").read_text())
+def test_changed_data_are_noticed(
+    folder: Path, from_scratch: Path, tmp_path: Path
+) -> None:
+    """As data that change are: of the same configuration, in the same place."""
+    run = shutil.copytree(from_scratch.parent, tmp_path / "run")
+    for name in ("crystals.extxyz", "test.extxyz"):
+        shutil.copy(folder / name, tmp_path)
+    text = (folder / "scratch.yaml").read_text()
+    (tmp_path / "scratch.yaml").write_text(text)
+    written = run / "config.yaml"
+    written.write_text(written.read_text().replace(str(folder), str(tmp_path)))
+    config = load_config(tmp_path / "scratch.yaml")
+    assert run_training(config, run, resume=True) == run / "model.mft"
+    shutil.copy(folder / "test.extxyz", tmp_path / "crystals.extxyz")
     with pytest.raises(ConfigError, match="have changed since"):
-        run_training(
-            load_config(folder / "copied.yaml"), folder / "copied", resume=True
-        )
+        run_training(config, run, resume=True)
 
 
-def test_resume_refuses_another_configuration(folder: Path, pretrained: Path) -> None:
-    document = _downstream("ft", pretrained=str(pretrained))
-    _run(folder, "changed", document)
-    document["training"]["steps"] = 13
-    config = load_config(_config(folder, "changed", document))
+def test_resume_refuses_another_configuration(folder: Path, fine_tuned: Path) -> None:
+    config = load_config(folder / "ft.yaml")
+    training = config.training.model_copy(update={"steps": 13})
+    changed = config.model_copy(update={"training": training})
     with pytest.raises(ConfigError, match="differs"):
-        run_training(config, folder / "changed", resume=True)
+        run_training(changed, fine_tuned.parent, resume=True)
 
 
-def test_resume_fills_in_what_has_a_default(folder: Path, pretrained: Path) -> None:
-    document = _downstream("ft", pretrained=str(pretrained))
-    path = _run(folder, "older", document)
-    written = folder / "older" / "config.yaml"
+def test_resume_fills_in_what_has_a_default(
+    folder: Path, fine_tuned: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(fine_tuned.parent, tmp_path / "run")
+    written = run / "config.yaml"
     settings = yaml.safe_load(written.read_text())
     del settings["training"]["optimizer"]
     written.write_text(yaml.safe_dump(settings))  # with its keys in another order
-    config = load_config(_config(folder, "older", document))
-    assert run_training(config, folder / "older", resume=True) == path
+    config = load_config(folder / "ft.yaml")
+    assert run_training(config, run, resume=True) == run / "model.mft"
 
 
-def test_pretraining_has_no_collapse_report(folder: Path) -> None:
-    document = {
-        "strategy": "pretrain",
-        "branches": {"first": {"data": ["crystals.extxyz"]}},
-        "energy_head": "first",
-        "training": {"steps": 1},
-    }
-    config = load_config(_config(folder, "none", document))
+def test_pretraining_has_no_collapse_report(folder: Path, pretrained: Path) -> None:
+    config = load_config(folder / "pretrained.yaml")
     with pytest.raises(ConfigError, match="no collapse report"):
         run_training(config, folder / "none", collapse_against="mft-mini-crystals")

@@ -292,7 +292,7 @@ def test_steps_alternate_in_the_share_asked_for(shared_run: Path) -> None:
 @pytest.mark.slow
 def test_joint_run_is_summarised_on_the_card(joint_run: Path) -> None:
     training = read_bundle(joint_run / "model.mft").card.provenance
-    assert training["batches"] == {"softness": 12, "first": 12}
+    assert training["batches"] == {"softness": 6, "first": 6}
     assert training["aux_share"] == 0.5
     assert training["lambda_reg"] == 0.5
     assert training["combine"] == "joint"
@@ -304,21 +304,21 @@ def test_joint_run_is_summarised_on_the_card(joint_run: Path) -> None:
 def test_muon_goes_on_as_if_nothing_had_happened(
     folder: Path, pretrained: Path, write_config: Callable[..., Path]
 ) -> None:
-    training = {"steps": 12, "save_every": 6, "batch_size": 16, "optimizer": "muon"}
+    training = {"steps": 8, "save_every": 4, "batch_size": 16, "optimizer": "muon"}
     settings = {
         "properties": TWO,
         "training": {**training, "layer_decay": 0.8},
-        "auxiliary": ALTERNATE,
+        "auxiliary": {**ALTERNATE, "lambda_reg": 0.5},
     }
     config = write_config("muon", "mft", pretrained=str(pretrained), **settings)
     run_training(load_config(config), folder / "muon", threads=1)
     whole = checkpoints(folder / "muon")
-    last = read_state(whole[12])
+    last = read_state(whole[8])
     assert "HybridMuon" in (folder / "muon" / "out.json").read_text()
-    for path in (whole[12], folder / "muon" / "model.mft"):
+    for path in (whole[8], folder / "muon" / "model.mft"):
         path.unlink()
     run_training(load_config(config), folder / "muon", resume=True, threads=1)
-    again = read_state(whole[12])
+    again = read_state(whole[8])
     assert all(torch.equal(last[k], again[k]) for k in last if torch.is_tensor(last[k]))
 
 
@@ -427,7 +427,7 @@ def test_run_stops_when_it_gets_no_better(tune: Callable[..., Path]) -> None:
 
 @pytest.mark.slow
 def test_average_of_the_weights_is_what_ships(tune: Callable[..., Path]) -> None:
-    training = {"steps": 12, "save_every": 6, "batch_size": 16, "ema": 0.9}
+    training = {"steps": 6, "save_every": 3, "batch_size": 16, "ema": 0.9}
     path = tune("ema", "scratch", training=training)
     step = read_bundle(path).card.provenance["step"]
     shipped = read_state(read_bundle(path).checkpoint)
