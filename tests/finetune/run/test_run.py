@@ -7,19 +7,31 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
 from click.testing import CliRunner
 
-from mftscreen import load_model
+from mftscreen import Predictor, load_model
 from mftscreen.cli import main
-from mftscreen.errors import ConfigError, DataError, ModelError, TrainingError
+from mftscreen.errors import (
+    ConfigError,
+    DataError,
+    ModelError,
+    TrainingError,
+    UnknownHeadError,
+)
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.run.run import run_training
-from mftscreen.model.files.bundle import read_bundle
+from mftscreen.finetune.task.task import load_task
+from mftscreen.finetune.trainer.balance import Combination
+from mftscreen.intervals import IntervalCalibration
+from mftscreen.model.files.bundle import Bundle, read_bundle
+from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
 from mftscreen.ood.reference.reference_set import reference_arrays
 from mftscreen.testing import check_model
@@ -199,3 +211,208 @@ def test_pretraining_has_no_collapse_report(folder: Path, pretrained: Path) -> N
     config = load_config(folder / "pretrained.yaml")
     with pytest.raises(ConfigError, match="no collapse report"):
         run_training(config, folder / "none", collapse_against="mft-mini-crystals")
+
+
+def test_every_property_has_a_head_of_its_own(
+    model_file: Path, clusters: list[Atoms]
+) -> None:
+    model = load_model(model_file)
+    assert {n: s.head for n, s in model.properties.items()} == {
+        "gap": "intensive", "modulus": "intensive", "alpha": "extensive",
+        "extent": "r2", "mu": "dipole_norm",
+    }  # fmt: skip
+    (prediction,) = model.evaluate(clusters[:1], properties=list(model.properties))
+    assert len(set(prediction.properties.values())) == 5
+
+
+def test_rows_without_a_label_are_left_out_of_that_head_only(
+    bundle: Bundle, clusters: list[Atoms]
+) -> None:
+    counts = {
+        name: head.n_train + int(head.metrics["validation"]["n"])
+        for name, head in bundle.card.properties.items()
+    }
+    assert counts.pop("gap") == sum("gap" in atoms.info for atoms in clusters[:40])
+    assert set(counts.values()) == {40}
+    calibrated = IntervalCalibration.from_arrays(bundle.calibration, "gap")
+    assert not {f"cluster-{n}" for n in range(0, 40, 3)} & set(calibrated.ids)
+
+
+def test_training_targets_and_residuals_are_in_the_unit_of_the_property(
+    bundle: Bundle, clusters: list[Atoms]
+) -> None:
+    for name, head in bundle.card.properties.items():
+        targets = bundle.calibration[f"{name}/training_targets"]
+        assert targets.dtype == np.float32
+        assert len(targets) == head.n_train
+        low, high = head.train_range
+        assert (targets.min(), targets.max()) == pytest.approx((low, high), rel=1e-6)
+        labels = {a.info["name"]: a.info.get(name) for a in clusters}
+        rows = IntervalCalibration.from_arrays(bundle.calibration, name)
+        expected = [labels[row] for row in rows.ids]
+        assert rows.predictions + rows.residuals == pytest.approx(expected, rel=1e-6)
+
+
+def test_properties_share_batches_if_they_have_labels_of_the_same_rows(
+    model_file: Path,
+) -> None:
+    shared = Combination.read(model_file.parent).shared
+    assert {frozenset(group) for group in shared} == {
+        frozenset({"gap"}),  # some rows have none
+        frozenset({"modulus", "alpha", "extent", "mu"}),
+    }
+    document = json.loads((model_file.parent / "input.json").read_text())
+    shares = document["training"]["model_prob"]
+    assert shares["gap"] == 0.2
+    assert sorted(shares.values()) == [0.0, 0.0, 0.0, 0.2, 0.8]
+
+
+def test_transforms_are_undone_everywhere(
+    model_file: Path, bundle: Bundle, clusters: list[Atoms]
+) -> None:
+    gap = bundle.card.properties["gap"]
+    targets = bundle.calibration["gap/training_targets"]
+    assert gap.spec.transform.mean == pytest.approx(targets.mean(), rel=1e-6)
+    assert gap.spec.transform.std == pytest.approx(targets.std(), rel=1e-4)
+    tests = clusters[40:]
+    rows = list(Predictor(model_file)(tests))
+    # before it is undone a standardised gap is about 0 and a log of a modulus may be
+    # negative; labels are above 100 and positive
+    assert all(row.properties["gap"] > 90 for row in rows)
+    assert all(row.properties["modulus"] > 0 for row in rows)
+    for name, head in bundle.card.properties.items():
+        errors = [
+            abs(row.properties[name] - atoms.info[name])
+            for row, atoms in zip(rows, tests, strict=True)
+            if name in atoms.info
+        ]
+        metrics = head.metrics["held out"]
+        assert metrics["mae"] == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_criterion_is_the_mean_share_of_the_dummys_error(bundle: Bundle) -> None:
+    validation = bundle.card.provenance["validation"]
+    shares = []
+    for name, head in bundle.card.properties.items():
+        metrics = head.metrics["validation"]
+        assert validation[f"{name}/mae"] == pytest.approx(metrics["mae"])
+        shares.append(metrics["mae"] / metrics["mae_of_training_mean"])
+    assert validation["criterion"] == pytest.approx(np.mean(shares))
+
+
+def test_known_weights_of_the_spatial_extent_are_found(bundle: Bundle) -> None:
+    metrics = bundle.card.properties["extent"].metrics["held out"]
+    assert metrics["mae"] < 0.05 * metrics["mae_of_training_mean"]
+
+
+def test_bias_is_that_of_eq_17(bundle: Bundle, folder: Path) -> None:
+    """Against the linear system of Eq. 17, solved here from the training rows."""
+    state = read_state(bundle.checkpoint)
+    type_map = model_parameters(state)["alpha"]["type_map"]
+    task = load_task(load_config(folder / "several.yaml"))
+    for name in ("alpha", "gap"):
+        rows = task.targets([name], "train")
+        symbols = [list(row.atoms.symbols) for row in rows]
+        counts = np.array([[s.count(z) for z in type_map] for s in symbols], float)
+        targets = np.array([float(row.labels[name]) for row in rows])
+        right = targets * counts.sum(axis=1) if name == "gap" else targets
+        expected = np.linalg.lstsq(counts, right)[0]
+        found = state[f"model.{name}.atomic_model.out_bias"][0, :, 0]
+        np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=1e-6)
+
+
+def test_heads_share_a_descriptor_that_has_changed(
+    model_file: Path, bundle: Bundle, pretrained: Path
+) -> None:
+    first, *others = (_descriptor(model_file, name) for name in bundle.card.properties)
+    assert others
+    assert all(_equal(first, other) for other in others)
+    assert not _equal(first, _descriptor(pretrained, "first"))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head"), [(True, True), (True, False), (False, False)]
+)
+def test_weights_start_as_in_eq_12_and_its_ablations(
+    tune: Callable[..., Path], pretrained: Path, backbone: bool, head: bool
+) -> None:
+    path = tune(
+        f"transfer-{backbone}-{head}",
+        "mft",
+        pretrained=str(pretrained),
+        # not the first of its heads
+        auxiliary={"head": "second", "data": ["crystals.extxyz"], "batch_size": 16},
+        transfer_head=head,
+        transfer_backbone=backbone,
+        training={
+            "steps": 1, "save_every": 1, "batch_size": 16,
+            # the weights stay where they start
+            "learning_rate": [1e-9, 1e-9],
+            # the seed of the pretraining would draw the same weights
+            "seed": 5,
+        },
+    )  # fmt: skip
+    state = read_state(read_bundle(path).checkpoint)
+    before = read_state(read_bundle(pretrained).checkpoint)
+    for part, transferred in (("descriptor", backbone), ("fitting_net", head)):
+        prefix = f"model.second.atomic_model.{part}."
+        keys = [k for k in before if k.startswith(prefix) and k.endswith(".matrix")]
+        difference = max(float((state[k] - before[k]).abs().max()) for k in keys)
+        assert difference < 1e-6 if transferred else difference > 0.1
+
+
+def test_a_training_goes_on_with_the_heads_of_its_properties(
+    tune: Callable[..., Path], pretrained: Path
+) -> None:
+    properties = {
+        name: {"label": name, "neurons": [8, 8], "column": column}
+        for name, column in (("a", "softness"), ("b", "bulkiness"))
+    }
+    auxiliary = {"head": "second", "data": ["crystals.extxyz"], "batch_size": 16}
+    common = {"properties": properties, "auxiliary": auxiliary}
+    first = tune("goes-on-1", "mft", pretrained=str(pretrained), **common)
+    # more heads than the one-hot of data sets is long
+    assert len(model_parameters(read_state(read_bundle(first).checkpoint))) == 3
+    training = {"steps": 1, "save_every": 1, "batch_size": 16, "seed": 5}
+    training["learning_rate"] = [1e-9, 1e-9]  # the weights stay where they start
+    common |= {"training": training, "pretrained": str(first)}
+    second = tune("goes-on-2", "mft", transfer_properties=True, **common)
+    before, after = (read_state(read_bundle(p).checkpoint) for p in (first, second))
+    assert before.keys() == after.keys()
+    for key in before.keys() - {"_extra_state"}:
+        torch.testing.assert_close(after[key], before[key], atol=1e-6, rtol=0)
+    with pytest.raises(UnknownHeadError, match="transfer_properties: c"):
+        tune(
+            "goes-on-3", "mft", transfer_properties=True,
+            **common | {"properties": {"c": properties["a"]}},
+        )  # fmt: skip
+    other = {"a": properties["a"] | {"neurons": [8, 9]}, "b": properties["b"]}
+    with pytest.raises(
+        ConfigError, match=r"a.neurons: .* neuron \[8, 8\], not \[8, 9\]"
+    ):
+        tune(
+            "goes-on-4", "mft", transfer_properties=True,
+            **common | {"properties": other},
+        )  # fmt: skip
+    other = {"a": properties["a"] | {"unit": "eV"}, "b": properties["b"]}
+    with pytest.raises(ConfigError, match=r"a.unit: the head .* has 1, not eV"):
+        tune(
+            "goes-on-5", "mft", transfer_properties=True,
+            **common | {"properties": other},
+        )  # fmt: skip
+
+
+def test_card_says_which_bias_was_used(
+    folder: Path, write_config: Callable[..., Path]
+) -> None:
+    atoms = Atoms("Cl2", [[0, 0, 0], [0, 0, 2.0]], info={"softness": 0.5, "name": "n"})
+    write(folder / "new.extxyz", [atoms])
+    data = {"train": ["crystals.extxyz"], "test": {"new": "new.extxyz"}}
+    config = load_config(write_config("unseen", "scratch", data=data))
+    path = run_training(config, folder / "unseen", threads=1)
+    card = read_bundle(path).card
+    assert config.properties["softness"].bias == "per_element"
+    assert card.properties["softness"].bias == "global"
+    assert card.provenance["config"]["properties"]["softness"]["bias"] == "global"
+    # which did not change what the run is resumed with
+    assert run_training(config, folder / "unseen", resume=True, threads=1) == path
