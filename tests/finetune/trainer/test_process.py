@@ -45,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument")
 
 AUXILIARY = {"head": "first", "data": ["crystals.extxyz"], "batch_size": 16}
 ALTERNATE = {**AUXILIARY, "aux_prob": 0.25, "lambda_reg": "auto"}
-LONG = {"steps": 100, "save_every": 20, "batch_size": 16}
+LONG = {"steps": 60, "save_every": 15, "batch_size": 16}
 
 
 @pytest.fixture(scope="module")
@@ -276,8 +276,8 @@ def test_steps_alternate_in_the_share_asked_for(shared_run: Path) -> None:
     # those of the same rows count once
     assert batches["softness"] == batches["size"] == LONG["steps"] - batches["first"]
     assert training["aux_share"] == batches["first"] / LONG["steps"]
-    # four standard deviations of 100 draws
-    assert training["aux_share"] == pytest.approx(0.25, abs=0.17)
+    # four standard deviations of 60 draws
+    assert training["aux_share"] == pytest.approx(0.25, abs=0.22)
     assert training["aux_prob"] == 0.25
     measured = json.loads((shared_run / "lambda_reg.json").read_text())
     assert training["lambda_reg"] == measured["lambda_reg"]
