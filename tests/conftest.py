@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # one thread for each process; numpy, numba and torch look when they are imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hashlib
 import io
-import os
 import shutil
 import tempfile
 import threading

@@ -29,32 +29,6 @@ def rows(result: Result) -> list[dict[str, str]]:
     return list(csv.DictReader(result.stdout.splitlines()))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty rock salts to compare with, and six candidates of every kind."""
-    folder = tmp_path_factory.mktemp("ood")
-    salts = [bulk("NaCl", "rocksalt", a=5.4 + 0.01 * k) for k in range(30)]
-    for number, atoms in enumerate(salts):
-        atoms.info["material_id"] = f"salt-{number}"
-    write(folder / "salts.extxyz", salts)
-    slab = bulk("NaCl", "rocksalt", a=5.5, cubic=True)
-    slab.center(vacuum=9.0, axis=2)
-    candidates = [
-        bulk("Si"),
-        bulk("NaCl", "rocksalt", a=5.5001),
-        molecule("H2O"),
-        bulk("KCl", "rocksalt", a=5.6),
-        slab,
-        bulk("NaCl", "rocksalt", a=5.6001),
-    ]
-    with connect(folder / "candidates.db") as database:
-        for atoms in candidates:
-            database.write(atoms)
-    done = ood("fit", folder / "salts.extxyz", "-o", folder / "reference.npz")
-    assert done.exit_code == 0, done.output
-    return folder
-
-
 @pytest.mark.parametrize("name", ["fit", "score", "explain", "map"])
 def test_examples_in_help_have_a_line_each(name: str) -> None:
     text = ood(name, "--help").stdout
@@ -181,35 +155,6 @@ def test_explain(folder: Path) -> None:
     missing = ood("explain", folder / "candidates.db", "--id", 7, "-r", reference)
     assert missing.exit_code == 1
     assert "no structure has the id '7'; the last one has '6'" in missing.stderr
-
-
-@pytest.mark.parametrize("data", ["reference.npz", "salts.extxyz"])
-def test_map_of_candidates(folder: Path, tmp_path: Path, data: str) -> None:
-    path = tmp_path / "map.png"
-    result = ood(
-        "map", folder / data, "--candidates", folder / "candidates.db", "-o", path
-    )
-    assert result.exit_code == 3
-    assert path.read_bytes().startswith(b"\x89PNG")
-    assert "3: " in result.stderr
-    assert "35 points, 1 failed" in result.stderr
-
-
-def test_map_states_what_it_shows(folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("plotly")
-    path = tmp_path / "map.html"
-    options = ["--perplexity", 4, "--seed", 5, "--alpha", 0.1]
-    result = ood("map", folder / "reference.npz", "-o", path, *options)
-    assert result.exit_code == 0
-    text = path.read_text(encoding="utf-8")
-    for part in (
-        "reference.npz (30)", "perplexity 4, seed 5", "alpha 0.1", "salt-29",
-        "element table 'current'",
-    ):  # fmt: skip
-        assert part in text or part.replace("'", r"\u0027") in text
-    pca = ood("map", folder / "reference.npz", "-o", path, "--method", "pca")
-    assert pca.exit_code == 0
-    assert "PCA, fitted to the reference set" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

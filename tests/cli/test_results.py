@@ -18,20 +18,6 @@ from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.work.journal import DATABASE, Journal
 
 
-@pytest.fixture(scope="module")
-def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished screening of four oxides and an unknown element."""
-    folder = tmp_path_factory.mktemp("results")
-    with connect(folder / "pool.db") as database:
-        for k in range(4):
-            database.write(bulk("MgO", "rocksalt", a=4.1 + 0.1 * k))
-        database.write(bulk("Pb"))
-    arguments = [str(folder / "pool.db"), "-m", str(tiny_model), "-q"]
-    done = CliRunner().invoke(main, ["rank", *arguments, "--run", str(folder / "run")])
-    assert done.exit_code == 3, done.stderr
-    return folder / "run"
-
-
 def _results(command: str, run: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["results", command, str(run), *arguments])
 
@@ -196,14 +182,3 @@ def test_passwords_are_not_kept(
     with Journal(tmp_path / "run", read_only=True) as journal:
         assert journal.description["source"] == source.replace("secret", "***")
         assert ":***@host" in journal.description["command"]
-
-
-def test_report_from_another_folder(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("plotly", reason="reports need plotly")
-    monkeypatch.chdir(tmp_path)
-    arguments = ["report", str(run), "--diverse", "2", "--map", "none"]
-    done = CliRunner().invoke(main, arguments)
-    assert done.exit_code == 0, done.output
-    assert (tmp_path / "report.html").is_file()

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +25,18 @@ from ase.io import write
 
 from mftscreen import MFTCalculator
 from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.run import launch
 from mftscreen.finetune.run.run import run_training
+from mftscreen.finetune.strategies import (
+    MFTConfig,
+)
 from mftscreen.testing import FakeModel
 
 DESCRIPTOR = {
     "n_layers": 2, "n_dim": 8, "e_dim": 6, "a_dim": 4,
     "edge_cutoff": 4.0, "angle_cutoff": 3.0,
 }  # fmt: skip
-TRAINING = {"steps": 12, "save_every": 6, "batch_size": 16}
+TRAINING = {"steps": 6, "save_every": 3, "batch_size": 16}
 
 
 def _crystals(n: int) -> list[Atoms]:
@@ -43,14 +58,92 @@ def _crystals(n: int) -> list[Atoms]:
     return crystals
 
 
+class Training:
+    """A training in a copy of the warm process, like :class:`subprocess.Popen`."""
+
+    def __init__(
+        self, server: socket.socket, arguments: list[str], options: dict[str, Any]
+    ) -> None:
+        self.returncode: int | None = None
+        self._status, status = os.pipe()
+        request = json.dumps([arguments, str(options["cwd"])]).encode()
+        files = [status, options["stdout"].fileno(), *options["pass_fds"]]
+        socket.send_fds(server, [request], files)
+        os.close(status)
+        self.pid = int(server.recv(20))
+
+    def poll(self) -> int | None:
+        return self._read(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self._read(timeout) is None:
+            raise subprocess.TimeoutExpired("the trainer", timeout or 0.0)
+        return self.returncode
+
+    def _read(self, timeout: float | None) -> int | None:
+        if (
+            self.returncode is None
+            and select.select([self._status], [], [], timeout)[0]
+        ):
+            # one that was killed has said nothing
+            self.returncode = int(os.read(self._status, 20) or -signal.SIGKILL)
+            os.close(self._status)
+        return self.returncode
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_trainer() -> Iterator[None]:
+    """Let trainings on one thread be copies of a process that has imported all."""
+    program = [sys.executable, str(Path(__file__).with_name("warm_trainer.py"))]
+    environment = launch._environment(1)
+    cold = launch.build_command(python=sys.executable)[:3]
+    started: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+    def popen(
+        command: list[str], *, env: dict[str, str], **options: Any
+    ) -> subprocess.Popen[bytes] | Training:
+        if command[:3] != cold or env["OMP_NUM_THREADS"] != "1":
+            return subprocess.Popen(command, env=env, **options)
+        if not started:
+            server, theirs = socket.socketpair()
+            process = subprocess.Popen(program, env=environment, stdin=theirs)
+            theirs.close()
+            started.append((process, server))
+        return Training(started[0][1], command[3:], options)
+
+    replaced = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "subprocess", replaced)
+        yield
+    for process, server in started:
+        server.close()
+        process.wait()
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with labelled crystals, where configurations are written."""
-    folder = tmp_path_factory.mktemp("training")
-    crystals = _crystals(40)
-    write(folder / "crystals.extxyz", crystals[:30])
-    write(folder / "test.extxyz", crystals[30:])
+    """Return a folder with labelled crystals, where configurations are written.
+
+    Processes that divide the tests among them have it in common.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "training"
+    folder.mkdir(exist_ok=True)
+    with _locked(folder / "crystals.lock"):
+        if not (folder / "test.extxyz").exists():
+            crystals = _crystals(40)
+            write(folder / "crystals.extxyz", crystals[:30])
+            write(folder / "test.extxyz", crystals[30:])
     return folder
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -80,11 +173,17 @@ def write_config(folder: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tune(folder: Path, write_config: Callable[..., Path]) -> Callable[..., Path]:
-    """Return what writes a configuration and trains by it; the folder has its name."""
+    """Return what writes a configuration and trains by it; the folder has its name.
+
+    What another process of these tests has trained is taken.
+    """
 
     def tune(name: str, strategy: str, **settings: object) -> Path:
-        config = load_config(write_config(name, strategy, **settings))
-        return run_training(config, folder / name, threads=1)
+        with _locked(folder / f"{name}.lock"):
+            if (model := folder / name / "model.mft").exists():
+                return model
+            config = load_config(write_config(name, strategy, **settings))
+            return run_training(config, folder / name, threads=1)
 
     return tune
 
@@ -101,3 +200,35 @@ def pretrained(tune: Callable[..., Path]) -> Path:
         },
         energy_head="first",
     )
+
+
+@pytest.fixture(scope="session")
+def fine_tuned(tune: Callable[..., Path], pretrained: Path) -> Path:
+    """Return the model of a run that is not to be changed, ``ft.yaml``'s."""
+    return tune("ft", "ft", pretrained=str(pretrained))
+
+
+@pytest.fixture(scope="session")
+def from_scratch(tune: Callable[..., Path]) -> Path:
+    """Return the model of a run that is not to be changed, ``scratch.yaml``'s."""
+    return tune("scratch", "scratch")
+
+
+MFT = """\
+strategy: mft
+name: shear
+properties: {log_gvrh: {label: shear modulus, unit: log10(GPa)}}
+data: {train: [rows.extxyz], test: {more: more.extxyz}}
+pretrained: mft-mini
+auxiliary: {head: crystals, data: [frames.extxyz], aux_prob: 0.3, lambda_reg: 0.02}
+training: {steps: 4000, save_every: 250, batch_size: 96, seed: 5, layer_decay: 0.8}
+"""
+
+
+@pytest.fixture
+def mft(tmp_path: Path) -> MFTConfig:
+    path = tmp_path / "mft.yaml"
+    path.write_text(MFT)
+    config = load_config(path)
+    assert isinstance(config, MFTConfig)
+    return config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -230,17 +230,16 @@ def finetune(*arguments: str | Path) -> tuple[str, str]:
 
 @pytest.mark.slow
 def test_a_run_ends_with_a_report_unless_it_is_not_wanted(
-    folder: Path, write_config: Callable[..., Path], pretrained: Path
+    folder: Path, fine_tuned: Path, tmp_path: Path
 ) -> None:
-    path = write_config("reported", "ft", pretrained=str(pretrained))
-    run = folder / "reported"
-    options = ["-o", run, "--threads", "1", "-q"]
-    text, _ = finetune(path, *options, "--no-collapse-report")
+    run = shutil.copytree(fine_tuned.parent, tmp_path / "run")
+    options = [folder / "ft.yaml", "-o", run, "--resume", "--threads", "1", "-q"]
+    text, _ = finetune(*options, "--no-collapse-report")
     assert "drift" not in text
     assert not (run / PAGE).exists()
     model = (run / "model.mft").read_bytes()
     # a run that has ended gets its report when it is resumed
-    text, _ = finetune(path, *options, "--resume")
+    text, _ = finetune(*options)
     assert (run / "model.mft").read_bytes() == model
     *table, page, last = text.splitlines()
     (start,) = (k for k, line in enumerate(table) if line.startswith("drift from"))
@@ -251,15 +250,16 @@ def test_a_run_ends_with_a_report_unless_it_is_not_wanted(
     assert page == f"collapse report: {run / PAGE}"
     assert last == str(run / "model.mft")
     made = (run / PAGE).stat().st_mtime_ns
-    finetune(path, *options, "--resume")
+    finetune(*options)
     assert (run / PAGE).stat().st_mtime_ns == made
 
 
 @pytest.mark.slow
 def test_a_run_from_random_weights_has_no_report(
-    folder: Path, write_config: Callable[..., Path]
+    folder: Path, from_scratch: Path, tmp_path: Path
 ) -> None:
-    path = write_config("unreported", "scratch")
-    text, _ = finetune(path, "-o", folder / "unreported", "--threads", "1", "-q")
+    run = shutil.copytree(from_scratch.parent, tmp_path / "run")
+    options = ["-o", run, "--resume", "--threads", "1", "-q"]
+    text, _ = finetune(folder / "scratch.yaml", *options)
     assert "drift" not in text
-    assert not (folder / "unreported" / NUMBERS).exists()
+    assert not (run / NUMBERS).exists()

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from mftscreen import structures
@@ -150,59 +149,6 @@ def test_labels_are_checked_as_a_training_starts(
     _rows(tmp_path / "t.extxyz", *rows, ("OF", 1e30))
     with pytest.raises(DataError, match=r"row-5: the label 'x' is 1e\+30, beyond"):
         _load(tmp_path, **document)
-
-
-def test_heads_that_are_taken_over_keep_their_biases(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    _rows(tmp_path / "t.extxyz", ("Mg2O", 1.0), ("MgO2", 2.0), ("O2", 0.0))
-    _rows(tmp_path / "v.extxyz", ("SiO", 1.0))
-    frames = [bulk("MgO", "rocksalt", a=4.2) for _ in range(2)]
-    for number, atoms in enumerate(frames):
-        atoms.set_cell(atoms.cell * (1 + 0.01 * number), scale_atoms=True)
-        results = {"energy": -1.0, "forces": np.zeros((2, 3)), "stress": np.zeros(6)}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-    write(tmp_path / "f.extxyz", frames)
-    with caplog.at_level(logging.WARNING):
-        task = _load(
-            tmp_path,
-            strategy="mft",
-            pretrained="mft-mini-crystals",
-            transfer_properties=True,
-            properties={
-                "dielectric": {"label": "x", "column": "x", "bias": "per_element"}
-            },
-            data={"train": ["t.extxyz"], "test": {"new": "v.extxyz"}},
-            auxiliary={"head": "crystals", "data": ["f.extxyz"]},
-        )
-    assert task.config.properties["dielectric"].bias == "per_element"
-    assert "held-out rows may be among those" in caplog.text
-
-
-@pytest.mark.parametrize("held_out", ["H2O", "NaCl"])
-def test_bias_is_global_where_elements_are_unseen(
-    tmp_path: Path, held_out: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    _rows(tmp_path / "t.extxyz", ("H2O", 1.0), ("H2", 2.0), ("O2", 0.0))
-    _rows(tmp_path / "v.extxyz", ("H2O", 1.0))
-    _rows(tmp_path / "test.extxyz", (held_out, 1.0))
-    with caplog.at_level(logging.WARNING):
-        task = _load(
-            tmp_path,
-            properties={"x": {"label": "x"}},
-            data={
-                "train": ["t.extxyz"],
-                "validation": ["v.extxyz"],
-                "test": {"new": "test.extxyz"},
-            },
-        )
-    bias = task.config.properties["x"].bias
-    if held_out == "NaCl":
-        assert bias == "global"
-        assert "x: validation or test rows hold Na, Cl" in caplog.text
-    else:
-        assert bias == "per_element"
-        assert "bias" not in caplog.text
 
 
 PROPERTIES = ("x", "y", "z")

@@ -31,14 +31,6 @@ def test_shipped_models_are_allowed(name: str) -> None:
         assert load_model(name).network.heads[head].name == head
 
 
-def test_descriptor_of_dpa1_is_allowed(heads: dict[str, Any]) -> None:
-    changed = copy.deepcopy(heads["gap"])
-    changed["descriptor"] = {
-        "type": "se_atten", "sel": 20, "rcut": 4.0, "rcut_smth": 3.0, "neuron": [4],
-    }  # fmt: skip
-    check_parameters({"gap": changed})
-
-
 FORBIDDEN: dict[str, tuple[list[str], Any]] = {
     "TorchScript from a path": (["type"], "frozen"),
     "path of TorchScript": (["model_file"], "weights.pth"),

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from ase.build import bulk
 from click.testing import CliRunner
 
 from mftscreen import load_model
@@ -18,24 +17,11 @@ from mftscreen.diagnostics.compared_models import load_network
 from mftscreen.errors import ModelFileError
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.files.checkpoint import (
-    keep_heads,
-    keep_main_head,
     model_parameters,
     save_state,
 )
 from mftscreen.model.files.reading import read_checkpoint, read_state
 from mftscreen.model.network.backend import DeepmdNetwork
-
-
-def test_saved_state_is_small_and_loads(checkpoint: Path) -> None:
-    content = save_state(read_state(checkpoint))
-    network = DeepmdNetwork.from_checkpoint(content)
-    (expected,) = DeepmdNetwork.from_checkpoint(checkpoint).evaluate(
-        [bulk("Si")], energy_head="oxides"
-    )
-    (found,) = network.evaluate([bulk("Si")], energy_head="oxides")
-    assert found.energy == expected.energy
-
 
 REMOVED = object()
 
@@ -211,10 +197,3 @@ def test_file_of_torch_with_code_in_it(zipped: bool, tmp_path: Path) -> None:
     torch.save({"model": print}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(ModelFileError, match="holds more than tensors"):
         read_state(path)
-
-
-def test_main_head_is_kept(checkpoint: Path) -> None:
-    state = read_state(checkpoint)
-    assert list(model_parameters(keep_main_head(state))) == ["gap"]
-    energies = keep_heads(state, {"oxides": "oxides", "alloys": "alloys"})
-    assert list(model_parameters(keep_main_head(energies))) == ["oxides"]

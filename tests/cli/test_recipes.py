@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mftscreen.cli import main
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.config.recipes import find_recipes
+
+RECIPES = find_recipes()
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, ["recipes", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_list_and_show() -> None:
+    code, listed, _ = run("list")
+    assert code == 0
+    assert [line.split()[0] for line in listed.splitlines()] == list(RECIPES)
+    code, text, _ = run("show", "lp/log_gvrh")
+    assert code == 0
+    assert text.startswith("# MatBench log_gvrh")
+    assert "least squares (Eq. 17)" in text
+    code, _, errors = run("show", "mft/dielectrics")
+    assert code == 1
+    assert "no recipe 'mft/dielectrics'; there is mft/dielectric" in errors
+    code, _, errors = run("show", "zzz")
+    assert code == 1
+    assert "no recipe 'zzz'; see 'mftscreen recipes list'" in errors
+
+
+def test_a_copy_is_whole_and_valid(tmp_path: Path) -> None:
+    code, printed, _ = run("copy", "scratch/qm9_gap", tmp_path / "my")
+    path = tmp_path / "my" / "config.yaml"
+    assert code == 0
+    assert printed.splitlines() == [str(path)]
+    code, printed, _ = run("validate", path)
+    assert code == 0
+    assert "a valid scratch configuration" in printed
+    assert f"not there yet: {tmp_path}/my/data/qm9.extxyz.gz" in printed
+    path.write_text(path.read_text() + "unknown: 1\n")
+    code, _, errors = run("validate", path)
+    assert code == 1
+    assert "unknown: unknown key" in errors
+    code, _, errors = run("copy", "scratch/qm9_gap", tmp_path / "my")
+    assert code == 1
+    assert "exists already" in errors
+
+
+def test_all_configurations_are_validated(tmp_path: Path) -> None:
+    good = RECIPES["smoke"].path
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(good.read_text() + "unknown: 1\n")
+    code, printed, errors = run("validate", bad, tmp_path / "none.yaml", good)
+    assert code == 1
+    assert f"{good}: a valid mft configuration" in printed
+    assert f"{bad}: unknown: unknown key" in " ".join(errors.split())
+    assert str(tmp_path / "none.yaml") in errors
+    assert errors.count("Error: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [("mft/dielectric", "mft/dielectric"), ("mft-mini", "mft-mini/crystals")],
+)
+def test_name_of_a_recipe_is_no_file(
+    given: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = run("validate", given)
+    assert code == 1
+    assert errors.startswith(f"Error: {given}: No such file or directory; copy it")
+    assert f"mftscreen recipes copy {name} DIR" in errors
+    (tmp_path / given).mkdir(parents=True)
+    assert "copy it first" not in run("validate", given)[2]
+
+
+def test_what_stands_beside_a_recipe_is_copied_too(tmp_path: Path) -> None:
+    code, printed, _ = run("copy", "pretrain/molecules", tmp_path)
+    assert code == 0
+    names = [Path(line).name for line in printed.splitlines()]
+    assert names == ["molecules.yaml", "crystals.yaml", "label_frames.py"]
+    assert load_config(tmp_path / "molecules.yaml").energy_head == "molecules"
+    (tmp_path / "file").touch()
+    code, _, errors = run("copy", "smoke", tmp_path / "file" / "below")
+    assert code == 1
+    assert "below" in errors

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from mftscreen.model.network.backend import DeepmdNetwork
+
+
+@pytest.fixture(scope="module")
+def network(checkpoint: Path) -> DeepmdNetwork:
+    return DeepmdNetwork.from_checkpoint(checkpoint)
+
+
+def test_one_descriptor_pass_serves_all_heads(checkpoint: Path) -> None:
+    network = DeepmdNetwork.from_checkpoint(checkpoint)
+    calls = []
+    for model in network._models.values():
+        model.descriptor.register_forward_hook(lambda *_: calls.append(1))
+    network.evaluate(
+        [bulk("MgO", "rocksalt", a=4.2)],
+        energy_head="oxides",
+        property_heads=["gap", "alpha"],
+        descriptors=True,
+    )
+    assert len(calls) == 1
+
+
+def test_descriptors_have_one_row_per_atom(
+    network: DeepmdNetwork, mixed_structures: list[Atoms]
+) -> None:
+    results = network.evaluate(mixed_structures, descriptors=True)
+    shapes = [result.descriptors.shape for result in results]
+    assert shapes == [(len(atoms), 8) for atoms in mixed_structures]
+
+
+def test_descriptors_alone_evaluate_no_head(
+    network: DeepmdNetwork, mixed_structures: list[Atoms]
+) -> None:
+    alone = network.evaluate(mixed_structures, descriptors=True)
+    with_head = network.evaluate(
+        mixed_structures, property_heads=["alpha"], descriptors=True
+    )
+    for one, other in zip(alone, with_head, strict=True):
+        assert one.heads == {}
+        np.testing.assert_array_equal(one.descriptors, other.descriptors)
+
+
+def test_padding_does_not_outlive_a_batch(checkpoint: Path) -> None:
+    network = DeepmdNetwork.from_checkpoint(checkpoint)
+    repflows = network._models["gap"].descriptor.repflows
+    before = repflows.a_sel, repflows.mean.shape
+    network.evaluate([bulk("Si")], property_heads=["gap"])
+    assert (repflows.a_sel, repflows.mean.shape) == before
