@@ -84,7 +84,7 @@ def test_heads_that_know_the_rows_are_not_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--compare", "ft,best"], "'best' is not one of scratch, ft, lp, mft"),
+        (["--compare", "ft,best"], "'best' is not one of scratch, kernel, ft, lp, mft"),
         (["--compare", "ft, best"], "'best' is not one of"),
         (["--folds", "2"], "are for --compare"),
         (["--compare", "ft", "--strategy", "lp"], "--strategy lp one"),

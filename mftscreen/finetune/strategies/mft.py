@@ -103,3 +103,8 @@ class MFTConfig(Multitask):
     def plan(self) -> Plan:
         """Train the heads of the properties on, too, if they are to be taken over."""
         return replace(super().plan, transfers_properties=self.transfer_properties)
+
+    @property
+    def as_mft(self) -> MFTConfig:
+        """The same settings."""
+        return self

@@ -93,7 +93,7 @@ def test_only_mft_takes_over_heads_of_properties(mft: MFTConfig) -> None:
 def test_what_cannot_be_derived(mft: MFTConfig) -> None:
     with pytest.raises(ConfigError, match="derived from mft, not from ft"):
         derive_config(derive_config(mft, "ft"), "lp")
-    with pytest.raises(ConfigError, match="'sft' is not one of scratch, ft, lp, mft"):
+    with pytest.raises(ConfigError, match="'sft' is not one of scratch, kernel, ft"):
         derive_config(mft, "sft")
 
 

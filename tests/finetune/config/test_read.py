@@ -136,7 +136,7 @@ def test_strategy_must_be_a_known_one(
     tmp_path: Path, document: dict[str, str], problems: Callable[..., Any]
 ) -> None:
     assert problems(tmp_path, document) == [
-        "strategy: one of scratch, ft, lp, mft, auto, pretrain is needed"
+        "strategy: one of scratch, kernel, ft, lp, mft, auto, pretrain is needed"
     ]
 
 

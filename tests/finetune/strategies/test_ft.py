@@ -11,6 +11,7 @@ def test_the_descriptor_is_taken_over(configure: Callable[..., Any]) -> None:
     assert ft.plan == Plan(
         properties=ft.properties,
         data=ft.data,
+        training=ft.training,
         pretrained="backbone.pt",
         transfers=True,
     )

@@ -14,6 +14,7 @@ def test_pretraining_has_a_force_field_for_each_data_set(
     plan = config.plan
     assert plan == Plan(
         force_fields=plan.force_fields,
+        training=config.training,
         energy_head="alloys",
         descriptor=config.descriptor,
     )

@@ -11,6 +11,7 @@ def test_everything_is_made_from_nothing(configure: Callable[..., Any]) -> None:
     assert scratch.plan == Plan(
         properties=scratch.properties,
         data=scratch.data,
+        training=scratch.training,
         descriptor=scratch.descriptor,
         elements=["Si"],
     )

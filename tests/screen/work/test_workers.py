@@ -53,6 +53,7 @@ def test_order_is_kept(workers: Workers) -> None:
     assert formulas == [["Si2", "Cu"], [], ["Al"]]
 
 
+@pytest.mark.slow
 def test_only_the_structure_that_kills_workers_is_lost(workers: Workers) -> None:
     symbols = ["Si", "Cu", "Po", "Al", "Ag"]
     tasks = [workers.submit([bulk("Fe")]), workers.submit([bulk(s) for s in symbols])]
@@ -114,6 +115,7 @@ def test_what_dies_together_is_evaluated_in_halves(lone: Workers) -> None:
     assert [o.values["gap"] for o, _ in results] == [(3.0,)] * 4
 
 
+@pytest.mark.slow
 def test_suspects_are_evaluated_in_a_process_of_their_own() -> None:
     with Workers(SETTINGS) as alone:
         alone._evaluate = label
@@ -127,6 +129,7 @@ def test_suspects_are_evaluated_in_a_process_of_their_own() -> None:
 NAMES = ["select", "random", "struct", "logging", "socket"]
 
 
+@pytest.mark.slow
 def test_modules_of_the_folder_are_not_taken_for_pythons(
     tmp_path: Path,
 ) -> None:
@@ -168,6 +171,7 @@ def test_workers_that_die_when_they_start_end_the_run(
         workers.results(workers.submit([bulk("Si")]))
 
 
+@pytest.mark.slow
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(
