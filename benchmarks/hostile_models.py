@@ -7,7 +7,7 @@ code, read files or open addresses; values replaced, removed, repeated, moved), 
 files are damaged (bytes flipped, cut, repeated, members swapped, compressed). Each is
 loaded. It must either load or end in a typed error; meanwhile no file may be opened but
 itself and those of installed packages, no file may be made, renamed or removed, and
-there may be no socket, no process, no library, no pickle of Python's. (What is opened
+there may be no socket, no process, no foreign library, no pickle of Python's. (What is opened
 in C++ is not seen; TorchScript, which does that, is on no list of what is allowed.)
 """
 
@@ -59,9 +59,16 @@ VALUES: list[Any] = [
 FORBIDDEN = (
     "socket.", "urllib.", "subprocess.", "os.system", "os.exec", "os.spawn", "os.fork",
     "os.posix_spawn", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link",
-    "os.symlink", "os.chmod", "shutil.", "ctypes.dlopen", "webbrowser.",
+    "os.symlink", "os.chmod", "shutil.", "webbrowser.",
 )  # fmt: skip
 """Beginnings of Python's audit events."""
+
+FILES = ("open", "ctypes.dlopen")
+"""Events with a file, which may be one of an installed package. (None is the program
+itself.)"""
+
+DRIVER = "libnvidia-ml.so.1"
+"""What torch asks whether there is a GPU, whatever the model."""
 
 watched: list[str] = []
 _watching = False
@@ -77,10 +84,11 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
     """Note what a model file has no business to do."""
     if not _watching:
         return
-    if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+    if event in FILES and isinstance(arguments[0], str | bytes | os.PathLike):
         path = os.path.realpath(os.fsdecode(arguments[0]))
-        if path not in _own and not path.startswith(_installed):
-            watched.append(f"open {path}")
+        known = path in _own or path.startswith(_installed) or arguments[0] == DRIVER
+        if not known:
+            watched.append(f"{event} {path}")
     elif event.startswith(FORBIDDEN):
         watched.append(event)
     elif event == "pickle.find_class":

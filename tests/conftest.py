@@ -33,6 +33,11 @@ settings.load_profile("mftscreen")
 NOBODY = 65534
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: the last tests of a process cannot be shared out."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def as_nobody() -> Iterator[Path]:
     """Give a folder of a user who may not do everything, and be that user.
