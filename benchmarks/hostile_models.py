@@ -7,8 +7,9 @@ code, read files or open addresses; values replaced, removed, repeated, moved), 
 files are damaged (bytes flipped, cut, repeated, members swapped, compressed). Each is
 loaded. It must either load or end in a typed error; meanwhile no file may be opened but
 itself and those of installed packages, no file may be made, renamed or removed, and
-there may be no socket, no process, no foreign library, no pickle of Python's. (What is opened
-in C++ is not seen; TorchScript, which does that, is on no list of what is allowed.)
+there may be no socket, no process, no foreign library, no pickle of Python's. (What is
+opened in C++ is not seen; TorchScript, which does that, is on no list of what is
+allowed.)
 """
 
 from __future__ import annotations
