@@ -30,7 +30,7 @@ from pools import FILE, draw
 from tqdm import tqdm
 
 from mftscreen import Predictor, load_model
-from mftscreen.model.loading import Model
+from mftscreen.model.loaded_model import Model
 from mftscreen.screen.relax.batched import Relaxer, RelaxResult, RelaxSettings
 from mftscreen.structures import find_neighbors
 

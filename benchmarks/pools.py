@@ -11,7 +11,7 @@ from ase import Atoms
 
 from mftscreen.data.readers import iter_extxyz
 from mftscreen.errors import StructureError
-from mftscreen.model.loading import Model
+from mftscreen.model.loaded_model import Model
 from mftscreen.structures import check_structure
 
 FILE = Path("pools/mp_gap_pool20k.extxyz.gz")

@@ -21,7 +21,8 @@ from mftscreen.errors import (
     StructureError,
     UnknownPropertyError,
 )
-from mftscreen.model.loading import Model, load_model
+from mftscreen.model.loaded_model import Model
+from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.stress import virial_to_stress
 from mftscreen.structures import check_sites

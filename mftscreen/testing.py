@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mftscreen.calculator import MFTCalculator
 from mftscreen.errors import InvalidGeometryError, UnknownPropertyError
-from mftscreen.model.loading import Model, Prediction
+from mftscreen.model.loaded_model import Model, Prediction
 from mftscreen.predictor import PredictionRow, Predictor
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import (
@@ -83,7 +83,7 @@ class FakeModel:
         properties: Sequence[str] = (),
         descriptors: bool = False,
     ) -> list[Prediction]:
-        """Evaluate structures one by one; see :class:`~mftscreen.model.loading.Model`.
+        """Evaluate structures one by one, as a :class:`.Model` does.
 
         Raises
         ------

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from mftscreen.errors import InvalidGeometryError, UnknownPropertyError
-from mftscreen.model.loading import Prediction
+from mftscreen.model.loaded_model import Prediction
 from mftscreen.testing import FakeModel, check_model
 
 STRUCTURES = [bulk("MgO", "rocksalt", a=4.3, cubic=True), molecule("H2O")]

@@ -105,10 +105,15 @@ def command(
 ) -> None:
     """Train the model that CONFIG (YAML) describes and write it as model.mft.
 
-    The strategy is one of scratch, ft, lp and mft (arXiv:2601.08486), or pretrain for
-    a force field. Training runs in deepmd-kit's own trainer; the checkpoint with the
-    smallest error on the validation set becomes the model. Ctrl-C leaves a run that
-    --resume continues.
+    The strategy is one of scratch, ft, lp and mft (arXiv:2601.08486), kernel, or
+    pretrain for a force field. Training runs in deepmd-kit's own trainer; the
+    checkpoint with the smallest error on the validation set becomes the model. Ctrl-C
+    leaves a run that --resume continues.
+
+    kernel trains no network: it fits support vectors (loss: mse: ridge regression) to
+    the pretrained descriptor, in minutes, with settings chosen by cross-validation on
+    the training rows. readout: kernel, or best, in the configuration of another
+    strategy does the same to the network that was trained.
 
     In the end, the model is compared with the pretrained one (collapse.html and
     collapse.json; about a minute for a small model): how far descriptors of training
@@ -129,7 +134,8 @@ def command(
       mftscreen finetune my/config.yaml -o runs/mft
       mftscreen finetune my/config.yaml -o runs/mft --resume
       mftscreen finetune my/config.yaml --strategy ft -o runs/ft
-      mftscreen finetune my/config.yaml --compare scratch,ft,lp,mft --folds 3 \\
+      mftscreen finetune my/config.yaml --strategy kernel -o runs/kernel
+      mftscreen finetune my/config.yaml --compare kernel,ft,lp,mft --folds 3 \\
           -o runs/compare
     """
     from mftscreen.finetune.config.derive import derive_config

@@ -33,7 +33,7 @@ from mftscreen import Predictor, load_model
 from mftscreen.data.readers import iter_extxyz
 from mftscreen.errors import StructureError
 from mftscreen.finetune.task.self_replay import PARENT
-from mftscreen.model.loading import Model
+from mftscreen.model.loaded_model import Model
 from mftscreen.screen.relax.batched import Relaxer, RelaxSettings
 from mftscreen.structures import check_structure, structure_hash
 

@@ -9,7 +9,7 @@ from ase.optimize import FIRE
 from mftscreen import MFTCalculator, Predictor, load_model
 from mftscreen.errors import PeriodicityError
 from mftscreen.model.files.registry import registered_models
-from mftscreen.model.loading import LoadedModel
+from mftscreen.model.loaded_model import LoadedModel
 from mftscreen.ood.reference.measure import measure_novelty
 from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
 from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator

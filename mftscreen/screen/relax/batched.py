@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.errors import ConfigError, StructureError, UnknownPropertyError
-from mftscreen.model.loading import Model
+from mftscreen.model.loaded_model import Model
 from mftscreen.predictor import PredictionRow, Predictor
 from mftscreen.screen.relax.coordinates import Coordinates
 from mftscreen.structures import check_structure

@@ -16,7 +16,7 @@ from mftscreen.screen.work.outcome import Outcome, Relaxation
 from mftscreen.structures import reduced_formula, structure_hash
 
 if TYPE_CHECKING:
-    from mftscreen.model.loading import LoadedModel
+    from mftscreen.model.loaded_model import LoadedModel
     from mftscreen.model.network.backend import Device
     from mftscreen.ood.reference.novelty import Novelty
     from mftscreen.ood.reference.reference_set import Reference

@@ -1,0 +1,262 @@
+"""A model in memory, as the rest of mftscreen sees it: what evaluates structures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from ase import Atoms
+
+from mftscreen.errors import PeriodicityError, UnknownPropertyError
+from mftscreen.model.files.archive import Arrays
+from mftscreen.model.files.branches import Domain
+from mftscreen.model.files.bundle import ModelCard
+from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
+from mftscreen.model.readouts.kernel import KernelReadout
+from mftscreen.model.readouts.pooling import pool
+from mftscreen.properties import PropertySpec
+from mftscreen.structures import check_distances, check_sites
+
+__all__ = ["LoadedModel", "Model", "Prediction"]
+
+
+@dataclass(frozen=True)
+class Prediction(Evaluation):
+    """An :class:`Evaluation` whose property values have the properties' names.
+
+    Attributes
+    ----------
+    properties : dict of str to float
+        In the unit of each :class:`~mftscreen.properties.PropertySpec`.
+    errors : dict of str to float
+        Absolute errors to expect of those that a kernel predicts, in the same units.
+    """
+
+    properties: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+
+
+class Model(Protocol):
+    """What the calculator and the predictor need of a model.
+
+    Attributes
+    ----------
+    type_map : tuple of str
+        Chemical symbols the model has parameters for.
+    properties : mapping of str to PropertySpec
+    has_energy : bool
+    sha256 : str
+        Of the model file.
+    """
+
+    @property
+    def type_map(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def properties(self) -> Mapping[str, PropertySpec]: ...  # noqa: D102
+    @property
+    def has_energy(self) -> bool: ...  # noqa: D102
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+    def check_structure(
+        self, atoms: Atoms, *, energy: bool = False, distances: bool = True
+    ) -> None:
+        """Raise if a structure cannot be evaluated; see :class:`LoadedModel`."""
+
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        energy: bool = False,
+        derivatives: bool = True,
+        properties: Sequence[str] = (),
+        descriptors: bool = False,
+    ) -> list[Prediction]:
+        """Evaluate structures together; raise if two atoms are too close.
+
+        See :class:`LoadedModel`.
+        """
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model file in memory.
+
+    Attributes
+    ----------
+    card : ModelCard
+    network : DeepmdNetwork
+    sha256 : str
+    reference : mapping of str to ndarray
+        Arrays of the OFM reference set; empty if the model has none.
+    calibration : mapping of str to ndarray
+        Arrays that prediction intervals are made of; empty if the model has none.
+    readouts : mapping of str to KernelReadout
+        Kernels that predict properties, in place of neural heads if there are any.
+    domain : {"crystals", "molecules"} or None
+        What the energy head is for, if nobody has chosen it; then it is not evaluated
+        for anything else.
+    """
+
+    card: ModelCard
+    network: DeepmdNetwork
+    sha256: str
+    reference: Arrays
+    calibration: Arrays
+    domain: Domain | None = None
+    readouts: Mapping[str, KernelReadout] = field(default_factory=dict)
+
+    @property
+    def type_map(self) -> tuple[str, ...]:
+        """Chemical symbols the model has parameters for."""
+        return self.network.type_map
+
+    @property
+    def properties(self) -> dict[str, PropertySpec]:
+        """Properties that the model predicts, by name."""
+        return {name: head.spec for name, head in self.card.properties.items()}
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the model predicts energy, forces and stress."""
+        return self.card.energy_head is not None
+
+    def check_structure(
+        self, atoms: Atoms, *, energy: bool = False, distances: bool = True
+    ) -> None:
+        """Raise if a structure cannot be evaluated, whatever the property.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        energy : bool, default False
+            Whether its energy is wanted.
+        distances : bool, default True
+            Whether to look for atoms that are too close, which :meth:`evaluate` does,
+            too.
+
+        Raises
+        ------
+        StructureError
+            See :func:`mftscreen.structures.check_structure`.
+        PeriodicityError
+            If the energy is wanted of what the energy head is not for; see
+            :meth:`evaluate`.
+        """
+        check_sites(atoms, self.type_map)
+        if distances:
+            check_distances(atoms)
+        if energy:
+            self._check_domain(atoms)
+
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        energy: bool = False,
+        derivatives: bool = True,
+        properties: Sequence[str] = (),
+        descriptors: bool = False,
+    ) -> list[Prediction]:
+        """Evaluate structures together, in one descriptor pass.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+            Already checked, but for distances (:meth:`check_structure`).
+        energy : bool
+            Whether the energy is wanted.
+        derivatives : bool
+            Whether forces and virial are wanted with it.
+        properties : sequence of str
+            Names of properties.
+        descriptors : bool
+            Whether atomic descriptors are wanted.
+
+        Returns
+        -------
+        list of Prediction
+
+        Raises
+        ------
+        UnknownPropertyError
+            If the model does not predict a property, or has no energy head.
+        PeriodicityError
+            If the energy of a molecule is asked for and the energy head was taken by
+            default because it is for crystals, or the other way round.
+        InvalidGeometryError
+            If two atoms of a structure are too close.
+        """
+        unknown = [name for name in properties if name not in self.card.properties]
+        if unknown or (energy and not self.has_energy):
+            known = [*(["energy"] if self.has_energy else []), *self.card.properties]
+            msg = (
+                f"model {self.card.name} does not predict "
+                f"{', '.join(unknown) or 'energies'}; it predicts: {', '.join(known)}"
+            )
+            raise UnknownPropertyError(msg)
+        if energy:
+            for atoms in structures:
+                self._check_domain(atoms)
+        kernels = {n: self.readouts[n] for n in properties if n in self.readouts}
+        heads = {
+            name: str(self.card.properties[name].head)
+            for name in properties
+            if name not in kernels
+        }
+        evaluations = self.network.evaluate(
+            structures,
+            energy_head=self.card.energy_head if energy else None,
+            property_heads=list(dict.fromkeys(heads.values())),
+            derivatives=derivatives,
+            descriptors=descriptors or bool(kernels),
+        )
+        predictions = [
+            Prediction(
+                **vars(evaluation),
+                properties={
+                    name: float(spec.transform.undo(evaluation.heads[heads[name]]))
+                    for name, spec in self.properties.items()
+                    if name in heads
+                },
+            )
+            for evaluation in evaluations
+        ]
+        if kernels:
+            _read_out(kernels, predictions, structures)
+        if not descriptors:
+            predictions = [replace(each, descriptors=None) for each in predictions]
+        return predictions
+
+    def _check_domain(self, atoms: Atoms) -> None:
+        """Raise if nobody has chosen the energy head and it is not for a structure."""
+        kind = "crystals" if atoms.pbc.any() else "molecules"
+        if self.domain not in (None, kind):
+            msg = (
+                f"{self.card.name} was loaded for {self.domain}, with its head "
+                f"{self.card.energy_head}; a structure that is periodic in "
+                f"{'some' if atoms.pbc.any() else 'no'} direction belongs to "
+                f"{kind}. Energies of different heads do not compare, so choose "
+                f"one with energy_head=: a head or, if there is one for them, "
+                f"'crystals' or 'molecules'"
+            )
+            raise PeriodicityError(msg)
+
+
+def _read_out(
+    kernels: Mapping[str, KernelReadout],
+    predictions: Sequence[Prediction],
+    structures: Sequence[Atoms],
+) -> None:
+    """Add the properties that kernels predict from descriptors."""
+    descriptors = (each.descriptors for each in predictions)
+    pooled = np.array([pool(rows) for rows in descriptors if rows is not None])
+    for name, readout in kernels.items():
+        values, errors = readout.predict(pooled, structures)
+        for each, value, error in zip(
+            predictions, values.tolist(), errors.tolist(), strict=True
+        ):
+            each.properties[name] = value
+            each.errors[name] = error
