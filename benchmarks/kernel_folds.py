@@ -26,7 +26,7 @@ import numpy as np
 
 from mftscreen.console.text_table import text_table
 from mftscreen.data.sources import read_labelled
-from mftscreen.finetune.kernel.features import pooled_part
+from mftscreen.finetune.kernel.descriptors import pooled_descriptors
 from mftscreen.finetune.kernel.search import (
     PooledRows,
     Setting,
@@ -57,7 +57,7 @@ def main() -> None:
     path = data / "matbench" / f"matbench_{options.task}.json.gz"
     rows = list(read_labelled(path, COLUMNS[options.task]))
     state, sha256 = load_pretrained(options.pretrained)
-    pooled = pooled_part(DeepmdNetwork(state), rows, progress=True)
+    pooled = pooled_descriptors(DeepmdNetwork(state), rows, progress=True)
     structures = [row.atoms for row in rows]
     everything = PooledRows(
         pooled,

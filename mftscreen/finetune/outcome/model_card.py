@@ -18,7 +18,7 @@ from mftscreen.finetune.outcome.calibration import (
     build_reference_sets,
     measure_coverage,
 )
-from mftscreen.finetune.outcome.readouts import Outcome, read_out
+from mftscreen.finetune.outcome.readouts import PropertyOutcome, read_out
 from mftscreen.finetune.outcome.scores import evaluate_force_field, property_labels
 from mftscreen.finetune.run.validation import sample
 from mftscreen.finetune.task.task import Task
@@ -133,7 +133,7 @@ def _property_card(
     config: Any,
     spec: PropertySpec,
     split: Parts,
-    outcome: Outcome,
+    outcome: PropertyOutcome,
     reference: Mapping[str, NDArray[Any]],
 ) -> PropertyHead:
     labels = property_labels(split["train"], spec.name)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.data.dataset import LabelledStructure
-from mftscreen.finetune.kernel.readouts import fit_property, pooled_part
+from mftscreen.finetune.kernel.fit_property import fit_property, pooled_descriptors
 from mftscreen.finetune.outcome.calibration import calibrate, calibrate_in_turn
 from mftscreen.finetune.outcome.scores import predict_property, property_labels
 from mftscreen.finetune.task.partition import in_order
@@ -19,14 +19,14 @@ from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import KernelReadout
 
-__all__ = ["Outcome", "read_out"]
+__all__ = ["PropertyOutcome", "read_out"]
 
 FloatArray = NDArray[np.float64]
 VALIDATION = "validation"
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class PropertyOutcome:
     """A property's read-out and what it predicts.
 
     Attributes
@@ -54,7 +54,7 @@ def read_out(
     reference: Mapping[str, NDArray[Any]],
     *,
     progress: bool = False,
-) -> Outcome:
+) -> PropertyOutcome:
     """Return what predicts a property: its neural head, a kernel, or the better one.
 
     Parameters
@@ -72,7 +72,7 @@ def read_out(
 
     Returns
     -------
-    Outcome
+    PropertyOutcome
     """
     wanted = task.config.plan.readout
     if wanted == "kernel":
@@ -84,21 +84,21 @@ def read_out(
     return min((neural, kernel), key=lambda outcome: _error(outcome, name))
 
 
-def _error(outcome: Outcome, name: str) -> float:
+def _error(outcome: PropertyOutcome, name: str) -> float:
     rows, values = outcome.predicted[VALIDATION]
     return float(np.abs(values - property_labels(rows, name)).mean())
 
 
 def _neural(
     task: Task, name: str, network: DeepmdNetwork, reference: Mapping[str, NDArray[Any]]
-) -> Outcome:
+) -> PropertyOutcome:
     split = task.heads[name]
     predicted = {
         part: (split[part], predict_property(network, task.specs[name], split[part]))
         for part in _held_out(split)
     }
     _, values = predicted[VALIDATION]
-    return Outcome(predicted, calibrate(name, split, values, reference))
+    return PropertyOutcome(predicted, calibrate(name, split, values, reference))
 
 
 def _kernel(
@@ -107,7 +107,7 @@ def _kernel(
     network: DeepmdNetwork,
     reference: Mapping[str, NDArray[Any]],
     progress: bool,
-) -> Outcome:
+) -> PropertyOutcome:
     split, trained = task.heads[name], task.config.plan.trains
     readout, held_out = fit_property(task, name, network, progress=progress)
     if split[VALIDATION]:
@@ -120,9 +120,9 @@ def _kernel(
     for part in _held_out(split):
         if part != VALIDATION:
             structures = [row.atoms for row in split[part]]
-            pooled = pooled_part(network, split[part], progress=progress)
+            pooled = pooled_descriptors(network, split[part], progress=progress)
             predicted[part] = split[part], readout.predict(pooled, structures)[0]
-    return Outcome(predicted, calibration, trained, readout)
+    return PropertyOutcome(predicted, calibration, trained, readout)
 
 
 def _held_out(split: Mapping[str, Sequence[LabelledStructure]]) -> list[str]:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from mftscreen.data.dataset import ENERGY_LABELS, write_deepmd_npy
 from mftscreen.errors import ConfigError, TrainingError
-from mftscreen.finetune.kernel.readouts import with_all_rows
+from mftscreen.finetune.kernel.fit_property import with_all_rows
 from mftscreen.finetune.outcome.collapse import collapse_parts, report_collapse
 from mftscreen.finetune.outcome.model_card import write_model
 from mftscreen.finetune.run.launch import INPUT, LOG, train

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mftscreen.finetune.kernel.features import pooled_part
+from mftscreen.finetune.kernel.descriptors import pooled_descriptors
 from mftscreen.finetune.kernel.fit import Fitted, fit_readout
 from mftscreen.finetune.kernel.search import PooledRows, fold_numbers
 from mftscreen.finetune.outcome.scores import property_labels
@@ -15,7 +15,7 @@ from mftscreen.finetune.task.task import Task
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.properties import PropertySpec
 
-__all__ = ["fit_property", "pooled_part", "with_all_rows"]
+__all__ = ["fit_property", "pooled_descriptors", "with_all_rows"]
 
 N_FOLDS = 5
 
@@ -67,7 +67,7 @@ def fit_property(
     else:
         hashes = [row.hash for row in rows]
         folds = fold_numbers(structures, hashes, N_FOLDS, plan.seed)
-    pooled = pooled_part(network, rows, progress=progress)
+    pooled = pooled_descriptors(network, rows, progress=progress)
     labels = property_labels(rows, name)
     return fit_readout(
         PooledRows(pooled, labels, structures, folds),

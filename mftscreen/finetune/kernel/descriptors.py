@@ -19,7 +19,7 @@ from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.many import evaluate_checked
 from mftscreen.model.readouts.pooling import pool
 
-__all__ = ["pooled_part"]
+__all__ = ["pooled_descriptors"]
 
 ENVIRONMENT = "MFTSCREEN_CACHE"
 FORMAT = 1
@@ -34,7 +34,7 @@ WAIT = 30.0
 log = logging.getLogger(__name__)
 
 
-def pooled_part(
+def pooled_descriptors(
     network: DeepmdNetwork,
     rows: Sequence[LabelledStructure],
     *,

@@ -1,0 +1,93 @@
+"""From rows to a read-out, its error estimates and its landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from scipy.stats import spearmanr
+
+from mftscreen.finetune.kernel import fit
+from mftscreen.finetune.kernel.fit import fit_readout
+from mftscreen.finetune.kernel.search import PooledRows
+
+WIDTH = 2
+
+
+def _rows(n: int, noise: float = 0.02) -> PooledRows:
+    """Return rows whose labels are noisier, the larger the second component is."""
+    rng = np.random.default_rng(0)
+    pooled = rng.uniform(0.5, 2.0, size=(n, 2 * WIDTH))
+    level = noise * 10.0 ** (pooled[:, 1] - 1.0)
+    labels = np.sin(2.0 * pooled[:, 0]) + level * rng.normal(size=n)
+    return PooledRows(pooled, labels, [Atoms("H")] * n, np.arange(n) % 5)
+
+
+@pytest.fixture(scope="module")
+def rows() -> PooledRows:
+    return _rows(300)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_it_predicts_new_rows_as_well_as_cross_validation_says(
+    rows: PooledRows, metric: str
+) -> None:
+    readout, held_out = fit_readout(rows, metric)
+    assert readout.card.metrics["mae"] == pytest.approx(
+        np.abs(held_out - rows.labels).mean()
+    )
+    new = _rows(900).take(np.arange(300, 900))
+    values, _ = readout.predict(new.pooled, new.structures)
+    error = np.abs(values - new.labels).mean()
+    assert error == pytest.approx(readout.card.metrics["mae"], rel=0.25)
+    assert error < 0.2 * new.labels.std()
+
+
+def test_expected_errors_sort_errors_and_have_their_size(rows: PooledRows) -> None:
+    readout, _ = fit_readout(_rows(600, noise=0.1), "mae")
+    new = _rows(1500, noise=0.1).take(np.arange(600, 1500))
+    values, expected = readout.predict(new.pooled, new.structures)
+    errors = np.abs(values - new.labels)
+    assert spearmanr(expected, errors).statistic > 0.25
+    assert expected.mean() == pytest.approx(errors.mean(), rel=0.3)
+
+
+def test_few_landmarks_give_nearly_the_same(
+    rows: PooledRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = fit_readout(rows, "mae")
+    monkeypatch.setattr(fit, "N_LANDMARKS", 60)
+    small, _ = fit_readout(rows, "mae")
+    assert small.card.n_landmarks == len(small.landmarks) == 60
+    assert whole.card.n_landmarks > 60
+    new = _rows(500)
+    one, two = (r.predict(new.pooled, new.structures)[0] for r in (whole, small))
+    assert np.abs(one - two).mean() < 0.1 * np.abs(one - new.labels).mean()
+
+
+def test_it_is_the_same_after_a_model_file(rows: PooledRows) -> None:
+    readout, _ = fit_readout(rows, "mae")
+    again = type(readout).from_arrays(
+        readout.card, readout.to_arrays("gap"), "gap", WIDTH
+    )
+    np.testing.assert_array_equal(
+        again.predict(rows.pooled, rows.structures),
+        readout.predict(rows.pooled, rows.structures),
+    )
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_a_handful_of_rows_is_enough_for_numbers(n: int) -> None:
+    readout, held_out = fit_readout(_rows(n), "mae")
+    values, errors = readout.predict(_rows(9).pooled, [Atoms("H")] * 9)
+    assert np.isfinite(values).all()
+    assert np.isfinite(errors).all()
+    assert np.isfinite(held_out).all()
+
+
+def test_labels_that_are_all_the_same_are_predicted_so() -> None:
+    rows = _rows(30)
+    same = PooledRows(rows.pooled, np.full(30, 2.5), rows.structures, rows.folds)
+    readout, _ = fit_readout(same, "mae")
+    values, _ = readout.predict(rows.pooled, rows.structures)
+    np.testing.assert_allclose(values, 2.5, atol=1e-6)

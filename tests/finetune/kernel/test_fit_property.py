@@ -1,0 +1,96 @@
+"""The rows of a task that a kernel is fitted to, and those that are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.kernel import fit_property as module
+from mftscreen.finetune.kernel.fit import Fitted
+from mftscreen.finetune.kernel.fit_property import fit_property, with_all_rows
+from mftscreen.finetune.kernel.search import PooledRows
+from mftscreen.finetune.task.task import Task, load_task
+from mftscreen.model.network.backend import DeepmdNetwork
+
+
+@pytest.fixture(scope="module")
+def task(write_config: Callable[..., Path]) -> Task:
+    pretrained = "mft-mini-crystals"
+    path = write_config("kernel-task", "kernel", training=None, pretrained=pretrained)
+    return load_task(load_config(path))
+
+
+@pytest.fixture(scope="module")
+def network(task: Task) -> DeepmdNetwork:
+    return DeepmdNetwork(task.state or {})
+
+
+def test_the_models_own_force_field_is_kept(
+    task: Task, network: DeepmdNetwork
+) -> None:
+    assert task.energy_head == "crystals"
+    assert network.energy_heads() == ["crystals"]
+
+
+def test_without_validation_rows_all_are_held_out_in_turn(
+    task: Task, network: DeepmdNetwork
+) -> None:
+    merged = with_all_rows(task)
+    rows = merged.heads["softness"]["train"]
+    parts = task.heads["softness"]
+    assert len(rows) == len(parts["train"]) + len(parts["validation"]) == 30
+    readout, held_out = fit_property(merged, "softness", network)
+    assert np.isfinite(held_out).all()
+    assert readout.card.metrics["n"] == 30
+
+
+def test_validation_rows_alone_are_held_out(
+    task: Task, network: DeepmdNetwork
+) -> None:
+    parts = task.heads["softness"]
+    readout, held_out = fit_property(task, "softness", network)
+    n = len(parts["train"])
+    assert np.isnan(held_out[:n]).all()
+    assert np.isfinite(held_out[n:]).all()
+    assert readout.card.metrics["n"] == len(parts["validation"])
+
+
+@pytest.mark.parametrize(
+    ("loss", "head", "metric", "per_atom"),
+    [
+        ("mse", "intensive", "rmse", (False,)),
+        ("smooth_mae", "extensive", "mae", (True,)),
+        ("mae", "r2", "mae", (False, True)),
+    ],
+)
+def test_loss_and_head_say_what_is_fitted(
+    task: Task,
+    network: DeepmdNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+    loss: str,
+    head: str,
+    metric: str,
+    per_atom: tuple[bool, ...],
+) -> None:
+    asked: list[Any] = []
+
+    def fit(rows: PooledRows, metric: str, *, per_atom: object) -> Fitted:
+        asked.append((metric, per_atom, len(rows)))
+        return Fitted(None, np.zeros(len(rows)))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "fit_readout", fit)
+    properties = {
+        name: settings.model_copy(update={"loss": loss})
+        for name, settings in task.config.plan.properties.items()
+    }
+    config = task.config.model_copy(update={"properties": properties})
+    spec = task.specs["softness"].model_copy(update={"head": head})
+    changed = replace(task, config=config, specs={"softness": spec})
+    fit_property(changed, "softness", network)
+    assert asked == [(metric, per_atom, 30)]
