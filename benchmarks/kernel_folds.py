@@ -2,8 +2,8 @@ r"""Kernel read-outs on all published folds of a MatBench task, for any backbone
 
 Five official folds, and five times 50 published folds out of distribution. Settings are
 chosen once for each method of splitting, by cross-validation on the training rows of
-its first fold; each fold is then fitted with them and its test rows are looked at once.
-The published validation rows of a fold are training rows here.
+its first fold, some of which are test rows of others; each fold is then fitted with
+them. The published validation rows of a fold are training rows here.
 
 A line of JSON for each fold is added to the output; what stands there is not done
 again.
@@ -27,13 +27,13 @@ import numpy as np
 from mftscreen.console.text_table import text_table
 from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import pooled_descriptors
+from mftscreen.finetune.kernel.groups import fold_numbers
 from mftscreen.finetune.kernel.search import (
     PooledRows,
     Setting,
     Targets,
     choose_setting,
     cross_validate,
-    fold_numbers,
 )
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork
@@ -63,7 +63,7 @@ def main() -> None:
         pooled,
         np.array([float(row.labels[COLUMNS[options.task]]) for row in rows]),
         structures,
-        fold_numbers(structures, [row.hash for row in rows], 5, SEED),
+        fold_numbers(rows, 5, SEED),
     )
     for method in options.methods.split(","):
         run(everything, folds(data, options.task, method), method, sha256, options)
@@ -137,16 +137,29 @@ def table(path: Path) -> str:
     errors = defaultdict(list)
     for line in _lines(path):
         record = json.loads(line)
-        errors[record["task"], record["method"]].append(record)
-    lines = [["task", "method", "folds", "MAE", "sd", "median", "CPU s per fold"]]
-    for (task, method), records in errors.items():
+        errors[record["pretrained"][:8], record["task"], record["method"]].append(
+            record
+        )
+    lines = [
+        [
+            "pretrained",
+            "task",
+            "method",
+            "folds",
+            "MAE",
+            "sd",
+            "median",
+            "CPU s per fold",
+        ]
+    ]
+    for key, records in errors.items():
         mae = np.array([r["mae"] for r in records])
         median = np.mean([r["median_ae"] for r in records])
         seconds = np.mean([r["seconds"] for r in records])
         spread = mae.std(ddof=1) if len(mae) > 1 else float("nan")
         numbers = (f"{mae.mean():.4f}", f"{spread:.4f}", f"{median:.4f}")
-        lines.append([task, method, str(len(mae)), *numbers, f"{seconds:.1f}"])
-    return text_table(lines, "<<>", (12, 14, 8))
+        lines.append([*key, str(len(mae)), *numbers, f"{seconds:.1f}"])
+    return text_table(lines, "<<<>", (10, 12, 14, 8))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ class MFTCalculator(Calculator):
     ``energy``. Any combination of ``pbc`` is exact: neighbours are searched only
     along periodic directions. The stress needs a cell with a volume.
 
-    Only the heads that are asked for are evaluated, all in one descriptor pass.
+    Only the heads that are asked for are evaluated, all in one descriptor pass. Of
+    properties there are no gradients, whether a neural head or a kernel predicts them.
 
     Examples
     --------

@@ -41,6 +41,8 @@ class PredictionRow:
         Why it failed; empty if it did not.
     properties : dict of str to float
         Empty if it failed.
+    errors : dict of str to float
+        Absolute errors to expect, of properties that a kernel predicts.
     energy : float or None
         In eV, if asked for.
     forces : ndarray of shape (n_atoms, 3) or None
@@ -54,6 +56,7 @@ class PredictionRow:
     status: str = "ok"
     reason: str = ""
     properties: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
     energy: float | None = None
     forces: NDArray[np.float64] | None = None
     virial: NDArray[np.float64] | None = None
@@ -189,6 +192,7 @@ def _row(
         index=index,
         atoms=atoms,
         properties=prediction.properties,
+        errors=prediction.errors,
         energy=prediction.energy,
         forces=prediction.forces,
         virial=prediction.virial,

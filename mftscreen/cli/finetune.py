@@ -112,8 +112,8 @@ def command(
 
     kernel trains no network: it fits support vectors (loss: mse: ridge regression) to
     the pretrained descriptor, in minutes, with settings chosen by cross-validation on
-    the training rows. readout: kernel, or best, in the configuration of another
-    strategy does the same to the network that was trained.
+    the training rows; there is no collapse to report. readout: kernel, or best, in the
+    configuration of another strategy does the same to the network that was trained.
 
     In the end, the model is compared with the pretrained one (collapse.html and
     collapse.json; about a minute for a small model): how far descriptors of training

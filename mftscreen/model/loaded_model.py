@@ -201,6 +201,9 @@ class LoadedModel:
             for atoms in structures:
                 self._check_domain(atoms)
         kernels = {n: self.readouts[n] for n in properties if n in self.readouts}
+        for name in kernels:
+            for atoms in structures:
+                self.properties[name].check_structure(atoms)
         heads = {
             name: str(self.card.properties[name].head)
             for name in properties
@@ -224,7 +227,7 @@ class LoadedModel:
             )
             for evaluation in evaluations
         ]
-        if kernels:
+        if kernels and structures:
             _read_out(kernels, predictions, structures)
         if not descriptors:
             predictions = [replace(each, descriptors=None) for each in predictions]

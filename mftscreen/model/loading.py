@@ -63,8 +63,9 @@ def load_model(
     property_heads : sequence of str, optional
         For a ``.pt`` file: the property heads to offer; all by default.
     neural : bool, default False
-        Whether neural heads predict where the model has kernels in their place. The
-        model's sha256 is then another one, so that results are told apart.
+        Whether neural heads predict where the model has kernels in their place. There
+        are no intervals then, since errors are known of the kernels, and the model's
+        sha256 is another one, so that results are told apart.
     device : {"auto", "cpu", "cuda"}
     progress : bool, default False
         Whether a download shows its progress on stderr.
@@ -95,9 +96,9 @@ def load_model(
     card = bundle.card
     if energy_head is not None:
         card = card.model_copy(update={"energy_head": energy_head})
-    sha256 = bundle.sha256
+    sha256, calibration = bundle.sha256, bundle.calibration
     if neural and any(head.readout for head in card.properties.values()):
-        card = neural_card(path, card)
+        card, calibration = neural_card(path, card), {}
         sha256 = hashlib.sha256(f"{sha256} neural".encode()).hexdigest()
     check_card(path, card, network)
     return LoadedModel(
@@ -105,7 +106,7 @@ def load_model(
         network,
         sha256,
         bundle.reference,
-        bundle.calibration,
+        calibration,
         domain_of(name, path) if energy_head is None else None,
         _open_readouts(path, card, bundle, network),
     )
@@ -114,10 +115,17 @@ def load_model(
 def _open_readouts(
     path: Path, card: ModelCard, bundle: Bundle, network: DeepmdNetwork
 ) -> dict[str, KernelReadout]:
-    readouts = {}
+    readouts: dict[str, KernelReadout] = {}
     for name, head in card.properties.items():
         if head.readout is None:
             continue
+        if not network.shares_descriptor:
+            msg = f"{path}: there are several descriptors; which is {name}'s?"
+            raise ModelFileError(msg)
+        spec = head.spec
+        if head.readout.per_atom == spec.intensive and not spec.form.molecular:
+            msg = f"{path}: {name} does not grow with the cell as its kernel does"
+            raise ModelFileError(msg)
         try:
             readouts[name] = KernelReadout.from_arrays(
                 head.readout, bundle.readouts, name, network.width

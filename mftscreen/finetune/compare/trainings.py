@@ -80,9 +80,10 @@ def compare_strategies(
     The drift of a result is what its collapse report says: ``w1_train``, ``w1_id`` and
     ``w1_ood``, 1-Wasserstein distances of the same atoms' descriptors from the
     pretrained ones (Eq. 15 of arXiv:2601.08486; for ``scratch``, which never was there,
-    just a distance), and ``db_plane`` and ``db_descriptor``, Davies-Bouldin indices of
-    the environments of the OOD test's atoms over those of the pretrained model
-    (Eqs. 13-14), on the t-SNE plane and in the descriptor.
+    just a distance; none for ``kernel``, which leaves the descriptor as it was), and
+    ``db_plane`` and ``db_descriptor``, Davies-Bouldin indices of the environments of
+    the OOD test's atoms over those of the pretrained model (Eqs. 13-14), on the t-SNE
+    plane and in the descriptor.
     """
     runs = [(s, fold) for fold in folds for s in strategies]
     results: list[Result] = []
@@ -91,6 +92,8 @@ def compare_strategies(
             bar.set_description(f"{strategy}, fold {fold}")
             derived = derive_config(config, strategy, progress=progress)
             settings = in_fold(derived, split, fold)
+            against = config.pretrained if settings.plan.trains else None
+            reports = collapse_report and against is not None
             run = directory / strategy / quote(fold, safe=" ")
             model = run / MODEL
             found = _read_results(run, settings)
@@ -101,9 +104,9 @@ def compare_strategies(
                     resume=True,
                     threads=threads,
                     progress=progress,
-                    collapse_against=config.pretrained if collapse_report else None,
+                    collapse_against=against if collapse_report else None,
                 )
-            elif collapse_report and not all(result.drift for result in found):
+            elif reports and not all(result.drift for result in found):
                 parts = collapse_parts(load_task(settings, run, progress=progress))
                 report_collapse(model, config.pretrained, parts, progress=progress)
             else:

@@ -86,6 +86,7 @@ def derive_config(
         values["training"] = _as_many_property_steps(mft)
     else:
         values["seed"] = mft.training.seed
+        values["energy_head"] = mft.auxiliary.head if mft.transfer_head else None
     if "pretrained" not in shared:
         state, _ = load_pretrained(mft.pretrained, progress=progress)
         pretrained = next(iter(model_parameters(state).values()))

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.console.progress import progress_bar
 from mftscreen.data.dataset import LabelledStructure
+from mftscreen.errors import DataError
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.many import evaluate_checked
 from mftscreen.model.readouts.pooling import pool
@@ -38,6 +40,7 @@ def pooled_descriptors(
     network: DeepmdNetwork,
     rows: Sequence[LabelledStructure],
     *,
+    keep: bool = True,
     progress: bool = False,
 ) -> NDArray[np.float64]:
     """Return the pooled descriptors of structures.
@@ -46,6 +49,8 @@ def pooled_descriptors(
     ----------
     network : DeepmdNetwork
     rows : sequence of LabelledStructure
+    keep : bool, default True
+        Whether what is computed is kept for other runs.
     progress : bool, default False
         Whether to show progress on stderr.
 
@@ -53,6 +58,11 @@ def pooled_descriptors(
     -------
     ndarray of shape (n_rows, 2 * width)
         See :func:`mftscreen.model.readouts.pooling.pool`.
+
+    Raises
+    ------
+    DataError
+        If a descriptor is not finite.
 
     Notes
     -----
@@ -62,7 +72,7 @@ def pooled_descriptors(
     """
     wanted = {row.hash: row for row in rows}
     known: dict[str, NDArray[np.float64]] = {}
-    with _open_cache(network.descriptor_sha256) as cache:
+    with _open_cache(network.descriptor_sha256 if keep else None) as cache:
         known |= _read(cache, wanted, 2 * network.width)
         missing = [row for key, row in wanted.items() if key not in known]
         with progress_bar(
@@ -70,9 +80,12 @@ def pooled_descriptors(
         ) as bar:
             for start in range(0, len(missing), BLOCK):
                 new = dict(_compute(network, missing[start : start + BLOCK]))
-                _write(cache, new)
+                keep = keep and _write(cache, new)
                 known |= new
                 bar.update(len(new))
+    if bad := [row.id for row in rows if not np.isfinite(known[row.hash]).all()]:
+        msg = f"{len(bad)} descriptors are not finite: {', '.join(bad[:5])}"
+        raise DataError(msg)
     return np.array([known[row.hash] for row in rows])
 
 
@@ -86,24 +99,34 @@ def _compute(
 
 
 @contextmanager
-def _open_cache(sha256: str) -> Iterator[sqlite3.Connection]:
-    """Open the file for a model's vectors, or one in memory if that cannot be."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get(ENVIRONMENT) or Path(home) / "mftscreen")
-    path = folder / "descriptors" / f"{sha256[:32]}-{FORMAT}.sqlite"
+def _open_cache(sha256: str | None) -> Iterator[sqlite3.Connection]:
+    """Open the file for a descriptor's vectors, or one in memory if that cannot be."""
+    cache = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cache = _connect(path)
-    except (OSError, sqlite3.Error) as error:
-        log.info("descriptors are not kept: %s: %s", path, error)
-        cache = _connect(":memory:")
-    with closing(cache):
-        yield cache
+        if sha256 is not None:
+            path = _folder() / "descriptors" / f"{sha256[:32]}-{FORMAT}.sqlite"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cache = _connect(path)
+    # RuntimeError: there is no home
+    except (OSError, RuntimeError, sqlite3.Error) as error:
+        log.info("descriptors are not kept: %s", error)
+    with closing(cache or _connect(":memory:")) as opened:
+        yield opened
+
+
+def _folder() -> Path:
+    if own := os.environ.get(ENVIRONMENT):
+        return Path(own)
+    caches = os.environ.get("XDG_CACHE_HOME")
+    return (Path(caches) if caches else Path.home() / ".cache") / "mftscreen"
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:
     cache = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
-    cache.execute("CREATE TABLE IF NOT EXISTS pooled (hash TEXT PRIMARY KEY, x BLOB)")
+    cache.execute(
+        "CREATE TABLE IF NOT EXISTS pooled "
+        "(hash TEXT PRIMARY KEY, x BLOB, checksum INTEGER)"
+    )
     return cache
 
 
@@ -111,25 +134,31 @@ def _read(
     cache: sqlite3.Connection, wanted: Iterable[str], width: int
 ) -> dict[str, NDArray[np.float64]]:
     known = {}
+    command = "SELECT x, checksum FROM pooled WHERE hash = ?"
     try:
         for key in wanted:
-            row = cache.execute("SELECT x FROM pooled WHERE hash = ?", (key,))
-            found = row.fetchone()
-            # a file that was cut off or written to by somebody else is of no use
-            if found is not None and len(found[0]) == 8 * width:
+            found = cache.execute(command, (key,)).fetchone()
+            # what was cut off or written to by somebody else is of no use
+            if found is None or len(found[0]) != 8 * width:
+                continue
+            if crc32(key.encode() + found[0]) == found[1]:
                 known[key] = np.frombuffer(found[0], dtype="<f8")
     except (sqlite3.Error, TypeError) as error:
         log.info("descriptors that were kept cannot be read: %s", error)
-    return {key: x for key, x in known.items() if np.isfinite(x).all()}
+    return known
 
 
-def _write(cache: sqlite3.Connection, new: Mapping[str, NDArray[np.float64]]) -> None:
+def _write(cache: sqlite3.Connection, new: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Return whether vectors have been written."""
     rows = [(key, x.astype("<f8").tobytes()) for key, x in new.items()]
+    checked = [(key, x, crc32(key.encode() + x)) for key, x in rows]
     try:
         cache.execute("BEGIN IMMEDIATE")
-        cache.executemany("INSERT OR REPLACE INTO pooled VALUES (?, ?)", rows)
+        cache.executemany("INSERT OR REPLACE INTO pooled VALUES (?, ?, ?)", checked)
         cache.execute("COMMIT")
-    except sqlite3.Error as error:  # a full disk
+    except sqlite3.Error as error:  # a full disk, or others that write for long
         log.info("descriptors are not kept: %s", error)
         if cache.in_transaction:
             cache.execute("ROLLBACK")
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,16 +54,24 @@ class Fitted(NamedTuple):
 
 
 def fit_readout(
-    rows: PooledRows, metric: Metric, *, per_atom: Sequence[bool] = (False,)
+    rows: PooledRows,
+    metric: Metric,
+    *,
+    per_atom: Sequence[bool] = (False,),
+    other_folds: NDArray[np.int64] | None = None,
 ) -> Fitted:
-    """Choose settings by cross-validation, and fit all rows.
+    """Choose settings by cross-validation, and fit.
 
     Parameters
     ----------
     rows : PooledRows
+        Fitted are those that are never held out, or else all.
     metric : {"mae", "rmse"}
     per_atom : sequence of bool
         See :func:`mftscreen.finetune.kernel.search.choose_setting`.
+    other_folds : ndarray of shape (n_rows,), optional
+        Folds that the predictions are made in, for they would look too good in those
+        that the settings have been chosen in.
 
     Returns
     -------
@@ -70,53 +79,58 @@ def fit_readout(
     """
     begin = time.perf_counter()
     setting = choose_setting(rows, metric, per_atom=per_atom)
+    if other_folds is not None:
+        rows = replace(rows, folds=other_folds)
     outputs = cross_validate(rows, setting)
     targets = Targets(setting, rows)
-    everything = np.arange(len(rows))
-    of_elements = targets.of_elements(everything)
+    held_out = targets.undo(outputs)
+    never = rows.folds < 0
+    fitted = np.flatnonzero(never if never.any() else np.ones(len(rows), dtype=bool))
+    of_elements = targets.of_elements(fitted)
     symbols, shares = rows.elements
     x = rows.standardised(setting.pooling)
     values = setting.regression.fit(
-        x, targets.values - shares @ of_elements, setting.gamma
+        x[fitted], (targets.values - shares @ of_elements)[fitted], setting.gamma
     )
     errors = _expected_error(x, targets.values - outputs, setting)
-    landmarks, weights = _landmarks(x, values, errors, setting.gamma)
-    held_out = targets.undo(outputs)
+    landmarks, weights = _landmarks(x[fitted], values, x, errors, setting.gamma)
+    card = _card(setting, values, errors, held_out, rows.labels).model_copy(
+        update={
+            "elements": (
+                dict(zip(symbols, of_elements.tolist(), strict=True))
+                if setting.per_atom
+                else {}
+            ),
+            "n_landmarks": len(landmarks),
+            "seconds": round(time.perf_counter() - begin, 1),
+        }
+    )
+    center, scale = rows.standard(setting.pooling)
+    readout = KernelReadout(card, center, scale, landmarks, *weights.T)
+    return Fitted(readout, held_out)
+
+
+def _card(
+    setting: Setting,
+    values: Regression,
+    errors: Regression,
+    held_out: FloatArray,
+    labels: FloatArray,
+) -> KernelCard:
     known = np.isfinite(held_out)
-    settings = vars(setting.regression)
-    card = KernelCard(
-        method=(
-            "support_vectors"
-            if isinstance(setting.regression, SupportVectors)
-            else "ridge"
-        ),
-        settings=settings,
+    metrics = regression_metrics(held_out[known], labels[known])
+    robust = isinstance(setting.regression, SupportVectors)
+    return KernelCard(
+        method="support_vectors" if robust else "ridge",
+        settings=vars(setting.regression),
         pooling=setting.pooling,
         gamma=setting.gamma,
         transform=Transform(kind=setting.transform),
         per_atom=setting.per_atom,
         offset=values.offset,
         error_offset=errors.offset,
-        elements=(
-            dict(zip(symbols, of_elements.tolist(), strict=True))
-            if setting.per_atom
-            else {}
-        ),
-        n_landmarks=len(landmarks),
-        metrics={
-            name: value
-            for name, value in regression_metrics(
-                held_out[known], rows.labels[known]
-            ).items()
-            if np.isfinite(value)
-        },
-        seconds=round(time.perf_counter() - begin, 1),
+        metrics={name: v for name, v in metrics.items() if np.isfinite(v)},
     )
-    center, scale = rows.standard(setting.pooling)
-    readout = KernelReadout(
-        card, center, scale, x[landmarks], weights[:, 0], weights[:, 1]
-    )
-    return Fitted(readout, held_out)
 
 
 def _expected_error(
@@ -131,21 +145,28 @@ def _expected_error(
     weights = np.zeros(len(x))
     weights[known] = found.weights
     # the mean of a logarithm says less than the logarithm of the mean
-    return Regression(weights, found.offset + float(np.log(sizes.mean()) - logs.mean()))
+    mean = max(float(sizes.mean()), floor)
+    return Regression(weights, found.offset + float(np.log(mean) - logs.mean()))
 
 
 def _landmarks(
-    x: FloatArray, values: Regression, errors: Regression, gamma: float
-) -> tuple[NDArray[np.intp], FloatArray]:
-    """Return which rows are landmarks, and the weights of both functions for them."""
-    weights = np.stack([values.weights, errors.weights], axis=1)
+    fitted: FloatArray,
+    values: Regression,
+    everything: FloatArray,
+    errors: Regression,
+    gamma: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the landmarks, and the weights of both functions for them."""
     used = np.flatnonzero(values.weights)
     if len(used) == 0:  # labels that are all the same
         used = np.arange(1)
     drawn = np.random.default_rng(0).permutation(len(used))[:N_LANDMARKS]
     chosen = np.sort(used[drawn])
-    if len(chosen) == len(used):
-        # of the error, which varies slowly, rows that are no landmarks say little
-        projected = project(x, x[chosen], gamma, weights[:, 1:])
-        return chosen, np.hstack([weights[chosen, :1], projected])
-    return chosen, project(x, x[chosen], gamma, weights)
+    z = fitted[chosen]
+    own = values.weights[:, None]
+    of_values = (
+        own[chosen] if len(chosen) == len(used) else project(fitted, z, gamma, own)
+    )
+    # the error varies slowly: rows that are no landmarks say little about it
+    of_errors = project(everything, z, gamma, errors.weights[:, None])
+    return z, np.hstack([of_values, of_errors])

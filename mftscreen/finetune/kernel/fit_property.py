@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from mftscreen.finetune.kernel.descriptors import pooled_descriptors
 from mftscreen.finetune.kernel.fit import Fitted, fit_readout
-from mftscreen.finetune.kernel.search import PooledRows, fold_numbers
+from mftscreen.finetune.kernel.groups import fold_numbers
+from mftscreen.finetune.kernel.search import PooledRows
 from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.task.task import Task
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.properties import PropertySpec
 
-__all__ = ["fit_property", "pooled_descriptors", "with_all_rows"]
+__all__ = ["fit_property"]
 
 N_FOLDS = 5
-
-
-def with_all_rows(task: Task) -> Task:
-    """Return a task whose validation rows are training rows.
-
-    For a descriptor that no label has changed: cross-validation then says of each row
-    what a validation row would.
-
-    Parameters
-    ----------
-    task : Task
-    """
-    rows = dict(task.data.rows)
-    rows["train"] = [*rows["train"], *rows["validation"]]
-    rows["validation"] = []
-    return replace(task, data=replace(task.data, rows=rows))
 
 
 def fit_property(
@@ -44,9 +28,11 @@ def fit_property(
     Parameters
     ----------
     task : Task
-        Without validation rows, all rows are held out in turn, those of one reduced
-        formula together. With them, they are what settings are chosen on: a descriptor
-        that was trained on the labels of the others would flatter these.
+        Without validation rows, all rows are held out in turn, as
+        :func:`mftscreen.finetune.kernel.groups.fold_numbers` divides them, and in other
+        folds than those that settings are chosen in. With them, the validation rows are
+        what settings are chosen on, and are not fitted: a descriptor that was trained
+        on the labels of the others would flatter these.
     name : str
         Of the property.
     network : DeepmdNetwork
@@ -61,18 +47,24 @@ def fit_property(
     """
     train, validation = (task.heads[name][part] for part in ("train", "validation"))
     rows, plan = [*train, *validation], task.config.plan
-    structures = [row.atoms for row in rows]
+    other_folds = None
     if validation:
         folds = np.repeat([-1, 0], [len(train), len(validation)])
     else:
-        hashes = [row.hash for row in rows]
-        folds = fold_numbers(structures, hashes, N_FOLDS, plan.seed)
-    pooled = pooled_descriptors(network, rows, progress=progress)
-    labels = property_labels(rows, name)
+        folds, other_folds = (
+            fold_numbers(rows, N_FOLDS, seed) for seed in (plan.seed, plan.seed + 1)
+        )
     return fit_readout(
-        PooledRows(pooled, labels, structures, folds),
+        PooledRows(
+            # those of a network that was trained will not be asked for again
+            pooled_descriptors(network, rows, keep=not plan.trains, progress=progress),
+            property_labels(rows, name),
+            [row.atoms for row in rows],
+            folds,
+        ),
         "rmse" if plan.properties[name].loss == "mse" else "mae",
         per_atom=_per_atom(task.specs[name]),
+        other_folds=other_folds,
     )
 
 

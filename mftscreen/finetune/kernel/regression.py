@@ -156,4 +156,7 @@ def _robust(targets: FloatArray) -> tuple[float, float]:
     """Return median and a spread that outliers do not move."""
     center = float(np.median(targets))
     spread = 1.4826 * float(np.median(np.abs(targets - center)))
-    return center, spread or float(targets.std()) or 1.0
+    # most may be nearly the same, such as 0, and the others what matters
+    low, high = np.quantile(targets, [0.05, 0.95])
+    least = max(0.1 * float(high - low), 1e-3 * float(targets.std()))
+    return center, max(spread, least) or 1.0

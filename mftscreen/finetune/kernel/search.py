@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from mftscreen.finetune.kernel.regression import Regression, Ridge, SupportVectors
 from mftscreen.model.readouts.kernel import LARGEST, Pooling, gaussian
 from mftscreen.properties import Transform
-from mftscreen.structures import reduced_formula
 
 __all__ = ["Metric", "PooledRows", "Setting", "choose_setting", "cross_validate"]
 
@@ -102,9 +101,11 @@ class PooledRows:
 
     @cached_property
     def _standard(self) -> tuple[FloatArray, FloatArray]:
-        spread = self.pooled.std(axis=0)
-        # of a component that is the same everywhere, nothing can be learned
-        return self.pooled.mean(axis=0), np.maximum(spread, 1e-6 * spread.max() or 1.0)
+        learned = self.folds < 0
+        pooled = self.pooled[learned] if learned.any() else self.pooled
+        spread = pooled.std(axis=0)
+        # nothing is learned of a component that is the same everywhere but for rounding
+        return pooled.mean(axis=0), np.maximum(spread, 1e-4 * spread.max() or 1.0)
 
     def standard(self, pooling: Pooling) -> tuple[FloatArray, FloatArray]:
         """Return shift and scale (n_features,) of the components that are used."""
@@ -246,13 +247,13 @@ def choose_setting(
     One setting after the other is varied until nothing gets better, from where most
     searches end. Of many rows, a part is looked at.
     """
-    rows = _part(rows)
-    search = _Search(rows, metric)
-    robust = metric == "mae"
-    regression = SupportVectors() if robust else Ridge()
+    # a label that cannot have one may be among rows that are not looked at
     scales: list[Literal["identity", "log10"]] = ["identity"]
     if (rows.labels > 0.0).all():
         scales.append("log10")
+    search = _Search(_part(rows), metric)
+    robust = metric == "mae"
+    regression = SupportVectors() if robust else Ridge()
     setting = search.best([Setting(regression, per_atom=share) for share in per_atom])
     axes: Mapping[str, Sequence[float]] = (
         {"gamma": GAMMAS, "cost": COSTS, "tolerance": TOLERANCES}
@@ -279,10 +280,12 @@ def _part(rows: PooledRows) -> PooledRows:
     if len(rows) <= N_SEARCHED:
         return rows
     drawn = np.random.default_rng(0).permutation(len(rows))
-    if (rows.folds < 0).any():
-        first = np.flatnonzero(rows.folds[drawn] >= 0)[: N_SEARCHED // 2]
-        drawn = np.concatenate([drawn[first], np.delete(drawn, first)])
-    return rows.take(np.sort(drawn[:N_SEARCHED]))
+    never = rows.folds[drawn] < 0
+    if not never.any():
+        return rows.take(np.sort(drawn[:N_SEARCHED]))
+    held_out, learned = drawn[~never], drawn[never]
+    n = max(min(len(held_out), N_SEARCHED // 2), N_SEARCHED - len(learned))
+    return rows.take(np.sort(np.concatenate([held_out[:n], learned[: N_SEARCHED - n]])))
 
 
 def _get(setting: Setting, key: str) -> Any:
@@ -294,33 +297,3 @@ def _set(setting: Setting, key: str, value: float) -> Setting:
         return replace(setting, gamma=value)
     settings: Any = {key: value}
     return replace(setting, regression=replace(setting.regression, **settings))
-
-
-def fold_numbers(
-    structures: Sequence[Atoms], names: Sequence[str], n_folds: int, seed: int
-) -> NDArray[np.int64]:
-    """Return a fold for each row; periodic ones of one reduced formula share theirs.
-
-    So errors are those of compositions that a model has not seen. Isomers, which share
-    a formula, are different molecules.
-
-    Parameters
-    ----------
-    structures : sequence of Atoms
-    names : sequence of str
-        What tells other structures apart; the same ones share a fold.
-    n_folds : int
-    seed : int
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-    """
-    groups = [
-        reduced_formula(atoms) if atoms.pbc.any() else name
-        for atoms, name in zip(structures, names, strict=True)
-    ]
-    _, numbers = np.unique(groups, return_inverse=True)
-    n = int(numbers.max()) + 1
-    place = np.random.default_rng(seed).permutation(n) % min(n_folds, n)
-    return np.asarray(place[numbers], dtype=np.int64)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from mftscreen.finetune.task.training_data import Parts
 from mftscreen.intervals import IntervalCalibration, usable_p_values
 
 __all__ = [
+    "ReferenceSet",
     "build_reference_sets",
     "calibrate",
     "calibrate_in_turn",
@@ -26,8 +28,23 @@ __all__ = [
 COVERAGE = 0.9
 
 
-def build_reference_sets(task: Task) -> dict[str, dict[str, NDArray[Any]]]:
-    """Return the arrays of the OFM reference set of each property's training rows.
+class ReferenceSet(NamedTuple):
+    """The OFM reference set of a property's training rows.
+
+    Attributes
+    ----------
+    arrays : mapping of str to ndarray
+        For the model file; empty where rows have no orbital field matrices.
+    positions : sequence of int
+        Training rows that are in it, in its order: those without an equal before them.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    positions: Sequence[int]
+
+
+def build_reference_sets(task: Task) -> dict[str, ReferenceSet]:
+    """Return the OFM reference set of each property's training rows.
 
     Parameters
     ----------
@@ -35,17 +52,19 @@ def build_reference_sets(task: Task) -> dict[str, dict[str, NDArray[Any]]]:
 
     Returns
     -------
-    dict of str to dict
-        By property; properties of the same rows have the same object. Empty arrays
-        where rows have no orbital field matrices.
+    dict of str to ReferenceSet
+        By property; properties of the same rows have the same object.
     """
-    from mftscreen.ood.reference.reference_set import build_reference
+    from mftscreen.ood.reference.reference_set import fit_reference
 
-    sets: dict[str, dict[str, NDArray[Any]]] = {}
+    sets: dict[str, ReferenceSet] = {}
     for names in task.data.shared:
         rows = task.heads[names[0]]["train"]
-        arrays = build_reference([s.atoms for s in rows], [s.id for s in rows])
-        sets |= dict.fromkeys(names, arrays)
+        numbered = ((str(k), row.atoms) for k, row in enumerate(rows))
+        reference, _ = fit_reference(numbered)
+        positions = [int(name) for name in reference.ids]
+        named = replace(reference, ids=tuple(rows[k].id for k in positions))
+        sets |= dict.fromkeys(names, ReferenceSet(named.to_arrays(), positions))
     return {name: sets[name] for name in task.specs}
 
 
@@ -88,7 +107,7 @@ def calibrate_in_turn(
     name: str,
     rows: Sequence[LabelledStructure],
     predicted: NDArray[np.float64],
-    reference: Mapping[str, NDArray[Any]],
+    reference: ReferenceSet,
 ) -> IntervalCalibration:
     """Return the residuals of training rows, each predicted without it.
 
@@ -100,29 +119,25 @@ def calibrate_in_turn(
         All training rows.
     predicted : ndarray of shape (n_rows,)
         By fits to other rows, in the unit of the property.
-    reference : mapping of str to ndarray
+    reference : ReferenceSet
         Of the property, from :func:`build_reference_sets`.
 
     Returns
     -------
     IntervalCalibration
         P-values are those of rows of the reference set among the others. Rows that
-        equal an earlier one are not in it, and are left out; so are those that share
-        an id. Rows with an element that no other has get no p-value.
+        equal an earlier one are not in it, and are left out. Rows with an element that
+        no other has get no p-value.
     """
     from mftscreen.ood.reference.conformal import loo_p_values
     from mftscreen.ood.reference.reference_set import open_reference
 
-    detector = open_reference(reference).detector
+    detector = open_reference(reference.arrays).detector
     p_values = np.full(len(rows), np.nan)
     kept = list(range(len(rows)))
     if detector is not None:
-        count = Counter(row.id for row in rows)
-        place = {row.id: k for k, row in enumerate(rows) if count[row.id] == 1}
-        own = zip(reference["ids"], loo_p_values(detector.loo_scores_), strict=True)
-        known = {place[key]: p for key, p in own if key in place}
-        kept = sorted(known)
-        p_values[kept] = [known[k] for k in kept]
+        kept = list(reference.positions)
+        p_values[kept] = loo_p_values(detector.loo_scores_)
         elements = Counter(s for row in rows for s in set(row.atoms.symbols))
         alone = [any(elements[s] == 1 for s in set(r.atoms.symbols)) for r in rows]
         p_values[alone] = np.nan

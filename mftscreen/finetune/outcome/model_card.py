@@ -73,7 +73,9 @@ def write_model(
         calibration[f"{name}/training_targets"] = np.quantile(
             labels, levels, method="nearest"
         ).astype(np.float32)
-        properties[name] = _property_card(config, spec, split, outcome, reference)
+        properties[name] = _property_card(
+            config, spec, split, outcome, reference.arrays
+        )
     force_field = {
         head: _force_field_card(head, force_field.data, task.heads[head], network)
         for head, force_field in plan.force_fields.items()
@@ -96,7 +98,7 @@ def write_model(
             **training,
         },
     )
-    packed = pack_references(references)
+    packed = pack_references({name: r.arrays for name, r in references.items()})
     write_bundle(path, card, checkpoint, packed, calibration, readouts)
 
 

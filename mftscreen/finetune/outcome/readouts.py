@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.data.dataset import LabelledStructure
-from mftscreen.finetune.kernel.fit_property import fit_property, pooled_descriptors
-from mftscreen.finetune.outcome.calibration import calibrate, calibrate_in_turn
-from mftscreen.finetune.outcome.scores import predict_property, property_labels
+from mftscreen.finetune.kernel.descriptors import pooled_descriptors
+from mftscreen.finetune.kernel.fit_property import fit_property
+from mftscreen.finetune.outcome.calibration import (
+    ReferenceSet,
+    calibrate,
+    calibrate_in_turn,
+)
+from mftscreen.finetune.outcome.scores import predict_property
 from mftscreen.finetune.task.partition import in_order
 from mftscreen.finetune.task.task import Task
 from mftscreen.intervals import IntervalCalibration
@@ -23,6 +28,8 @@ __all__ = ["PropertyOutcome", "read_out"]
 
 FloatArray = NDArray[np.float64]
 VALIDATION = "validation"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +58,7 @@ def read_out(
     task: Task,
     name: str,
     network: DeepmdNetwork,
-    reference: Mapping[str, NDArray[Any]],
+    reference: ReferenceSet,
     *,
     progress: bool = False,
 ) -> PropertyOutcome:
@@ -64,7 +71,7 @@ def read_out(
         Of the property.
     network : DeepmdNetwork
         The trained network, or the pretrained one.
-    reference : mapping of str to ndarray
+    reference : ReferenceSet
         Of the property, from
         :func:`mftscreen.finetune.outcome.calibration.build_reference_sets`.
     progress : bool, default False
@@ -81,16 +88,23 @@ def read_out(
     if wanted == "neural":
         return neural
     kernel = _kernel(task, name, network, reference, progress)
-    return min((neural, kernel), key=lambda outcome: _error(outcome, name))
+    squared = task.config.plan.properties[name].loss == "mse"
+    errors = [_error(outcome, squared) for outcome in (neural, kernel)]
+    log.info("%s: error %.4g by the neural head, %.4g by a kernel", name, *errors)
+    return kernel if errors[1] < errors[0] else neural
 
 
-def _error(outcome: PropertyOutcome, name: str) -> float:
-    rows, values = outcome.predicted[VALIDATION]
-    return float(np.abs(values - property_labels(rows, name)).mean())
+def _error(outcome: PropertyOutcome, squared: bool) -> float:
+    """Return the error of validation rows that are no repeated training rows."""
+    residuals = outcome.calibration.residuals
+    if not len(residuals):
+        return float("inf")
+    mean = np.square(residuals).mean() ** 0.5 if squared else np.abs(residuals).mean()
+    return float(mean)
 
 
 def _neural(
-    task: Task, name: str, network: DeepmdNetwork, reference: Mapping[str, NDArray[Any]]
+    task: Task, name: str, network: DeepmdNetwork, reference: ReferenceSet
 ) -> PropertyOutcome:
     split = task.heads[name]
     predicted = {
@@ -98,21 +112,21 @@ def _neural(
         for part in _held_out(split)
     }
     _, values = predicted[VALIDATION]
-    return PropertyOutcome(predicted, calibrate(name, split, values, reference))
+    return PropertyOutcome(predicted, calibrate(name, split, values, reference.arrays))
 
 
 def _kernel(
     task: Task,
     name: str,
     network: DeepmdNetwork,
-    reference: Mapping[str, NDArray[Any]],
+    reference: ReferenceSet,
     progress: bool,
 ) -> PropertyOutcome:
     split, trained = task.heads[name], task.config.plan.trains
     readout, held_out = fit_property(task, name, network, progress=progress)
     if split[VALIDATION]:
         rows, values = split[VALIDATION], held_out[len(split["train"]) :]
-        calibration = calibrate(name, split, values, reference)
+        calibration = calibrate(name, split, values, reference.arrays)
     else:
         rows, values = split["train"], held_out
         calibration = calibrate_in_turn(name, rows, values, reference)
@@ -120,7 +134,9 @@ def _kernel(
     for part in _held_out(split):
         if part != VALIDATION:
             structures = [row.atoms for row in split[part]]
-            pooled = pooled_descriptors(network, split[part], progress=progress)
+            pooled = pooled_descriptors(
+                network, split[part], keep=not trained, progress=progress
+            )
             predicted[part] = split[part], readout.predict(pooled, structures)[0]
     return PropertyOutcome(predicted, calibration, trained, readout)
 

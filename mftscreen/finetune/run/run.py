@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from mftscreen.data.dataset import ENERGY_LABELS, write_deepmd_npy
 from mftscreen.errors import ConfigError, TrainingError
-from mftscreen.finetune.kernel.fit_property import with_all_rows
 from mftscreen.finetune.outcome.collapse import collapse_parts, report_collapse
 from mftscreen.finetune.outcome.model_card import write_model
 from mftscreen.finetune.run.launch import INPUT, LOG, train
@@ -80,7 +79,8 @@ def run_training(
     progress : bool
         Whether to show progress on stderr.
     collapse_against : str, optional
-        The pretrained model that the new one is compared with in the end, such as
+        If a network is trained, the pretrained model that the new one is compared with
+        in the end, such as
         :func:`mftscreen.finetune.outcome.collapse.starting_model` returns; see
         :func:`mftscreen.finetune.outcome.collapse.report_collapse`.
 
@@ -112,12 +112,12 @@ def run_training(
     started = _check_directory(config, directory, resume)
     task = load_task(config, directory, progress=progress)
     with _writing_to(directory):
+        if started:
+            _check_unchanged(task, directory)
         if plan.training is None:
             return _fit(config, task, directory, progress)
         if not started:
             _prepare(config, task, directory)
-        else:
-            _check_unchanged(task, directory)
         settings = plan.training
         selection = Selection(
             directory,
@@ -163,11 +163,11 @@ def _check_unchanged(task: Task, directory: Path) -> None:
 
 def _fit(config: TuneConfig, task: Task, directory: Path, progress: bool) -> Path:
     """Fit kernel read-outs to the pretrained descriptor and write a model file."""
-    directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / CONFIG, _as_yaml(config))
     path = directory / MODEL
-    checkpoint = save_state(task.state or {})
-    write_model(path, with_all_rows(task), checkpoint, {}, progress=progress)
+    if not path.exists():
+        _write_origin(config, task, directory)
+        checkpoint = save_state(task.state or {})
+        write_model(path, task, checkpoint, {}, progress=progress)
     return path
 
 
@@ -207,7 +207,7 @@ def _writing_to(directory: Path) -> Iterator[None]:
 
 def _check_directory(config: TuneConfig, directory: Path, resume: bool) -> bool:
     """Return whether the directory holds this run already; raise if it may not."""
-    if not (directory / (INPUT if config.plan.trains else MODEL)).exists():
+    if not any((directory / name).exists() for name in (INPUT, MODEL)):
         return False
     if not resume:
         problem = (
@@ -245,10 +245,7 @@ def _replace(path: Path, text: str) -> None:
 def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     """Write data, pretrained checkpoint and, last, the training input."""
     pretrained = _starting_point(task)
-    directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / CONFIG, _as_yaml(config))
-    _replace(directory / DATA_HASH, task.data.hash)
-    _replace(directory / PRETRAINED_HASH, task.pretrained_sha256)
+    _write_origin(config, task, directory)
     data, shared = {}, task.data.shared
     for heads in (*shared, *([head] for head in task.data.frames)):
         train_set, validation = (
@@ -270,6 +267,14 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
     _replace(directory / COMBINATION, combination.to_json())
     # the presence of this file says that everything else is there
     _replace(directory / INPUT, json.dumps(document, indent=1))
+
+
+def _write_origin(config: TuneConfig, task: Task, directory: Path) -> None:
+    """Write what a run is made from, which it is resumed with."""
+    directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / CONFIG, _as_yaml(config))
+    _replace(directory / DATA_HASH, task.data.hash)
+    _replace(directory / PRETRAINED_HASH, task.pretrained_sha256)
 
 
 def _write_part(

@@ -95,7 +95,7 @@ def settle_bias(
     TuneConfig
     """
     plan = config.plan
-    if not plan.properties or plan.transfers_properties:
+    if not plan.properties or plan.transfers_properties or not plan.trains:
         return config
     properties = dict(plan.properties)
     for name, settings in plan.properties.items():

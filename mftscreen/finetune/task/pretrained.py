@@ -83,13 +83,15 @@ def load_pretrained(
     return keep_heads(state, {head: found} | {p: p for p in properties}), sha256
 
 
-def energy_head_of(source: str) -> str | None:
+def energy_head_of(source: str, *, progress: bool = False) -> str | None:
     """Return the force-field head that a pretrained model is used with.
 
     Parameters
     ----------
     source : str
         As for :func:`load_pretrained`.
+    progress : bool, default False
+        Whether a download shows its progress on stderr.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def energy_head_of(source: str) -> str | None:
     UnknownHeadError
         If a checkpoint has several, and nothing says which.
     """
-    path, _ = resolve_model(source)
+    path, _ = resolve_model(source, progress=progress)
     if path.suffix != ".pt":
         return read_bundle(path).card.energy_head
     state, sha256 = load_state(source)
@@ -137,7 +139,8 @@ def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:
     if path.suffix == ".pt":
         return
     card = read_bundle(path).card
-    known = {str(head.head): head.spec for head in card.properties.values()}
+    heads = card.properties.values()
+    known = {head.head: head.spec for head in heads if head.head is not None}
     if problems := [
         f"properties.{name}.{key}: the head that transfer_properties takes over has "
         f"{theirs}, not {ours}"

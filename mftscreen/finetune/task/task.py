@@ -13,7 +13,7 @@ from ase.data import atomic_numbers
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.data.sources import RowProblem, check_problems, read_force_field
 from mftscreen.errors import ConfigError, DataError, StructureError
-from mftscreen.finetune.config.blocks import BranchConfig, DataConfig, PropertyConfig
+from mftscreen.finetune.config.blocks import BranchConfig, DataConfig
 from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.strategies import Plan, TuneConfig
 from mftscreen.finetune.task.auxiliary import load_auxiliary
@@ -142,7 +142,7 @@ def load_task(
     data = TrainingData()
     if plan.data is not None:
         columns = {name: p.column or name for name, p in plan.properties.items()}
-        data = read_rows(plan.data, columns, seed)
+        data = read_rows(plan.data, columns, seed, validates=plan.trains)
     state, pretrained_sha256, type_map = None, "", plan.elements
     if plan.pretrained is not None:
         kept = list(plan.properties) if plan.transfers_properties else []
@@ -150,7 +150,7 @@ def load_task(
             _warn_of_rows_seen(plan.data)
         head = plan.energy_head
         if head is None and not plan.trains:
-            head = energy_head_of(plan.pretrained)
+            head = energy_head_of(plan.pretrained, progress=progress)
         state, pretrained_sha256 = load_pretrained(
             plan.pretrained, head, kept, progress=progress
         )
@@ -181,7 +181,7 @@ def load_task(
         symbols = {symbol for _, s in data.everything() for symbol in s.atoms.symbols}
         type_map = sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
     neighbors = check_rows(data, type_map, _cutoffs(plan, state))
-    specs = _fit_specs(plan.properties, data.heads)
+    specs = _fit_specs(plan, data.heads)
     check_labels(data, specs)
     if plan.pretrained is not None and plan.transfers_properties:
         check_quantities(plan.pretrained, specs)
@@ -210,14 +210,14 @@ def _check_names(heads: Iterable[str]) -> None:
         raise ConfigError([msg])
 
 
-def _fit_specs(
-    properties: Mapping[str, PropertyConfig], heads: Mapping[str, Parts]
-) -> dict[str, PropertySpec]:
+def _fit_specs(plan: Plan, heads: Mapping[str, Parts]) -> dict[str, PropertySpec]:
     """Return the properties; a transform has the training labels' parameters."""
     specs = {}
-    for name, settings in properties.items():
+    for name, settings in plan.properties.items():
         split = heads[name]
-        if settings.transform == "log10":
+        # of neural heads: a kernel has one of its own
+        kind = settings.transform if plan.trains else "identity"
+        if kind == "log10":
             rows = [s for part in ("train", "validation") for s in split[part]]
             bad = [s.id for s in rows if not s.labels[name] > 0.0]
             if bad:
@@ -227,7 +227,7 @@ def _fit_specs(
                 )
                 raise DataError(msg)
         labels = property_labels(split["train"], name)
-        transform = Transform.fit(settings.transform, labels)
+        transform = Transform.fit(kind, labels)
         specs[name] = spec = settings.spec(name, transform)
         problems = []
         for row in (row for rows in split.values() for row in rows):

@@ -135,7 +135,9 @@ def data_hash(rows: Sequence[LabelledStructure], labels: Collection[str]) -> str
     return digest.hexdigest()
 
 
-def read_rows(data: DataConfig, columns: Mapping[str, str], seed: int) -> TrainingData:
+def read_rows(
+    data: DataConfig, columns: Mapping[str, str], seed: int, *, validates: bool = True
+) -> TrainingData:
     """Read the rows of the properties and divide them into parts.
 
     Parameters
@@ -145,6 +147,8 @@ def read_rows(data: DataConfig, columns: Mapping[str, str], seed: int) -> Traini
         Property to the name of its labels in the files.
     seed : int
         Of the rows that are held out, if the data do not say which.
+    validates : bool, default True
+        Whether rows are held out for validation; if not, they are training rows.
 
     Returns
     -------
@@ -167,14 +171,17 @@ def read_rows(data: DataConfig, columns: Mapping[str, str], seed: int) -> Traini
     parts = divide(rows, data.split) if data.split is not None else {"train": rows}
     if data.validation is not None:
         parts["validation"] = load(data.validation)
-    elif "validation" not in parts:
+    elif "validation" not in parts and validates:
         fraction = data.validation_fraction
         parts |= hold_out(parts["train"], fraction, seed, lambda row: row.id)
+    if not validates:
+        parts["train"] = [*parts["train"], *parts.get("validation", ())]
+        parts["validation"] = []
     parts |= {test: load([path]) for test, path in data.test.items()}
     _warn_of_trained_on(parts)
     found = TrainingData(parts, tuple(columns))
     for name, column in columns.items():
-        for part in FITTED:
+        for part in FITTED if validates else FITTED[:1]:
             if not found.heads[name][part]:
                 msg = f"no {part} row has a label {column!r} for {name!r}"
                 if part == "validation":

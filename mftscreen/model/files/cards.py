@@ -33,8 +33,8 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
         If a head predicts another property than the card says, nothing predicts one,
         or one was trained on elements that the checkpoint does not know.
     """
-    neural = {n: h for n, h in card.properties.items() if h.head is not None}
-    named = {str(head.head): "property" for head in neural.values()}
+    neural = {n: h.head for n, h in card.properties.items() if h.head is not None}
+    named = dict.fromkeys(neural.values(), "property")
     if card.energy_head is not None:
         named[card.energy_head] = "energy"
     for head, kind in named.items():
@@ -43,8 +43,8 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
             heads = ", ".join(f"{h.name} ({h.kind})" for h in network.heads.values())
             msg = f"{path}: no {kind} head {head!r} in the checkpoint; it has {heads}"
             raise UnknownHeadError(msg)
-    for name, listed in neural.items():
-        found = network.heads[str(listed.head)]
+    for name, own in neural.items():
+        listed, found = card.properties[name], network.heads[own]
         if (found.variable, found.form.name) != (name, listed.spec.head):
             msg = (
                 f"{path}: the card says that head {listed.head!r} predicts {name} "
@@ -85,8 +85,10 @@ def neural_card(path: Path, card: ModelCard) -> ModelCard:
     if missing := [n for n, head in card.properties.items() if head.head is None]:
         msg = f"{path}: there is no neural head for {', '.join(missing)}"
         raise UnknownHeadError(msg)
+    # what is said of errors is said of the kernel
+    changes = {"readout": None, "metrics": {}, "n_calibration": 0}
     heads = {
-        name: head.model_copy(update={"readout": None})
+        name: head.model_copy(update=changes if head.readout else {})
         for name, head in card.properties.items()
     }
     return card.model_copy(update={"properties": heads})

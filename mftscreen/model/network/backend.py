@@ -155,6 +155,11 @@ class DeepmdNetwork:
         return digest.hexdigest()
 
     @property
+    def shares_descriptor(self) -> bool:
+        """Whether all heads read one descriptor."""
+        return len(self._passes) == 1
+
+    @property
     def width(self) -> int:
         """Features that :attr:`descriptor` gives for each atom."""
         return int(self.descriptor.get_dim_out())

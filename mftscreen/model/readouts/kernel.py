@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from mftscreen.errors import ModelFileError
 from mftscreen.properties import Transform
@@ -41,6 +42,9 @@ Pooling = Literal["mean", "mean_spread"]
 
 LARGEST = 6.0e4
 """Of what is stored in half precision."""
+
+BOUND = 1e12
+"""Of all numbers, so that what is made of them is finite."""
 _KEYS = ("center", "scale", "landmarks", "weights", "error_weights")
 
 
@@ -82,9 +86,19 @@ class KernelCard(BaseModel):
     offset: float
     error_offset: float
     elements: dict[str, float] = Field(default_factory=dict)
-    n_landmarks: int
+    n_landmarks: int = Field(default=1, ge=1, le=20_000)
     metrics: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> KernelCard:
+        if self.per_atom and self.transform.kind != "identity":
+            msg = "a share of one atom has no transform"
+            raise ValueError(msg)
+        if self.elements and not self.per_atom:
+            msg = "only a share of one atom has numbers for elements"
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +161,11 @@ class KernelReadout:
                 )
                 raise ModelFileError(msg)
             parts[key] = array.astype(np.float64)
-            if not np.isfinite(parts[key]).all():
+            # not a number, either
+            if not (np.abs(parts[key]) <= BOUND).all():
                 msg = f"the kernel read-out of {name} is damaged: {key} is not finite"
                 raise ModelFileError(msg)
-        if not (parts["scale"] > 0.0).all():
+        if not (parts["scale"] >= 1.0 / BOUND).all():
             msg = f"the kernel read-out of {name} is damaged: a scale is not positive"
             raise ModelFileError(msg)
         return cls(card, **parts)
@@ -160,6 +175,14 @@ class KernelReadout:
         stored = {key: getattr(self, key) for key in _KEYS}
         stored["landmarks"] = self.landmarks.astype(np.float16)
         return {f"{name}/{key}": array for key, array in stored.items()}
+
+    @cached_property
+    def _squares(self) -> FloatArray:
+        return np.asarray(np.square(self.landmarks).sum(axis=1))
+
+    @cached_property
+    def _weights(self) -> FloatArray:
+        return np.stack([self.weights, self.error_weights], axis=1)
 
     def predict(
         self, pooled: FloatArray, structures: Sequence[Atoms]
@@ -177,13 +200,14 @@ class KernelReadout:
         values : ndarray of shape (n_structures,)
             In the unit of the property.
         errors : ndarray of shape (n_structures,)
-            Absolute errors to expect, in the same unit; to sort by, not a bound.
+            Absolute errors to expect, in the same unit; to sort by, not a bound. Far
+            from all landmarks it is the average one.
         """
         card = self.card
         x = (pooled[:, : len(self.center)] - self.center) / self.scale
-        kernel = gaussian(x, self.landmarks, card.gamma)
-        outputs = kernel @ self.weights + card.offset
-        errors = np.exp(kernel @ self.error_weights + card.error_offset)
+        both = gaussian(x, self.landmarks, card.gamma, self._squares) @ self._weights
+        outputs = both[:, 0] + card.offset
+        errors = np.exp(both[:, 1] + card.error_offset)
         if card.elements:
             outputs += share_of_elements(structures, card.elements)
         if card.per_atom:
@@ -193,7 +217,9 @@ class KernelReadout:
         return values, np.abs(card.transform.undo(outputs + errors) - values)
 
 
-def gaussian(x: FloatArray, z: FloatArray, gamma: float) -> FloatArray:
+def gaussian(
+    x: FloatArray, z: FloatArray, gamma: float, squares: FloatArray | None = None
+) -> FloatArray:
     """Return the kernel between vectors.
 
     Parameters
@@ -201,6 +227,8 @@ def gaussian(x: FloatArray, z: FloatArray, gamma: float) -> FloatArray:
     x : ndarray of shape (n, n_features)
     z : ndarray of shape (m, n_features)
     gamma : float
+    squares : ndarray of shape (m,), optional
+        Of the lengths of `z`, if they are known.
 
     Returns
     -------
@@ -212,7 +240,9 @@ def gaussian(x: FloatArray, z: FloatArray, gamma: float) -> FloatArray:
     >>> gaussian(x, np.array([[0.0, 0.0], [1.0, 1.0]]), gamma=np.log(2.0))
     array([[1. , 0.5]])
     """
-    kernel = np.square(x).sum(axis=1)[:, None] + np.square(z).sum(axis=1)
+    if squares is None:
+        squares = np.square(z).sum(axis=1)
+    kernel = np.square(x).sum(axis=1)[:, None] + squares
     kernel -= 2.0 * (x @ z.T)
     np.maximum(kernel, 0.0, out=kernel)
     kernel *= -gamma / x.shape[1]

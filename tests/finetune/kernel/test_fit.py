@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from scipy.stats import spearmanr
 
-from mftscreen.finetune.kernel import fit
+from mftscreen.finetune.kernel import fit, search
 from mftscreen.finetune.kernel.fit import fit_readout
 from mftscreen.finetune.kernel.search import PooledRows
 
@@ -91,3 +91,35 @@ def test_labels_that_are_all_the_same_are_predicted_so() -> None:
     readout, _ = fit_readout(same, "mae")
     values, _ = readout.predict(rows.pooled, rows.structures)
     np.testing.assert_allclose(values, 2.5, atol=1e-6)
+
+
+def test_one_label_that_has_no_logarithm_is_enough_to_take_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "N_SEARCHED", 50)
+    rows = _rows(120)
+    labels = 10.0 ** (3.0 * rows.pooled[:, 0])
+    labels[3] = 0.0
+    skewed = PooledRows(rows.pooled, labels, rows.structures, rows.folds)
+    assert fit_readout(skewed, "mae").readout.card.transform.kind == "identity"
+
+
+def test_labels_most_of_which_are_nearly_zero_are_learned() -> None:
+    rows = _rows(200)
+    labels = np.where(rows.pooled[:, 0] < 1.4, 1e-7 * rows.labels, 2.0 + rows.labels)
+    mostly = PooledRows(rows.pooled, labels, rows.structures, rows.folds)
+    assert (np.abs(labels) < 1e-6).mean() > 0.5
+    readout, _ = fit_readout(mostly, "mae")
+    baseline = np.abs(labels - np.median(labels)).mean()
+    assert readout.card.metrics["mae"] < 0.5 * baseline
+
+
+def test_predictions_are_made_in_other_folds_than_settings_are_chosen_in(
+    rows: PooledRows,
+) -> None:
+    other = np.random.default_rng(1).permutation(rows.folds)
+    one = fit_readout(rows, "mae")
+    two = fit_readout(rows, "mae", other_folds=other)
+    assert two.readout.card.settings == one.readout.card.settings
+    assert not np.array_equal(one.held_out, two.held_out)
+    np.testing.assert_array_equal(two.readout.weights, one.readout.weights)

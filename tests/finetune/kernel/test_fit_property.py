@@ -13,7 +13,7 @@ import pytest
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.kernel import fit_property as module
 from mftscreen.finetune.kernel.fit import Fitted
-from mftscreen.finetune.kernel.fit_property import fit_property, with_all_rows
+from mftscreen.finetune.kernel.fit_property import fit_property
 from mftscreen.finetune.kernel.search import PooledRows
 from mftscreen.finetune.task.task import Task, load_task
 from mftscreen.model.network.backend import DeepmdNetwork
@@ -31,9 +31,7 @@ def network(task: Task) -> DeepmdNetwork:
     return DeepmdNetwork(task.state or {})
 
 
-def test_the_models_own_force_field_is_kept(
-    task: Task, network: DeepmdNetwork
-) -> None:
+def test_the_models_own_force_field_is_kept(task: Task, network: DeepmdNetwork) -> None:
     assert task.energy_head == "crystals"
     assert network.energy_heads() == ["crystals"]
 
@@ -41,18 +39,17 @@ def test_the_models_own_force_field_is_kept(
 def test_without_validation_rows_all_are_held_out_in_turn(
     task: Task, network: DeepmdNetwork
 ) -> None:
-    merged = with_all_rows(task)
-    rows = merged.heads["softness"]["train"]
-    parts = task.heads["softness"]
-    assert len(rows) == len(parts["train"]) + len(parts["validation"]) == 30
-    readout, held_out = fit_property(merged, "softness", network)
+    assert len(task.heads["softness"]["train"]) == 30
+    assert not task.heads["softness"]["validation"]
+    readout, held_out = fit_property(task, "softness", network)
     assert np.isfinite(held_out).all()
     assert readout.card.metrics["n"] == 30
 
 
-def test_validation_rows_alone_are_held_out(
-    task: Task, network: DeepmdNetwork
-) -> None:
+def test_validation_rows_alone_are_held_out(task: Task, network: DeepmdNetwork) -> None:
+    rows = task.heads["softness"]["train"]
+    divided = {"train": rows[:22], "validation": rows[22:]}
+    task = replace(task, data=replace(task.data, rows=divided))
     parts = task.heads["softness"]
     readout, held_out = fit_property(task, "softness", network)
     n = len(parts["train"])
@@ -80,7 +77,9 @@ def test_loss_and_head_say_what_is_fitted(
 ) -> None:
     asked: list[Any] = []
 
-    def fit(rows: PooledRows, metric: str, *, per_atom: object) -> Fitted:
+    def fit(
+        rows: PooledRows, metric: str, *, per_atom: object, other_folds: object
+    ) -> Fitted:
         asked.append((metric, per_atom, len(rows)))
         return Fitted(None, np.zeros(len(rows)))  # type: ignore[arg-type]
 

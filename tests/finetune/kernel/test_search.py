@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
 
 from mftscreen.finetune.kernel import search
 from mftscreen.finetune.kernel.regression import Ridge, SupportVectors
@@ -17,7 +16,6 @@ from mftscreen.finetune.kernel.search import (
     Targets,
     choose_setting,
     cross_validate,
-    fold_numbers,
 )
 
 N, WIDTH = 90, 3
@@ -95,15 +93,3 @@ def test_a_search_among_many_rows_keeps_held_out_ones(
     part = search._part(rows)
     assert len(part) == 40
     assert (part.folds == 0).sum() == 10
-
-
-def test_crystals_of_one_formula_share_a_fold_and_isomers_do_not() -> None:
-    oxides = [bulk("MgO", "rocksalt", a=4.0 + 0.01 * k) for k in range(20)]
-    others = [bulk(s, "fcc", a=4.0) for s in ("Cu", "Ag", "Au", "Ni", "Al", "Pt")]
-    molecules = [Atoms("CO", positions=[[0, 0, 0], [0, 0, k]]) for k in range(1, 21)]
-    structures = [*oxides, *others, *molecules]
-    names = [str(k) for k in range(len(structures))]
-    folds = fold_numbers(structures, names, 5, seed=1)
-    assert len(set(folds[:20])) == 1
-    assert len(set(folds[-20:])) > 1
-    assert set(folds) == set(range(5))

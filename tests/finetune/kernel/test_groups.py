@@ -1,0 +1,70 @@
+"""Rows that are held out together."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.finetune.kernel.groups import fold_numbers
+
+METALS = [bulk(s, "fcc", a=4.0) for s in ("Cu", "Ag", "Au", "Ni", "Al", "Pt", "Pd")]
+
+
+def _rows(
+    structures: list[Atoms], ids: list[str] | None = None
+) -> list[LabelledStructure]:
+    names = ids or [f"row {k}" for k in range(len(structures))]
+    return [LabelledStructure(*each) for each in zip(names, structures, strict=True)]
+
+
+def test_crystals_of_one_formula_share_a_fold() -> None:
+    oxides = [bulk("MgO", "rocksalt", a=4.0 + 0.1 * k) for k in range(4)]
+    folds = fold_numbers(_rows([*oxides, *METALS]), 5, seed=1)
+    assert len(set(folds[:4])) == 1
+    assert set(folds) == set(range(5))
+
+
+def test_a_molecule_shares_its_fold_with_its_copies_and_conformers() -> None:
+    ethanol = molecule("CH3CH2OH")
+    copies = []
+    for k in range(5):
+        copy = ethanol.copy()
+        copy.rotate(40.0 * k, "xyz")
+        copy.positions += k
+        copies.append(copy[np.random.default_rng(k).permutation(len(copy))])
+    conformer = ethanol.copy()
+    conformer.rattle(0.05, seed=1)
+    names = ["CH3OCH3", "H2O", "CH4", "C6H6", "NH3", "CO2", "C2H2", "C2H4", "H2CO"]
+    names += ["HCN", "N2", "CH3OH"]
+    rows = _rows([*copies, conformer, *map(molecule, names)])
+    assert len(set(fold_numbers(rows, 5, seed=3)[:6])) == 1
+    # dimethyl ether is an isomer of it, and another molecule
+    many = [fold_numbers(rows, 5, seed=seed)[[0, 6]] for seed in range(8)]
+    assert any(own != isomer for own, isomer in many)
+
+
+def test_rows_of_one_id_share_a_fold() -> None:
+    ids = ["same", "b", "c", "same", "e", "f", "same"]
+    folds = fold_numbers(_rows([*METALS, *METALS[:1]], [*ids, "h"]), 7, seed=0)
+    assert folds[0] == folds[3] == folds[6] == folds[7]
+    assert len(set(folds)) == 5
+
+
+def test_polymorphs_of_one_compound_are_told_apart(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    polymorphs = [bulk("MgO", "rocksalt", a=4.0 + 0.1 * k) for k in range(10)]
+    with caplog.at_level(logging.WARNING):
+        folds = fold_numbers(_rows([*polymorphs, polymorphs[0] * (2, 1, 1)]), 5, seed=0)
+    assert set(folds) == set(range(5))
+    assert folds[-1] == folds[0]
+    assert "most rows are of one formula" in caplog.text
+
+
+def test_two_rows_are_two_folds() -> None:
+    assert sorted(fold_numbers(_rows(METALS[:2]), 5, seed=0)) == [0, 1]
