@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -55,16 +54,19 @@ def build_reference_sets(task: Task) -> dict[str, ReferenceSet]:
     dict of str to ReferenceSet
         By property; properties of the same rows have the same object.
     """
-    from mftscreen.ood.reference.reference_set import fit_reference
+    from mftscreen.ood.reference.reference_set import build_reference
 
     sets: dict[str, ReferenceSet] = {}
     for names in task.data.shared:
         rows = task.heads[names[0]]["train"]
-        numbered = ((str(k), row.atoms) for k, row in enumerate(rows))
-        reference, _ = fit_reference(numbered)
-        positions = [int(name) for name in reference.ids]
-        named = replace(reference, ids=tuple(rows[k].id for k in positions))
-        sets |= dict.fromkeys(names, ReferenceSet(named.to_arrays(), positions))
+        # ids may be there twice, positions are not
+        arrays = build_reference(
+            [r.atoms for r in rows], list(map(str, range(len(rows))))
+        )
+        positions = [int(name) for name in arrays.get("ids", ())]
+        if arrays:
+            arrays["ids"] = np.array([rows[k].id for k in positions])
+        sets |= dict.fromkeys(names, ReferenceSet(arrays, positions))
     return {name: sets[name] for name in task.specs}
 
 

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
 
 from mftscreen import Predictor
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.finetune.outcome.calibration import (
     build_reference_sets,
+    calibrate_in_turn,
     measure_coverage,
 )
 from mftscreen.finetune.strategies import MFTConfig
@@ -56,5 +59,40 @@ def test_coverage_counts_rows_that_are_not_flagged(
     parts = {**rows, "test": [*rows["train"][:4], rows["validation"][2]]}
     predicted = np.array([1.5, 1.55, 1.45, 1.9, 1.4])
     assert measure_coverage(
-        "dielectric", parts, "test", predicted, calibration, reference
+        "dielectric", parts, "test", predicted, calibration, reference.arrays
     ) == {"n_intervals": 4.0, "coverage_90": 0.75}
+
+
+def _in_turn(
+    config: MFTConfig, structures: list[Atoms], ids: list[str]
+) -> IntervalCalibration:
+    spec = config.properties["dielectric"].spec("dielectric", Transform())
+    rows = [
+        LabelledStructure(name, atoms, {"dielectric": np.array(float(k))})
+        for k, (name, atoms) in enumerate(zip(ids, structures, strict=True))
+    ]
+    data = TrainingData({"train": rows, "validation": []}, ["dielectric"])
+    task = Task(config, data, ["Na", "Cl"], None, "", {"dielectric": spec})
+    reference = build_reference_sets(task)["dielectric"]
+    predicted = np.arange(len(rows)) - 0.25
+    return calibrate_in_turn("dielectric", rows, predicted, reference)
+
+
+def test_training_rows_are_calibrated_in_turn(config: MFTConfig) -> None:
+    crystals = [bulk("NaCl", "rocksalt", a=5.4 + 0.05 * k) for k in range(8)]
+    # one id for two of them, one crystal once more, and an element on its own
+    structures = [*crystals, crystals[3] * (2, 1, 1), bulk("KCl", "rocksalt", a=6.3)]
+    ids = ["a", "a", *"cdefghij"]
+    calibrated = _in_turn(config, structures, ids)
+    assert calibrated.ids == ("a", "a", *"cdefgh", "j")
+    assert calibrated.residuals == pytest.approx(0.25)
+    assert calibrated.predictions == pytest.approx([*np.arange(8) - 0.25, 8.75])
+    assert np.isnan(calibrated.p_values[-1])
+    assert (calibrated.p_values[:-1] > 0).all()
+    assert (calibrated.p_values[:-1] <= 1).all()
+
+
+def test_molecules_are_calibrated_without_p_values(config: MFTConfig) -> None:
+    calibrated = _in_turn(config, [molecule("H2O"), molecule("CH4")], ["a", "b"])
+    assert calibrated.ids == ("a", "b")
+    assert np.isnan(calibrated.p_values).all()
