@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -86,7 +87,7 @@ def neural_card(path: Path, card: ModelCard) -> ModelCard:
         msg = f"{path}: there is no neural head for {', '.join(missing)}"
         raise UnknownHeadError(msg)
     # what is said of errors is said of the kernel
-    changes = {"readout": None, "metrics": {}, "n_calibration": 0}
+    changes: dict[str, Any] = {"readout": None, "metrics": {}, "n_calibration": 0}
     heads = {
         name: head.model_copy(update=changes if head.readout else {})
         for name, head in card.properties.items()
