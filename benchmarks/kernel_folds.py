@@ -26,8 +26,8 @@ import numpy as np
 
 from mftscreen.console.text_table import text_table
 from mftscreen.data.sources import read_labelled
-from mftscreen.finetune.kernel.descriptors import pooled_descriptors
-from mftscreen.finetune.kernel.groups import fold_numbers
+from mftscreen.finetune.kernel.descriptors import PooledDescriptors
+from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
 from mftscreen.finetune.kernel.search import (
     PooledRows,
     Setting,
@@ -57,13 +57,13 @@ def main() -> None:
     path = data / "matbench" / f"matbench_{options.task}.json.gz"
     rows = list(read_labelled(path, COLUMNS[options.task]))
     state, sha256 = load_pretrained(options.pretrained)
-    pooled = pooled_descriptors(DeepmdNetwork(state), rows, progress=True)
+    pooled = PooledDescriptors(DeepmdNetwork(state), progress=True)(rows)
     structures = [row.atoms for row in rows]
     everything = PooledRows(
         pooled,
         np.array([float(row.labels[COLUMNS[options.task]]) for row in rows]),
         structures,
-        fold_numbers(rows, 5, SEED),
+        draw_folds(group_numbers(SubstanceKeys.of(rows)), 5, SEED),
     )
     for method in options.methods.split(","):
         run(everything, folds(data, options.task, method), method, sha256, options)

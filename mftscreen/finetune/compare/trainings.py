@@ -92,8 +92,7 @@ def compare_strategies(
             bar.set_description(f"{strategy}, fold {fold}")
             derived = derive_config(config, strategy, progress=progress)
             settings = in_fold(derived, split, fold)
-            against = config.pretrained if settings.plan.trains else None
-            reports = collapse_report and against is not None
+            reports = collapse_report and settings.plan.trains
             run = directory / strategy / quote(fold, safe=" ")
             model = run / MODEL
             found = _read_results(run, settings)
@@ -104,7 +103,7 @@ def compare_strategies(
                     resume=True,
                     threads=threads,
                     progress=progress,
-                    collapse_against=against if collapse_report else None,
+                    collapse_against=config.pretrained if reports else None,
                 )
             elif reports and not all(result.drift for result in found):
                 parts = collapse_parts(load_task(settings, run, progress=progress))

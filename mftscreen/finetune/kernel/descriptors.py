@@ -1,4 +1,4 @@
-"""Pooled descriptors of structures, computed once for each model and structure."""
+"""Pooled descriptors of structures, computed once for each descriptor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.many import evaluate_checked
 from mftscreen.model.readouts.pooling import pool
 
-__all__ = ["pooled_descriptors"]
+__all__ = ["PooledDescriptors"]
 
 ENVIRONMENT = "MFTSCREEN_CACHE"
 FORMAT = 1
@@ -36,57 +36,76 @@ WAIT = 30.0
 log = logging.getLogger(__name__)
 
 
-def pooled_descriptors(
-    network: DeepmdNetwork,
-    rows: Sequence[LabelledStructure],
-    *,
-    keep: bool = True,
-    progress: bool = False,
-) -> NDArray[np.float64]:
-    """Return the pooled descriptors of structures.
+class PooledDescriptors:
+    """The pooled descriptors of structures, each computed once.
 
     Parameters
     ----------
     network : DeepmdNetwork
-    rows : sequence of LabelledStructure
     keep : bool, default True
-        Whether what is computed is kept for other runs.
+        Whether what is computed is kept for other runs, too.
     progress : bool, default False
         Whether to show progress on stderr.
 
-    Returns
-    -------
-    ndarray of shape (n_rows, 2 * width)
-        See :func:`mftscreen.model.readouts.pooling.pool`.
-
-    Raises
-    ------
-    DataError
-        If a descriptor is not finite.
-
     Notes
     -----
-    What has been computed is kept in the folder that ``MFTSCREEN_CACHE`` names, by
-    default ``mftscreen`` in the user's folder for caches, which may be deleted at any
-    time. Where it cannot be written, all is computed anew.
+    It is kept in the folder that ``MFTSCREEN_CACHE`` names, by default ``mftscreen`` in
+    the user's folder for caches, which may be deleted at any time. Where it cannot be
+    written, all is computed anew in the next run.
     """
-    wanted = {row.hash: row for row in rows}
-    known: dict[str, NDArray[np.float64]] = {}
-    with _open_cache(network.descriptor_sha256 if keep else None) as cache:
-        known |= _read(cache, wanted, 2 * network.width)
-        missing = [row for key, row in wanted.items() if key not in known]
-        with progress_bar(
-            shown=progress, total=len(missing), unit="structure", desc="descriptors"
-        ) as bar:
-            for start in range(0, len(missing), BLOCK):
-                new = dict(_compute(network, missing[start : start + BLOCK]))
-                keep = keep and _write(cache, new)
-                known |= new
-                bar.update(len(new))
-    if bad := [row.id for row in rows if not np.isfinite(known[row.hash]).all()]:
-        msg = f"{len(bad)} descriptors are not finite: {', '.join(bad[:5])}"
-        raise DataError(msg)
-    return np.array([known[row.hash] for row in rows])
+
+    def __init__(
+        self, network: DeepmdNetwork, *, keep: bool = True, progress: bool = False
+    ) -> None:
+        self._network = network
+        self._keep = keep
+        self._progress = progress
+        self._known: dict[str, NDArray[np.float64]] = {}
+
+    def __call__(self, rows: Sequence[LabelledStructure]) -> NDArray[np.float64]:
+        """Return the vectors of structures.
+
+        Parameters
+        ----------
+        rows : sequence of LabelledStructure
+
+        Returns
+        -------
+        ndarray of shape (n_rows, 2 * width)
+            See :func:`mftscreen.model.readouts.pooling.pool`.
+
+        Raises
+        ------
+        DataError
+            If a descriptor is not finite.
+        """
+        wanted = {row.hash: row for row in rows if row.hash not in self._known}
+        if wanted:
+            self._find(wanted)
+        known = self._known
+        if bad := [row.id for row in rows if not np.isfinite(known[row.hash]).all()]:
+            msg = f"{len(bad)} descriptors are not finite: {', '.join(bad[:5])}"
+            raise DataError(msg)
+        return np.array([known[row.hash] for row in rows])
+
+    def _find(self, wanted: Mapping[str, LabelledStructure]) -> None:
+        network = self._network
+        sha256 = network.descriptor_sha256 if self._keep else None
+        with _open_cache(sha256) as cache:
+            self._known |= _read(cache, wanted, 2 * network.width)
+            missing = [row for key, row in wanted.items() if key not in self._known]
+            with progress_bar(
+                shown=self._progress,
+                total=len(missing),
+                unit="structure",
+                desc="descriptors",
+            ) as bar:
+                for start in range(0, len(missing), BLOCK):
+                    new = dict(_compute(network, missing[start : start + BLOCK]))
+                    # not tried again: another process may write for long
+                    self._keep = self._keep and _write(cache, new)
+                    self._known |= new
+                    bar.update(len(new))
 
 
 def _compute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +15,7 @@ from mftscreen.data.dataset import LabelledStructure
 from mftscreen.data.duplicates import same_structures
 from mftscreen.structures import find_neighbors, reduced_formula
 
-__all__ = ["fold_numbers"]
+__all__ = ["SubstanceKeys", "draw_folds", "group_numbers"]
 
 LARGEST_GROUP = 0.4
 """Share of the rows; where one formula has more, structures are what is held out."""
@@ -28,47 +29,97 @@ ROUNDS = 4
 log = logging.getLogger(__name__)
 
 
-def fold_numbers(
-    rows: Sequence[LabelledStructure], n_folds: int, seed: int
-) -> NDArray[np.int64]:
-    """Return a fold for each row.
+@dataclass(frozen=True, eq=False)
+class SubstanceKeys:
+    """What rows of one substance have in common.
 
-    Rows of one id or one structure, however it is written, share theirs, and so do
-    crystals of one reduced formula and conformers of one molecule: errors are those of
-    substances that a model has not seen. Where that leaves too little to learn from
-    (polymorphs of one compound), crystals of one formula are told apart.
+    Attributes
+    ----------
+    ids : sequence of str
+    structures : sequence of int
+        The same for a structure however it is written.
+    bonds : sequence of tuple or None
+        Of molecules: who is bonded to whom, which conformers have in common.
+    formulas : sequence of str or None
+        Of crystals.
+    """
+
+    ids: Sequence[str]
+    structures: Sequence[int]
+    bonds: Sequence[tuple[int, ...] | None]
+    formulas: Sequence[str | None]
+
+    @classmethod
+    def of(cls, rows: Sequence[LabelledStructure]) -> SubstanceKeys:
+        """Return the keys of rows."""
+        structures = [row.atoms for row in rows]
+        return cls(
+            [row.id for row in rows],
+            same_structures(structures).tolist(),
+            [None if atoms.pbc.any() else _bonds(atoms) for atoms in structures],
+            [reduced_formula(a) if a.pbc.any() else None for a in structures],
+        )
+
+    def take(self, rows: Sequence[int]) -> SubstanceKeys:
+        """Return the keys of some of the rows."""
+        return SubstanceKeys(*([keys[k] for k in rows] for keys in vars(self).values()))
+
+
+def group_numbers(keys: SubstanceKeys) -> NDArray[np.int64]:
+    """Return a number for each row, equal where rows have to be held out together.
+
+    Rows of one id or one structure share theirs, and so do crystals of one reduced
+    formula and conformers of one molecule: errors are those of substances that a model
+    has not seen. Where that leaves too little to learn from (polymorphs of one
+    compound), crystals of one formula are told apart.
 
     Parameters
     ----------
-    rows : sequence of LabelledStructure
+    keys : SubstanceKeys
+        Of at least two rows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        At least two different numbers, from 0.
+    """
+    n = len(keys.ids)
+    numbers = _join(n, [keys.ids, keys.structures, keys.bonds, keys.formulas])
+    if np.bincount(numbers).max() > LARGEST_GROUP * n:
+        log.warning(
+            "most rows are of one substance: cross-validation holds out structures of "
+            "it, so that its errors are not those of other substances"
+        )
+        numbers = _join(n, [keys.ids, keys.structures])
+        if numbers.max() == 0:
+            numbers = np.arange(n)
+    return numbers
+
+
+def draw_folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
+    """Return a fold for each row; fewer than `n_folds` if there are fewer groups.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_rows,)
+        From :func:`group_numbers`.
     n_folds : int
-        Fewer are made of fewer groups.
     seed : int
 
     Returns
     -------
     ndarray of shape (n_rows,)
-        Numbers from 0; at least two folds of at least two rows.
+        Numbers from 0.
+
+    Examples
+    --------
+    >>> folds = draw_folds(np.array([0, 0, 1, 2]), n_folds=2, seed=0)
+    >>> folds[0] == folds[1], sorted(set(folds.tolist()))
+    (np.True_, [0, 1])
     """
-    structures = [row.atoms for row in rows]
-    keys: list[Iterable[Hashable]] = [
-        [row.id for row in rows],
-        same_structures(structures).tolist(),
-        [None if atoms.pbc.any() else _bonds(atoms) for atoms in structures],
-    ]
-    formulas = [reduced_formula(a) if a.pbc.any() else None for a in structures]
-    numbers = _join(len(rows), [*keys, formulas])
-    if np.bincount(numbers).max() > LARGEST_GROUP * len(rows):
-        log.warning(
-            "most rows are of one formula: cross-validation holds out structures of "
-            "it, so that its errors are not those of other compositions"
-        )
-        numbers = _join(len(rows), keys[:2])
-        if numbers.max() == 0:
-            numbers = np.arange(len(rows))
-    n = int(numbers.max()) + 1
+    n = int(groups.max()) + 1
     place = np.random.default_rng(seed).permutation(n) % min(n_folds, n)
-    return np.asarray(place[numbers], dtype=np.int64)
+    return np.asarray(place[groups], dtype=np.int64)
 
 
 def _join(n: int, keys: Sequence[Iterable[Hashable]]) -> NDArray[np.int64]:
@@ -88,10 +139,7 @@ def _join(n: int, keys: Sequence[Iterable[Hashable]]) -> NDArray[np.int64]:
 
 
 def _bonds(atoms: Atoms) -> tuple[int, ...]:
-    """Return what the conformers of a molecule have in common: who is bonded to whom.
-
-    Colours of atoms by the Weisfeiler-Lehman test of graphs.
-    """
+    """Return the colours of atoms by the Weisfeiler-Lehman test of graphs."""
     radii = covalent_radii[atoms.numbers]
     centers, others, _, distances = find_neighbors(atoms, 2.0 * BOND * radii.max())
     bonded = distances < BOND * (radii[centers] + radii[others])

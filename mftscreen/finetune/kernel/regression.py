@@ -1,8 +1,8 @@
 """Regression with a Gaussian kernel: support vectors, or ridge.
 
-Support vector regression [1]_ has a robust loss, which labels from databases need: a
-hundred of 3,811 refractive indices are more than six robust standard deviations off
-what their neighbours say. Where squared errors count, it is ridge regression.
+Support vector regression [1]_ has a robust loss, which labels from databases need: some
+are wrong by far (``recipes/README.md`` compares it with ridge regression on refractive
+indices). Where squared errors count, it is ridge regression.
 
 References
 ----------

@@ -21,8 +21,7 @@ FloatArray = NDArray[np.float64]
 Metric: TypeAlias = Literal["mae", "rmse"]
 
 N_SEARCHED = 2500
-"""Rows that settings are chosen on, drawn at random; the best ones hardly depend on
-it."""
+"""Rows that settings are chosen on, drawn at random."""
 
 GAMMAS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0)
 COSTS = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -244,8 +243,8 @@ def choose_setting(
 
     Notes
     -----
-    One setting after the other is varied until nothing gets better, from where most
-    searches end. Of many rows, a part is looked at.
+    One setting after the other is varied until nothing gets better. Of many rows, a
+    part is looked at.
     """
     # a label that cannot have one may be among rows that are not looked at
     scales: list[Literal["identity", "log10"]] = ["identity"]

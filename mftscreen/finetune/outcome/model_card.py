@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mftscreen.data.sources import read_force_field
 from mftscreen.finetune.config.blocks import BranchConfig
+from mftscreen.finetune.kernel.property_fitter import PropertyFitter
 from mftscreen.finetune.outcome.calibration import (
     build_reference_sets,
     measure_coverage,
@@ -58,13 +59,14 @@ def write_model(
     """
     network = DeepmdNetwork.from_checkpoint(checkpoint)
     config, plan = task.config, task.config.plan
+    fitter = PropertyFitter(task, network, progress=progress)
     properties = {}
     references = build_reference_sets(task)
     calibration: dict[str, NDArray[Any]] = {}
     readouts: dict[str, NDArray[Any]] = {}
     for name, spec in task.specs.items():
         split, reference = task.heads[name], references[name]
-        outcome = read_out(task, name, network, reference, progress=progress)
+        outcome = read_out(task, name, network, reference, fitter)
         if outcome.kernel is not None:
             readouts |= outcome.kernel.to_arrays(name)
         calibration |= outcome.calibration.to_arrays(name)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.data.dataset import LabelledStructure
-from mftscreen.finetune.kernel.descriptors import pooled_descriptors
-from mftscreen.finetune.kernel.fit_property import fit_property
+from mftscreen.finetune.kernel.property_fitter import PropertyFitter
 from mftscreen.finetune.outcome.calibration import (
     ReferenceSet,
     calibrate,
@@ -59,8 +58,7 @@ def read_out(
     name: str,
     network: DeepmdNetwork,
     reference: ReferenceSet,
-    *,
-    progress: bool = False,
+    fitter: PropertyFitter,
 ) -> PropertyOutcome:
     """Return what predicts a property: its neural head, a kernel, or the better one.
 
@@ -74,8 +72,8 @@ def read_out(
     reference : ReferenceSet
         Of the property, from
         :func:`mftscreen.finetune.outcome.calibration.build_reference_sets`.
-    progress : bool, default False
-        Whether to show progress on stderr.
+    fitter : PropertyFitter
+        Of kernels, for the same task and network.
 
     Returns
     -------
@@ -83,11 +81,11 @@ def read_out(
     """
     wanted = task.config.plan.readout
     if wanted == "kernel":
-        return _kernel(task, name, network, reference, progress)
+        return _kernel(task, name, reference, fitter)
     neural = _neural(task, name, network, reference)
     if wanted == "neural":
         return neural
-    kernel = _kernel(task, name, network, reference, progress)
+    kernel = _kernel(task, name, reference, fitter)
     squared = task.config.plan.properties[name].loss == "mse"
     errors = [_error(outcome, squared) for outcome in (neural, kernel)]
     log.info("%s: error %.4g by the neural head, %.4g by a kernel", name, *errors)
@@ -116,28 +114,22 @@ def _neural(
 
 
 def _kernel(
-    task: Task,
-    name: str,
-    network: DeepmdNetwork,
-    reference: ReferenceSet,
-    progress: bool,
+    task: Task, name: str, reference: ReferenceSet, fitter: PropertyFitter
 ) -> PropertyOutcome:
-    split, trained = task.heads[name], task.config.plan.trains
-    readout, held_out = fit_property(task, name, network, progress=progress)
+    split = task.heads[name]
+    readout, held_out = fitter.fit(name)
     if split[VALIDATION]:
         rows, values = split[VALIDATION], held_out[len(split["train"]) :]
         calibration = calibrate(name, split, values, reference.arrays)
     else:
         rows, values = split["train"], held_out
         calibration = calibrate_in_turn(name, rows, values, reference)
-    predicted = {VALIDATION: (rows, values)}
-    for part in _held_out(split):
-        if part != VALIDATION:
-            structures = [row.atoms for row in split[part]]
-            pooled = pooled_descriptors(
-                network, split[part], keep=not trained, progress=progress
-            )
-            predicted[part] = split[part], readout.predict(pooled, structures)[0]
+    tests = (part for part in _held_out(split) if part != VALIDATION)
+    predicted = {
+        VALIDATION: (rows, values),
+        **{test: (split[test], fitter.predict(readout, split[test])) for test in tests},
+    }
+    trained = task.config.plan.trains
     return PropertyOutcome(predicted, calibration, trained, readout)
 
 

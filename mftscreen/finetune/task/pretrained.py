@@ -8,6 +8,7 @@ from typing import Any
 
 from mftscreen.errors import ConfigError, UnknownHeadError
 from mftscreen.model.files.branches import (
+    Branches,
     choose_energy_head,
     energy_branches,
     find_branch,
@@ -23,7 +24,7 @@ from mftscreen.model.files.registry import resolve_model
 from mftscreen.model.loading import load_state
 from mftscreen.properties import PropertySpec
 
-__all__ = ["check_quantities", "energy_head_of", "load_pretrained"]
+__all__ = ["check_quantities", "load_pretrained"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def load_pretrained(
     head: str | None = None,
     properties: Sequence[str] = (),
     *,
+    keeps_force_field: bool = False,
     progress: bool = False,
 ) -> tuple[dict[str, Any], str]:
     """Return the state of a pretrained checkpoint, and the sha256 of its file.
@@ -48,6 +50,9 @@ def load_pretrained(
     properties : sequence of str, optional
         Heads to keep beside `head`; without it, they are not looked at. No other head
         is in the state.
+    keeps_force_field : bool, default False
+        Whether, without `head`, it is the force field that the model is used with, if
+        there is one.
     progress : bool, default False
         Whether a download shows its progress on stderr.
 
@@ -62,14 +67,17 @@ def load_pretrained(
     ModelError
         If there is no such model, or it cannot be read.
     UnknownHeadError
-        If the model has no such head, or lacks one of the properties.
+        If the model has no such head, or lacks one of the properties, or it is a
+        checkpoint of several force fields and nothing says which to keep.
     """
     state, sha256 = load_state(source, progress=progress)
-    if head is None:
-        # deepmd-kit cannot build more heads than its one-hot of data sets is long
-        return keep_main_head(state), sha256
     branches = energy_branches(model_parameters(state))
     try:
+        if head is None and keeps_force_field:
+            head = _own_energy_head(source, branches, sha256)
+        if head is None:
+            # deepmd-kit cannot build more heads than its one-hot of data sets is long
+            return keep_main_head(state), sha256
         found = find_branch(branches, head, find_domains(sha256))
     except UnknownHeadError as error:
         msg = f"pretrained model {source}: {error}"
@@ -83,39 +91,16 @@ def load_pretrained(
     return keep_heads(state, {head: found} | {p: p for p in properties}), sha256
 
 
-def energy_head_of(source: str, *, progress: bool = False) -> str | None:
-    """Return the force-field head that a pretrained model is used with.
+def _own_energy_head(source: str, branches: Branches, sha256: str) -> str | None:
+    """Return the force-field head that a model is used with, if it has one.
 
-    Parameters
-    ----------
-    source : str
-        As for :func:`load_pretrained`.
-    progress : bool, default False
-        Whether a download shows its progress on stderr.
-
-    Returns
-    -------
-    str or None
-        That on a model's card; for a checkpoint, the only one, or of a large
-        pretrained model that for crystals.
-
-    Raises
-    ------
-    ModelError
-        If there is no such model, or it cannot be read.
-    UnknownHeadError
-        If a checkpoint has several, and nothing says which.
+    That on its card; of a checkpoint the only one, or of a large pretrained model that
+    for crystals.
     """
-    path, _ = resolve_model(source, progress=progress)
+    path, _ = resolve_model(source)
     if path.suffix != ".pt":
         return read_bundle(path).card.energy_head
-    state, sha256 = load_state(source)
-    branches = energy_branches(model_parameters(state))
-    try:
-        return choose_energy_head(branches, None, find_domains(sha256))[0]
-    except UnknownHeadError as error:
-        msg = f"pretrained model {source}: {error}"
-        raise UnknownHeadError(msg) from None
+    return choose_energy_head(branches, None, find_domains(sha256))[0]
 
 
 def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:

@@ -22,7 +22,6 @@ from mftscreen.finetune.task.label_check import check_labels
 from mftscreen.finetune.task.partition import hold_out, without_formulas_of
 from mftscreen.finetune.task.pretrained import (
     check_quantities,
-    energy_head_of,
     load_pretrained,
 )
 from mftscreen.finetune.task.self_replay import PARENT, Teacher
@@ -148,11 +147,12 @@ def load_task(
         kept = list(plan.properties) if plan.transfers_properties else []
         if plan.transfers_properties and plan.data is not None:
             _warn_of_rows_seen(plan.data)
-        head = plan.energy_head
-        if head is None and not plan.trains:
-            head = energy_head_of(plan.pretrained, progress=progress)
         state, pretrained_sha256 = load_pretrained(
-            plan.pretrained, head, kept, progress=progress
+            plan.pretrained,
+            plan.energy_head,
+            kept,
+            keeps_force_field=not plan.trains,
+            progress=progress,
         )
         first = next(iter(model_parameters(state).values()))
         type_map = first["type_map"]

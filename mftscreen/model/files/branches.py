@@ -8,6 +8,7 @@ from typing import Any, Literal
 from mftscreen.errors import UnknownHeadError
 
 __all__ = [
+    "Branches",
     "Domain",
     "choose_energy_head",
     "energy_branches",

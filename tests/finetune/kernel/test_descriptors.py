@@ -13,7 +13,7 @@ from ase.build import bulk
 
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.finetune.kernel import descriptors
-from mftscreen.finetune.kernel.descriptors import pooled_descriptors
+from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.pooling import pool
 
@@ -51,20 +51,20 @@ def test_each_structure_is_evaluated_once(
 ) -> None:
     (alone,) = network.evaluate([ROWS[2].atoms], descriptors=True)
     counts = _evaluated(monkeypatch)
-    pooled = pooled_descriptors(network, ROWS)
+    pooled = PooledDescriptors(network)(ROWS)
     assert sum(counts) == 4  # two of the six are there twice
     np.testing.assert_allclose(pooled[2], pool(alone.descriptors), atol=1e-6)
-    np.testing.assert_array_equal(pooled_descriptors(network, ROWS[::-1]), pooled[::-1])
+    np.testing.assert_array_equal(PooledDescriptors(network)(ROWS[::-1]), pooled[::-1])
     assert sum(counts) == 4
 
 
 def test_another_descriptor_has_vectors_of_its_own(
     network: DeepmdNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pooled_descriptors(network, ROWS)
+    PooledDescriptors(network)(ROWS)
     counts = _evaluated(monkeypatch)
     network.__dict__["descriptor_sha256"] = "0" * 64
-    pooled_descriptors(network, ROWS)
+    PooledDescriptors(network)(ROWS)
     assert sum(counts) == 4
 
 
@@ -81,14 +81,14 @@ def test_the_same_weights_have_the_same_name(
 def test_what_is_damaged_is_computed_anew(
     network: DeepmdNetwork, tmp_path: Path, damage: str
 ) -> None:
-    expected = pooled_descriptors(network, ROWS)
+    expected = PooledDescriptors(network)(ROWS)
     (path,) = (tmp_path / "cache").rglob("*.sqlite")
     if damage == "blob":
         with sqlite3.connect(path) as cache:
             cache.execute("UPDATE pooled SET x = ?", (b"\x00\x01",))
     else:
         path.write_bytes(path.read_bytes()[:3000] if damage == "cut" else b"no" * 999)
-    np.testing.assert_array_equal(pooled_descriptors(network, ROWS), expected)
+    np.testing.assert_array_equal(PooledDescriptors(network)(ROWS), expected)
 
 
 def test_a_folder_that_cannot_be_written_is_done_without(
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_is_done_without(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MFTSCREEN_CACHE", str(tmp_path / "file"))
-    assert len(pooled_descriptors(network, ROWS)) == len(ROWS)
+    assert len(PooledDescriptors(network)(ROWS)) == len(ROWS)
 
 
 def test_a_full_disk_costs_time_only(
@@ -114,4 +114,15 @@ def test_a_full_disk_costs_time_only(
         LabelledStructure(str(k), bulk("MgO", "rocksalt", a=4.0 + 0.01 * k))
         for k in range(60)
     ]
-    assert np.isfinite(pooled_descriptors(network, rows)).all()
+    assert np.isfinite(PooledDescriptors(network)(rows)).all()
+
+
+def test_what_is_not_kept_is_known_while_the_object_lives(
+    network: DeepmdNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptors = PooledDescriptors(network, keep=False)
+    first = descriptors(ROWS[:4])
+    counts = _evaluated(monkeypatch)
+    np.testing.assert_array_equal(descriptors(ROWS[:4]), first)
+    assert counts == []
+    assert not list(tmp_path.rglob("*.sqlite"))

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from mftscreen.data.dataset import LabelledStructure
-from mftscreen.finetune.kernel.groups import fold_numbers
+from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
 
 METALS = [bulk(s, "fcc", a=4.0) for s in ("Cu", "Ag", "Au", "Ni", "Al", "Pt", "Pd")]
 
@@ -20,6 +20,10 @@ def _rows(
 ) -> list[LabelledStructure]:
     names = ids or [f"row {k}" for k in range(len(structures))]
     return [LabelledStructure(*each) for each in zip(names, structures, strict=True)]
+
+
+def fold_numbers(rows: list[LabelledStructure], n_folds: int, seed: int) -> np.ndarray:
+    return draw_folds(group_numbers(SubstanceKeys.of(rows)), n_folds, seed)
 
 
 def test_crystals_of_one_formula_share_a_fold() -> None:
@@ -63,8 +67,16 @@ def test_polymorphs_of_one_compound_are_told_apart(
         folds = fold_numbers(_rows([*polymorphs, polymorphs[0] * (2, 1, 1)]), 5, seed=0)
     assert set(folds) == set(range(5))
     assert folds[-1] == folds[0]
-    assert "most rows are of one formula" in caplog.text
+    assert "most rows are of one substance" in caplog.text
 
 
 def test_two_rows_are_two_folds() -> None:
     assert sorted(fold_numbers(_rows(METALS[:2]), 5, seed=0)) == [0, 1]
+
+
+def test_keys_of_some_rows_are_those_of_these_rows() -> None:
+    rows = _rows([*METALS, *map(molecule, ("H2O", "CH4"))])
+    some = SubstanceKeys.of(rows).take([1, 7])
+    alone = SubstanceKeys.of([rows[1], rows[7]])
+    assert (some.ids, some.bonds) == (alone.ids, alone.bonds)
+    assert some.formulas == alone.formulas == ["Ag", None]

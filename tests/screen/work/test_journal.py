@@ -6,38 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
 from ase.build import bulk
 
 from mftscreen.screen.work.journal import Entry, Journal
-from mftscreen.screen.work.outcome import Outcome, Relaxation
-
-OUTCOME = Outcome(
-    formula="Si",
-    values={"gap": (0.1 + 0.2, 1e-300)},
-    p_values={"gap": 1 / 3},
-    unseen_elements={"gap": ["W"]},
-    unseen_pairs=["Cu d10 – O p4"],
-    low_dimensional=False,
-    relaxation=Relaxation(True, 3, 0.01, -0.02),
-)
+from mftscreen.screen.work.outcome import Outcome
 
 
-def silicon(a: float = 5.43) -> Atoms:
-    return bulk("Si", a=a)
-
-
-def test_outcome_round_trip_is_exact() -> None:
-    assert Outcome.from_json(OUTCOME.to_json()) == OUTCOME
+def test_outcome_round_trip_is_exact(outcome: Outcome) -> None:
+    assert Outcome.from_json(outcome.to_json()) == outcome
     assert Outcome.from_json(Outcome().to_json()) == Outcome()
 
 
-def test_rows_are_in_order_and_survive_closing(tmp_path: Path) -> None:
+def test_rows_are_in_order_and_survive_closing(
+    tmp_path: Path, outcome: Outcome
+) -> None:
     failed = Outcome("unreadable", "row 2 is cut short")
     with Journal(tmp_path / "run") as journal:
         journal.begin({"command": "rank"})
         entries = [Entry("b", "k1"), Entry("x", None, failed), Entry("a", "k1")]
-        journal.write(entries, {"k1": (OUTCOME, silicon())})
+        journal.write(entries, {"k1": (outcome, bulk("Si"))})
         assert not journal.complete
         journal.finish()
     with Journal(tmp_path / "run", read_only=True) as journal:
@@ -45,30 +32,30 @@ def test_rows_are_in_order_and_survive_closing(tmp_path: Path) -> None:
         assert journal.description == {"command": "rank"}
         rows = list(journal.rows(structures=True))
     assert [row.id for row in rows] == ["b", "x", "a"]
-    assert [row.outcome for row in rows] == [OUTCOME, failed, OUTCOME]
+    assert [row.outcome for row in rows] == [outcome, failed, outcome]
     assert [row.duplicate_of for row in rows] == ["", "", "b"]
-    assert np.array_equal(rows[2].atoms.positions, silicon().positions)
+    assert np.array_equal(rows[2].atoms.positions, bulk("Si").positions)
     assert rows[1].atoms is None
 
 
-def test_a_new_screening_keeps_outcomes_only(tmp_path: Path) -> None:
+def test_a_new_screening_keeps_outcomes_only(tmp_path: Path, outcome: Outcome) -> None:
     with Journal(tmp_path) as journal:
         journal.begin({})
-        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.write([Entry("1", "k1")], {"k1": (outcome, bulk("Si"))})
         journal.finish()
         journal.begin({})
-        journal.write([Entry("2", None, OUTCOME)], {})
+        journal.write([Entry("2", None, outcome)], {})
         assert not journal.complete
         assert [row.id for row in journal.rows()] == ["2"]
         assert journal.known(["k1", "k2"]) == {"k1"}
 
 
 def test_a_screening_that_fails_at_its_start_leaves_the_last_one(
-    tmp_path: Path,
+    tmp_path: Path, outcome: Outcome
 ) -> None:
     with Journal(tmp_path) as journal:
         journal.begin({"n": 1})
-        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.write([Entry("1", "k1")], {"k1": (outcome, bulk("Si"))})
         journal.finish()
         journal.begin({"n": 2})
         assert (journal.complete, journal.description) == (True, {"n": 1})
@@ -83,12 +70,14 @@ def test_a_screening_that_fails_at_its_start_leaves_the_last_one(
         assert (journal.complete, journal.description) == (True, {"n": 3})
         assert list(journal.rows()) == []
         journal.write([Entry("3", "k1")], {})
-        assert np.array_equal(journal.structures([0])[0].positions, silicon().positions)
+        assert np.array_equal(
+            journal.structures([0])[0].positions, bulk("Si").positions
+        )
 
 
 def test_failures_of_the_machine_are_tried_again(tmp_path: Path) -> None:
     outcomes = {
-        status: (Outcome(status), silicon())
+        status: (Outcome(status), bulk("Si"))
         for status in ("ok", "invalid_geometry", "out_of_memory", "worker_died")
     }
     with Journal(tmp_path) as journal:
@@ -99,7 +88,9 @@ def test_failures_of_the_machine_are_tried_again(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
-def test_what_was_in_flight_when_a_process_died_is_suspect(tmp_path: Path) -> None:
+def test_what_was_in_flight_when_a_process_died_is_suspect(
+    tmp_path: Path, outcome: Outcome
+) -> None:
     with Journal(tmp_path) as journal:
         journal.begin({})
         with journal.in_flight(["k1", "k2"]):
@@ -114,6 +105,6 @@ def test_what_was_in_flight_when_a_process_died_is_suspect(tmp_path: Path) -> No
         assert journal.suspects(["k1", "k2", "k3"]) == set()
         journal.begin({})
         with journal.in_flight(["k1"]):
-            journal.write([], {"k1": (OUTCOME, silicon())})
+            journal.write([], {"k1": (outcome, bulk("Si"))})
     with Journal(tmp_path) as journal:
         assert journal.suspects(["k1", "k2"]) == set()

@@ -7,26 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
 from ase.build import bulk
 
 from mftscreen.errors import DataError
 from mftscreen.screen.work.journal import DATABASE, Entry, Journal
-from mftscreen.screen.work.outcome import Outcome, Relaxation
-
-OUTCOME = Outcome(
-    formula="Si",
-    values={"gap": (0.1 + 0.2, 1e-300)},
-    p_values={"gap": 1 / 3},
-    unseen_elements={"gap": ["W"]},
-    unseen_pairs=["Cu d10 – O p4"],
-    low_dimensional=False,
-    relaxation=Relaxation(True, 3, 0.01, -0.02),
-)
-
-
-def silicon(a: float = 5.43) -> Atoms:
-    return bulk("Si", a=a)
+from mftscreen.screen.work.outcome import Outcome
 
 
 def read_all(folder: Path) -> tuple[object, ...]:
@@ -50,7 +35,7 @@ def make_journal(folder: Path) -> None:
             outcomes = {
                 key: (
                     Outcome(formula="Si", values={"gap": (rng.random(),)}),
-                    silicon(5 + rng.random()),
+                    bulk("Si", a=5 + rng.random()),
                 )
                 for key in part
             }
@@ -84,7 +69,7 @@ def test_a_changed_byte_never_changes_what_is_read(tmp_path: Path) -> None:
     assert detected > 60
 
 
-def test_a_damaged_outcome_is_computed_again(tmp_path: Path) -> None:
+def test_a_damaged_outcome_is_computed_again(tmp_path: Path, outcome: Outcome) -> None:
     make_journal(tmp_path)
     path = tmp_path / DATABASE
     content = path.read_bytes()
@@ -96,7 +81,7 @@ def test_a_damaged_outcome_is_computed_again(tmp_path: Path) -> None:
         (lost,) = set(KEYS) - journal.known(KEYS)
         journal.begin({})
         entries = [Entry(key, key) for key in KEYS]
-        journal.write(entries, {lost: (OUTCOME, silicon())})
+        journal.write(entries, {lost: (outcome, bulk("Si"))})
         journal.finish()
         assert journal.known(KEYS) == set(KEYS)
     assert "'gap': (0.30000000000000004, 1e-300)" in str(read_all(tmp_path)[0])

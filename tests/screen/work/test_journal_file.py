@@ -9,34 +9,21 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from ase import Atoms
 from ase.build import bulk
 
 from mftscreen.errors import DataError
 from mftscreen.screen.work.journal import DATABASE, Entry, Journal
-from mftscreen.screen.work.outcome import Outcome, Relaxation
-
-OUTCOME = Outcome(
-    formula="Si",
-    values={"gap": (0.1 + 0.2, 1e-300)},
-    p_values={"gap": 1 / 3},
-    unseen_elements={"gap": ["W"]},
-    unseen_pairs=["Cu d10 – O p4"],
-    low_dimensional=False,
-    relaxation=Relaxation(True, 3, 0.01, -0.02),
-)
+from mftscreen.screen.work.outcome import Outcome
 
 
-def silicon(a: float = 5.43) -> Atoms:
-    return bulk("Si", a=a)
-
-
-def test_second_screening_is_refused_and_readers_are_not(tmp_path: Path) -> None:
+def test_second_screening_is_refused_and_readers_are_not(
+    tmp_path: Path, outcome: Outcome
+) -> None:
     with Journal(tmp_path) as journal:
         with pytest.raises(DataError, match="holds no results yet"):
             Journal(tmp_path, read_only=True)
         journal.begin({})
-        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.write([Entry("1", "k1")], {"k1": (outcome, bulk("Si"))})
         with pytest.raises(DataError, match="another screening runs"):
             Journal(tmp_path)
         with Journal(tmp_path, read_only=True) as reader:
@@ -70,12 +57,12 @@ def test_empty_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", [".lock", DATABASE, "folder"])
 @pytest.mark.parametrize("replaced", [False, True])
 def test_what_is_deleted_meanwhile_is_noticed(
-    tmp_path: Path, what: str, replaced: bool
+    tmp_path: Path, what: str, replaced: bool, outcome: Outcome
 ) -> None:
     run = tmp_path / "run"
     journal = Journal(run)
     journal.begin({})
-    journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+    journal.write([Entry("1", "k1")], {"k1": (outcome, bulk("Si"))})
     if what == "folder":
         run.rename(tmp_path / "elsewhere")
     else:
@@ -85,7 +72,7 @@ def test_what_is_deleted_meanwhile_is_noticed(
         journal.write([Entry("2", "k1")], {})
     if other is not None:
         other.begin({})
-        other.write([Entry("3", "k1")], {"k1": (OUTCOME, silicon())})
+        other.write([Entry("3", "k1")], {"k1": (outcome, bulk("Si"))})
         assert [row.id for row in other.rows()] == ["3"]
         other.close()
     journal.close()
@@ -98,11 +85,13 @@ def test_folder_that_cannot_be_written(as_nobody: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
-def test_journal_in_a_folder_that_cannot_be_written(as_nobody: Path, mode: str) -> None:
+def test_journal_in_a_folder_that_cannot_be_written(
+    as_nobody: Path, mode: str, outcome: Outcome
+) -> None:
     run = as_nobody / "run"
     with Journal(run) as journal:
         journal.begin({})
-        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.write([Entry("1", "k1")], {"k1": (outcome, bulk("Si"))})
         journal.finish()
     database = sqlite3.connect(run / DATABASE)
     database.execute(f"PRAGMA journal_mode={mode}")
@@ -115,10 +104,10 @@ def test_journal_in_a_folder_that_cannot_be_written(as_nobody: Path, mode: str) 
     run.chmod(0o700)
 
 
-def test_closed_journal_is_one_file(tmp_path: Path) -> None:
+def test_closed_journal_is_one_file(tmp_path: Path, outcome: Outcome) -> None:
     with Journal(tmp_path) as journal:
         journal.begin({})
-        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.write([Entry("1", "k1")], {"k1": (outcome, bulk("Si"))})
     assert {path.name for path in tmp_path.iterdir()} == {DATABASE, ".lock"}
     # bytes 18 and 19 are 2 with a write-ahead log (sqlite.org/fileformat2.html)
     assert (tmp_path / DATABASE).read_bytes()[18:20] == b"\1\1"

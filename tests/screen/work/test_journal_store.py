@@ -11,52 +11,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ase import Atoms
 from ase.build import bulk
 
 from mftscreen.errors import DataError
 from mftscreen.screen.work.journal import DATABASE, Entry, Journal
-from mftscreen.screen.work.outcome import Outcome, Relaxation
-
-OUTCOME = Outcome(
-    formula="Si",
-    values={"gap": (0.1 + 0.2, 1e-300)},
-    p_values={"gap": 1 / 3},
-    unseen_elements={"gap": ["W"]},
-    unseen_pairs=["Cu d10 – O p4"],
-    low_dimensional=False,
-    relaxation=Relaxation(True, 3, 0.01, -0.02),
-)
+from mftscreen.screen.work.outcome import Outcome
 
 
-def silicon(a: float = 5.43) -> Atoms:
-    return bulk("Si", a=a)
-
-
-def test_known_takes_any_number_of_keys() -> None:
+def test_known_takes_any_number_of_keys(outcome: Outcome) -> None:
     with Journal(None) as journal:
         journal.begin({})
-        journal.write([], {"k7": (OUTCOME, silicon())})
+        journal.write([], {"k7": (outcome, bulk("Si"))})
         assert journal.known([f"k{i}" for i in range(3000)]) == {"k7"}
 
 
-def test_a_write_that_fails_leaves_nothing() -> None:
+def test_a_write_that_fails_leaves_nothing(outcome: Outcome) -> None:
     class Odd:
         numbers = positions = None
 
     with Journal(None) as journal:
         journal.begin({})
         with pytest.raises(AttributeError):
-            journal.write([Entry("1", "k")], {"k": (OUTCOME, Odd())})  # type: ignore[dict-item]
+            journal.write([Entry("1", "k")], {"k": (outcome, Odd())})  # type: ignore[dict-item]
         assert list(journal.rows()) == []
-        journal.write([Entry("1", "k")], {"k": (OUTCOME, silicon())})
+        journal.write([Entry("1", "k")], {"k": (outcome, bulk("Si"))})
         assert len(list(journal.rows())) == 1
 
 
-def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
+def test_a_reader_sees_one_moment(tmp_path: Path, outcome: Outcome) -> None:
     with Journal(tmp_path) as journal:
         journal.begin({"n": 1})
-        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.write([Entry("1", "k1")], {"k1": (outcome, bulk("Si"))})
         with Journal(tmp_path, read_only=True) as reader:
             journal.begin({"n": 2})
             journal.write([Entry("2", "k1"), Entry("3", "k1")], {})
@@ -124,10 +109,10 @@ def refusal(call: Callable[[], object]) -> str:
         "UPDATE meta SET value = '{' WHERE name = 'description'",
     ],
 )
-def test_damaged_contents(tmp_path: Path, statement: str) -> None:
+def test_damaged_contents(tmp_path: Path, statement: str, outcome: Outcome) -> None:
     with Journal(tmp_path) as journal:
         journal.begin({})
-        journal.write([Entry("1", "k1")], {"k1": (OUTCOME, silicon())})
+        journal.write([Entry("1", "k1")], {"k1": (outcome, bulk("Si"))})
         journal.finish()
     database = sqlite3.connect(tmp_path / DATABASE)
     with database:

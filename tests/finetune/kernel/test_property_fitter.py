@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mftscreen.errors import DataError
 from mftscreen.finetune.config.read import load_config
-from mftscreen.finetune.kernel import fit_property as module
+from mftscreen.finetune.kernel import property_fitter as module
 from mftscreen.finetune.kernel.fit import Fitted
-from mftscreen.finetune.kernel.fit_property import fit_property
+from mftscreen.finetune.kernel.property_fitter import PropertyFitter
 from mftscreen.finetune.kernel.search import PooledRows
 from mftscreen.finetune.task.task import Task, load_task
 from mftscreen.model.network.backend import DeepmdNetwork
@@ -41,7 +42,7 @@ def test_without_validation_rows_all_are_held_out_in_turn(
 ) -> None:
     assert len(task.heads["softness"]["train"]) == 30
     assert not task.heads["softness"]["validation"]
-    readout, held_out = fit_property(task, "softness", network)
+    readout, held_out = PropertyFitter(task, network).fit("softness")
     assert np.isfinite(held_out).all()
     assert readout.card.metrics["n"] == 30
 
@@ -51,7 +52,7 @@ def test_validation_rows_alone_are_held_out(task: Task, network: DeepmdNetwork) 
     divided = {"train": rows[:22], "validation": rows[22:]}
     task = replace(task, data=replace(task.data, rows=divided))
     parts = task.heads["softness"]
-    readout, held_out = fit_property(task, "softness", network)
+    readout, held_out = PropertyFitter(task, network).fit("softness")
     n = len(parts["train"])
     assert np.isnan(held_out[:n]).all()
     assert np.isfinite(held_out[n:]).all()
@@ -91,5 +92,12 @@ def test_loss_and_head_say_what_is_fitted(
     config = task.config.model_copy(update={"properties": properties})
     spec = task.specs["softness"].model_copy(update={"head": head})
     changed = replace(task, config=config, specs={"softness": spec})
-    fit_property(changed, "softness", network)
+    PropertyFitter(changed, network).fit("softness")
     assert asked == [(metric, per_atom, 30)]
+
+
+def test_one_row_is_too_little(task: Task, network: DeepmdNetwork) -> None:
+    rows = {"train": task.heads["softness"]["train"][:1], "validation": []}
+    small = replace(task, data=replace(task.data, rows=rows))
+    with pytest.raises(DataError, match="at least two rows with a label of 'softness'"):
+        PropertyFitter(small, network).fit("softness")

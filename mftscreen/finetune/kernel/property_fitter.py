@@ -1,0 +1,118 @@
+"""Kernel read-outs for the properties of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.errors import DataError
+from mftscreen.finetune.kernel.descriptors import PooledDescriptors
+from mftscreen.finetune.kernel.fit import Fitted, fit_readout
+from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
+from mftscreen.finetune.kernel.search import PooledRows
+from mftscreen.finetune.outcome.scores import property_labels
+from mftscreen.finetune.task.task import Task
+from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.readouts.kernel import KernelReadout
+from mftscreen.properties import PropertySpec
+
+__all__ = ["PropertyFitter"]
+
+N_FOLDS = 5
+
+
+class PropertyFitter:
+    """What fits kernel read-outs to the properties of a task, on one descriptor.
+
+    Parameters
+    ----------
+    task : Task
+    network : DeepmdNetwork
+        Whose descriptor is read.
+    progress : bool, default False
+        Whether to show progress on stderr.
+    """
+
+    def __init__(
+        self, task: Task, network: DeepmdNetwork, *, progress: bool = False
+    ) -> None:
+        self._task = task
+        # those of a network that was trained will not be asked for in another run
+        keep = not task.config.plan.trains
+        self._descriptors = PooledDescriptors(network, keep=keep, progress=progress)
+
+    def fit(self, name: str) -> Fitted:
+        """Fit a kernel to a property.
+
+        Without validation rows, all rows are held out in turn, as
+        :func:`mftscreen.finetune.kernel.groups.group_numbers` divides them, and in
+        other folds than those that settings are chosen in. With them, the validation
+        rows are what settings are chosen on, and are not fitted: a descriptor that was
+        trained on the labels of the others would flatter these.
+
+        Parameters
+        ----------
+        name : str
+            Of the property.
+
+        Returns
+        -------
+        Fitted
+            Rows are the training rows, then the validation rows.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than two rows.
+        """
+        parts, plan = self._task.heads[name], self._task.config.plan
+        train, validation = parts["train"], parts["validation"]
+        rows = [*train, *validation]
+        if len(rows) < 2:
+            msg = f"a kernel needs at least two rows with a label of {name!r}"
+            raise DataError(msg)
+        other_folds = None
+        if validation:
+            folds = np.repeat([-1, 0], [len(train), len(validation)])
+        else:
+            groups = group_numbers(self._keys_of(name))
+            folds, other_folds = (
+                draw_folds(groups, N_FOLDS, seed) for seed in (plan.seed, plan.seed + 1)
+            )
+        return fit_readout(
+            PooledRows(
+                self._descriptors(rows),
+                property_labels(rows, name),
+                [row.atoms for row in rows],
+                folds,
+            ),
+            "rmse" if plan.properties[name].loss == "mse" else "mae",
+            per_atom=_per_atom(self._task.specs[name]),
+            other_folds=other_folds,
+        )
+
+    def predict(
+        self, readout: KernelReadout, rows: Sequence[LabelledStructure]
+    ) -> NDArray[np.float64]:
+        """Return what a read-out predicts (n_rows,), in the unit of its property."""
+        return readout.predict(self._descriptors(rows), [row.atoms for row in rows])[0]
+
+    def _keys_of(self, name: str) -> SubstanceKeys:
+        """Return the keys of the training rows that have a label of a property."""
+        rows = self._task.data.rows["train"]
+        return self._keys.take([k for k, row in enumerate(rows) if name in row.labels])
+
+    @cached_property
+    def _keys(self) -> SubstanceKeys:
+        return SubstanceKeys.of(self._task.data.rows["train"])
+
+
+def _per_atom(spec: PropertySpec) -> Sequence[bool]:
+    """Return whether the share of an atom may be, or has to be, what is fitted."""
+    if spec.form.molecular:
+        return (False, True)
+    return (not spec.intensive,)
