@@ -44,6 +44,8 @@ _MULTIPLICITIES = (
     "_atom_site_site_symmetry_multiplicity",
     "_atom_site_symmetry_multiplicity",
 )
+_DIATOMIC = {"H", "N", "O", "F", "Cl"}
+"""Elements whose reduced formula is that of a molecule, for pymatgen."""
 _UNFIT = {
     "_cell_modulation_dimension": "a modulated structure",
     "_cell_wave_vector_seq_id": "a modulated structure",
@@ -271,9 +273,14 @@ def _check_formula(
     units = _number(columns, _UNITS)
     if not units:
         return False
-    # some programs declare the whole cell as the sum, and Z of its reduced formula
+    # some programs declare the whole cell as the sum, and Z of its reduced formula, which
+    # of some elements is that of their molecule
     whole = [round(n) for n in formula.values()]
-    allowed = {units, units / reduce(gcd, whole) if all(whole) else units}
+    allowed = {units}
+    if all(whole):
+        reduced = units / reduce(gcd, whole)
+        molecule = len(formula) == 1 and formula.keys() <= _DIATOMIC
+        allowed |= {reduced, 2 * reduced} if molecule else {reduced}
     if not any(abs(ratios[0] - n) < 1e-3 for n in allowed):
         msg = (
             f"the sites make {found}, but the formula sum {declared} and Z = "

@@ -9,6 +9,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
+from pymatgen.io.ase import AseAtomsAdaptor
+from pymatgen.io.cif import CifWriter
 
 from mftscreen.data.readers.cif.crystals import iter_cif
 from mftscreen.data.readers.cif.sites import SITE_TAGS
@@ -77,6 +79,16 @@ def test_blocks_after_one_that_breaks() -> None:
 def test_formula_sum(declared: str, found: str) -> None:
     text = declared_in(PEROVSKITE, f"_chemical_formula_sum {declared}\n")
     assert found in read(text)
+
+
+@pytest.mark.parametrize("formula", ["N8", "O2", "Si8", "H2O", "NaCl"])
+def test_what_pymatgen_writes_is_read(formula: str) -> None:
+    atoms = Atoms(formula, cell=[9.0, 9.5, 10.0], pbc=True)
+    atoms.set_scaled_positions(np.linspace(0.05, 0.85, len(atoms))[:, None] * [1, 1, 1])
+    text = str(CifWriter(AseAtomsAdaptor.get_structure(atoms)))
+    assert "_cell_formula_units_Z" in text
+    (found,) = iter_cif(text)
+    assert sorted(found.symbols) == sorted(atoms.symbols)
 
 
 def test_blocks_of_one_name_and_without_crystals() -> None:
