@@ -273,8 +273,8 @@ def _check_formula(
     units = _number(columns, _UNITS)
     if not units:
         return False
-    # some programs declare the whole cell as the sum, and Z of its reduced formula, which
-    # of some elements is that of their molecule
+    # some programs declare the whole cell as the sum, and Z of its reduced formula,
+    # which of some elements is that of their molecule
     whole = [round(n) for n in formula.values()]
     allowed = {units}
     if all(whole):
