@@ -10,7 +10,10 @@ import click
 from mftscreen.cli.shared.options import quiet_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from mftscreen.model.files.branches import Domain
 
 __all__ = ["command"]
 
@@ -31,16 +34,18 @@ def command() -> None:
 def list_models() -> None:
     """List the models that have a name.
 
-    They come with the package or are downloaded when they are first used, or by
-    'mftscreen models download'.
+    They come with the package, or are downloaded or converted when they are first
+    used, or by 'mftscreen models download'.
 
     \b
     Example:
       mftscreen models list
     """
     from mftscreen.errors import UnknownModelError
+    from mftscreen.model.backbones import converted_models, pretrained_models
     from mftscreen.model.files.bundle import read_bundle
-    from mftscreen.model.files.download import BACKBONES, backbone
+    from mftscreen.model.files.converted import converted_model
+    from mftscreen.model.files.download import backbone
     from mftscreen.model.files.registry import FAMILIES, registered_models
 
     for family, members in FAMILIES.items():
@@ -53,18 +58,26 @@ def list_models() -> None:
             f"{model.name}\t{', '.join([*predicts, *card.properties])}"
             f"\tsha256 {model.sha256[:12]}\tshipped"
         )
-    for name, domains in BACKBONES.items():
+    for name, domains in pretrained_models().items():
         try:
             known = backbone(name)
         except UnknownModelError as error:  # by the deepmd-kit that is installed
             click.echo(error, err=True)
             continue
         where = known.path if known.path.is_file() else "not downloaded"
-        heads = ", ".join(f"{kind}: {head}" for kind, head in domains.items())
-        click.echo(
-            f"{name}\tenergy, forces, stress ({heads})"
-            f"\tsha256 {known.sha256[:12]}\t{where}"
-        )
+        _echo_backbone(name, domains, known.sha256, where)
+    for name, kind in converted_models().items():
+        made = converted_model(name)
+        where = made.path if made.sha256 else f"comes with {kind.package}"
+        _echo_backbone(name, kind.converted[name], made.sha256, where)
+
+
+def _echo_backbone(
+    name: str, domains: Mapping[Domain, str], sha256: str | None, where: Path | str
+) -> None:
+    heads = ", ".join(f"{domain}: {head}" for domain, head in domains.items())
+    digest = f"sha256 {sha256[:12]}" if sha256 else "not converted"
+    click.echo(f"{name}\tenergy, forces, stress ({heads})\t{digest}\t{where}")
 
 
 @command.command("download")
@@ -73,16 +86,21 @@ def list_models() -> None:
 def download_model(name: str, quiet: bool) -> None:
     """Download the large pretrained model NAME and print where it is.
 
-    What is there already is only checked. Models are kept where deepmd-kit keeps them,
-    or in the folder that MFTSCREEN_MODELS names.
+    One that comes with another Python package is converted instead. What is there
+    already is only checked. Models are kept where deepmd-kit keeps them, or in the
+    folder that MFTSCREEN_MODELS names.
 
     \b
     Example:
       mftscreen models download DPA-3.1-3M
     """
-    from mftscreen.model.files.download import fetch_backbone
+    from mftscreen.errors import UnknownModelError
+    from mftscreen.model.files.pretrained import BACKBONES, obtain_backbone
 
-    click.echo(fetch_backbone(name, progress=not quiet).path)
+    if name not in BACKBONES:
+        msg = f"no model {name!r} to download; there are {', '.join(BACKBONES)}"
+        raise UnknownModelError(msg)
+    click.echo(obtain_backbone(name, progress=not quiet)[0])
 
 
 @command.command("show")

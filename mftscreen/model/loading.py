@@ -16,7 +16,7 @@ from mftscreen.model.files.branches import choose_energy_head, energy_branches
 from mftscreen.model.files.bundle import Bundle, ModelCard, read_bundle
 from mftscreen.model.files.cards import card_of_checkpoint, check_card, neural_card
 from mftscreen.model.files.checkpoint import keep_heads, model_parameters
-from mftscreen.model.files.download import find_domains
+from mftscreen.model.files.pretrained import find_domains
 from mftscreen.model.files.reading import read_checkpoint, read_state
 from mftscreen.model.files.registry import (
     DEFAULT_MODEL,

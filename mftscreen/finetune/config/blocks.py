@@ -15,24 +15,18 @@ from pydantic import (
 
 from mftscreen.finetune.config.fields import BranchName, Element, Seed, Settings, Tests
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
-from mftscreen.model.backbones.dpa3.size import DPA3Size
 from mftscreen.properties import Bias, PropertySpec, Transform, TransformKind
 
 __all__ = [
     "AuxiliaryConfig",
     "BranchConfig",
     "DataConfig",
-    "DescriptorConfig",
     "ForceFieldLoss",
     "PropertyConfig",
     "SelfReplayConfig",
     "SplitConfig",
     "TrainingConfig",
 ]
-
-
-DescriptorConfig = DPA3Size
-"""What can be trained from random weights; a union once there are more kinds."""
 
 
 class ForceFieldLoss(Settings):

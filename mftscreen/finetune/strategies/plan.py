@@ -10,12 +10,12 @@ from mftscreen.finetune.config.blocks import (
     AuxiliaryConfig,
     BranchConfig,
     DataConfig,
-    DescriptorConfig,
     ForceFieldLoss,
     PropertyConfig,
     TrainingConfig,
 )
 from mftscreen.finetune.config.fields import Settings
+from mftscreen.model.backbones.sizes import DescriptorSize
 
 __all__ = ["ForceField", "Plan", "Readout", "Strategy"]
 
@@ -72,7 +72,7 @@ class Plan:
         The force field that calculators use.
     pretrained : str or None
         Model that gives the descriptor and the type map.
-    descriptor : DescriptorConfig or None
+    descriptor : DescriptorSize or None
         Size of the descriptor where no model gives it.
     elements : sequence of str or None
         Type map where no model gives it; None for the elements of the data.
@@ -93,7 +93,7 @@ class Plan:
     auxiliary: AuxiliaryConfig | None = None
     energy_head: str | None = None
     pretrained: str | None = None
-    descriptor: DescriptorConfig | None = None
+    descriptor: DescriptorSize | None = None
     elements: Sequence[str] | None = None
     transfers: bool = False
     transfers_head: bool = False

@@ -8,12 +8,13 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from mftscreen.finetune.config.blocks import (
     BranchConfig,
-    DescriptorConfig,
     ForceFieldLoss,
     TrainingConfig,
 )
 from mftscreen.finetune.config.fields import BranchName
 from mftscreen.finetune.strategies.plan import ForceField, Plan, Strategy
+from mftscreen.model.backbones.dpa3.size import DPA3Size
+from mftscreen.model.backbones.sizes import DescriptorSize
 
 __all__ = ["PretrainConfig"]
 
@@ -31,7 +32,7 @@ class PretrainConfig(Strategy):
     """Head name to share of training steps; equal by default."""
     energy_head: str
     """Head that calculators use."""
-    descriptor: DescriptorConfig = DescriptorConfig()
+    descriptor: DescriptorSize = DPA3Size()
     loss: ForceFieldLoss = ForceFieldLoss()
     training: TrainingConfig
 

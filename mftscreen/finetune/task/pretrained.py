@@ -19,7 +19,7 @@ from mftscreen.model.files.checkpoint import (
     keep_main_head,
     model_parameters,
 )
-from mftscreen.model.files.download import find_domains
+from mftscreen.model.files.pretrained import find_domains
 from mftscreen.model.files.registry import resolve_model
 from mftscreen.model.loading import load_state
 from mftscreen.properties import PropertySpec

@@ -17,12 +17,19 @@ from typing import Any
 from mftscreen.model.backbones.dpa1 import DPA1
 from mftscreen.model.backbones.dpa3 import DPA3
 from mftscreen.model.backbones.seam import Architecture
+from mftscreen.model.backbones.sevennet import SevenNet
 from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.parameters import DescriptorParameters
 
-__all__ = ["allowed_descriptors", "find_architecture", "pretrained_models"]
+__all__ = [
+    "allowed_descriptors",
+    "converted_models",
+    "find_architecture",
+    "plugins",
+    "pretrained_models",
+]
 
-_ARCHITECTURES = (DPA3, DPA1)
+_ARCHITECTURES = (DPA3, DPA1, SevenNet)
 
 
 def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:
@@ -66,3 +73,17 @@ def pretrained_models() -> dict[str, Mapping[Domain, str]]:
         for architecture in _ARCHITECTURES
         for name, heads in architecture.pretrained.items()
     }
+
+
+def converted_models() -> dict[str, type[Architecture]]:
+    """Return the names of models that come with other packages, and their kinds."""
+    return {
+        name: architecture
+        for architecture in _ARCHITECTURES
+        for name in architecture.converted
+    }
+
+
+def plugins() -> list[str]:
+    """Return the modules that register descriptors with deepmd-kit."""
+    return [kind.plugin for kind in _ARCHITECTURES if kind.plugin is not None]

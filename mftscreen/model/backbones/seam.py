@@ -96,12 +96,22 @@ class Architecture:
     pretrained : mapping of str to mapping
         Models with weights that can be downloaded: deepmd-kit's name of each, and its
         head for each kind of structure.
+    converted : mapping of str to mapping
+        The same of models whose weights come with a Python package, from which
+        :meth:`convert` takes them.
+    package : str or None
+        That package.
+    plugin : str or None
+        Module that registers the descriptor with deepmd-kit, if that has none.
     """
 
     kind: str = ""
     aliases: ClassVar[tuple[str, ...]] = ()
     allowed: ClassVar[type[DescriptorParameters] | None] = None
     pretrained: ClassVar[Mapping[str, Mapping[Domain, str]]] = {}
+    converted: ClassVar[Mapping[str, Mapping[Domain, str]]] = {}
+    package: ClassVar[str | None] = None
+    plugin: ClassVar[str | None] = None
 
     def __init__(self, kind: str | None = None) -> None:
         if kind is not None:
@@ -111,6 +121,16 @@ class Architecture:
     def names(cls) -> tuple[str, ...]:
         """Return all names that deepmd-kit has for this kind."""
         return (cls.kind, *cls.aliases)
+
+    def convert(self, name: str) -> dict[str, Any]:
+        """Return the state of a model in :attr:`converted`, as deepmd-kit has states.
+
+        Raises
+        ------
+        ModelError
+            If the package is not installed; the message says how to install it.
+        """
+        raise NotImplementedError
 
     # of deepmd-kit's parameters
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,14 +22,10 @@ from mftscreen.errors import (
 )
 from mftscreen.internet.downloading import check_digest, fetch
 from mftscreen.model.backbones import pretrained_models
-from mftscreen.model.files.branches import Domain
 
-__all__ = ["BACKBONES", "Backbone", "backbone", "fetch_backbone", "find_domains"]
+__all__ = ["Backbone", "backbone", "downloaded_name", "fetch_backbone", "models_folder"]
 
 ENVIRONMENT = "MFTSCREEN_MODELS"
-
-BACKBONES = pretrained_models()
-"""Names, and the head for each kind of structure: that of the largest data set."""
 
 log = logging.getLogger(__name__)
 _lock = Lock()
@@ -62,7 +58,7 @@ def backbone(name: str) -> Backbone:
     Parameters
     ----------
     name : str
-        One of ``BACKBONES``.
+        One of :func:`mftscreen.model.backbones.pretrained_models`.
 
     Returns
     -------
@@ -75,8 +71,8 @@ def backbone(name: str) -> Backbone:
     """
     from deepmd.pretrained.registry import MODEL_REGISTRY
 
-    if name not in BACKBONES:
-        msg = f"no model {name!r} to download; there are {', '.join(BACKBONES)}"
+    if name not in (known := pretrained_models()):
+        msg = f"no model {name!r} to download; there are {', '.join(known)}"
         raise UnknownModelError(msg)
     if name not in MODEL_REGISTRY:
         msg = (
@@ -85,18 +81,19 @@ def backbone(name: str) -> Backbone:
         )
         raise UnknownModelError(msg)
     record = MODEL_REGISTRY[name]
-    path = _folder() / record["filename"]
+    path = models_folder() / record["filename"]
     return Backbone(name, path, record["sha256"], tuple(record["urls"]))
 
 
-def _folder() -> Path:
+def models_folder() -> Path:
+    """Return the folder that large pretrained models are kept in."""
     from deepmd.pretrained.download import DEFAULT_CACHE_DIR
 
     return Path(os.environ.get(ENVIRONMENT) or DEFAULT_CACHE_DIR)
 
 
-def find_domains(sha256: str) -> Mapping[Domain, str]:
-    """Return the head for each kind of structure of a model file; none if unknown.
+def downloaded_name(sha256: str) -> str | None:
+    """Return the name of the model that a file holds; None if it is another one.
 
     Parameters
     ----------
@@ -105,11 +102,11 @@ def find_domains(sha256: str) -> Mapping[Domain, str]:
     """
     from deepmd.pretrained.registry import MODEL_REGISTRY
 
-    for name, domains in BACKBONES.items():
+    for name in pretrained_models():
         # a deepmd-kit without the model cannot tell what it is
         if name in MODEL_REGISTRY and backbone(name).sha256 == sha256:
-            return domains
-    return {}
+            return name
+    return None
 
 
 def fetch_backbone(name: str, *, progress: bool = False) -> Backbone:
@@ -118,7 +115,7 @@ def fetch_backbone(name: str, *, progress: bool = False) -> Backbone:
     Parameters
     ----------
     name : str
-        One of ``BACKBONES``.
+        One of :func:`mftscreen.model.backbones.pretrained_models`.
     progress : bool, default False
         Whether a download shows its progress on stderr, if that is a terminal.
 

@@ -15,7 +15,7 @@ from mftscreen.errors import (
 )
 from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.bundle import read_bundle
-from mftscreen.model.files.download import BACKBONES, fetch_backbone
+from mftscreen.model.files.pretrained import BACKBONES, obtain_backbone
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -85,7 +85,7 @@ def check_fine_tuned(source: str | Path) -> None:
     Raises
     ------
     ModelError
-        If it is in :data:`mftscreen.model.files.download.BACKBONES`.
+        If it is in :data:`mftscreen.model.files.pretrained.BACKBONES`.
     """
     if isinstance(source, str) and source in BACKBONES:
         msg = (
@@ -166,8 +166,8 @@ def resolve_model(
     ----------
     source : str or Path
         The name of a model that comes with the package, or of one in
-        :data:`mftscreen.model.files.download.BACKBONES`, which is downloaded if it is
-        not there; or the path of a ``.mft`` or ``.pt`` file.
+        :data:`mftscreen.model.files.pretrained.BACKBONES`, which is downloaded or
+        converted if it is not there; or the path of a ``.mft`` or ``.pt`` file.
     properties : collection of str, optional
         What is wanted of it. Of several models with one name it is the one that
         predicts these.
@@ -199,8 +199,7 @@ def resolve_model(
     if isinstance(source, str) and source in known:
         return known[source].path, known[source].sha256
     if isinstance(source, str) and source in BACKBONES:
-        fetched = fetch_backbone(source, progress=progress)
-        return fetched.path, fetched.sha256
+        return obtain_backbone(source, progress=progress)
     path = Path(source)
     if path.is_file():
         return path, None

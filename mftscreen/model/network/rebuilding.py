@@ -64,7 +64,7 @@ def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, An
 
     from deepmd.pt.model.model import get_model
 
-    import mftscreen.model.heads  # noqa: F401 - registers them with deepmd-kit
+    import mftscreen.model.plugins  # noqa: F401 - registers them with deepmd-kit
 
     models = {}
     with _generators_kept():

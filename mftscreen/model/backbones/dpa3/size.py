@@ -25,6 +25,7 @@ class DPA3Size(BaseModel):
         allow_inf_nan=False,
     )
 
+    type: Literal["dpa3"] = "dpa3"
     n_layers: PositiveInt = 3
     """Message-passing layers."""
     n_dim: PositiveInt = 64

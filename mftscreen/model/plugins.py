@@ -1,0 +1,13 @@
+"""All that mftscreen adds to deepmd-kit: property heads, and kinds of descriptors.
+
+deepmd-kit imports this module by the entry point in the group ``deepmd.pt``, so that
+``dp`` trains, tests and loads what it registers wherever mftscreen is installed.
+"""
+
+from importlib import import_module
+
+import mftscreen.model.heads  # noqa: F401 - registers its fitting nets
+from mftscreen.model.backbones import plugins
+
+for _module in plugins():
+    import_module(_module)
