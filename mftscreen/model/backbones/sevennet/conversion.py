@@ -70,7 +70,9 @@ def convert(name: str) -> dict[str, Any]:
     import mftscreen.model.backbones.sevennet.descriptor  # noqa: F401 - registers it
 
     source = _open(name)
-    weights: Weights = {k: v.double() for k, v in source.model_state_dict.items()}
+    # of the model that is built: older files have other orders
+    state = source.build_model().state_dict()
+    weights: Weights = {key: value.double() for key, value in state.items()}
     shape, elements = _describe(name, source.config)
     parameters = {
         "type_map": elements,
