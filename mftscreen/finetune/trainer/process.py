@@ -54,6 +54,7 @@ from deepmd.pt.utils.env import DEVICE
 from deepmd.utils import econf_embd
 from deepmd.utils.data import DataRequirementItem
 
+import mftscreen.model.plugins  # noqa: F401 - registers them with deepmd-kit
 from mftscreen.errors import TrainingError
 from mftscreen.finetune.trainer.balance import (
     GRADIENTS,

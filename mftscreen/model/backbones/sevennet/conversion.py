@@ -96,7 +96,10 @@ def convert(name: str) -> dict[str, Any]:
         _fill_energies(atomic, weights, rows, activation)
     return {
         **{f"model.{HEAD}.{key}": value for key, value in model.state_dict().items()},
-        "_extra_state": {"model_params": {"model_dict": {HEAD: parameters}}},
+        "_extra_state": {
+            "model_params": {"model_dict": {HEAD: parameters}},
+            "train_infos": {"lr": 0.0, "step": 0},
+        },
     }
 
 
