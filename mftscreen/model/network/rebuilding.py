@@ -41,7 +41,9 @@ class Head:
     form: HeadForm
 
 
-def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+def build_models(
+    state: Mapping[str, Any], device: torch.device, *, frozen: bool = True
+) -> dict[str, Any]:
     """Return deepmd-kit's models by head name, with a checkpoint's weights.
 
     Parameters
@@ -49,6 +51,8 @@ def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, An
     state : mapping
         The ``model`` entry of a deepmd-kit PyTorch checkpoint.
     device : torch.device
+    frozen : bool, default True
+        Whether no weight has a gradient; otherwise those have that a training changes.
 
     Returns
     -------
@@ -85,7 +89,9 @@ def build_models(state: Mapping[str, Any], device: torch.device) -> dict[str, An
                 msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
                 raise ModelFileError(msg) from error
             find_architecture(head_params["descriptor"]).accelerate(model)
-            models[name] = model.to(device).eval().requires_grad_(requires_grad=False)
+            models[name] = model.to(device).eval()
+            if frozen:
+                model.requires_grad_(requires_grad=False)
     return models
 
 

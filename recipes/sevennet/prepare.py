@@ -1,0 +1,63 @@
+"""Parts of MatBench dielectric, to see what fine-tuning does in and out of distribution.
+
+    python prepare.py --folds omee_ood_folds.json.xz matbench_dielectric.json.gz -o data
+
+The largest of the 50 clusters that Omee et al. (doi:10.1038/s41524-024-01316-4)
+published is the test out of distribution. Of the other rows, a tenth each is drawn for
+the test in distribution and for validation; the rest is training rows, of which the
+smaller files have the first ones, in the same random order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase.io import write
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.data.sources import read_labelled
+
+TASK, COLUMN, SEED = "matbench_dielectric", "n", 7
+SIZES = (300, 1000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="matbench_dielectric.json.gz")
+    parser.add_argument("--folds", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, default=Path("data"))
+    options = parser.parse_args()
+    rows = list(read_labelled(options.data, COLUMN))
+    with lzma.open(options.folds, "rt") as stream:
+        folds = json.load(stream)[TASK]["LOCO"]
+    ood = max(folds, key=lambda fold: len(fold["test"]))["test"]
+    others = np.setdiff1d(np.arange(len(rows)), ood)
+    np.random.default_rng(SEED).shuffle(others)
+    tenth = len(others) // 10
+    identical, validation, train = np.split(others, [tenth, 2 * tenth])
+    parts = {"ood": ood, "id": identical, "validation": validation, "train": train}
+    parts |= {f"train_{size}": train[:size] for size in SIZES}
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name, numbers in parts.items():
+        save(options.output / f"{name}.extxyz", [rows[k] for k in numbers])
+        print(name, len(numbers))
+
+
+def save(path: Path, rows: Sequence[LabelledStructure]) -> None:
+    frames = []
+    for row in rows:
+        atoms = row.atoms.copy()
+        atoms.info = {"id": row.id, COLUMN: float(row.labels[COLUMN])}
+        frames.append(atoms)
+    write(path, frames, format="extxyz")
+
+
+if __name__ == "__main__":
+    main()
