@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    Discriminator,
     Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    Tag,
     model_validator,
 )
 
 from mftscreen.finetune.config.fields import BranchName, Element, Seed, Settings, Tests
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
 from mftscreen.model.backbones.dpa3.size import DPA3Size
+from mftscreen.model.backbones.dpa4.size import DPA4Size
 from mftscreen.properties import Bias, PropertySpec, Transform, TransformKind
 
 __all__ = [
@@ -31,8 +34,22 @@ __all__ = [
 ]
 
 
-DescriptorConfig = DPA3Size
-"""What can be trained from random weights; a union once there are more kinds."""
+def _kind(descriptor: object) -> object:
+    """Return the kind of a descriptor; DPA3 if nothing says which."""
+    if isinstance(descriptor, dict):
+        return descriptor.get("type", "dpa3")
+    return getattr(descriptor, "type", None)
+
+
+DescriptorConfig = Annotated[
+    Annotated[DPA3Size, Tag("dpa3")] | Annotated[DPA4Size, Tag("dpa4")],
+    Discriminator(
+        _kind,
+        custom_error_type="descriptor",
+        custom_error_message="its 'type' is one of dpa3, dpa4",
+    ),
+]
+"""What can be trained from random weights, by its ``type``."""
 
 
 class ForceFieldLoss(Settings):

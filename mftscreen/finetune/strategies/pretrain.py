@@ -14,6 +14,7 @@ from mftscreen.finetune.config.blocks import (
 )
 from mftscreen.finetune.config.fields import BranchName
 from mftscreen.finetune.strategies.plan import ForceField, Plan, Strategy
+from mftscreen.model.backbones.dpa3.size import DPA3Size
 
 __all__ = ["PretrainConfig"]
 
@@ -31,7 +32,7 @@ class PretrainConfig(Strategy):
     """Head name to share of training steps; equal by default."""
     energy_head: str
     """Head that calculators use."""
-    descriptor: DescriptorConfig = DescriptorConfig()
+    descriptor: DescriptorConfig = DPA3Size()
     loss: ForceFieldLoss = ForceFieldLoss()
     training: TrainingConfig
 

@@ -10,6 +10,7 @@ from mftscreen.finetune.config.blocks import DescriptorConfig
 from mftscreen.finetune.config.fields import Element
 from mftscreen.finetune.strategies.downstream import Trained
 from mftscreen.finetune.strategies.plan import Plan
+from mftscreen.model.backbones.dpa3.size import DPA3Size
 
 __all__ = ["ScratchConfig"]
 
@@ -18,7 +19,7 @@ class ScratchConfig(Trained):
     """Random weights, property labels only (Eq. 7)."""
 
     strategy: Literal["scratch"]
-    descriptor: DescriptorConfig = DescriptorConfig()
+    descriptor: DescriptorConfig = DPA3Size()
     elements: Annotated[list[Element], Field(min_length=1)] | None = None
     """Type map; by default the elements of the training data."""
 

@@ -16,13 +16,14 @@ from typing import Any
 
 from mftscreen.model.backbones.dpa1 import DPA1
 from mftscreen.model.backbones.dpa3 import DPA3
+from mftscreen.model.backbones.dpa4 import DPA4
 from mftscreen.model.backbones.seam import Architecture
 from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.parameters import DescriptorParameters
 
 __all__ = ["allowed_descriptors", "find_architecture", "pretrained_models"]
 
-_ARCHITECTURES = (DPA3, DPA1)
+_ARCHITECTURES = (DPA3, DPA4, DPA1)
 
 
 def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:
