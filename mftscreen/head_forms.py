@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-__all__ = ["HEAD_FORMS", "HeadForm", "HeadKind", "find_form"]
+__all__ = ["HEAD_FORMS", "STANDARD", "HeadForm", "HeadKind", "find_form"]
 
-_STANDARD = "standard"
+STANDARD = "standard"
+"""deepmd-kit's type of models, unless a kind of descriptors has one of its own."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class HeadForm:
 
     name: str
     fitting: str = "property"
-    model: str = _STANDARD
+    model: str = STANDARD
     intensive: bool = False
     molecular: bool = False
     directed: bool = False
@@ -54,7 +55,7 @@ class HeadForm:
         any other form the model sees the structure as a whole, and its net fits biases
         of its own.
         """
-        return self.model == _STANDARD
+        return self.model == STANDARD
 
 
 _FORMS = (

@@ -80,9 +80,7 @@ def _energy_head(network: DeepmdNetwork) -> str:
     return network.energy_heads()[0]
 
 
-def _evaluate(
-    network: DeepmdNetwork, structures: Sequence[Atoms]
-) -> list[Evaluation]:
+def _evaluate(network: DeepmdNetwork, structures: Sequence[Atoms]) -> list[Evaluation]:
     return network.evaluate(
         structures, energy_head=_energy_head(network), descriptors=True
     )
@@ -176,6 +174,8 @@ def _check_learning(state: Mapping[str, Any], atoms: Atoms) -> None:
         "model_params": {"model_dict": {**heads, name: frozen}},
     }
     rebuilt = build_models({**state, "_extra_state": extra}, CPU, frozen=False)[name]
-    free = [k for k, w in rebuilt.get_descriptor().named_parameters() if w.requires_grad]
+    free = [
+        k for k, w in rebuilt.get_descriptor().named_parameters() if w.requires_grad
+    ]
     assert not free, f"a frozen descriptor would learn {free[0]}"
     assert any(w.requires_grad for w in rebuilt.parameters()), "heads are frozen, too"

@@ -6,9 +6,9 @@ import difflib
 import re
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.document import parse_yaml, read_document
@@ -16,7 +16,7 @@ from mftscreen.finetune.strategies import STRATEGIES, TuneConfig
 
 __all__ = ["load_config"]
 
-_PYDANTIC = re.compile(r"\[key\]|constrained-float|(literal|list)\[.*\]")
+_PYDANTIC = re.compile(r"\[key\]|bool|constrained-(float|int|str)|(literal|list)\[.*\]")
 """What pydantic adds to a place: the name of an entry, or one type of several."""
 
 _ADAPTER: TypeAdapter[TuneConfig] = TypeAdapter(TuneConfig)
@@ -62,9 +62,9 @@ def _explain(error: dict[str, Any]) -> str:
         location = location[1:]
     else:
         model = None
+    location, known = _walk(model, location)
     where = ".".join(location)
     if error["type"] == "extra_forbidden":
-        known = _fields_at(model, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
@@ -73,9 +73,18 @@ def _explain(error: dict[str, Any]) -> str:
     return f"{where}: {error['msg']}" if where else str(error["msg"])
 
 
-def _fields_at(model: Any, location: list[str]) -> list[str]:
-    """Return the keys that are valid at a place in a configuration."""
+def _walk(model: Any, location: list[str]) -> tuple[list[str], list[str]]:
+    """Return a place as users write it, and the keys that are valid around it."""
+    written, known = [], list[str]()
     for part in location:
+        kinds = {
+            kind.__metadata__[0]: kind for kind in get_args(model) if _is_tag(kind)
+        }
+        if Tag(part) in kinds:
+            model = kinds[Tag(part)].__origin__  # of several, by a key of its own
+            continue
+        written.append(part)
+        known = sorted(getattr(model, "model_fields", {}))
         if getattr(model, "__origin__", None) is dict:
             model = model.__args__[1]  # the part is a key that users choose
             continue
@@ -83,7 +92,11 @@ def _fields_at(model: Any, location: list[str]) -> list[str]:
         model = getattr(field, "annotation", None)
         if isinstance(model, UnionType):  # optional
             model = model.__args__[0]
-    return sorted(getattr(model, "model_fields", {}))
+    return written, known
+
+
+def _is_tag(kind: Any) -> bool:
+    return isinstance(getattr(kind, "__metadata__", [None])[0], Tag)
 
 
 def _resolve_paths(value: Any, folder: Path) -> Any:

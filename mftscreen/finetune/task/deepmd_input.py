@@ -19,12 +19,12 @@ from mftscreen.finetune.config.blocks import (
     TrainingConfig,
 )
 from mftscreen.finetune.strategies import Plan, TuneConfig
+from mftscreen.head_forms import STANDARD
 from mftscreen.model.backbones import find_architecture
-from mftscreen.model.backbones.dpa3.size import SILUT
+from mftscreen.model.backbones.seam import Architecture
 
 __all__ = ["PreparedData", "Pretrained", "build_deepmd_input"]
 
-FITTING_NEURONS = [128, 128, 128]
 EVERY_BATCH = 2**31
 """For statistics of the labels, where deepmd-kit by default looks at ten batches."""
 _OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
@@ -130,6 +130,7 @@ def build_deepmd_input(
     if pretrained is None:
         assert plan.descriptor is not None
         descriptor = plan.descriptor.parameters(neighbors, training.seed)
+        architecture = find_architecture(descriptor)
     else:
         type_map = pretrained.type_map
         architecture = find_architecture(pretrained.descriptor)
@@ -142,6 +143,7 @@ def build_deepmd_input(
         descriptor["seed"] = training.seed
     shared, heads = _force_field_heads(plan, pretrained, training.seed)
     heads |= _property_heads(plan, data, pretrained, training.seed)
+    heads = {name: _with_model(head, architecture) for name, head in heads.items()}
     if plan.transfers_properties or not plan.transfers:
         # weights of every head are taken over, or of none
         heads = {name: _without(head, "finetune_head") for name, head in heads.items()}
@@ -211,16 +213,9 @@ def _force_field_heads(
             }
             for name in names
         }
+    assert plan.descriptor is not None
     # one fitting net for all data sets, told which one by a one-hot (Eq. 1)
-    fitting = {
-        "type": "ener",
-        "neuron": FITTING_NEURONS,
-        "resnet_dt": True,
-        "activation_function": SILUT,
-        "precision": "float32",
-        "dim_case_embd": len(names),
-        "seed": seed,
-    }
+    fitting = {**plan.descriptor.energy_net(seed), "dim_case_embd": len(names)}
     return {"fitting": fitting}, {name: {"fitting_net": "fitting"} for name in names}
 
 
@@ -248,6 +243,12 @@ def _property_heads(
         assert pretrained is not None
         _check_forms({n: head["fitting_net"] for n, head in heads.items()}, pretrained)
     return heads
+
+
+def _with_model(head: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:
+    """Return a head with the type of its model, where that is not deepmd-kit's own."""
+    model = architecture.models[0]
+    return {**({} if model == STANDARD else {"type": model}), **head}
 
 
 def _multi_task(

@@ -12,7 +12,12 @@ from ase.data import atomic_numbers
 
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.data.sources import RowProblem, check_problems, read_force_field
-from mftscreen.errors import ConfigError, DataError, StructureError
+from mftscreen.errors import (
+    ConfigError,
+    DataError,
+    StructureError,
+    UnsupportedByBackboneError,
+)
 from mftscreen.finetune.config.blocks import BranchConfig, DataConfig
 from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.strategies import Plan, TuneConfig
@@ -136,6 +141,8 @@ def load_task(
     ModelError
         If the pretrained model cannot be read, or lacks the auxiliary head or one of
         a property that it is to have.
+    UnsupportedByBackboneError
+        If a property's head reads what descriptors of that kind do not give.
     """
     plan, seed = config.plan, config.plan.seed
     data = TrainingData()
@@ -180,7 +187,7 @@ def load_task(
     if type_map is None:
         symbols = {symbol for _, s in data.everything() for symbol in s.atoms.symbols}
         type_map = sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
-    neighbors = check_rows(data, type_map, _cutoffs(plan, state))
+    neighbors = check_rows(data, type_map, _check_backbone(plan, state))
     specs = _fit_specs(plan, data.heads)
     check_labels(data, specs)
     if plan.pretrained is not None and plan.transfers_properties:
@@ -191,13 +198,21 @@ def load_task(
     )
 
 
-def _cutoffs(plan: Plan, state: Mapping[str, Any] | None) -> EdgeCutoffs:
-    """Return how far the descriptor sees."""
+def _check_backbone(plan: Plan, state: Mapping[str, Any] | None) -> EdgeCutoffs:
+    """Return how far the descriptor sees; raise if heads read what it does not give."""
     if state is None:
         assert plan.descriptor is not None
-        return plan.descriptor.cutoffs
-    descriptor = next(iter(model_parameters(state).values()))["descriptor"]
-    return find_architecture(descriptor).cutoffs(descriptor)
+        architecture = find_architecture({"type": plan.descriptor.type})
+        cutoffs = plan.descriptor.cutoffs
+    else:
+        descriptor = next(iter(model_parameters(state).values()))["descriptor"]
+        architecture = find_architecture(descriptor)
+        cutoffs = architecture.cutoffs(descriptor)
+    for name, settings in plan.properties.items():
+        if plan.trains and settings.form.directed and not architecture.gives_vectors:
+            what = f"the vectors that properties.{name}.head: {settings.head} reads"
+            raise UnsupportedByBackboneError(architecture.kind, what)
+    return cutoffs
 
 
 def _check_names(heads: Iterable[str]) -> None:

@@ -10,6 +10,9 @@ import torch
 
 __all__ = ["SharedDescriptors"]
 
+METHODS = ("forward", "forward_with_edges")
+"""By which deepmd-kit's models evaluate descriptors; the second is that of DPA4."""
+
 
 class SharedDescriptors:
     """Descriptors that are evaluated once for all heads which one batch trains.
@@ -23,25 +26,33 @@ class SharedDescriptors:
 
     def __init__(self, groups: Iterable[Sequence[torch.nn.Module]]) -> None:
         self._active = False
-        self._output: Any = None
+        self._outputs: dict[str, Any] = {}
         for group in groups:
             weights = [set(map(id, module.parameters())) for module in group]
             # deepmd-kit does not share the embeddings of charge and spin
             if len(group) > 1 and all(own == weights[0] for own in weights):
                 for descriptor in group:
-                    descriptor.forward = partial(self._evaluate, descriptor.forward)
+                    self._share(descriptor)
 
     def begin(self) -> None:
         """Keep the next output for all evaluations until :meth:`end`."""
-        self._active, self._output = True, None
+        self._active, self._outputs = True, {}
 
     def end(self) -> None:
         """Forget the output and evaluate as usual."""
-        self._active, self._output = False, None
+        self._active, self._outputs = False, {}
 
-    def _evaluate(self, forward: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def _share(self, descriptor: Any) -> None:
+        for name in METHODS:
+            if hasattr(descriptor, name):
+                method = partial(self._evaluate, name, getattr(descriptor, name))
+                setattr(descriptor, name, method)
+
+    def _evaluate(
+        self, name: str, method: Callable[..., Any], *args: Any, **options: Any
+    ) -> Any:
         if not self._active:
-            return forward(*args, **options)
-        if self._output is None:
-            self._output = forward(*args, **options)
-        return self._output
+            return method(*args, **options)
+        if name not in self._outputs:
+            self._outputs[name] = method(*args, **options)
+        return self._outputs[name]

@@ -16,6 +16,7 @@ from typing import Any
 
 from mftscreen.model.backbones.dpa1 import DPA1
 from mftscreen.model.backbones.dpa3 import DPA3
+from mftscreen.model.backbones.dpa4 import DPA4
 from mftscreen.model.backbones.seam import Architecture
 from mftscreen.model.backbones.sevennet import SevenNet
 from mftscreen.model.files.branches import Domain
@@ -29,7 +30,7 @@ __all__ = [
     "pretrained_models",
 ]
 
-_ARCHITECTURES = (DPA3, DPA1, SevenNet)
+_ARCHITECTURES = (DPA3, DPA4, DPA1, SevenNet)
 
 
 def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:

@@ -48,6 +48,9 @@ class DPA1Parameters(DescriptorParameters):
     type_one_side: bool = False
     stripped_type_embedding: bool | None = None
     lmax: Annotated[int, Field(ge=1, le=8)] = 1
+    env_protection: Number = 0.0
+    use_econf_tebd: bool = False
+    use_tebd_bias: bool = False
     concat_output_tebd: bool = True
 
     def width(self) -> int:

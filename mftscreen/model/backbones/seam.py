@@ -13,6 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import UnsupportedByBackboneError
+from mftscreen.head_forms import STANDARD
 from mftscreen.model.files.branches import Domain
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from mftscreen.model.files.parameters import DescriptorParameters
+    from mftscreen.model.network.batch import Batch
     from mftscreen.model.network.graph import FlatGraph, NeighborGraph
 
 __all__ = ["Architecture", "EdgeCutoffs", "NeighborBudget", "Size"]
@@ -66,6 +68,9 @@ class Size(Protocol):
     """What a descriptor with random weights is made of; chosen in a configuration."""
 
     @property
+    def type(self) -> str: ...  # noqa: D102
+
+    @property
     def cutoffs(self) -> EdgeCutoffs: ...  # noqa: D102
 
     def parameters(self, neighbors: tuple[int, int], seed: int) -> dict[str, Any]:
@@ -75,6 +80,14 @@ class Size(Protocol):
         ----------
         neighbors : tuple of int
             Most neighbours of an atom within the edge and within the angle cutoff.
+        seed : int
+        """
+
+    def energy_net(self, seed: int) -> dict[str, Any]:
+        """Return deepmd-kit's parameters of an energy head with random weights.
+
+        Parameters
+        ----------
         seed : int
         """
 
@@ -91,6 +104,11 @@ class Architecture:
     ----------
     aliases : tuple of str
         Other names that deepmd-kit has for `kind`.
+    models, energy_nets : tuple of str
+        deepmd-kit's names for the type of models in which each atom contributes by
+        itself, and of their energy heads' nets; the first is written.
+    gives_vectors : bool
+        Whether equivariant features come with those of atoms.
     allowed : type of DescriptorParameters or None
         What a model file may say of such a descriptor; None if it may have none.
     pretrained : mapping of str to mapping
@@ -107,6 +125,9 @@ class Architecture:
 
     kind: str = ""
     aliases: ClassVar[tuple[str, ...]] = ()
+    models: ClassVar[tuple[str, ...]] = (STANDARD,)
+    energy_nets: ClassVar[tuple[str, ...]] = ("ener",)
+    gives_vectors: ClassVar[bool] = True
     allowed: ClassVar[type[DescriptorParameters] | None] = None
     pretrained: ClassVar[Mapping[str, Mapping[Domain, str]]] = {}
     converted: ClassVar[Mapping[str, Mapping[Domain, str]]] = {}
@@ -211,6 +232,36 @@ class Architecture:
         Its result is of shape (n_atoms, n_features).
         """
         return None
+
+    def features(
+        self,
+        descriptor: torch.nn.Module,
+        batch: Batch,
+        conditions: Mapping[str, torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what deepmd-kit's descriptor gives for a batch.
+
+        Parameters
+        ----------
+        descriptor : torch.nn.Module
+        batch : Batch
+        conditions : mapping of str to Tensor
+            What else there is to tell the descriptor, by the name of its argument.
+
+        Returns
+        -------
+        nodes : Tensor of shape (n_frames, n_local, n_features)
+        vectors : Tensor of shape (n_frames, n_local, n_edge_features, 3)
+            Equivariant features; of no use unless :attr:`gives_vectors`.
+        """
+        nodes, vectors, *_ = descriptor(
+            batch.coordinates,
+            batch.types,
+            batch.neighbors,
+            mapping=batch.owners,
+            **conditions,
+        )
+        return nodes, vectors
 
     def neighbor_budget(self, descriptor: torch.nn.Module) -> NeighborBudget:
         """Return how many neighbours the descriptor wants to be given."""

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Discriminator, Tag
 
 from mftscreen.model.backbones.dpa3.size import DPA3Size
+from mftscreen.model.backbones.dpa4.size import DPA4Size
 from mftscreen.model.backbones.sevennet.size import SevenNetSize
 
 __all__ = ["DescriptorSize"]
 
 
-def _kind(value: Any) -> str:
-    """Return the kind of a descriptor in a configuration; DPA3 if it has none."""
-    if isinstance(value, Mapping):
-        return str(value.get("type", "dpa3"))
-    return str(value.type)
+def _kind(descriptor: object) -> object:
+    """Return the kind of a descriptor; DPA3 if nothing says which."""
+    if isinstance(descriptor, dict):
+        return descriptor.get("type", "dpa3")
+    return getattr(descriptor, "type", None)
 
 
 DescriptorSize = Annotated[
-    Annotated[DPA3Size, Tag("dpa3")] | Annotated[SevenNetSize, Tag("sevennet")],
-    Discriminator(_kind),
+    Annotated[DPA3Size, Tag("dpa3")]
+    | Annotated[DPA4Size, Tag("dpa4")]
+    | Annotated[SevenNetSize, Tag("sevennet")],
+    Discriminator(
+        _kind,
+        custom_error_type="descriptor",
+        custom_error_message="its 'type' is one of dpa3, dpa4, sevennet",
+    ),
 ]
 """In a configuration; its ``type`` says of which kind it is."""

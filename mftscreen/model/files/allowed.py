@@ -16,14 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from ase.data import chemical_symbols
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from mftscreen.errors import ModelFileError
-from mftscreen.head_forms import HEAD_FORMS
-from mftscreen.model.backbones import allowed_descriptors
+from mftscreen.head_forms import HEAD_FORMS, STANDARD
+from mftscreen.model.backbones import allowed_descriptors, find_architecture
+from mftscreen.model.backbones.seam import Architecture
 from mftscreen.model.files.parameters import (
     BYTES,
     Activation,
@@ -35,7 +36,6 @@ from mftscreen.model.files.parameters import (
     Precision,
     Seed,
     Small,
-    Width,
 )
 
 __all__ = ["check_parameters", "check_plain"]
@@ -49,18 +49,16 @@ MAX_HEADS = 200
 
 _Kind = TypeVar("_Kind", bound=Allowed)
 
-_MODELS = {"ener": "standard"} | {f.fitting: f.model for f in HEAD_FORMS.values()}
-"""Type of the model that a type of fitting nets belongs to."""
+_MODELS = {form.fitting: form.model for form in HEAD_FORMS.values()}
+"""Type of the model that a type of fitting nets of properties belongs to."""
 
-if TYPE_CHECKING:
-    _ModelType = str
-else:
-    _ModelType = Literal[tuple(dict.fromkeys(_MODELS.values()))]
+_HiddenWidth = Annotated[int, Field(ge=0, le=65_536)]
+"""Of some nets 0 stands for a width that deepmd-kit takes from the descriptor's."""
 
 
 class _FittingNet(Allowed):
     type: str = "ener"
-    neuron: list[Width] = Field(default=[120, 120, 120], max_length=64)
+    neuron: list[_HiddenWidth] = Field(default=[120, 120, 120], max_length=64)
     resnet_dt: bool = True
     activation_function: Activation = "tanh"
     precision: Precision = "default"
@@ -82,12 +80,27 @@ class _FittingNet(Allowed):
             Of the descriptor.
         """
         inputs = self.numb_fparam + self.numb_aparam + self.dim_case_embd
-        return sum(a * b for a, b in pairwise([width + inputs, *self.neuron]))
+        hidden = [n or 32 * -(-8 * width // 96) for n in self.neuron]
+        return sum(a * b for a, b in pairwise([width + inputs, *hidden]))
 
 
 class _Energy(_FittingNet):
     atom_ener: list[Number | None] = Field(default=[])
     layer_name: list[Name | None] | None = None
+
+
+class _GatedEnergy(_Energy):
+    """Of which each hidden layer has a gate, and conditions may scale the layers."""
+
+    neuron: list[_HiddenWidth] = Field(default=[0], max_length=64)
+    activation_function: Activation = "silu"
+    precision: Precision = "float32"
+    resnet_dt: bool = False
+    case_film_embd: bool = False
+
+    def least_weights(self, width: int) -> int:
+        hidden = [n or 32 * -(-8 * width // 96) for n in self.neuron]
+        return sum(2 * a * b for a, b in pairwise([width, *hidden]))
 
 
 class _Property(_FittingNet):
@@ -99,6 +112,11 @@ class _Property(_FittingNet):
     def least_weights(self, width: int) -> int:
         last = self.neuron[-1] if self.neuron else width
         return super().least_weights(width) + last * self.task_dim
+
+
+_ENERGY_NETS: Mapping[str, type[_Energy]] = {
+    "ener": _Energy, "dpa4_ener": _GatedEnergy, "sezm_ener": _GatedEnergy,
+}  # fmt: skip
 
 
 def _element(symbol: str) -> str:
@@ -123,7 +141,7 @@ def _plain_list(value: Any) -> Any:
 class _Head(Allowed):
     """An entry of ``model_dict``."""
 
-    type: _ModelType = "standard"
+    type: str = STANDARD
     type_map: Annotated[
         list[Annotated[str, AfterValidator(_element)]],
         BeforeValidator(_plain_list),
@@ -146,6 +164,10 @@ class _Head(Allowed):
     bridging_r_inner: Number = 0.5
     bridging_r_outer: Number = 0.8
     hessian_mode: Literal[False] = False
+    # of DPA4, in training alone
+    use_compile: bool = False
+    enable_tf32: bool = True
+    lora: None = None
     # deepmd-kit writes these beside those of the input
     resuming: bool = False
     new_type_map: bool = False
@@ -180,7 +202,8 @@ def check_parameters(
         place = (name, "descriptor")
         kind = _choose(allowed_descriptors(), head.descriptor.get("type"), place)
         descriptor = _validate(kind, head.descriptor, place)
-        fitting = _check_fitting_net(head, name)
+        architecture = find_architecture(head.descriptor)
+        fitting = _check_fitting_net(head, name, architecture)
         needed = BYTES[descriptor.precision] * descriptor.least_weights(
             len(head.type_map)
         ) + BYTES[fitting.precision] * fitting.least_weights(descriptor.width())
@@ -192,16 +215,22 @@ def check_parameters(
             raise ModelFileError(msg)
 
 
-def _check_fitting_net(head: _Head, name: str) -> _FittingNet:
+def _check_fitting_net(
+    head: _Head, name: str, architecture: Architecture
+) -> _FittingNet:
     place = (name, "fitting_net")
     kinds: dict[str, type[_FittingNet]] = {
         **dict.fromkeys(_MODELS, _Property),
-        "ener": _Energy,
+        **{net: _ENERGY_NETS[net] for net in architecture.energy_nets},
     }
     type_ = head.fitting_net.get("type", "ener")
     fitting = _validate(_choose(kinds, type_, place), head.fitting_net, place)
-    if head.type != _MODELS[type_]:
-        msg = f"{name}: a model of type {head.type!r} has no fitting net {type_!r}"
+    model = _MODELS.get(type_, STANDARD)
+    if head.type not in (architecture.models if model == STANDARD else (model,)):
+        msg = (
+            f"{name}: a model of type {head.type[:80]!r} has no fitting net {type_!r} "
+            f"on a descriptor {architecture.kind!r}"
+        )
         raise ModelFileError(msg)
     return fitting
 

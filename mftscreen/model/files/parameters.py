@@ -67,10 +67,6 @@ class DescriptorParameters(Allowed):
     seed: Seed = None
     trainable: bool = True
     exclude_types: Pairs = Field(default=[])
-    env_protection: Number = 0.0
-    use_econf_tebd: bool = False
-    use_tebd_bias: bool = False
-    concat_output_tebd: bool = False
 
     def width(self) -> int:
         """Return the least length of what the descriptor gives for each atom."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import (
+    MftscreenError,
     ModelError,
     ModelFileError,
     PeriodicityError,
@@ -33,6 +35,7 @@ from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
 from mftscreen.model.network.batch import add_derivatives
 from mftscreen.model.network.features import DescriptorPass, Features
+from mftscreen.model.network.many import is_out_of_memory
 from mftscreen.model.network.rebuilding import (
     build_models,
     describe_head,
@@ -243,6 +246,10 @@ class DeepmdNetwork:
             If a structure is periodic and a head is for molecules.
         InvalidGeometryError
             If two atoms of a structure are too close.
+        MemoryError
+            If they are too many.
+        ModelError
+            If torch cannot evaluate the network, for which see its message.
         """
         self._check_heads(energy_head, property_heads)
         molecular = [name for name in property_heads if self.heads[name].form.molecular]
@@ -258,16 +265,17 @@ class DeepmdNetwork:
         if not groups:
             groups[self._descriptor_of[self._main_head]] = []
         parts: list[dict[str, Any]] = [{"heads": {}} for _ in structures]
-        for number, (owner, heads) in enumerate(groups.items()):
-            self._evaluate_group(
-                structures,
-                owner,
-                heads,
-                parts,
-                energy_head=energy_head,
-                derivatives=derivatives,
-                descriptors=descriptors and number == 0,
-            )
+        with _typed_errors():
+            for number, (owner, heads) in enumerate(groups.items()):
+                self._evaluate_group(
+                    structures,
+                    owner,
+                    heads,
+                    parts,
+                    energy_head=energy_head,
+                    derivatives=derivatives,
+                    descriptors=descriptors and number == 0,
+                )
         return [Evaluation(**part) for part in parts]
 
     def _check_heads(
@@ -299,7 +307,9 @@ class DeepmdNetwork:
 
         sizes = [len(atoms) for atoms in structures]
         differentiate = derivatives and energy_head in heads
-        tracking = torch.enable_grad() if differentiate else torch.inference_mode()
+        # not torch.inference_mode: what a descriptor keeps of one evaluation, as DPA4
+        # does, may be differentiated in the next
+        tracking = torch.set_grad_enabled(differentiate)
         forms = [self.heads[head].form for head in heads]
         with tracking:
             features = self._passes[owner](
@@ -353,6 +363,20 @@ class DeepmdNetwork:
         )
         total: torch.Tensor = (atomic[..., 0] * batch.real).sum(dim=1)
         return total
+
+
+@contextmanager
+def _typed_errors() -> Iterator[None]:
+    """Say of torch's bare errors what they are."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, MftscreenError):
+            raise
+        if is_out_of_memory(error):
+            raise MemoryError(str(error)) from error
+        msg = f"torch cannot evaluate the model: {error}"
+        raise ModelError(msg) from error
 
 
 def _choose_device(device: Device) -> torch.device:

@@ -120,12 +120,8 @@ class DescriptorPass:
         batch.coordinates.requires_grad_(differentiate)
         whole = self.architecture.whole(descriptor) if directed else nullcontext()
         with budget.fit(graph), whole:
-            nodes, rotation, *_ = descriptor(
-                batch.coordinates,
-                batch.types,
-                batch.neighbors,
-                mapping=batch.owners,
-                **self._charge_and_spin(len(structures)),
+            nodes, rotation = self.architecture.features(
+                descriptor, batch, self._charge_and_spin(len(structures))
             )
         types = batch.types[:, : graph.n_local]
         frames = PaddedFeatures(batch, nodes, rotation)

@@ -11,7 +11,7 @@ from ase import Atoms
 from mftscreen.errors import StructureError
 from mftscreen.structures import check_distances
 
-__all__ = ["BatchLimit", "evaluate_checked", "evaluate_many"]
+__all__ = ["BatchLimit", "evaluate_checked", "evaluate_many", "is_out_of_memory"]
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ def _attempt(
             done.update(_attempt(evaluate, structures, [k], limit))
         return done
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(batch) > 1:
             limit.shrink([len(structures[k]) for k in batch])
@@ -166,7 +166,8 @@ def _find_overlapping(
     return found
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that there is not enough memory."""
     # torch raises OutOfMemoryError on a GPU and a bare RuntimeError on a CPU
     return isinstance(error, MemoryError) or any(
         text in str(error).lower()

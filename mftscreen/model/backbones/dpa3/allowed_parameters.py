@@ -68,6 +68,10 @@ class DPA3Parameters(DescriptorParameters):
 
     type: Literal["dpa3"]
     repflow: _Repflow
+    env_protection: Number = 0.0
+    use_econf_tebd: bool = False
+    use_tebd_bias: bool = False
+    concat_output_tebd: bool = False
     use_loc_mapping: bool = True
     add_chg_spin_ebd: bool = False
     default_chg_spin: list[Number] | None = None

@@ -58,7 +58,7 @@ def edge_features(
     graph = build_graph(structures, type_index, cutoff, budget.angle_cutoff)
     batch = to_tensors(graph, device)
     whole = last_layer_complete(budget.repflows)
-    with torch.inference_mode(), budget.fit(graph), whole:
+    with torch.no_grad(), budget.fit(graph), whole:
         _, _, features, *_ = descriptor(
             batch.coordinates, batch.types, batch.neighbors, mapping=batch.owners
         )

@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from mftscreen.model.backbones.seam import EdgeCutoffs
 
-__all__ = ["SILUT", "DPA3Size"]
+__all__ = ["DPA3Size"]
 
 SILUT = "silut:3.0"
 """Eq. 18 of arXiv:2601.08486, with the threshold of Table 8."""
+
+FITTING_NEURONS = (128, 128, 128)
 
 
 class DPA3Size(BaseModel):
@@ -132,5 +134,25 @@ class DPA3Size(BaseModel):
             "use_tebd_bias": False,
             "precision": "float32",
             "concat_output_tebd": False,
+            "seed": seed,
+        }
+
+    def energy_net(self, seed: int) -> dict[str, Any]:
+        """Return deepmd-kit's parameters of an energy head with random weights.
+
+        Parameters
+        ----------
+        seed : int
+
+        Returns
+        -------
+        dict
+        """
+        return {
+            "type": "ener",
+            "neuron": list(FITTING_NEURONS),
+            "resnet_dt": True,
+            "activation_function": SILUT,
+            "precision": "float32",
             "seed": seed,
         }

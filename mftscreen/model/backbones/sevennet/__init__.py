@@ -29,6 +29,7 @@ class SevenNet(Architecture):
 
     kind = "sevennet"
     plugin = "mftscreen.model.backbones.sevennet.descriptor"
+    gives_vectors = False
     package = "sevenn"
     allowed = SevenNetParameters
     converted: ClassVar[Mapping[str, Mapping[Domain, str]]] = {

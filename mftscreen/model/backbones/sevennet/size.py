@@ -77,3 +77,17 @@ class SevenNetSize(BaseModel):
             "precision": "float32",
             "seed": seed,
         }
+
+    def energy_net(self, seed: int) -> dict[str, Any]:
+        """Return deepmd-kit's parameters of an energy head with random weights.
+
+        Parameters
+        ----------
+        seed : int
+
+        Returns
+        -------
+        dict
+            Without hidden layers, as in SevenNet.
+        """
+        return {"type": "ener", "neuron": [], "precision": "float32", "seed": seed}
