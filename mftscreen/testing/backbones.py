@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from numpy.typing import NDArray
 
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.files.checkpoint import model_parameters, save_state
@@ -101,21 +102,27 @@ def _check_features(
     network: DeepmdNetwork, structures: Sequence[Atoms], rtol: float
 ) -> None:
     """Compare features without gradients, which may be found by another way."""
-    fast = network.evaluate(structures, descriptors=True, derivatives=False)
-    slow = _evaluate(network, structures)
-    for k, (one, other) in enumerate(zip(fast, slow, strict=True)):
-        (alone,) = network.evaluate(
-            structures[k : k + 1], descriptors=True, derivatives=False
-        )
-        turned = structures[k].copy()
+    fast = _features(network, structures)
+    slow = [one.descriptors for one in _evaluate(network, structures)]
+    for k, atoms in enumerate(structures):
+        expected = np.asarray(slow[k])
+        turned = atoms.copy()
         turned.rotate(40.0, (1, 2, 3), rotate_cell=True)
-        (rotated,) = network.evaluate([turned], descriptors=True, derivatives=False)
-        scale = max(1.0, float(np.abs(other.descriptors).max()))
+        scale = max(1.0, float(np.abs(expected).max()))
         for what, found in [
-            ("leaving out gradients", one), ("a batch", alone), ("rotation", rotated)
-        ]:  # fmt: skip
-            error = float(np.abs(found.descriptors - other.descriptors).max())
+            ("leaving out gradients", fast[k]),
+            ("a batch", _features(network, [atoms])[0]),
+            ("rotation", _features(network, [turned])[0]),
+        ]:
+            error = float(np.abs(found - expected).max())
             assert error <= rtol * scale, f"{what} changes features by {error:.2g}"
+
+
+def _features(
+    network: DeepmdNetwork, structures: Sequence[Atoms]
+) -> list[NDArray[np.float64]]:
+    found = network.evaluate(structures, descriptors=True, derivatives=False)
+    return [np.asarray(one.descriptors) for one in found]
 
 
 def _padded(state: Mapping[str, Any], n_neighbors: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Parts of MatBench dielectric, to see what fine-tuning does in and out of distribution.
+"""Parts of MatBench dielectric, to measure fine-tuning in and out of distribution.
 
     python prepare.py --folds omee_ood_folds.json.xz matbench_dielectric.json.gz -o data
 

@@ -74,7 +74,7 @@ def convert(name: str) -> dict[str, Any]:
     state = source.build_model().state_dict()
     weights: Weights = {key: value.double() for key, value in state.items()}
     shape, elements = _describe(name, source.config)
-    parameters = {
+    parameters: dict[str, Any] = {
         "type_map": elements,
         "descriptor": {
             "type": "sevennet",
@@ -184,15 +184,17 @@ def _fill(
     embedding = embedding.reshape(-1, shape.channels[0])
     network.embedding.copy_(embedding[list(rows)] / len(embedding) ** 0.5)
     network.frequencies.copy_(weights["edge_embedding.basis_function.coeffs"])
-    for number, layer in enumerate(network.layers):
+    layers: Sequence[Any] = list(network.layers)
+    for number, layer in enumerate(layers):
         # features come from an activation, but for the first ones
         scale = activation if number else 1.0
         denominator = weights[f"{number}_convolution.denominator"]
-        for own, key, factor in [
+        maps: list[tuple[Any, str, float | torch.Tensor]] = [
             (layer.own, "self_connection_intro", scale),
             (layer.before, "self_interaction_1", scale),
             (layer.after, "self_interaction_2", 1 / denominator),
-        ]:
+        ]
+        for own, key, factor in maps:
             _fill_maps(own, weights[f"{number}_{key}.linear.weight"], factor)
         prefix = f"{number}_convolution.weight_nn.layer"
         for k, matrix in enumerate(layer.radial):
@@ -208,7 +210,7 @@ def _fill_maps(
     maps: Sequence[torch.Tensor], flat: torch.Tensor, factor: float | torch.Tensor
 ) -> None:
     """Fill linear maps of channels from one list of all their weights."""
-    parts = flat.split([own.numel() for own in maps])
+    parts = torch.split(flat, [own.numel() for own in maps])
     for own, part in zip(maps, parts, strict=True):
         own.copy_(part.reshape(own.shape) * factor / len(own) ** 0.5)
 

@@ -17,7 +17,7 @@ that of components is ever written down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,10 +79,7 @@ def convolve(
     -------
     Tensor of shape (n_atoms, n_messages, n_channels)
     """
-    summed: torch.Tensor = _Sum.apply(
-        3, edges, paths, weights, couplings, features, None
-    )
-    return summed
+    return _sum(3, edges, paths, weights, couplings, features, None)
 
 
 class _Sum(torch.autograd.Function):
@@ -111,8 +108,11 @@ class _Sum(torch.autograd.Function):
         for place in range(4):
             if place != ctx.left_out and ctx.needs_input_grad[3 + place]:
                 others = [f if k != place else None for k, f in enumerate(factors)]
-                wanted[place] = _Sum.apply(place, ctx.edges, ctx.paths, *others)
+                wanted[place] = _sum(place, ctx.edges, ctx.paths, *others)
         return (None, None, None, *wanted)
+
+
+_sum: Callable[..., torch.Tensor] = _Sum.apply
 
 
 def _compiled(
@@ -134,7 +134,7 @@ def _compiled(
 
 
 def _empty(
-    left_out: int, edges: Edges, paths: Paths, tensors: Sequence[torch.Tensor | None]
+    left_out: int, edges: Edges, paths: Paths, tensors: Sequence[Any]
 ) -> torch.Tensor:
     """Return zeros of the shape of the factor that is left out."""
     weights, couplings, features, messages = tensors
@@ -145,28 +145,30 @@ def _empty(
         lambda: (edges.n_atoms, couplings.shape[2], weights.shape[2]),
     )
     some = next(tensor for tensor in tensors if tensor is not None)
-    return some.new_zeros(shapes[left_out]())
+    return torch.zeros(shapes[left_out](), dtype=some.dtype)
 
 
 def _written_out(
-    left_out: int, edges: Edges, paths: Paths, factors: Sequence[torch.Tensor | None]
+    left_out: int, edges: Edges, paths: Paths, factors: Sequence[Any]
 ) -> torch.Tensor:
     """Return the sum by products of all edges at once, as a GPU wants them."""
     weights, couplings, features, messages = factors
+    summed: torch.Tensor
     if left_out == 0:
         near = features[edges.others].transpose(1, 2) @ couplings
         terms = near.transpose(1, 2) * messages[edges.centers]
         n_paths = len(paths.starts) - 1
         summed = terms.new_zeros(len(terms), n_paths, terms.shape[2])
-        return summed.index_add(1, paths.of_component, terms)
+        return summed.index_add_(1, paths.of_component, terms)
     spread = None if weights is None else weights[:, paths.of_component]
     if left_out == 3:
         terms = (couplings.transpose(1, 2) @ features[edges.others]) * spread
         summed = terms.new_zeros(edges.n_atoms, *terms.shape[1:])
-        return summed.index_add(0, edges.centers, terms)
+        return summed.index_add_(0, edges.centers, terms)
     weighed = messages[edges.centers] * spread
     if left_out == 1:
-        return features[edges.others] @ weighed.transpose(1, 2)
+        summed = features[edges.others] @ weighed.transpose(1, 2)
+        return summed
     terms = couplings @ weighed
     summed = terms.new_zeros(edges.n_atoms, *terms.shape[1:])
-    return summed.index_add(0, edges.others, terms)
+    return summed.index_add_(0, edges.others, terms)

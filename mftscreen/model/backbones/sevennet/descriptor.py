@@ -18,7 +18,7 @@ from mftscreen.model.backbones.sevennet.network import Network, Shape
 __all__ = ["SevenNetDescriptor"]
 
 
-@descrpt_args_plugin.register("sevennet")
+@descrpt_args_plugin.register("sevennet")  # type: ignore[untyped-decorator]
 def describe_parameters() -> list[Argument]:
     """Return what deepmd-kit's input may say of the descriptor."""
     return [
@@ -45,7 +45,7 @@ def describe_parameters() -> list[Argument]:
 
 
 @BaseDescriptor.register("sevennet")
-class SevenNetDescriptor(BaseDescriptor, torch.nn.Module):  # type: ignore[misc, valid-type]
+class SevenNetDescriptor(BaseDescriptor, torch.nn.Module):
     """Scalar features of atoms after some of the layers, side by side.
 
     Parameters

@@ -13,8 +13,8 @@ from mftscreen.model.network.graph import FlatGraph
 __all__ = ["features_of_graph"]
 
 
-def features_of_graph(descriptor: Any) -> Callable[[FlatGraph], torch.Tensor]:
-    """Return what gives a descriptor's features of a graph.
+def features_of_graph(descriptor: Any) -> Callable[[FlatGraph], torch.Tensor] | None:
+    """Return what gives a descriptor's features of a graph; None in double precision.
 
     Parameters
     ----------
@@ -22,9 +22,11 @@ def features_of_graph(descriptor: Any) -> Callable[[FlatGraph], torch.Tensor]:
 
     Returns
     -------
-    callable
+    callable or None
         From a :class:`FlatGraph` to a Tensor of shape (n_atoms, n_features).
     """
+    if descriptor.precision != torch.float32:
+        return None  # that of the vectors of a graph
     device = descriptor.network.embedding.device
 
     @torch.inference_mode()

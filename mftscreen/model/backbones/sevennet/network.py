@@ -182,10 +182,12 @@ class _Layer(torch.nn.Module):
         self.radial = torch.nn.ParameterList(
             torch.randn(n_in, n_out) / n_in**0.5 for n_in, n_out in pairwise(widths)
         )
-        self.convolutions = torch.nn.ModuleList(
+        convolutions = [
             _Convolution([p for p in paths if p.feature == l1], n_channels, shape.l_max)
             for l1, n_channels in enumerate(inputs)
-        )
+        ]
+        self.n_weights = [convolution.n_weights for convolution in convolutions]
+        self.convolutions = torch.nn.ModuleList(convolutions)
 
     def forward(
         self,
@@ -198,7 +200,7 @@ class _Layer(torch.nn.Module):
         for number, matrix in enumerate(self.radial):
             weights = (silu(weights) if number else weights) @ matrix
         heard: list[list[torch.Tensor]] = [[] for _ in self.after]
-        own_weights = weights.split([c.n_weights for c in self.convolutions], dim=1)
+        own_weights = torch.split(weights, self.n_weights, dim=1)
         for own, x, matrix, convolution in zip(
             own_weights, features, self.before, self.convolutions, strict=True
         ):
@@ -211,7 +213,7 @@ class _Layer(torch.nn.Module):
         ]
         for momentum, (x, matrix) in enumerate(zip(features, self.own, strict=False)):
             sums[momentum] = sums[momentum] + x @ matrix
-        scalars, *gates = sums[0].split([self.n_scalars, *self.gated], dim=2)
+        scalars, *gates = torch.split(sums[0], [self.n_scalars, *self.gated], dim=2)
         gated = (silu(g) * x for g, x in zip(gates, sums[1:], strict=True))
         return [silu(scalars), *gated]
 
@@ -262,13 +264,16 @@ class _Convolution(torch.nn.Module):
     ) -> list[tuple[int, torch.Tensor]]:
         """Return the sums of the messages of each path, with their angular momenta."""
         n_edges = len(weights)
-        n_harmonics, n_components, n_messages = self.couplings.shape
-        turned = harmonics @ self.couplings.reshape(n_harmonics, -1)
+        couplings = self.get_buffer("couplings")
+        n_harmonics, n_components, n_messages = couplings.shape
+        turned = harmonics @ couplings.reshape(n_harmonics, -1)
         summed = convolve(
             weights.reshape(n_edges, len(self.sizes), self.n_channels),
             turned.reshape(n_edges, n_components, n_messages),
             features,
             edges,
-            Paths(self.path_starts, self.path_numbers),
+            Paths(self.get_buffer("path_starts"), self.get_buffer("path_numbers")),
         )
-        return list(zip(self.momenta, summed.split(self.sizes, dim=1), strict=True))
+        return list(
+            zip(self.momenta, torch.split(summed, self.sizes, dim=1), strict=True)
+        )
