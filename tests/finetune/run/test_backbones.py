@@ -16,6 +16,7 @@ from mftscreen import load_model
 from mftscreen.errors import UnsupportedByBackboneError
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.run.run import run_training
+from mftscreen.finetune.run.select import Selection
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
@@ -26,10 +27,11 @@ SELF_REPLAY = {
     "head": "Default", "self_replay": {"per_structure": 1}, "batch_size": 16,
     "combine": "joint", "lambda_reg": "auto", "loss": {"kind": "mae"},
 }  # fmt: skip
-SIZE = {
-    "type": "dpa4", "rcut": 4.0, "channels": 8, "n_radial": 6, "lmax": 1,
-    "n_blocks": 1, "mixing_layers": 1,
+SMALL = {
+    "rcut": 4.0, "lmax": 1, "n_blocks": 2, "ffn_so3_grid": False, "grid_branch": 0,
+    "so3_readout": "none", "message_node_so3": False,
 }  # fmt: skip
+SIZE = {"type": "dpa4", "channels": 8, "n_radial": 6, "mixing_layers": 1, **SMALL}
 STRATEGIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ft": ("ft", {}),
     "lp": ("lp", {}),
@@ -47,7 +49,7 @@ def dpa4_backbone(
     build_dpa4: Callable[..., bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     path = tmp_path_factory.mktemp("backbones") / "dpa4.pt"
-    path.write_bytes(build_dpa4())
+    path.write_bytes(build_dpa4(**SMALL))
     return path
 
 
@@ -113,16 +115,21 @@ def test_dpa4_is_trained_from_random_weights(
 
 @pytest.mark.slow
 def test_dpa4_resumes_as_if_it_had_never_stopped(
-    tune: Callable[..., Path], folder: Path, dpa4_backbone: Path
+    tune: Callable[..., Path],
+    folder: Path,
+    dpa4_backbone: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Selection, "_delete_superseded", lambda self: None)
     settings = {"training": TRAINING, "pretrained": str(dpa4_backbone)}
-    whole = tune("dpa4-ft", "ft", **settings).parent
+    whole = tune("dpa4-whole", "ft", **settings).parent
     half = folder / "dpa4-half"
     shutil.copytree(whole, half)
-    for path in [half / "model.mft", *half.glob("*-20.pt")]:
-        path.unlink()
-    config = load_config(folder / "dpa4-ft.yaml")
+    for name in ("model.mft", "model.ckpt-20.pt", "model.ckpt.pt", "train.log"):
+        (half / name).unlink()
+    config = load_config(folder / "dpa4-whole.yaml")
     run_training(config, half, resume=True, threads=1)
+    assert "Resuming from model.ckpt-10.pt" in (half / "train.log").read_text()
     ends = [read_state(run / "model.ckpt-20.pt") for run in (whole, half)]
     for key, value in ends[0].items():
         if key != "_extra_state":
