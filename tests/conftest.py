@@ -108,6 +108,19 @@ def dpa4_parameters(fitting: dict) -> dict:
     }  # fmt: skip
 
 
+SEVENNET = {
+    "type": "sevennet", "cutoff": 4.5, "cutoff_on": 4.0, "channels": [8, 6, 4],
+    "n_layers": 3, "n_basis": 5, "radial_neurons": [8], "output_layers": [1, 2],
+    "sel": 60,
+}  # fmt: skip
+
+
+def sevennet_parameters(fitting: dict) -> dict:
+    net = {"neuron": [8, 8], "precision": "float32", **fitting}
+    descriptor = {**SEVENNET, "precision": "float32", "seed": 1}
+    return {"type_map": TYPE_MAP, "descriptor": descriptor, "fitting_net": net}
+
+
 HEADS = {
     "alloys": {"type": "ener", "seed": 1},
     "oxides": {"type": "ener", "seed": 2},
@@ -306,6 +319,16 @@ def publisher(
 @pytest.fixture
 def single_task_checkpoint() -> bytes:
     return build_single_task(head_parameters(HEADS["gap"]))
+
+
+@pytest.fixture(scope="session")
+def sevennet_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import mftscreen.model.plugins  # noqa: F401 - registers it with deepmd-kit
+
+    path = tmp_path_factory.mktemp("models") / "sevennet.pt"
+    parameters = sevennet_parameters({"type": "ener", "seed": 1, "neuron": []})
+    path.write_bytes(build_single_task(parameters))
+    return path
 
 
 @pytest.fixture(scope="session")

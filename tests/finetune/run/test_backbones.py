@@ -31,7 +31,13 @@ SMALL = {
     "rcut": 4.0, "lmax": 1, "n_blocks": 2, "ffn_so3_grid": False, "grid_branch": 0,
     "so3_readout": "none", "message_node_so3": False,
 }  # fmt: skip
-SIZE = {"type": "dpa4", "channels": 8, "n_radial": 6, "mixing_layers": 1, **SMALL}
+SIZES = {
+    "dpa4": {"type": "dpa4", "channels": 8, "n_radial": 6, "mixing_layers": 1, **SMALL},
+    "sevennet": {
+        "type": "sevennet", "cutoff": 4.0, "cutoff_on": None, "channels": [8, 4],
+        "n_layers": 2, "radial_neurons": [8], "output_layers": [1],
+    },
+}  # fmt: skip
 STRATEGIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ft": ("ft", {}),
     "lp": ("lp", {}),
@@ -76,15 +82,31 @@ def _check_model(path: Path, folder: Path) -> None:
         assert np.isfinite(found.forces).all()
 
 
+@pytest.fixture
+def backbone_of(dpa4_backbone: Path, sevennet_backbone: Path) -> Callable[[str], Path]:
+    return {"dpa4": dpa4_backbone, "sevennet": sevennet_backbone}.__getitem__
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_dpa4_is_fine_tuned_by_each_strategy(
-    name: str, tune: Callable[..., Path], folder: Path, dpa4_backbone: Path
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(("dpa4", name) for name in STRATEGIES),
+        *(("sevennet", name) for name in ("ft", "lp", "self-replay")),
+    ],
+)
+def test_each_strategy_fine_tunes_it(
+    kind: str,
+    name: str,
+    tune: Callable[..., Path],
+    folder: Path,
+    backbone_of: Callable[[str], Path],
 ) -> None:
+    backbone = backbone_of(kind)
     strategy, settings = STRATEGIES[name]
-    settings = {"training": TRAINING, "pretrained": str(dpa4_backbone), **settings}
-    path = tune(f"dpa4-{name}", strategy, **settings)
-    before = _descriptor(read_state(dpa4_backbone))
+    settings = {"training": TRAINING, "pretrained": str(backbone), **settings}
+    path = tune(f"{kind}-{name}", strategy, **settings)
+    before = _descriptor(read_state(backbone))
     state = read_state(read_bundle(path).checkpoint)
     after = _descriptor(state)
     assert after.keys() == before.keys()
@@ -92,42 +114,47 @@ def test_dpa4_is_fine_tuned_by_each_strategy(
     trained = {key for key in before if before[key].is_floating_point()} - same
     assert bool(trained) == (name not in ("lp", "kernel"))
     # the order of elements is the pretrained one, whatever the data have
-    pretrained = model_parameters(read_state(dpa4_backbone))["Default"]["type_map"]
+    pretrained = model_parameters(read_state(backbone))["Default"]["type_map"]
     for head in model_parameters(state).values():
         assert list(head["type_map"]) == list(pretrained)
     _check_model(path, folder)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["scratch", "pretrain"])
-def test_dpa4_is_trained_from_random_weights(
-    strategy: str, tune: Callable[..., Path], folder: Path
+@pytest.mark.parametrize(
+    ("kind", "strategy"),
+    [("dpa4", "scratch"), ("dpa4", "pretrain"), ("sevennet", "pretrain")],
+)
+def test_it_is_trained_from_random_weights(
+    kind: str, strategy: str, tune: Callable[..., Path], folder: Path
 ) -> None:
-    settings: dict[str, Any] = {"descriptor": SIZE, "training": TRAINING}
+    settings: dict[str, Any] = {"descriptor": SIZES[kind], "training": TRAINING}
     if strategy == "pretrain":
         branches = {name: {"data": ["crystals.extxyz"]} for name in ("first", "second")}
         settings |= {"branches": branches, "energy_head": "second"}
-    path = tune(f"dpa4-{strategy}", strategy, **settings)
+    path = tune(f"{kind}-{strategy}", strategy, **settings)
     (head, *_) = model_parameters(read_state(read_bundle(path).checkpoint)).values()
-    assert head["type"] == head["descriptor"]["type"] == "dpa4"
+    assert head["descriptor"]["type"] == kind
     _check_model(path, folder)
 
 
 @pytest.mark.slow
-def test_dpa4_resumes_as_if_it_had_never_stopped(
+@pytest.mark.parametrize("kind", ["dpa4", "sevennet"])
+def test_it_resumes_as_if_it_had_never_stopped(
+    kind: str,
     tune: Callable[..., Path],
     folder: Path,
-    dpa4_backbone: Path,
+    backbone_of: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Selection, "_delete_superseded", lambda self: None)
-    settings = {"training": TRAINING, "pretrained": str(dpa4_backbone)}
-    whole = tune("dpa4-whole", "ft", **settings).parent
-    half = folder / "dpa4-half"
+    settings = {"training": TRAINING, "pretrained": str(backbone_of(kind))}
+    whole = tune(f"{kind}-whole", "ft", **settings).parent
+    half = folder / f"{kind}-half"
     shutil.copytree(whole, half)
     for name in ("model.mft", "model.ckpt-20.pt", "model.ckpt.pt", "train.log"):
         (half / name).unlink()
-    config = load_config(folder / "dpa4-whole.yaml")
+    config = load_config(folder / f"{kind}-whole.yaml")
     run_training(config, half, resume=True, threads=1)
     assert "Resuming from model.ckpt-10.pt" in (half / "train.log").read_text()
     ends = [read_state(run / "model.ckpt-20.pt") for run in (whole, half)]
@@ -136,14 +163,18 @@ def test_dpa4_resumes_as_if_it_had_never_stopped(
             assert torch.equal(value, ends[1][key]), key
 
 
+@pytest.mark.parametrize("kind", ["dpa4", "sevennet"])
 def test_vectors_that_a_head_reads_are_refused_by_name(
-    write_config: Callable[..., Path], folder: Path, dpa4_backbone: Path
+    kind: str,
+    write_config: Callable[..., Path],
+    folder: Path,
+    backbone_of: Callable[[str], Path],
 ) -> None:
     dipole = {"column": "softness", "head": "dipole_norm"}
-    settings = {"properties": {"mu": dipole}, "pretrained": str(dpa4_backbone)}
-    config = load_config(write_config("dpa4-dipole", "ft", **settings))
+    settings = {"properties": {"mu": dipole}, "pretrained": str(backbone_of(kind))}
+    config = load_config(write_config(f"{kind}-dipole", "ft", **settings))
     with pytest.raises(
-        UnsupportedByBackboneError, match=r"dpa4.*vectors.*properties\.mu\.head"
+        UnsupportedByBackboneError, match=rf"{kind}.*vectors.*properties\.mu\.head"
     ):
-        run_training(config, folder / "dpa4-dipole")
-    assert not (folder / "dpa4-dipole").exists()
+        run_training(config, folder / f"{kind}-dipole")
+    assert not (folder / f"{kind}-dipole").exists()
