@@ -110,8 +110,8 @@ def dpa4_parameters(fitting: dict) -> dict:
 
 SEVENNET = {
     "type": "sevennet", "cutoff": 4.5, "cutoff_on": 4.0, "channels": [8, 6, 4],
-    "n_layers": 3, "n_basis": 5, "radial_neurons": [8], "output_layers": [1, 2],
-    "sel": 60,
+    "n_layers": 3, "n_basis": 5, "radial_neurons": [8], "divisor": 5.0,
+    "output_layers": [1, 2], "sel": 60,
 }  # fmt: skip
 
 
