@@ -61,6 +61,20 @@ TABLE_ROWS = 20
     help="Name of a shipped model or path of a .mft file; several of one property are "
     "an ensemble.  [default: mft-mini]",
 )
+@click.option(
+    "--then",
+    multiple=True,
+    metavar="MODEL",
+    help="Slower model for the best of what --model has seen, which then decides about "
+    "the order; as --model.",
+)
+@click.option(
+    "--keep",
+    default="10%",
+    show_default=True,
+    metavar="SHARE|NUMBER",
+    help="How many of those that --model ranks are for --then: 5%, 200.",
+)
 @ranking_options
 @click.option("--max-elements", type=click.IntRange(min=1), help="Skip others.")
 @click.option(
@@ -125,6 +139,8 @@ def command(
     goals: tuple[str, ...],
     method: RankMethod,
     models: tuple[str, ...],
+    then: tuple[str, ...],
+    keep: str,
     policy: OODPolicy,
     alpha: float,
     coverage: float,
@@ -158,6 +174,10 @@ def command(
     means: unlike anything the model has learned from, do not trust the value. A large
     one is no guarantee.
 
+    With --then, --model sees all candidates and its best --keep are ranked by the
+    slower model. The table holds the values of both; what one model alone has seen has
+    no rank, the status fast_only, and comes after the others.
+
     With --run, a screening that was interrupted, even killed, goes on where it was when
     the same command is given again.
 
@@ -167,6 +187,7 @@ def command(
       mftscreen rank candidates.db 'O>1,natoms<20' -p dielectric --ood demote -o top.csv
       mftscreen rank pool.extxyz.gz -g 'dielectric=2..2.4' --run runs/pool -j 4
       mftscreen rank candidates.db -p dielectric --relax fire --fmax 0.02 -o out.db
+      mftscreen rank candidates.db -p dielectric --then slow.mft --keep 5% -o top.csv
     """
     from mftscreen.screen.candidates.elements import ElementFilter
     from mftscreen.screen.candidates.stream import explain_empty
@@ -186,11 +207,16 @@ def command(
     elif unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
         msg = f"{', '.join(unused)} needs --relax fire, bfgs or lbfgs"
         raise click.UsageError(msg, ctx)
+    if not then and _given(ctx, "keep"):
+        msg = "--keep needs --then, the model that sees what is kept"
+        raise click.UsageError(msg, ctx)
     result = rank(
         database,
         query,
         goals=chosen,
         models=models or None,
+        then=then or None,
+        keep=keep,
         method=method,
         ood=policy,
         alpha=alpha,
@@ -220,6 +246,7 @@ def show(
     output: Path | None,
 ) -> None:
     """Print a result, write it to a file if there is one, and count what failed."""
+    from mftscreen.screen.result.rows import FAST_ONLY
     from mftscreen.screen.result.store import format_table, write_csv, write_records
 
     problems: list[DataError] = []
@@ -241,10 +268,12 @@ def show(
     failed = Counter(row.status for row in result.failures)
     filtered = failed.pop("filtered", 0)
     flagged = sum(bool(row.ood) for row in result.rows)
-    predicted = len(result.rows) - failed.total() - filtered
+    fast_only = sum(row.status == FAST_ONLY for row in result.rows)
+    predicted = len(result.rows) - failed.total() - filtered - fast_only
     click.echo(
         f"{len(result.rows)} candidates: {predicted} "
         f"predicted ({flagged} of them out of distribution), "
+        + (f"{fast_only} by the fast model only, " if fast_only else "")
         + (f"{filtered} filtered out, " if filtered else "")
         + f"{failed.total()} failed"
         + "".join(f", {status}: {n}" for status, n in failed.items()),
