@@ -313,8 +313,8 @@ def test_killed_in_both_stages_the_funnel_is_that_of_an_uninterrupted_run(
 
     finish(start(tmp_path, funnel("whole")), 3)
     total = n_rows(tmp_path / "whole")
-    assert total > 400
-    for count in (100, 330, total - 50):
+    assert total >= 400
+    for count in (100, 350):
         kill_at(start(tmp_path, funnel("run")), tmp_path / "run", count, 0.0)
         with Journal(tmp_path / "run", read_only=True) as journal:
             assert not journal.complete

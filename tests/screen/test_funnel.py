@@ -334,18 +334,25 @@ def test_ensembles_in_both_stages(
     assert result.fast_model.count("+") == result.model.count("+") == 1
 
 
-@pytest.mark.slow
-def test_processes_give_the_same_table(
-    pool: Path, tiny_model: Path, opposite: Path
+def test_both_stages_have_the_same_workers(
+    pool: Path, tiny_model: Path, opposite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = {"goals": "gap:max", "models": tiny_model, "then": opposite, "keep": 3}
-    tables = [rank(pool, **arguments, n_jobs=n).to_pandas() for n in (1, 2)]
-    for name in ("id", "rank", "status", "fast_rank"):
-        assert tables[0][name].equals(tables[1][name])
-    for name in ("gap", "fast_gap"):
-        assert tables[0][name].to_numpy() == pytest.approx(
-            tables[1][name].to_numpy(), abs=1e-9, nan_ok=True
-        )
+    given = []
+
+    def note(
+        settings: EvaluationSettings, n_jobs: int, scheduler: str | None
+    ) -> workers.Workers:
+        given.append((Path(settings.models[0]), n_jobs, scheduler))
+        return workers.Workers(settings)
+
+    monkeypatch.setattr("mftscreen.screen.rank.Workers", note)
+    rank(
+        pool, goals="gap:max", models=tiny_model, then=opposite, n_jobs=3,
+        scheduler="tcp://somewhere:1",
+    )  # fmt: skip
+    assert given == [
+        (tiny_model, 3, "tcp://somewhere:1"), (opposite, 3, "tcp://somewhere:1"),
+    ]  # fmt: skip
 
 
 def test_what_is_refused(
