@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from mftscreen.screen.order.goals import Goal
     from mftscreen.screen.order.rank_options import Duplicates
     from mftscreen.screen.order.ranking import OODPolicy, RankMethod
-    from mftscreen.screen.relax.batched import CellFilterName, OptimizerName
+    from mftscreen.screen.relax.batched import (
+        CellFilterName,
+        OptimizerName,
+        RelaxSettings,
+    )
     from mftscreen.screen.result.screen_result import ScreenResult
 
 __all__ = ["command", "show"]
@@ -199,14 +203,7 @@ def command(
         check_output(output, database)
     exclude = frozenset(exclude_elements.replace(",", " ").split())
     filtering = max_elements is not None or exclude
-    relax = None
-    if optimizer is not None:
-        from mftscreen.screen.relax.batched import RelaxSettings
-
-        relax = RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
-    elif unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
-        msg = f"{', '.join(unused)} needs --relax fire, bfgs or lbfgs"
-        raise click.UsageError(msg, ctx)
+    relax = _relaxation(ctx, optimizer, cell_filter, fmax, steps, relaxer)
     if not then and _given(ctx, "keep"):
         msg = "--keep needs --then, the model that sees what is kept"
         raise click.UsageError(msg, ctx)
@@ -283,6 +280,24 @@ def show(
         raise problems[0]
     if failed:
         ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _relaxation(
+    ctx: click.Context,
+    optimizer: OptimizerName | None,
+    cell_filter: CellFilterName,
+    fmax: float,
+    steps: int,
+    relaxer: str | None,
+) -> RelaxSettings | None:
+    if optimizer is not None:
+        from mftscreen.screen.relax.batched import RelaxSettings
+
+        return RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
+    if unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
+        msg = f"{', '.join(unused)} needs --relax fire, bfgs or lbfgs"
+        raise click.UsageError(msg, ctx)
+    return None
 
 
 def _as_typed(ctx: click.Context) -> str:

@@ -155,25 +155,25 @@ def read_result(
     ConfigError
         If the journal holds no values of a property.
     """
-    units = journal.description.get("units", {})
+    description = journal.description
+    units = description.get("units", {})
     if missing := [name for name in options.goals if name not in units]:
         held = ", ".join(units) or "nothing"
         problem = f"goals: {', '.join(missing)} was not predicted; there is {held}"
         raise ConfigError([problem])
     found, again = read_rows(journal, options, structures=structures)
     ranking = fast = rank_rows(found, options)
-    if "funnel" in journal.description:
+    if "funnel" in description:
         found = join_stages(found, fast, again)
         ranking = rank_rows(found, options)
-    calibration = journal.description.get("calibration", {})
-    remarks = _add_intervals(found, calibration, options)
-    ranges = journal.description.get("label_ranges", {})
+    remarks = _add_intervals(found, description.get("calibration", {}), options)
+    ranges = description.get("label_ranges", {})
     values = rankable_values(found, options)
     remarks += find_empty_windows(options.goals, values, ranges, units)
     order = order_rows(found, ranking, fast)
     if options.diverse:
         order = _diversify(order, ranking, journal, options.diverse)
-    return _arrange(found, ranking, order, options, journal.description, remarks)
+    return _arrange(found, ranking, order, options, description, remarks)
 
 
 def read_options(
