@@ -327,7 +327,8 @@ def sevennet_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("models") / "sevennet.pt"
     parameters = sevennet_parameters({"type": "ener", "seed": 1, "neuron": []})
-    path.write_bytes(build_single_task(parameters))
+    info = {"name": "7net-small", "licence": "MIT", "citation": "somebody"}
+    path.write_bytes(build_single_task({**parameters, "info": info}))
     return path
 
 
