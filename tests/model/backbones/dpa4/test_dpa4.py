@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from mftscreen import MFTCalculator, load_model
-from mftscreen.errors import UnsupportedByBackboneError
+from mftscreen.errors import ModelFileError, UnsupportedByBackboneError
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.model.backbones import find_architecture
@@ -73,6 +73,7 @@ EXAMPLES = {
     "pyramid": {"l_schedule": [2, 1], "extra_node_l": 1, "n_focus": 2, "kmax": 1},
     "attention over blocks": {"full_attn_res": "dependent", "n_atten_head": 2},
     "smooth": {"edge_norm": False, "mlp_bias": True, "layer_scale": True},
+    "charge and spin": {"add_chg_spin_ebd": True, "default_chg_spin": [1.0, 2.0]},
     "without blocks": {"n_blocks": 0, "so3_readout": "none", "ffn_so3_grid": False},
 }  # fmt: skip
 
@@ -195,6 +196,20 @@ def test_pretrained_models_are_those_of_deepmd() -> None:
     for name in ours:
         assert BACKBONES[name] == {"crystals": "Default"}
         assert backbone(name).path.name == f"{name}.pt"
+
+
+def test_a_head_for_denoising_is_refused_by_name(
+    build_dpa4: Callable[..., bytes],
+) -> None:
+    from deepmd.pt.model.model import get_model
+
+    state = read_state(build_dpa4())
+    model = get_model(model_parameters(state)["Default"])
+    model.atomic_model.set_active_mode("dens")
+    for name, value in model.state_dict().items():
+        state.setdefault(f"model.Default.{name}", value)
+    with pytest.raises(ModelFileError, match="'Default' uses denoising"):
+        DeepmdNetwork(state)
 
 
 def test_a_published_model_goes_by_its_name(
