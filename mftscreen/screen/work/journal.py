@@ -177,7 +177,7 @@ class Journal:
         if self._begun is not None:
             self._store.clear_candidates()
             self._store.set_meta("complete", "false")
-            self._store.set_meta("n_first", "")
+            self._store.drop_meta("n_first")
             self._store.set_meta("description", self._begun)
 
     def known(self, keys: Collection[str]) -> set[str]:
@@ -305,7 +305,7 @@ class Journal:
         """
         n_all = self._store.n_candidates()
         n_first = self._store.meta("n_first")
-        if not n_first:
+        if n_first is None:
             return (0, 0, 0) if again else (0, n_all, _NO_END)
         if again:
             return int(n_first), n_all, _NO_END

@@ -171,6 +171,10 @@ class Store:
             "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (*row, checksum(*row))
         )
 
+    def drop_meta(self, name: str) -> None:
+        """Forget what was set under a name, if anything was, within a transaction."""
+        self._database.execute("DELETE FROM meta WHERE name = ?", (name,))
+
     def n_candidates(self) -> int | None:
         """Return how many candidates were written; None if that was not noted."""
         return int(self.meta("n_candidates") or 0) if self._checked else None
