@@ -22,12 +22,9 @@ import torch
 from ase.data import chemical_symbols
 
 from mftscreen.errors import ModelError
-from mftscreen.model.backbones.sevennet.network import (
-    Network,
-    Shape,
-    find_paths,
-)
-from mftscreen.model.backbones.sevennet.network import Path as Coupling
+from mftscreen.model.backbones.sevennet.network import Network
+from mftscreen.model.backbones.sevennet.shape import Path as Coupling
+from mftscreen.model.backbones.sevennet.shape import Shape
 
 if TYPE_CHECKING:
     from sevenn.checkpoint import SevenNetCheckpoint
@@ -70,8 +67,9 @@ def convert(name: str) -> dict[str, Any]:
     import mftscreen.model.backbones.sevennet.descriptor  # noqa: F401 - registers it
 
     source = _open(name)
-    # of the model that is built: older files have other orders
-    state = source.build_model().state_dict()
+    with torch.random.fork_rng():  # whose weights are random at first
+        # of the model that is built: older files have other orders
+        state = source.build_model().state_dict()
     weights: Weights = {key: value.double() for key, value in state.items()}
     shape, elements = _describe(name, source.config)
     parameters: dict[str, Any] = {
@@ -201,7 +199,7 @@ def _fill(
             theirs = weights[f"{prefix}{k}.weight"]
             theirs = theirs * (activation if k else 1.0) / len(theirs) ** 0.5
             if k == len(layer.radial) - 1:
-                paths, channels = find_paths(shape, number), shape.inputs(number)
+                paths, channels = shape.paths(number), shape.inputs(number)
                 theirs = theirs[:, _columns(paths, channels)]
             matrix.copy_(theirs)
 
