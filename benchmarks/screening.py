@@ -87,6 +87,7 @@ def run_ours(path: Path, folder: Path, evaluator: Evaluator, workers: Workers) -
         journal.begin({})
         for _ in screen(iter_candidates(path), evaluator.key, workers, journal):
             pass
+        journal.finish()
         return journal.seconds
 
 

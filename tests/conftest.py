@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ase import Atoms
@@ -87,6 +88,39 @@ def head_parameters(fitting: dict) -> dict:
     return {"type_map": TYPE_MAP, "descriptor": descriptor, "fitting_net": net}
 
 
+DPA4 = {
+    "type": "dpa4", "sel": 60, "rcut": 4.5, "channels": 8, "n_radial": 6, "lmax": 2,
+    "mmax": 1, "n_blocks": 2, "mixing_layers": 1, "ffn_so3_grid": True,
+    "so3_readout": "mlp",
+    "grid_branch": [1, 1, 1], "message_node_so3": True,
+}  # fmt: skip
+"""As in deepmd-kit's examples, but smaller."""
+
+
+def dpa4_parameters(fitting: dict) -> dict:
+    net = {"neuron": [8, 8], "precision": "float64", **fitting}
+    if net["type"] == "ener":
+        net |= {"type": "dpa4_ener", "neuron": [0]}
+    descriptor = {**DPA4, "precision": "float64", "seed": 1}
+    return {
+        "type": "dpa4", "type_map": TYPE_MAP,
+        "descriptor": descriptor, "fitting_net": net,
+    }  # fmt: skip
+
+
+SEVENNET = {
+    "type": "sevennet", "cutoff": 4.5, "cutoff_on": 4.0, "channels": [8, 6, 4],
+    "n_layers": 3, "n_basis": 5, "radial_neurons": [8], "divisor": 5.0,
+    "output_layers": [1, 2], "sel": 60,
+}  # fmt: skip
+
+
+def sevennet_parameters(fitting: dict) -> dict:
+    net = {"neuron": [8, 8], "precision": "float32", **fitting}
+    descriptor = {**SEVENNET, "precision": "float32", "seed": 1}
+    return {"type_map": TYPE_MAP, "descriptor": descriptor, "fitting_net": net}
+
+
 HEADS = {
     "alloys": {"type": "ener", "seed": 1},
     "oxides": {"type": "ener", "seed": 2},
@@ -97,16 +131,41 @@ HEADS = {
 }  # fmt: skip
 
 
-def build_checkpoint(heads: dict[str, dict]) -> bytes:
+def fill_zeros(module: Any) -> None:
+    """Make maps random that deepmd-kit begins with as zeros; its model is no model."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    for weight in module.parameters():
+        if not weight.any():
+            noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+            weight.data += 0.3 * noise
+
+
+def build_single_task(parameters: dict) -> bytes:
+    """Return a checkpoint of one task, whose head is called ``Default``."""
+    import torch
+    from deepmd.pt.model.model import get_model
+    from deepmd.pt.train.wrapper import ModelWrapper
+
+    model = get_model(parameters)
+    fill_zeros(model)
+    buffer = io.BytesIO()
+    wrapper = ModelWrapper(model, model_params=parameters)
+    torch.save({"model": wrapper.state_dict()}, buffer)
+    return buffer.getvalue()
+
+
+def build_checkpoint(parameters: dict[str, dict]) -> bytes:
     """Return a multi-task checkpoint with one shared descriptor, as deepmd saves it."""
     import torch
     from deepmd.pt.model.model import get_model
     from deepmd.pt.train.wrapper import ModelWrapper
 
-    parameters = {name: head_parameters(fitting) for name, fitting in heads.items()}
     models = {name: get_model(head) for name, head in parameters.items()}
     first = next(iter(models.values()))
     generator = torch.Generator().manual_seed(0)
+    fill_zeros(first.atomic_model.descriptor)
     for model in models.values():
         model.atomic_model.descriptor = first.atomic_model.descriptor
         bias = model.atomic_model.out_bias
@@ -120,7 +179,18 @@ def build_checkpoint(heads: dict[str, dict]) -> bytes:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny.pt"
-    path.write_bytes(build_checkpoint(HEADS))
+    path.write_bytes(
+        build_checkpoint({n: head_parameters(net) for n, net in HEADS.items()})
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def dpa4_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "dpa4.pt"
+    path.write_bytes(
+        build_checkpoint({n: dpa4_parameters(net) for n, net in HEADS.items()})
+    )
     return path
 
 
@@ -248,15 +318,30 @@ def publisher(
 
 @pytest.fixture
 def single_task_checkpoint() -> bytes:
-    import torch
-    from deepmd.pt.model.model import get_model
-    from deepmd.pt.train.wrapper import ModelWrapper
+    return build_single_task(head_parameters(HEADS["gap"]))
 
-    parameters = head_parameters(HEADS["gap"])
-    wrapper = ModelWrapper(get_model(parameters), model_params=parameters)
-    buffer = io.BytesIO()
-    torch.save({"model": wrapper.state_dict()}, buffer)
-    return buffer.getvalue()
+
+@pytest.fixture(scope="session")
+def sevennet_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import mftscreen.model.plugins  # noqa: F401 - registers it with deepmd-kit
+
+    path = tmp_path_factory.mktemp("models") / "sevennet.pt"
+    parameters = sevennet_parameters({"type": "ener", "seed": 1, "neuron": []})
+    path.write_bytes(build_single_task(parameters))
+    return path
+
+
+@pytest.fixture(scope="session")
+def build_dpa4() -> Callable[..., bytes]:
+    """Return what makes a checkpoint in the layout of published DPA4 models."""
+
+    def build_dpa4(**descriptor: object) -> bytes:
+        parameters = dpa4_parameters({"type": "ener", "seed": 1})
+        parameters["descriptor"] |= {"precision": "float32", **descriptor}
+        parameters["fitting_net"]["precision"] = "float32"
+        return build_single_task({**parameters, "use_compile": True})
+
+    return build_dpa4
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from mftscreen.screen.order.goals import Goal
     from mftscreen.screen.order.rank_options import Duplicates
     from mftscreen.screen.order.ranking import OODPolicy, RankMethod
-    from mftscreen.screen.relax.batched import CellFilterName, OptimizerName
+    from mftscreen.screen.relax.batched import (
+        CellFilterName,
+        OptimizerName,
+        RelaxSettings,
+    )
     from mftscreen.screen.result.screen_result import ScreenResult
 
 __all__ = ["command", "show"]
@@ -60,6 +64,20 @@ TABLE_ROWS = 20
     multiple=True,
     help="Name of a shipped model or path of a .mft file; several of one property are "
     "an ensemble.  [default: mft-mini]",
+)
+@click.option(
+    "--then",
+    multiple=True,
+    metavar="MODEL",
+    help="Slower model for the best of what --model has seen, which then decides about "
+    "the order; as --model.",
+)
+@click.option(
+    "--keep",
+    default="10%",
+    show_default=True,
+    metavar="SHARE|NUMBER",
+    help="How many of those that --model ranks are for --then: 5%, 200.",
 )
 @ranking_options
 @click.option("--max-elements", type=click.IntRange(min=1), help="Skip others.")
@@ -125,6 +143,8 @@ def command(
     goals: tuple[str, ...],
     method: RankMethod,
     models: tuple[str, ...],
+    then: tuple[str, ...],
+    keep: str,
     policy: OODPolicy,
     alpha: float,
     coverage: float,
@@ -158,6 +178,10 @@ def command(
     means: unlike anything the model has learned from, do not trust the value. A large
     one is no guarantee.
 
+    With --then, --model sees all candidates and its best --keep are ranked by the
+    slower model. The table holds the values of both; what one model alone has seen has
+    no rank, the status fast_only, and comes after the others.
+
     With --run, a screening that was interrupted, even killed, goes on where it was when
     the same command is given again.
 
@@ -167,6 +191,7 @@ def command(
       mftscreen rank candidates.db 'O>1,natoms<20' -p dielectric --ood demote -o top.csv
       mftscreen rank pool.extxyz.gz -g 'dielectric=2..2.4' --run runs/pool -j 4
       mftscreen rank candidates.db -p dielectric --relax fire --fmax 0.02 -o out.db
+      mftscreen rank candidates.db -p dielectric --then slow.mft --keep 5% -o top.csv
     """
     from mftscreen.screen.candidates.elements import ElementFilter
     from mftscreen.screen.candidates.stream import explain_empty
@@ -178,19 +203,17 @@ def command(
         check_output(output, database)
     exclude = frozenset(exclude_elements.replace(",", " ").split())
     filtering = max_elements is not None or exclude
-    relax = None
-    if optimizer is not None:
-        from mftscreen.screen.relax.batched import RelaxSettings
-
-        relax = RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
-    elif unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
-        msg = f"{', '.join(unused)} needs --relax fire, bfgs or lbfgs"
+    relax = _relaxation(ctx, optimizer, cell_filter, fmax, steps, relaxer)
+    if not then and _given(ctx, "keep"):
+        msg = "--keep needs --then, the model that sees what is kept"
         raise click.UsageError(msg, ctx)
     result = rank(
         database,
         query,
         goals=chosen,
         models=models or None,
+        then=then or None,
+        keep=keep,
         method=method,
         ood=policy,
         alpha=alpha,
@@ -220,6 +243,7 @@ def show(
     output: Path | None,
 ) -> None:
     """Print a result, write it to a file if there is one, and count what failed."""
+    from mftscreen.screen.result.rows import FAST_ONLY
     from mftscreen.screen.result.store import format_table, write_csv, write_records
 
     problems: list[DataError] = []
@@ -241,10 +265,12 @@ def show(
     failed = Counter(row.status for row in result.failures)
     filtered = failed.pop("filtered", 0)
     flagged = sum(bool(row.ood) for row in result.rows)
-    predicted = len(result.rows) - failed.total() - filtered
+    fast_only = sum(row.status == FAST_ONLY for row in result.rows)
+    predicted = len(result.rows) - failed.total() - filtered - fast_only
     click.echo(
         f"{len(result.rows)} candidates: {predicted} "
         f"predicted ({flagged} of them out of distribution), "
+        + (f"{fast_only} by the fast model only, " if fast_only else "")
         + (f"{filtered} filtered out, " if filtered else "")
         + f"{failed.total()} failed"
         + "".join(f", {status}: {n}" for status, n in failed.items()),
@@ -254,6 +280,24 @@ def show(
         raise problems[0]
     if failed:
         ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _relaxation(
+    ctx: click.Context,
+    optimizer: OptimizerName | None,
+    cell_filter: CellFilterName,
+    fmax: float,
+    steps: int,
+    relaxer: str | None,
+) -> RelaxSettings | None:
+    if optimizer is not None:
+        from mftscreen.screen.relax.batched import RelaxSettings
+
+        return RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
+    if unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
+        msg = f"{', '.join(unused)} needs --relax fire, bfgs or lbfgs"
+        raise click.UsageError(msg, ctx)
+    return None
 
 
 def _as_typed(ctx: click.Context) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,19 @@ from mftscreen.screen.candidates.stream import (
     count_candidates,
     iter_candidates,
 )
+from mftscreen.screen.funnel import (
+    choose_best,
+    count_kept,
+    open_models,
+    read_again,
+)
 from mftscreen.screen.order.rank_options import Duplicates, Goals, RankOptions, as_goals
 from mftscreen.screen.order.ranking import OODPolicy, RankMethod
 from mftscreen.screen.result.screen_result import ScreenResult, read_result
+from mftscreen.screen.work.evaluation import EvaluationSettings, open_evaluator
 from mftscreen.screen.work.journal import Journal
+from mftscreen.screen.work.pipeline import choose_chunk_size, screen
+from mftscreen.screen.work.workers import Workers
 
 if TYPE_CHECKING:
     from mftscreen.model.network.backend import Device
@@ -31,13 +41,17 @@ if TYPE_CHECKING:
 
 __all__ = ["rank"]
 
+Models = str | Path | Sequence[str | Path]
+
 
 def rank(
     source: str | Path,
     query: str | None = None,
     *,
     goals: Goals | str | Sequence[str],
-    models: str | Path | Sequence[str | Path] | None = None,
+    models: Models | None = None,
+    then: Models | None = None,
+    keep: str | int = "10%",
     method: RankMethod = "pareto",
     ood: OODPolicy = "label",
     alpha: float = 0.05,
@@ -69,6 +83,11 @@ def rank(
         Names or files. Several models of one property are an ensemble: their mean
         counts, and their spread is given. By default ``mft-mini``, of which the models
         that predict one of the goals are taken, that of crystals first.
+    then : str, Path or sequence of those, optional
+        Slower models, which see the best of what `models` have seen and then decide
+        about the order. Candidates without a rank by `models` are not among the best.
+    keep : str or int, default "10%"
+        How many of those that have a rank `then` sees: a share, or a number.
     method : {"pareto", "desirability"}, default "pareto"
     ood : {"label", "demote", "exclude"}, default "label"
     alpha : float, default 0.05
@@ -80,7 +99,8 @@ def rank(
         Candidates that it refuses are not evaluated; they become rows with the status
         ``filtered``.
     relax : RelaxSettings, optional
-        Relax each candidate with the first model before the prediction.
+        Relax each candidate with the first model before the prediction, once for both
+        stages.
     run : str or Path, optional
         Folder, on a local file system, that keeps what is done: a screening that was
         interrupted goes on there, and one with other goals needs no evaluation.
@@ -103,7 +123,7 @@ def rank(
     Raises
     ------
     ConfigError
-        If a goal is not understood.
+        If a goal is not understood, or `keep` is neither a share nor a number.
     DataError
         If the source cannot be read or the run folder cannot be used.
     UnknownPropertyError, ModelError
@@ -119,53 +139,70 @@ def rank(
     >>> [row.formula for row in result.top(3)]  # doctest: +SKIP
     ['Te', 'SnTe', 'GeTe']
     """
-    from mftscreen.screen.work.evaluation import EvaluationSettings, open_evaluator
-    from mftscreen.screen.work.pipeline import choose_chunk_size, screen
-    from mftscreen.screen.work.workers import Workers
-
     options = RankOptions(
         as_goals(goals), method, ood, alpha, coverage, diverse, duplicates
     )
-    sources = _find_models(models, options.goals)
-    settings = EvaluationSettings(sources, tuple(options.goals), device, relax)
-    evaluator = open_evaluator(settings)
+    stages = _stages(options.goals, models, then, keep, device, relax)
+    opened, facts = open_models(stages, keep)
     with Journal(None if run is None else Path(run)) as journal:
-        journal.begin(
-            {
-                "command": command,
-                "source": _lasting_source(source),
-                "query": query,
-                "options": options.to_json(),
-                "models": evaluator.model_names,
-                "model_sources": list(evaluator.settings.models),
-                "units": evaluator.units,
-                "label_ranges": evaluator.label_ranges,
-                "calibration": evaluator.calibration_rows(),
-            }
-        )
-        candidates = iter_candidates(source, query)
-        total = count_candidates(source, query)
-        if elements is not None:
-            candidates = _filter(candidates, elements)
-        with (
-            Workers(evaluator.settings, n_jobs, scheduler) as workers,
-            progress_bar(shown=progress, total=total, unit="structure") as bar,
-        ):
-            reused = 0
-            size = choose_chunk_size(relax, workers.n_workers, total)
-            for n_done, n_reused in screen(
-                candidates, evaluator.key, workers, journal, chunk_size=size
-            ):
-                reused += n_reused
-                if reused:
-                    bar.set_postfix_str(f"{reused} known", refresh=False)
-                bar.update(n_done)
+        about = {"command": command, "source": _lasting_source(source), "query": query}
+        journal.begin({**about, "options": options.to_json(), **facts})
+        work = partial(_work, journal, n_jobs, scheduler, progress)
+        candidates = _filter(iter_candidates(source, query), elements)
+        work(opened[0], candidates, count_candidates(source, query))
+        for settings in opened[1:]:
+            best = choose_best(journal, options, keep)
+            journal.begin_again()
+            work(settings, read_again(journal, best), len(best))
+        journal.finish()
         return read_result(journal, options, structures=structures)
 
 
-def _find_models(
-    models: str | Path | Sequence[str | Path] | None, goals: Goals
-) -> tuple[str, ...]:
+def _stages(
+    goals: Goals,
+    models: Models | None,
+    then: Models | None,
+    keep: str | int,
+    device: Device,
+    relax: RelaxSettings | None,
+) -> list[EvaluationSettings]:
+    """Return what to evaluate with: fast models, then slow ones if there are any."""
+    names = tuple(goals)
+    stages = [EvaluationSettings(_find_models(models, goals), names, device, relax)]
+    if then:
+        count_kept(keep, 0)  # a wrong one is refused before all the work
+        # on structures that are relaxed already
+        stages.append(EvaluationSettings(_find_models(then, goals), names, device))
+    return stages
+
+
+def _work(
+    journal: Journal,
+    n_jobs: int,
+    scheduler: str | None,
+    progress: bool,
+    settings: EvaluationSettings,
+    candidates: Iterable[Candidate],
+    total: int | None,
+) -> None:
+    """Evaluate candidates into a journal, and show how far that is."""
+    evaluator = open_evaluator(settings)
+    with (
+        Workers(settings, n_jobs, scheduler) as workers,
+        progress_bar(shown=progress, total=total, unit="structure") as bar,
+    ):
+        reused = 0
+        size = choose_chunk_size(settings.relax, workers.n_workers, total)
+        for n_done, n_reused in screen(
+            candidates, evaluator.key, workers, journal, chunk_size=size
+        ):
+            reused += n_reused
+            if reused:
+                bar.set_postfix_str(f"{reused} known", refresh=False)
+            bar.update(n_done)
+
+
+def _find_models(models: Models | None, goals: Goals) -> tuple[str, ...]:
     """Return names or paths of single models, those of a collection that are needed."""
     if isinstance(models, str | Path):
         models = [models]
@@ -186,15 +223,16 @@ def _lasting_source(source: str | Path) -> str:
 
 
 def _filter(
-    candidates: Iterator[Candidate], elements: ElementFilter
+    candidates: Iterator[Candidate], elements: ElementFilter | None
 ) -> Iterator[Candidate]:
+    """Yield candidates, of which those that the filter refuses become errors."""
     from ase import Atoms
     from ase.data import chemical_symbols
 
     from mftscreen.structures import reduced_formula
 
     for candidate in candidates:
-        if isinstance(candidate.structure, Atoms):
+        if elements is not None and isinstance(candidate.structure, Atoms):
             numbers = set(candidate.structure.numbers.tolist())
             # a number that is no element's is refused later
             known = [chemical_symbols[z] for z in numbers if z < len(chemical_symbols)]

@@ -34,7 +34,7 @@ def check_backbone(checkpoint: str | Path, *, rtol: float = 1e-5) -> None:
     Its energies, forces and stress pass :func:`check_model` on a crystal, a slab and a
     molecule, and so do features; features found with gradients and without are the
     same, whatever else is in the batch. Neither padding nor the order of elements
-    enters the numbers. What is saved is loaded again as it was. Gradients of energies
+    enters the numbers; a kind may refuse another order. What is saved is loaded again as it was. Gradients of energies
     and forces by weights are what they say, and a frozen descriptor has none.
 
     Parameters
@@ -60,6 +60,8 @@ def check_backbone(checkpoint: str | Path, *, rtol: float = 1e-5) -> None:
         ("a file", _saved(state)),
         ("the order of elements", _reordered(state)),
     ]:
+        if other is None:
+            continue
         found = _evaluate(DeepmdNetwork(other, "cpu"), structures)
         _assert_equal(found, _evaluate(network, structures), rtol, name)
     _check_learning(state, structures[0])
@@ -146,8 +148,8 @@ def _saved(state: Mapping[str, Any]) -> dict[str, Any]:
         return read_state(path)
 
 
-def _reordered(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same model with its elements the other way round."""
+def _reordered(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the same model with its elements the other way round; None if refused."""
     heads = model_parameters(state)
     parameters = {
         name: {**own, "type_map": list(reversed(own["type_map"]))}
@@ -155,7 +157,10 @@ def _reordered(state: Mapping[str, Any]) -> dict[str, Any]:
     }
     reordered: dict[str, Any] = {}
     for name, model in build_models(state, CPU).items():
-        model.change_type_map(parameters[name]["type_map"])
+        try:
+            model.change_type_map(parameters[name]["type_map"])
+        except NotImplementedError:  # as deepmd-kit's DPA4 does
+            return None
         reordered |= {f"model.{name}.{k}": v for k, v in model.state_dict().items()}
     extra = {**state["_extra_state"], "model_params": {"model_dict": parameters}}
     return {**reordered, "_extra_state": extra}

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from ase import Atoms
 from ase.build import bulk
@@ -17,6 +19,7 @@ from ase.io import write
 from click.testing import CliRunner, Result
 
 from mftscreen.cli import main
+from mftscreen.model.files.bundle import read_bundle, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +279,73 @@ def test_filtered_candidates_are_no_failures(database: Path, tiny_model: Path) -
     statuses = [row["status"] for row in _rows(result)]
     assert sorted(statuses) == ["filtered"] * 2 + ["ok"] * 4
     assert "2 filtered out" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def slow_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network with another card, which makes it another file."""
+    bundle = read_bundle(tiny_model)
+    path = tmp_path_factory.mktemp("slow") / "slow.mft"
+    card = bundle.card.model_copy(update={"name": "slow"})
+    write_bundle(path, card, bundle.checkpoint, bundle.reference)
+    return path
+
+
+def test_funnel(database: Path, tiny_model: Path, slow_model: Path) -> None:
+    plain = {row["id"]: row for row in _rows(_rank(tiny_model, str(database)))}
+    result = _rank(
+        tiny_model, str(database), "--then", str(slow_model), "--keep", "40%"
+    )
+    assert result.exit_code == 3
+    rows = _rows(result)
+    assert [row["status"] for row in rows[:5]] == ["ok"] * 2 + ["fast_only"] * 3
+    for row in rows:
+        assert row["fast_gap"] == plain[row["id"]]["gap"]
+        assert row["fast_rank"] == plain[row["id"]]["rank"]
+        assert row["gap"] == (row["fast_gap"] if row["status"] == "ok" else "")
+        assert row["fast_model"] == plain[row["id"]]["model"] != row["model"]
+    assert "7 candidates: 2 predicted" in result.stderr
+    assert "3 by the fast model only, 2 failed" in result.stderr
+    table = _rank(
+        tiny_model, str(database), "--then", str(slow_model), "--format", "table"
+    )
+    assert "fast gap" in table.stdout.splitlines()[0]
+    assert len(table.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "db", "parquet"])
+def test_every_file_holds_a_funnel(
+    database: Path, tiny_model: Path, slow_model: Path, tmp_path: Path, suffix: str
+) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    path, run = tmp_path / f"out.{suffix}", tmp_path / "run"
+    funnel = ["--then", str(slow_model), "--keep", "2"]
+    _rank(tiny_model, str(database), *funnel, "-o", str(path), "--run", str(run))
+    if suffix == "db":
+        assert connect(path).count("status=fast_only,fast_rank>2") == 3
+        assert connect(path).count("status=ok,fast_ood=True") == 1
+        assert all(row.natoms for row in connect(path).select(status="fast_only"))
+        return
+    read = {"csv": pd.read_csv, "jsonl": partial(pd.read_json, lines=True)}
+    table = read.get(suffix, pd.read_parquet)(path)
+    assert table["status"].value_counts()["fast_only"] == 3
+    assert table["fast_gap"].notna().sum() == 5
+    assert table["gap"].notna().sum() == 2
+
+
+def test_results_of_a_funnel(
+    database: Path, tiny_model: Path, slow_model: Path, tmp_path: Path
+) -> None:
+    funnel = ["--then", str(slow_model), "--keep", "2", "--run", str(tmp_path / "run")]
+    _rank(tiny_model, str(database), *funnel)
+    query = ["results", "query", str(tmp_path / "run")]
+    shown = CliRunner().invoke(main, [*query, "status == 'fast_only' and not fast_ood"])
+    assert shown.exit_code == 0, shown.stderr
+    assert {row["formula"] for row in _rows(shown)} == {"MgO"}
+
+
+def test_keep_needs_a_second_model(database: Path, tiny_model: Path) -> None:
+    result = _rank(tiny_model, str(database), "--keep", "5%")
+    assert result.exit_code == 2
+    assert "--keep needs --then" in result.stderr

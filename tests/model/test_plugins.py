@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mftscreen.head_forms import HEAD_FORMS
-from mftscreen.model.backbones import _ARCHITECTURES, plugins
+from mftscreen.model.backbones import _architectures, plugins
 
 PROGRAM = """
 import {module}
@@ -31,7 +31,7 @@ def test_importing_it_registers_descriptors_and_heads() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     registered = set(done.stdout.split())
-    of_plugins = {kind.kind for kind in _ARCHITECTURES if kind.plugin is not None}
+    of_plugins = {kind.kind for kind in _architectures() if kind.plugin is not None}
     assert len(of_plugins) == len(plugins())
     assert "sevennet" in of_plugins <= registered
     assert {form.fitting for form in HEAD_FORMS.values()} <= registered

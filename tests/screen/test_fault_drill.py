@@ -27,6 +27,7 @@ from ase.db import connect
 from ase.io import write
 
 from mftscreen.errors import DataError
+from mftscreen.model.files.bundle import read_bundle, write_bundle
 from mftscreen.screen.candidates.stream import iter_candidates
 from mftscreen.screen.work.journal import Journal
 
@@ -226,9 +227,10 @@ def finish(process: ForkServerProcess, expected: int) -> None:
 
 
 def n_rows(run: Path) -> int:
+    """Return how many candidates a journal has, those of a second stage included."""
     try:
         with Journal(run, read_only=True) as journal:
-            return sum(1 for _ in journal.rows())
+            return sum(1 for again in (False, True) for _ in journal.rows(again=again))
     except DataError:  # not there yet
         return 0
 
@@ -287,6 +289,41 @@ def test_killed_twice_the_table_is_that_of_an_uninterrupted_run(
         assert bool(row["gap"]) == (row["status"] == "ok")
         assert row["reason"] or row["status"] == "ok"
     assert sum(bool(row["duplicate_of"]) for row in rows) >= 20
+
+
+def test_killed_in_both_stages_the_funnel_is_that_of_an_uninterrupted_run(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    rng = random.Random(21)
+    frames = [rng.choice(MAKERS)(rng) for _ in range(300)]
+    write(tmp_path / "pool.extxyz", frames, format="extxyz")
+    slow = tmp_path / "slow.mft"
+    bundle = read_bundle(tiny_model)
+    card = bundle.card.model_copy(update={"name": "slow"})
+    write_bundle(slow, card, bundle.checkpoint, bundle.reference)
+
+    def funnel(run: str) -> list[str]:
+        arguments = ranking(
+            tmp_path / "pool.extxyz",
+            tiny_model,
+            tmp_path / run,
+            tmp_path / f"{run}.csv",
+        )
+        return [*arguments, "--then", str(slow), "--keep", "50%"]
+
+    finish(start(tmp_path, funnel("whole")), 3)
+    total = n_rows(tmp_path / "whole")
+    assert total >= 400
+    for count in (100, 350):
+        kill_at(start(tmp_path, funnel("run")), tmp_path / "run", count, 0.0)
+        with Journal(tmp_path / "run", read_only=True) as journal:
+            assert not journal.complete
+    finish(start(tmp_path, funnel("run")), 3)
+    assert (tmp_path / "run.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    with (tmp_path / "run.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 300
+    assert {"ok", "fast_only", "invalid_geometry"} <= {row["status"] for row in rows}
 
 
 POISON = """\

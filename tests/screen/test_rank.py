@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,18 +22,13 @@ from mftscreen.errors import (
     UnknownModelError,
     UnknownPropertyError,
 )
-from mftscreen.model.files.bundle import PropertyHead, read_bundle, write_bundle
-from mftscreen.properties import PropertySpec
 from mftscreen.screen.candidates.elements import ElementFilter
 from mftscreen.screen.order.goals import Goal
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.order.ranking import order_candidates
 from mftscreen.screen.relax.batched import RelaxSettings
 from mftscreen.screen.result.screen_result import read_options
-from mftscreen.screen.work import workers
-from mftscreen.screen.work.evaluation import EvaluationSettings
 from mftscreen.screen.work.journal import Journal
-from mftscreen.screen.work.workers import Results
 
 
 def write_pool(path: Path, structures: Sequence[Atoms]) -> Path:
@@ -42,57 +36,6 @@ def write_pool(path: Path, structures: Sequence[Atoms]) -> Path:
         for atoms in structures:
             database.write(atoms)
     return path
-
-
-@pytest.fixture(scope="module")
-def two_headed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with an extensive property beside the gap."""
-    return _with_alpha(tiny_model, tmp_path_factory.mktemp("two") / "two.mft", 1.0)
-
-
-@pytest.fixture(scope="module")
-def other_member(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model with other weights."""
-    return _with_alpha(tiny_model, tmp_path_factory.mktemp("other") / "o.mft", 1.1)
-
-
-def _with_alpha(tiny_model: Path, path: Path, scale: float) -> Path:
-    import torch
-
-    bundle = read_bundle(tiny_model)
-    gap = bundle.card.properties["gap"]
-    alpha = PropertyHead(
-        **{
-            **dict(gap),
-            "spec": PropertySpec(
-                name="alpha", label="polarizability", unit="Å^3", head="extensive"
-            ),
-            "head": "alpha",
-        }
-    )
-    card = bundle.card.model_copy(update={"properties": {"gap": gap, "alpha": alpha}})
-    content = torch.load(io.BytesIO(bundle.checkpoint), weights_only=True)
-    for name, tensor in content["model"].items():
-        if ".fitting_net." in name and torch.is_tensor(tensor):
-            content["model"][name] = tensor * scale
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bundle(path, card, buffer.getvalue(), bundle.reference)
-    return path
-
-
-@pytest.fixture
-def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Numbers of structures that were evaluated, one for each chunk."""
-    counts: list[int] = []
-    evaluate = workers.evaluate
-
-    def count(settings: EvaluationSettings, structures: Sequence[Atoms]) -> Results:
-        counts.append(len(structures))
-        return evaluate(settings, structures)
-
-    monkeypatch.setattr(workers, "evaluate", count)
-    return counts
 
 
 def test_every_candidate_has_one_row_in_the_order_of_ranks(

@@ -39,6 +39,16 @@ def test_a_sound_backbone_passes(path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_kind_that_refuses_another_order_of_elements_passes(
+    dpa4_checkpoint: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "dpa4.pt"
+    heads = {"oxides": "oxides"}
+    path.write_bytes(save_state(keep_heads(read_state(dpa4_checkpoint), heads)))
+    check_backbone(path)
+
+
+@pytest.mark.slow
 def test_models_are_checked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     features = DPA3.features
 

@@ -36,7 +36,7 @@ import logging
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -116,6 +116,7 @@ class Trainer(training.Trainer):
             [module.model[head].atomic_model.descriptor for head in group]
             for group in self.combination.shared
         )
+        module.forward = partial(self._evaluate, module.forward)
         module.register_forward_pre_hook(self._begin_batch)
         module.register_forward_hook(self._combine, with_kwargs=True)
 
@@ -183,6 +184,15 @@ class Trainer(training.Trainer):
             heads = self.combination.drawn(self.model_keys)
             self._joined = self._draw(head for head in heads if head != task_key)
         return batch
+
+    def _evaluate(self, forward: Callable[..., Any], **inputs: Any) -> Any:
+        """Let what a model draws, as DPA4 turns edges, depend on the step alone.
+
+        Otherwise the data would come in another order after a restart.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed + self._step)
+            return forward(**inputs)
 
     def _begin_batch(self, wrapper: torch.nn.Module, _: Any) -> None:
         if wrapper.training:

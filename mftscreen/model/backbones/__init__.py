@@ -6,12 +6,17 @@ and downloaded with weights; all that is asked of an :class:`Architecture`. A ki
 has none here is :class:`Architecture` itself, and may not come in a file.
 
 A new kind is a module, or a folder, with a subclass, and its line in
-``_ARCHITECTURES``. Nothing here needs torch until a descriptor is at hand.
+``_ARCHITECTURES``; one of another package is named by that package's entry point in the
+group ``mftscreen.backbones``. :func:`mftscreen.testing.check_backbone` checks either.
+Nothing here needs torch until a descriptor is at hand.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any
 
 from mftscreen.model.backbones.dpa1 import DPA1
@@ -31,6 +36,28 @@ __all__ = [
 ]
 
 _ARCHITECTURES = (DPA3, DPA4, DPA1, SevenNet)
+GROUP = "mftscreen.backbones"
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def _architectures() -> tuple[type[Architecture], ...]:
+    """Return all kinds, those of other packages last."""
+    found: list[type[Architecture]] = list(_ARCHITECTURES)
+    taken = {name for kind in found for name in kind.names()}
+    for entry in entry_points(group=GROUP):
+        try:
+            kind = entry.load()
+        except Exception as error:  # noqa: BLE001 - whatever another package raises
+            log.warning("backbone %s cannot be loaded: %s", entry.name, error)
+            continue
+        is_kind = isinstance(kind, type) and issubclass(kind, Architecture)
+        if is_kind and taken.isdisjoint(kind.names()):
+            found.append(kind)
+        else:
+            log.warning("backbone %s is no new kind of Architecture", entry.name)
+    return tuple(found)
 
 
 def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:
@@ -53,7 +80,7 @@ def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:
     'se_atten'
     """
     kind = str(descriptor.get("type"))
-    known = {name: known for known in _ARCHITECTURES for name in known.names()}
+    known = {name: known for known in _architectures() for name in known.names()}
     return known[kind]() if kind in known else Architecture(kind)
 
 
@@ -61,7 +88,7 @@ def allowed_descriptors() -> dict[str, type[DescriptorParameters]]:
     """Return what a model file may say of each type of descriptor that it may have."""
     return {
         name: known.allowed
-        for known in _ARCHITECTURES
+        for known in _architectures()
         for name in known.names()
         if known.allowed is not None
     }
@@ -71,7 +98,7 @@ def pretrained_models() -> dict[str, Mapping[Domain, str]]:
     """Return the names of models that can be downloaded, and their heads by domain."""
     return {
         name: heads
-        for architecture in _ARCHITECTURES
+        for architecture in _architectures()
         for name, heads in architecture.pretrained.items()
     }
 
@@ -80,11 +107,11 @@ def converted_models() -> dict[str, type[Architecture]]:
     """Return the names of models that come with other packages, and their kinds."""
     return {
         name: architecture
-        for architecture in _ARCHITECTURES
+        for architecture in _architectures()
         for name in architecture.converted
     }
 
 
 def plugins() -> list[str]:
     """Return the modules that register descriptors with deepmd-kit."""
-    return [kind.plugin for kind in _ARCHITECTURES if kind.plugin is not None]
+    return [kind.plugin for kind in _architectures() if kind.plugin is not None]

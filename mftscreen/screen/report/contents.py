@@ -64,6 +64,7 @@ def collect(
         numbers = [result.numbers[k] for k in kept]
         structures = dict(zip(kept, journal.structures(numbers), strict=True))
     bundles = _bundles(description)
+    fast = _bundles(description["funnel"]) if "funnel" in description else []
     heads = [
         (name, bundle.card.properties[name])
         for name in options.goals
@@ -85,7 +86,7 @@ def collect(
         columns=result.columns,
         records=list(result.records()),
         properties=list(specs.values()),
-        model_cards=[bundle.card.model_dump(mode="json") for bundle in bundles],
+        model_cards=[b.card.model_dump(mode="json") for b in (*bundles, *fast)],
         structures=structures,
         training_targets=_targets(bundles, options),
         # what one of the training sets lacks is flagged

@@ -27,6 +27,7 @@ from mftscreen.errors import DataError
 from mftscreen.properties import PropertySpec
 from mftscreen.screen.report.scene import build_scene, element_style
 from mftscreen.screen.result.columns import result_columns
+from mftscreen.screen.result.rows import FAST_ONLY
 from mftscreen.writing import check_place, output_file
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ class ReportData:
         Of the table, in order.
     records : sequence of mapping
         One per candidate in order of merit, column to value: number, bool, text or
-        None. A candidate was left out if its ``status`` is ``filtered``, and failed if
-        it is anything else but ``ok``.
+        None. A candidate was left out if its ``status`` is ``filtered``, seen by the
+        fast model of a funnel alone if it is ``fast_only``, and failed if it is
+        anything else but ``ok``.
     properties : sequence of PropertySpec
         At least one; each is a column of its name. The first one is drawn first.
     model_cards : sequence of mapping
@@ -200,6 +202,7 @@ def _payload(data: ReportData) -> dict[str, Any]:
         "properties": [_property(spec, data) for spec in data.properties],
         "n_failed": sum(reason["count"] for reason in reasons) - n_filtered,
         "n_filtered": n_filtered,
+        "n_fast_only": sum(r["status"] == FAST_ONLY for r in data.records),
         "failures": reasons[:MAX_REASONS],
         "failures_left": max(0, len(reasons) - MAX_REASONS),
         "structures": structures,
@@ -274,7 +277,7 @@ def _failures(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     counts = Counter(
         (str(record["status"]), str(record.get("reason") or ""))
         for record in records
-        if record["status"] != "ok"
+        if record["status"] not in ("ok", FAST_ONLY)
     )
     return [
         {"status": status, "reason": reason, "count": n}

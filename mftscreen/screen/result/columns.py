@@ -29,12 +29,15 @@ class Ranked(NamedTuple):
     row : ScreenRow
     model : str
         Models by the beginnings of their sha256.
+    fast_model : str
+        The fast ones of a funnel, likewise.
     """
 
     rank: int | None
     front: int | None
     row: ScreenRow
     model: str
+    fast_model: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def result_columns(units: Mapping[str, str]) -> list[Column]:
     ]
     for name, unit in units.items():
         columns += _property_columns(name, unit)
-    return [*columns, *_OOD, *map(_relaxation_column, _RELAXATION), *_LAST]
+    return [*columns, *_OOD, *_FAST, *map(_relaxation_column, _RELAXATION), *_LAST]
 
 
 def _property_columns(name: str, unit: str) -> list[Column]:
@@ -141,6 +144,14 @@ def _property_columns(name: str, unit: str) -> list[Column]:
     return [
         *columns,
         *(Column(f"{name}_{k}", v, optional=True) for k, v in parts.items()),
+        Column(
+            f"fast_{name}",
+            lambda r: r.row.fast and r.row.fast.values.get(name),
+            f"{name} by the fast model",
+            optional=True,
+            title=f"fast {name}",
+            cell=lambda r: f"{r.row.fast.values[name]:.4g}" if r.row.fast else "",
+        ),
     ]
 
 
@@ -167,6 +178,29 @@ _OOD = (
         kind="flag",
     ),
 )
+
+_FAST = (
+    Column(
+        "fast_rank",
+        lambda r: r.row.fast_rank,
+        "rank by the fast model",
+        optional=True,
+    ),
+    Column(
+        "fast_ood_p_value",
+        lambda r: r.row.fast and r.row.fast.ood_p_value,
+        "the same share of the fast model's training set",
+        optional=True,
+    ),
+    Column(
+        "fast_ood",
+        lambda r: r.row.fast and r.row.fast.ood,
+        "out of distribution for the fast model",
+        kind="flag",
+        optional=True,
+    ),
+)
+"""Of a funnel."""
 
 _RELAXATION: dict[str, Literal["value", "flag"]] = {
     "converged": "flag",
@@ -203,6 +237,7 @@ _LAST = (
         cell=lambda r: _shown(r.row.reason, _LONGEST_NOTE),
     ),
     Column("model", lambda r: r.model, "m and the start of the model file's sha256"),
+    Column("fast_model", lambda r: r.fast_model, "the fast one", optional=True),
 )
 
 

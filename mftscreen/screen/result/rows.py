@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
@@ -12,7 +12,10 @@ from mftscreen.ood.reference.novelty import flag
 from mftscreen.screen.work.journal import JournalRow
 from mftscreen.screen.work.outcome import Relaxation
 
-__all__ = ["ScreenRow", "make_rows"]
+__all__ = ["FAST_ONLY", "ScreenRow", "make_row"]
+
+FAST_ONLY = "fast_only"
+"""Status of what a funnel has not shown to its slow models."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class ScreenRow:
         Whether the candidate holds vacuum, so that its p-value depends on the thickness
         of the vacuum.
     status : str
-        ``ok`` or the kind of failure.
+        ``ok``, the kind of failure, or :data:`FAST_ONLY`.
     reason : str
         Why it failed, or what makes it out of distribution.
     duplicate_of : str
@@ -50,6 +53,10 @@ class ScreenRow:
     intervals : dict of str to (float, float)
         Property to the interval that the true value lies in with the coverage asked
         for; a property for which no coverage is claimed is missing.
+    fast : ScreenRow or None
+        What the fast models of a funnel say. All else is of the slow ones then.
+    fast_rank : int or None
+        The rank among what the fast models have seen.
     """
 
     id: str
@@ -65,30 +72,25 @@ class ScreenRow:
     relaxation: Relaxation | None = None
     atoms: Atoms | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    fast: ScreenRow | None = None
+    fast_rank: int | None = None
 
 
-def make_rows(
-    found: Iterable[JournalRow], names: Sequence[str], alpha: float
-) -> Iterator[ScreenRow]:
-    """Yield the result row of each row of a journal.
+def make_row(row: JournalRow, names: Sequence[str], alpha: float) -> ScreenRow:
+    """Return the result row of a row of a journal.
 
     Parameters
     ----------
-    found : iterable of JournalRow
+    row : JournalRow
     names : sequence of str
         Properties to be ranked by.
     alpha : float
         Candidates with a p-value up to this are flagged.
 
-    Yields
-    ------
+    Returns
+    -------
     ScreenRow
     """
-    for row in found:
-        yield _make_row(row, names, alpha)
-
-
-def _make_row(row: JournalRow, names: Sequence[str], alpha: float) -> ScreenRow:
     outcome = row.outcome
     facts = outcome.novelty(names)
     ood, reason = flag(facts, alpha) if outcome.status == "ok" else (None, "")

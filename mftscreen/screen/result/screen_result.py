@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 from mftscreen.errors import ConfigError
 from mftscreen.screen.order.goals import parse_goals
 from mftscreen.screen.order.rank_options import RankOptions
-from mftscreen.screen.order.ranking import Ranking, order_candidates
+from mftscreen.screen.order.ranking import Ranking
 from mftscreen.screen.order.windows import find_empty_windows
 from mftscreen.screen.result.columns import FLAGS, Column, Ranked, result_columns
 from mftscreen.screen.result.conditions import select_rows
-from mftscreen.screen.result.equivalents import mark_equivalents
-from mftscreen.screen.result.rows import ScreenRow, make_rows
+from mftscreen.screen.result.rows import FAST_ONLY, ScreenRow
+from mftscreen.screen.result.stages import (
+    join_stages,
+    order_rows,
+    rank_rows,
+    rankable_values,
+    read_rows,
+)
 from mftscreen.screen.work.journal import Journal
 
 if TYPE_CHECKING:
@@ -37,7 +43,8 @@ class ScreenResult:
         In the order of their ranks.
     ranks : list of int or None
         Of `rows`; None for candidates without a rank: those that failed, that are
-        beyond a bound or excluded, and copies of an earlier one.
+        beyond a bound or excluded, that a funnel has not kept, and copies of an earlier
+        one.
     options : RankOptions
     units : dict of str to str
         Property to unit.
@@ -49,6 +56,8 @@ class ScreenResult:
         Places of `rows` in the source, from 0.
     remarks : list of str
         For each property with intervals, whether they apply to these candidates.
+    fast_model : str
+        The fast models of a funnel, likewise; empty without one.
     """
 
     rows: list[ScreenRow]
@@ -59,6 +68,7 @@ class ScreenResult:
     fronts: list[int | None]
     numbers: list[int]
     remarks: list[str]
+    fast_model: str = ""
 
     def top(self, n: int) -> list[ScreenRow]:
         """Return the first `n` rows that have a rank."""
@@ -68,7 +78,7 @@ class ScreenResult:
     @cached_property
     def failures(self) -> list[ScreenRow]:
         """The candidates without a prediction, each with its reason."""
-        return [row for row in self.rows if row.status != "ok"]
+        return [row for row in self.rows if row.status not in ("ok", FAST_ONLY)]
 
     @cached_property
     def columns(self) -> list[str]:
@@ -83,7 +93,7 @@ class ScreenResult:
     def ranked(self) -> Iterator[Ranked]:
         """Yield the rows with their ranks, as :class:`Column` takes them."""
         for rank, front, row in zip(self.ranks, self.fronts, self.rows, strict=True):
-            yield Ranked(rank, front, row, self.model)
+            yield Ranked(rank, front, row, self.model, self.fast_model)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the rows as flat dictionaries with the keys `columns`."""
@@ -145,43 +155,25 @@ def read_result(
     ConfigError
         If the journal holds no values of a property.
     """
-    units = journal.description.get("units", {})
+    description = journal.description
+    units = description.get("units", {})
     if missing := [name for name in options.goals if name not in units]:
         held = ", ".join(units) or "nothing"
         problem = f"goals: {', '.join(missing)} was not predicted; there is {held}"
         raise ConfigError([problem])
-    names = list(options.goals)
-    found = list(make_rows(journal.rows(structures=structures), names, options.alpha))
-    if options.duplicates == "equivalent":
-        found = mark_equivalents(found, journal)
-    values = {
-        # a copy gets no rank: its original has the one that is due
-        name: np.array(
-            [
-                np.nan if row.duplicate_of else row.values.get(name, np.nan)
-                for row in found
-            ]
-        )
-        for name in names
-    }
-    flagged = np.array([bool(row.ood) for row in found], dtype=bool)
-    calibration = journal.description.get("calibration", {})
-    remarks = _add_intervals(found, calibration, options)
-    ranges = journal.description.get("label_ranges", {})
+    found, again = read_rows(journal, options, structures=structures)
+    ranking = fast = rank_rows(found, options)
+    if "funnel" in description:
+        found = join_stages(found, fast, again)
+        ranking = rank_rows(found, options)
+    remarks = _add_intervals(found, description.get("calibration", {}), options)
+    ranges = description.get("label_ranges", {})
+    values = rankable_values(found, options)
     remarks += find_empty_windows(options.goals, values, ranges, units)
-    ranking = order_candidates(
-        values,
-        options.goals,
-        method=options.method,
-        flagged=flagged,
-        policy=options.policy,
-    )
-    # copies are without a value here as what failed is, but before it
-    failed = np.array([row.status != "ok" for row in found], dtype=bool)
-    order = ranking.order[np.argsort(failed[ranking.order], kind="stable")]
+    order = order_rows(found, ranking, fast)
     if options.diverse:
         order = _diversify(order, ranking, journal, options.diverse)
-    return _arrange(found, ranking, order, options, journal.description, remarks)
+    return _arrange(found, ranking, order, options, description, remarks)
 
 
 def read_options(
@@ -247,6 +239,11 @@ def _add_intervals(
             "The candidates were relaxed, the calibration rows were not: what relaxing "
             "changes is not in the intervals."
         )
+    if remarks and any(row.fast for row in found):
+        remarks.append(
+            "A fast model chose the candidates with intervals, which may cover less "
+            "for them than they claim."
+        )
     return remarks
 
 
@@ -295,7 +292,14 @@ def _arrange(
         front = 0 if ranking.fronts is None else int(ranking.fronts[number])
         fronts.append(front or None)
     units = {name: description["units"][name] for name in options.goals}
-    models = description["models"]
     return ScreenResult(
-        rows, ranks, options, units, models, fronts, order.tolist(), remarks
+        rows,
+        ranks,
+        options,
+        units,
+        description["models"],
+        fronts,
+        order.tolist(),
+        remarks,
+        description.get("funnel", {}).get("models", ""),
     )

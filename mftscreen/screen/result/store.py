@@ -179,7 +179,11 @@ def format_table(result: ScreenResult, limit: int) -> str:
     -------
     str
     """
-    columns = [column for column in result_columns(result.units) if column.title]
+    columns = [
+        column
+        for column in result_columns(result.units)
+        if column.title and column.is_kept(result.ranked())
+    ]
     lines = [[column.title for column in columns]]
     best = (ranked for ranked in result.ranked() if ranked.rank is not None)
     lines += [[c.text(ranked) for c in columns] for ranked in islice(best, limit)]

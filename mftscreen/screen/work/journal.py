@@ -25,6 +25,9 @@ ended workers has done so alone as well, and would cost each run more of them.""
 
 _MISSING = "candidates are missing"
 
+_NO_END = 2**62
+"""A place that no candidate comes to."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -159,10 +162,22 @@ class Journal:
             self._store.set_meta("complete", "true")
         self._begun = None
 
+    def begin_again(self) -> None:
+        """Start the second stage of a screening.
+
+        What is written from now on are candidates of the first stage that are evaluated
+        once more, by other models. :meth:`rows` tells both apart.
+        """
+        with self._store.transaction():
+            self._replace_last()
+            self._store.set_meta("n_first", str(self._store.n_candidates()))
+        self._begun = None
+
     def _replace_last(self) -> None:
         if self._begun is not None:
             self._store.clear_candidates()
             self._store.set_meta("complete", "false")
+            self._store.set_meta("n_first", "")
             self._store.set_meta("description", self._begun)
 
     def known(self, keys: Collection[str]) -> set[str]:
@@ -244,22 +259,29 @@ class Journal:
             self._store.set_meta("in_flight", "[]")
         self._begun = None
 
-    def rows(self, *, structures: bool = False) -> Iterator[JournalRow]:
+    def rows(
+        self, *, structures: bool = False, again: bool = False
+    ) -> Iterator[JournalRow]:
         """Yield the candidates of the last screening, in the order of their source.
 
         Parameters
         ----------
         structures : bool, default False
             Whether to read the structures as well.
+        again : bool, default False
+            Those of the second stage instead, see :meth:`begin_again`; they have the
+            ids that they have in the first one.
 
         Yields
         ------
         JournalRow
         """
         first: dict[str, str] = {}
-        n_rows = 0
         with errors(self.folder):
-            for place, name, key, failure, outcome, packed in self._store.candidates():
+            n_rows, end, last = self._places(again)
+            for place, name, key, failure, outcome, packed in self._store.candidates(
+                "WHERE position > ? AND position <= ?", [n_rows, last]
+            ):
                 n_rows += 1
                 if place != n_rows:
                     raise damaged(_MISSING, self.folder)
@@ -272,8 +294,22 @@ class Journal:
                     if packed is None or not structures
                     else unpack_atoms(packed),
                 )
-            if self._store.n_candidates() not in (None, n_rows):
+            if end not in (None, n_rows):
                 raise damaged(_MISSING, self.folder)
+
+    def _places(self, again: bool) -> tuple[int, int | None, int]:
+        """Return how many candidates are before a stage and, if known, up to its end.
+
+        The last number is the place up to which to look for them: of the last stage,
+        there must not be more than were written.
+        """
+        n_all = self._store.n_candidates()
+        n_first = self._store.meta("n_first")
+        if not n_first:
+            return (0, 0, 0) if again else (0, n_all, _NO_END)
+        if again:
+            return int(n_first), n_all, _NO_END
+        return 0, int(n_first), int(n_first)
 
     def structures(self, numbers: Sequence[int]) -> list[Atoms]:
         """Return the structures of some candidates.

@@ -51,8 +51,7 @@ def screen(
         are evaluated once; outcomes that the journal holds are not computed again.
     workers : Workers
     journal : Journal
-        After :meth:`~mftscreen.screen.work.journal.Journal.begin`; it is marked as
-        complete at the end.
+        After :meth:`~mftscreen.screen.work.journal.Journal.begin`.
     chunk_size : int, optional
         Candidates that are evaluated and written together; at most ``CHUNK``, by
         default.
@@ -84,7 +83,6 @@ def screen(
             yield _settle(pending.popleft(), workers, journal, underway)
     while pending:
         yield _settle(pending.popleft(), workers, journal, underway)
-    journal.finish()
 
 
 def choose_chunk_size(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mftscreen.errors import ModelError, UnsupportedByBackboneError
 from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.model import backbones
 from mftscreen.model.backbones import find_architecture, pretrained_models
+from mftscreen.model.backbones.dpa1 import DPA1Parameters
 from mftscreen.model.backbones.seam import Architecture, EdgeCutoffs
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
@@ -116,6 +118,7 @@ class _Known(Architecture):
     """What would be the module of a new kind."""
 
     kind = "se_atten"
+    allowed = DPA1Parameters
     pretrained = {"Small-1K": {"crystals": "Default"}}  # noqa: RUF012
 
     def inference(self, descriptor: Any) -> Any:
@@ -134,13 +137,50 @@ class _Known(Architecture):
         return 7
 
 
-def test_a_new_kind_is_a_class_and_a_line(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+class _Entry:
+    """An entry point of another package."""
+
+    def __init__(self, name: str, loaded: Any) -> None:
+        self.name, self._loaded = name, loaded
+
+    def load(self) -> Any:
+        if isinstance(self._loaded, Exception):
+            raise self._loaded
+        return self._loaded
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Give what installs packages with entry points for backbones."""
+
+    def install(**entries: Any) -> None:
+        found = [_Entry(name, loaded) for name, loaded in entries.items()]
+        monkeypatch.setattr(backbones, "entry_points", lambda group: found)
+        backbones._architectures.cache_clear()
+
+    yield install
+    backbones._architectures.cache_clear()
+
+
+def test_what_is_no_new_kind_is_left_out(
+    install: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    install(broken=ImportError("no torch"), other=int, taken=backbones.DPA3)
+    assert backbones._architectures() == backbones._ARCHITECTURES
+    assert caplog.messages == [
+        "backbone broken cannot be loaded: no torch",
+        "backbone other is no new kind of Architecture",
+        "backbone taken is no new kind of Architecture",
+    ]
+
+
+def test_a_new_kind_is_a_class_and_an_entry_point(
+    path: Path, install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = DeepmdNetwork.from_checkpoint(path).evaluate(STRUCTURES, descriptors=True)
-    monkeypatch.setattr(
-        backbones, "_ARCHITECTURES", (*backbones._ARCHITECTURES, _Known)
-    )
+    # DPA-1 has the same type
+    monkeypatch.setattr(backbones, "_ARCHITECTURES", (backbones.DPA3,))
+    install(known=_Known)
     assert pretrained_models()["Small-1K"] == {"crystals": "Default"}
     assert find_architecture(SE_ATTEN).layer("model.descriptor.x") == 7
     network = DeepmdNetwork.from_checkpoint(path)

@@ -130,3 +130,24 @@ def test_missing_file() -> None:
 def test_missing_gpu_is_named(checkpoint: Path) -> None:
     with pytest.raises(ModelError, match="torch sees no GPU"):
         DeepmdNetwork.from_checkpoint(checkpoint, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("sizes do not match", ModelError),
+        ("DefaultCPUAllocator: can't allocate memory", MemoryError),
+    ],
+)
+def test_no_bare_error_of_torch_gets_out(
+    checkpoint: Path, message: str, expected: type[Exception]
+) -> None:
+    broken = DeepmdNetwork.from_checkpoint(checkpoint)
+
+    def forward(*_: object, **__: object) -> None:
+        raise RuntimeError(message)
+
+    broken._models[broken._descriptor_of["oxides"]].descriptor.forward = forward
+    with pytest.raises(expected, match=message) as raised:
+        broken.evaluate([Atoms("O")], energy_head="oxides")
+    assert not isinstance(raised.value, RuntimeError)

@@ -87,3 +87,35 @@ def test_model_that_was_replaced(
     path.write_bytes(alpha_model.read_bytes())
     with pytest.raises(ModelError, match="is not the model any more"):
         collect(tmp_path / "run")
+
+
+def test_a_funnel_shows_the_cards_of_both_models(
+    pool: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    bundle = read_bundle(tiny_model)
+    gap = bundle.card.properties["gap"]
+    heads = {"gap": gap.model_copy(update={"elements": ["Mg", "O", "Si"]})}
+    card = bundle.card.model_copy(update={"name": "slow", "properties": heads})
+    slow = tmp_path / "slow.mft"
+    write_bundle(slow, card, bundle.checkpoint, bundle.reference)
+    result = rank(
+        pool, goals="gap:max", models=tiny_model, then=slow, keep=2,
+        run=tmp_path / "run",
+    )  # fmt: skip
+    data = collect(tmp_path / "run")
+    assert [card["name"] for card in data.model_cards] == ["slow", "tiny"]
+    assert data.training_elements == {"Mg", "O", "Si"}
+    assert list(data.records) == list(result.records())
+    assert sorted(data.structures) == [
+        k for k, row in enumerate(result.rows) if row.status == "ok"
+    ]
+    build_report(data, tmp_path / "report.html")
+    tiny_model_moved = tmp_path / "tiny.mft"
+    tiny_model_moved.write_bytes(tiny_model.read_bytes())
+    rank(
+        pool, goals="gap:max", models=tiny_model_moved, then=slow,
+        run=tmp_path / "other",
+    )  # fmt: skip
+    tiny_model_moved.write_bytes(slow.read_bytes())
+    with pytest.raises(ModelError, match="is not the model any more"):
+        collect(tmp_path / "other")

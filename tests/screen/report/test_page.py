@@ -138,6 +138,15 @@ def test_what_was_left_out_has_not_failed(tmp_path: Path) -> None:
     assert [reason["status"] for reason in found["failures"]].count("filtered") == 1
 
 
+def test_what_one_model_alone_has_seen_has_not_failed(tmp_path: Path) -> None:
+    seen = failure("fast-1", "seen by the fast model only") | {"status": "fast_only"}
+    data = make_data(2)
+    build_report(replace(data, records=[*data.records, seen]), tmp_path / "r.html")
+    found = read_payload(tmp_path / "r.html")
+    assert (found["n_rows"], found["n_failed"], found["n_fast_only"]) == (6, 3, 1)
+    assert [r for r in found["failures"] if r["status"] == "fast_only"] == []
+
+
 def test_failures_beyond_those_listed_are_counted(tmp_path: Path) -> None:
     records = [failure(f"bad-{k}", f"reason {k}") for k in range(MAX_REASONS + 5)]
     build_report(replace(make_data(0), records=records), tmp_path / "r.html")

@@ -47,7 +47,7 @@ def test_names_are_unique_and_fit_for_conditions() -> None:
 
 
 def test_flags_and_ids() -> None:
-    assert set(FLAGS) == {"ood", "low_dimensional", "relax_converged"}
+    assert set(FLAGS) == {"ood", "fast_ood", "low_dimensional", "relax_converged"}
     assert set(IDS) == {"id", "duplicate_of"}
 
 
@@ -64,6 +64,23 @@ def test_optional_columns_need_a_value() -> None:
         "relax_converged", "relax_steps", "relax_fmax", "relax_volume_change",
         "duplicate_of",
     }  # fmt: skip
+
+
+def test_a_funnel_has_columns_of_the_fast_model() -> None:
+    fast = _changed(values={"gap": 1.25}, ood=True, ood_p_value=0.01)
+    given = result_of(ROW, _changed(fast=fast, fast_rank=3))
+    blank, found = given.records()
+    new = {name: found[name] for name in given.columns if name.startswith("fast")}
+    assert new == {
+        "fast_gap": 1.25, "fast_rank": 3, "fast_ood_p_value": 0.01, "fast_ood": True,
+    }  # fmt: skip
+    assert {blank[name] for name in new} == {None}
+    assert (found["gap"], found["ood"]) == (1.5, False)
+    header, first, second = store.format_table(given, 2).splitlines()
+    assert "fast gap" in header
+    assert "1.25" in second
+    assert "1.25" not in first
+    assert given.where("fast_ood and fast_rank > 2").rows == given.rows[1:]
 
 
 def _changed(**changes: object) -> ScreenRow:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.build import bulk
 
-from mftscreen.screen.work.journal import Entry, Journal
+from mftscreen.errors import DataError
+from mftscreen.screen.work.journal import DATABASE, Entry, Journal
 from mftscreen.screen.work.outcome import Outcome
 
 
@@ -73,6 +75,63 @@ def test_a_screening_that_fails_at_its_start_leaves_the_last_one(
         assert np.array_equal(
             journal.structures([0])[0].positions, bulk("Si").positions
         )
+
+
+def test_a_second_stage_is_told_from_the_first(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    other = Outcome(formula="Si", values={"gap": (7.0,)})
+    with Journal(tmp_path) as journal:
+        journal.begin({})
+        journal.write(
+            [Entry("a", "k1"), Entry("b", "k2")],
+            {"k1": (outcome, bulk("Si")), "k2": (outcome, bulk("Ge"))},
+        )
+        assert list(journal.rows(again=True)) == []
+        journal.begin_again()
+        assert list(journal.rows(again=True)) == []
+        journal.write([Entry("b", "k3")], {"k3": (other, bulk("Ge"))})
+        assert not journal.complete
+        journal.finish()
+    with Journal(tmp_path, read_only=True) as journal:
+        assert [row.id for row in journal.rows()] == ["a", "b"]
+        (again,) = journal.rows(again=True)
+        assert (again.id, again.outcome, again.duplicate_of) == ("b", other, "")
+    with Journal(tmp_path) as journal:
+        journal.begin({})
+        journal.write([Entry("b", "k3")], {})
+        # the stages of the last screening are gone
+        assert [row.outcome for row in journal.rows()] == [other]
+        assert list(journal.rows(again=True)) == []
+
+
+def test_a_second_stage_after_nothing(tmp_path: Path, outcome: Outcome) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin({"n": 1})
+        journal.begin_again()
+        assert journal.description == {"n": 1}
+        assert list(journal.rows()) == list(journal.rows(again=True)) == []
+        journal.write([Entry("b", "k1")], {"k1": (outcome, bulk("Si"))})
+        assert list(journal.rows()) == []
+        assert [row.id for row in journal.rows(again=True)] == ["b"]
+
+
+@pytest.mark.parametrize(("place", "again"), [(1, False), (3, True)])
+def test_a_candidate_of_a_stage_that_is_missing(
+    tmp_path: Path, outcome: Outcome, place: int, again: bool
+) -> None:
+    with Journal(tmp_path) as journal:
+        journal.begin({})
+        journal.write([Entry("a", "k1")] * 2, {"k1": (outcome, bulk("Si"))})
+        journal.begin_again()
+        journal.write([Entry("a", "k1")] * 2, {})
+    with sqlite3.connect(tmp_path / DATABASE) as raw:
+        raw.execute("DELETE FROM candidates WHERE position = ?", (place + 1,))
+    raw.close()
+    with Journal(tmp_path, read_only=True) as journal:
+        with pytest.raises(DataError, match="candidates are missing"):
+            list(journal.rows(again=again))
+        assert len(list(journal.rows(again=not again))) == 2
 
 
 def test_failures_of_the_machine_are_tried_again(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def run(
 ) -> list[tuple[int, int]]:
     journal.begin({})
     with Workers(evaluator.settings) as workers:
-        return list(screen(candidates, evaluator.key, workers, journal))
+        done = list(screen(candidates, evaluator.key, workers, journal))
+    journal.finish()
+    return done
 
 
 def run_once(candidates: Iterable[Candidate], evaluator: Evaluator) -> list[JournalRow]:

@@ -130,9 +130,12 @@ class DPA4Parameters(DescriptorParameters):
         hidden = [width or self.channels for width in self.radial_mlp]
         radial = [self.n_radial, *hidden, (first + 1) * self.channels]
         blocks = sum(map(self._block, self.degrees, self.orders))
-        read_out = self.readout_layers * self._atom_map(1)
+        last = min(self.degrees, default=self.lmax) + self.extra_node_l
+        grid = self.so3_readout != "none"
+        read_out = self._atom_map(last if grid else 0, grid and self.glu_activation)
         types = n_types * self.channels
-        return types + sum(a * b for a, b in pairwise(radial)) + blocks + read_out
+        radii = sum(a * b for a, b in pairwise(radial))
+        return types + radii + blocks + self.readout_layers * read_out
 
     def _block(self, degree: int, order: int) -> int:
         """Return how many weights a block has at the least."""
@@ -142,11 +145,12 @@ class DPA4Parameters(DescriptorParameters):
             rows = [(degree + 1 - m) * width for m in range(order + 1)]
             layer = sum((1 if m == 0 else 2) * n * n for m, n in enumerate(rows))
             weights += self.mixing_layers * self.n_focus * layer
-        n_degrees = degree + self.extra_node_l + 1
-        return weights + self.ffn_blocks * self._atom_map(n_degrees)
+        atoms = self._atom_map(degree + self.extra_node_l, self.ffn_so3_grid)
+        return weights + self.ffn_blocks * atoms
 
-    def _atom_map(self, n_degrees: int) -> int:
+    def _atom_map(self, degree: int, gated_grid: bool) -> int:
         """Return how many weights a net of atomic features has at the least."""
         # deepmd-kit's width where none is given, if not wider
         hidden = self.ffn_neurons or 32 * -(-8 * self.channels // 96)
-        return 2 * n_degrees * self.channels * hidden
+        n_maps = 3 * (2 * min(self.kmax, degree) + 1) if gated_grid else 2
+        return n_maps * (degree + 1) * self.channels * hidden

@@ -30,6 +30,7 @@ class SevenNetParameters(DescriptorParameters):
     n_layers: Annotated[int, Field(ge=1, le=64)]
     n_basis: Annotated[int, Field(ge=1, le=1024)]
     radial_neurons: Annotated[list[Width], Field(min_length=1, max_length=16)]
+    divisor: Length
     output_layers: Annotated[list[Layer], Field(min_length=1, max_length=64)]
     sel: Neighbors
     # others have no loops on a CPU

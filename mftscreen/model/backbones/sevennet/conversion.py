@@ -4,9 +4,8 @@ The energy read-out of SevenNet is linear: atomic energies are linear in the sca
 the last layer, with one scale and a shift for each element. So deepmd-kit's energy head
 without hidden layers carries it.
 
-What sevenn and e3nn multiply weights by when they are used (inverse square roots of
-numbers of channels, and what gives an activation the variance 1) is multiplied into
-the weights.
+Weights are taken as they are, in another order, but for those of the elements and of
+the energy head: these have in them what e3nn divides them by when they are used.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def convert(name: str) -> dict[str, Any]:
         # of the model that is built: older files have other orders
         state = source.build_model().state_dict()
     weights: Weights = {key: value.double() for key, value in state.items()}
-    shape, elements = _describe(name, source.config)
+    shape, elements = _describe(name, source.config, weights)
     parameters: dict[str, Any] = {
         "type_map": elements,
         "descriptor": {
@@ -86,12 +85,11 @@ def convert(name: str) -> dict[str, Any]:
     }
     with torch.random.fork_rng():
         model = get_model({**parameters, "descriptor": {**parameters["descriptor"]}})
-    activation = _activation_scale()
     atomic = model.atomic_model
     rows = [source.config["_type_map"][z] for z in _numbers(elements)]
     with torch.no_grad():
-        _fill(atomic.descriptor.network, weights, rows, activation)
-        _fill_energies(atomic, weights, rows, activation)
+        _fill(atomic.descriptor.network, weights, rows)
+        _fill_energies(atomic, weights, rows)
     return {
         **{f"model.{HEAD}.{key}": value for key, value in model.state_dict().items()},
         "_extra_state": {
@@ -117,7 +115,9 @@ def _open(name: str) -> SevenNetCheckpoint:
         raise ModelError(msg) from error
 
 
-def _describe(name: str, config: Mapping[str, Any]) -> tuple[Shape, list[str]]:
+def _describe(
+    name: str, config: Mapping[str, Any], weights: Weights
+) -> tuple[Shape, list[str]]:
     """Return the shape of a network, and its elements by atomic number."""
     from e3nn.o3 import Irreps
 
@@ -136,6 +136,10 @@ def _describe(name: str, config: Mapping[str, Any]) -> tuple[Shape, list[str]]:
         different.append("cutoff_function")
     layers = [list(Irreps(text)) for text in config["irreps_manual"]]
     channels = [mul for mul, _ in layers[1]]
+    n_layers = config["num_convolution_layer"]
+    divisors = {float(weights[f"{k}_convolution.denominator"]) for k in range(n_layers)}
+    if len(divisors) > 1:
+        different.append("conv_denominator")
     if different or any([m for m, _ in own] != channels for own in layers[1:-1]):
         msg = f"{name} is not built as expected: {', '.join(different) or 'layers'}"
         raise ModelError(msg)
@@ -143,9 +147,10 @@ def _describe(name: str, config: Mapping[str, Any]) -> tuple[Shape, list[str]]:
         cutoff=float(config["cutoff"]),
         cutoff_on=switch.get("cutoff_on"),
         channels=channels,
-        n_layers=config["num_convolution_layer"],
+        n_layers=n_layers,
         n_basis=basis["bessel_basis_num"],
         radial_neurons=list(config["weight_nn_hidden_neurons"]),
+        divisor=divisors.pop(),
     )
     return shape, [chemical_symbols[z] for z in sorted(config["_type_map"])]
 
@@ -166,17 +171,8 @@ def _info(name: str, source: SevenNetCheckpoint) -> dict[str, Any]:
     }
 
 
-def _activation_scale() -> float:
-    """Return what e3nn multiplies SiLU by, so that its square is 1 in the mean."""
-    from e3nn.math import normalize2mom
-
-    return float(normalize2mom(torch.nn.functional.silu).cst)
-
-
-def _fill(
-    network: Network, weights: Weights, rows: Sequence[int], activation: float
-) -> None:
-    """Give the network the weights of sevenn's, in other units."""
+def _fill(network: Network, weights: Weights, rows: Sequence[int]) -> None:
+    """Give the network the weights of sevenn's."""
     shape = network.shape
     embedding = weights["onehot_to_feature_x.linear.weight"]
     embedding = embedding.reshape(-1, shape.channels[0])
@@ -184,33 +180,21 @@ def _fill(
     network.frequencies.copy_(weights["edge_embedding.basis_function.coeffs"])
     layers: Sequence[Any] = list(network.layers)
     for number, layer in enumerate(layers):
-        # features come from an activation, but for the first ones
-        scale = activation if number else 1.0
-        denominator = weights[f"{number}_convolution.denominator"]
-        maps: list[tuple[Any, str, float | torch.Tensor]] = [
-            (layer.own, "self_connection_intro", scale),
-            (layer.before, "self_interaction_1", scale),
-            (layer.after, "self_interaction_2", 1 / denominator),
-        ]
-        for own, key, factor in maps:
-            _fill_maps(own, weights[f"{number}_{key}.linear.weight"], factor)
+        for maps, key in [
+            (layer.own, "self_connection_intro"),
+            (layer.before, "self_interaction_1"),
+            (layer.after, "self_interaction_2"),
+        ]:
+            flat = weights[f"{number}_{key}.linear.weight"]
+            parts = torch.split(flat, [own.numel() for own in maps])
+            for own, part in zip(maps, parts, strict=True):
+                own.copy_(part.reshape(own.shape))
         prefix = f"{number}_convolution.weight_nn.layer"
-        for k, matrix in enumerate(layer.radial):
-            theirs = weights[f"{prefix}{k}.weight"]
-            theirs = theirs * (activation if k else 1.0) / len(theirs) ** 0.5
-            if k == len(layer.radial) - 1:
-                paths, channels = shape.paths(number), shape.inputs(number)
-                theirs = theirs[:, _columns(paths, channels)]
-            matrix.copy_(theirs)
-
-
-def _fill_maps(
-    maps: Sequence[torch.Tensor], flat: torch.Tensor, factor: float | torch.Tensor
-) -> None:
-    """Fill linear maps of channels from one list of all their weights."""
-    parts = torch.split(flat, [own.numel() for own in maps])
-    for own, part in zip(maps, parts, strict=True):
-        own.copy_(part.reshape(own.shape) * factor / len(own) ** 0.5)
+        radial = [weights[f"{prefix}{k}.weight"] for k in range(len(layer.radial))]
+        columns = _columns(shape.paths(number), shape.inputs(number))
+        radial[-1] = radial[-1][:, columns]
+        for own, theirs in zip(layer.radial, radial, strict=True):
+            own.copy_(theirs)
 
 
 def _columns(paths: Sequence[Coupling], channels: Sequence[int]) -> list[int]:
@@ -223,14 +207,12 @@ def _columns(paths: Sequence[Coupling], channels: Sequence[int]) -> list[int]:
     return [int(column) for column in np.concatenate(ranges)]
 
 
-def _fill_energies(
-    atomic: Any, weights: Weights, rows: Sequence[int], activation: float
-) -> None:
+def _fill_energies(atomic: Any, weights: Weights, rows: Sequence[int]) -> None:
     """Give deepmd-kit's energy head the weights of sevenn's read-out."""
     hidden = weights["reduce_input_to_hidden.linear.weight"]
     last = weights["reduce_hidden_to_energy.linear.weight"]
     width = len(hidden) // len(last)
-    readout = hidden.reshape(width, -1) @ last / hidden.numel() ** 0.5 * activation
+    readout = hidden.reshape(width, -1) @ last / hidden.numel() ** 0.5
     scale = weights["rescale_atomic_energy.scale"]
     if (scale != scale[0]).any():
         msg = "elements have scales of their own, which no linear read-out can carry"

@@ -119,16 +119,14 @@ def _compiled(
     left_out: int, edges: Edges, paths: Paths, factors: Sequence[torch.Tensor | None]
 ) -> torch.Tensor:
     """Return the sum by loops over edges."""
-    from mftscreen.model.backbones.sevennet.kernels import LOOPS
+    from mftscreen.model.backbones.sevennet.kernels import loops
 
-    tensors = [None if f is None else f.detach().contiguous() for f in factors]
-    result = _empty(left_out, edges, paths, tensors)
-    tensors[left_out] = result
-    LOOPS[left_out](
-        edges.centers.numpy(),
-        edges.others.numpy(),
-        paths.starts.numpy(),
-        *(tensor.numpy() for tensor in tensors if tensor is not None),
+    present = [None if f is None else f.detach().contiguous() for f in factors]
+    result = _empty(left_out, edges, paths, present)
+    arrays = [(result if f is None else f).numpy() for f in present]
+    n_components = arrays[2].shape[1]
+    loops(n_components)[left_out](
+        edges.centers.numpy(), edges.others.numpy(), paths.starts.numpy(), *arrays
     )
     return result
 

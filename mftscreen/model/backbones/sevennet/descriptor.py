@@ -33,6 +33,7 @@ def describe_parameters() -> list[Argument]:
         Argument("n_layers", int, doc="Message-passing layers."),
         Argument("n_basis", int, doc="Radial basis functions."),
         Argument("radial_neurons", list, doc="Widths of the perceptrons of distances."),
+        Argument("divisor", float, doc="What sums over neighbours are divided by."),
         Argument(
             "output_layers",
             list,
@@ -51,7 +52,7 @@ class SevenNetDescriptor(BaseDescriptor, torch.nn.Module):
 
     Parameters
     ----------
-    cutoff, cutoff_on, channels, n_layers, n_basis, radial_neurons
+    cutoff, cutoff_on, channels, n_layers, n_basis, radial_neurons, divisor
         As for :class:`mftscreen.model.backbones.sevennet.shape.Shape`.
     output_layers : sequence of int
         From 0 up.
@@ -74,6 +75,7 @@ class SevenNetDescriptor(BaseDescriptor, torch.nn.Module):
         n_layers: int,
         n_basis: int,
         radial_neurons: Sequence[int],
+        divisor: float,
         output_layers: Sequence[int],
         sel: int,
         ntypes: int,
@@ -85,7 +87,7 @@ class SevenNetDescriptor(BaseDescriptor, torch.nn.Module):
     ) -> None:
         super().__init__()
         self.shape = Shape(
-            cutoff, cutoff_on, channels, n_layers, n_basis, radial_neurons
+            cutoff, cutoff_on, channels, n_layers, n_basis, radial_neurons, divisor
         )
         self.output_layers = list(output_layers)
         self.sel = [int(sel)]

@@ -8,6 +8,7 @@ Import this module inside functions only: importing numba takes about half a sec
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from mftscreen.compiling import compiled
 
-__all__ = ["LOOPS"]
+__all__ = ["loops"]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.int64]
@@ -31,32 +32,6 @@ def _compiled(function: _Function) -> _Function:
         error_model="numpy",
         fastmath={"contract", "nsz", "reassoc"},
     )
-
-
-@_compiled
-def add_weights(
-    centers: Integers,
-    others: Integers,
-    starts: Integers,
-    weights: Floats,
-    couplings: Floats,
-    features: Floats,
-    messages: Floats,
-) -> None:
-    """Add to `weights` the sum without them."""
-    n_components, n_channels = features.shape[1:]
-    turned = np.empty(n_channels, features.dtype)
-    for e in range(len(centers)):
-        own, near = messages[centers[e]], features[others[e]]
-        for p in range(len(starts) - 1):
-            for k in range(starts[p], starts[p + 1]):
-                turned[:] = 0
-                for a in range(n_components):
-                    coupled = couplings[e, a, k]
-                    for u in range(n_channels):
-                        turned[u] += coupled * near[a, u]
-                for u in range(n_channels):
-                    weights[e, p, u] += turned[u] * own[k, u]
 
 
 @_compiled
@@ -110,31 +85,56 @@ def add_features(
                         near[a, u] += coupled * weighed[u]
 
 
-@_compiled
-def add_messages(
-    centers: Integers,
-    others: Integers,
-    starts: Integers,
-    weights: Floats,
-    couplings: Floats,
-    features: Floats,
-    messages: Floats,
-) -> None:
-    """Add to `messages` the sum without them."""
-    n_components, n_channels = features.shape[1:]
-    turned = np.empty(n_channels, features.dtype)
-    for e in range(len(centers)):
-        own, near = messages[centers[e]], features[others[e]]
-        for p in range(len(starts) - 1):
-            for k in range(starts[p], starts[p + 1]):
-                turned[:] = 0
-                for a in range(n_components):
-                    coupled = couplings[e, a, k]
-                    for u in range(n_channels):
-                        turned[u] += coupled * near[a, u]
-                for u in range(n_channels):
-                    own[k, u] += weights[e, p, u] * turned[u]
+@cache
+def loops(n_components: int) -> tuple[Callable[..., None], ...]:
+    """Return the loops, by the place of the factor that is left out of the sum.
 
+    Parameters
+    ----------
+    n_components : int
+        Of the features; known to the compiler, sums over them are written out.
+    """
 
-LOOPS = (add_weights, add_couplings, add_features, add_messages)
-"""By the place of the factor that is left out of the sum."""
+    @_compiled
+    def add_weights(
+        centers: Integers,
+        others: Integers,
+        starts: Integers,
+        weights: Floats,
+        couplings: Floats,
+        features: Floats,
+        messages: Floats,
+    ) -> None:
+        for e in range(len(centers)):
+            own, near = messages[centers[e]], features[others[e]]
+            for p in range(len(starts) - 1):
+                weight = weights[e, p]
+                for k in range(starts[p], starts[p + 1]):
+                    for u in range(near.shape[1]):
+                        turned = couplings[e, 0, k] * near[0, u]
+                        for a in range(1, n_components):
+                            turned += couplings[e, a, k] * near[a, u]
+                        weight[u] += turned * own[k, u]
+
+    @_compiled
+    def add_messages(
+        centers: Integers,
+        others: Integers,
+        starts: Integers,
+        weights: Floats,
+        couplings: Floats,
+        features: Floats,
+        messages: Floats,
+    ) -> None:
+        for e in range(len(centers)):
+            own, near = messages[centers[e]], features[others[e]]
+            for p in range(len(starts) - 1):
+                weight = weights[e, p]
+                for k in range(starts[p], starts[p + 1]):
+                    for u in range(near.shape[1]):
+                        turned = couplings[e, 0, k] * near[0, u]
+                        for a in range(1, n_components):
+                            turned += couplings[e, a, k] * near[a, u]
+                        own[k, u] += weight[u] * turned
+
+    return add_weights, add_couplings, add_features, add_messages

@@ -36,6 +36,8 @@ class Shape:
         Radial basis functions.
     radial_neurons : sequence of int
         Widths of the hidden layers of the perceptrons of the distance.
+    divisor : float
+        Of sums over neighbours: about the square root of how many there are.
     """
 
     cutoff: float = 5.0
@@ -44,6 +46,7 @@ class Shape:
     n_layers: int = 5
     n_basis: int = 8
     radial_neurons: Sequence[int] = (64, 64)
+    divisor: float = 6.0
 
     @property
     def l_max(self) -> int:

@@ -47,6 +47,8 @@ class SevenNetSize(BaseModel):
         default=[64, 64]
     )
     """Widths of the perceptrons of distances."""
+    divisor: PositiveFloat = 6.0
+    """Of sums over neighbours: about the square root of how many there are."""
     output_layers: Annotated[list[int], Field(min_length=1)] = Field(default=[2, 3, 4])
     """Layers, from 0 up, whose scalars are features."""
 

@@ -19,10 +19,16 @@ function showHead() {
   const flags = columns.get("ood")?.values ?? [];
   const facts = [
     [nRows, "candidates"],
-    [nRows - report.n_failed - report.n_filtered, "predicted"],
+    [
+      nRows - report.n_failed - report.n_filtered - report.n_fast_only,
+      "predicted",
+    ],
     [flags.filter((flag) => flag === true).length, "out of distribution"],
     [report.n_failed, "failed"],
   ];
+  if (report.n_fast_only) {
+    facts.push([report.n_fast_only, "seen by the fast model only"]);
+  }
   if (report.n_filtered) facts.push([report.n_filtered, "left out"]);
   for (const [number, what] of facts) {
     const item = create("li");

@@ -15,8 +15,8 @@ from mftscreen.model.files.allowed import check_parameters
 
 GOOD: dict[str, Any] = {
     "type": "sevennet", "cutoff": 4.5, "cutoff_on": 4.0, "channels": [8, 6, 4],
-    "n_layers": 3, "n_basis": 5, "radial_neurons": [8], "output_layers": [1, 2],
-    "sel": 100, "precision": "float32", "seed": 1, "trainable": True,
+    "n_layers": 3, "n_basis": 5, "radial_neurons": [8], "divisor": 5.0,
+    "output_layers": [1, 2], "sel": 100, "precision": "float32", "seed": 1, "trainable": True,
 }  # fmt: skip
 
 BAD: list[dict[str, Any]] = [
@@ -31,6 +31,7 @@ BAD: list[dict[str, Any]] = [
     {"radial_neurons": []}, {"radial_neurons": [0]}, {"radial_neurons": [8] * 17},
     {"output_layers": []}, {"output_layers": [3]}, {"output_layers": [-1]},
     {"output_layers": [0, 64]}, {"output_layers": [1.0]}, {"output_layers": [0] * 65},
+    {"divisor": 0.0}, {"divisor": -1.0}, {"divisor": float("nan")}, {"divisor": "5"},
     {"sel": 0}, {"sel": 10**6}, {"sel": [100]},
     {"precision": "float16"}, {"precision": "bfloat16"}, {"precision": "int"},
     {"seed": -1}, {"seed": "1"}, {"trainable": 1},

@@ -20,7 +20,7 @@ from mftscreen.model.network.rebuilding import build_models
 STRUCTURES = [bulk("MgO", "rocksalt", a=4.21), molecule("H2O"), Atoms("O")]
 SETTINGS: dict[str, Any] = {
     "cutoff": 4.5, "cutoff_on": 4.0, "channels": [4, 2], "n_layers": 2, "n_basis": 3,
-    "radial_neurons": [4], "output_layers": [1], "sel": 30, "ntypes": 3,
+    "radial_neurons": [4], "divisor": 5.0, "output_layers": [1], "sel": 30, "ntypes": 3,
     "type_map": ["H", "O", "Mg"],
 }  # fmt: skip
 
