@@ -34,8 +34,9 @@ def check_backbone(checkpoint: str | Path, *, rtol: float = 1e-5) -> None:
     Its energies, forces and stress pass :func:`check_model` on a crystal, a slab and a
     molecule, and so do features; features found with gradients and without are the
     same, whatever else is in the batch. Neither padding nor the order of elements
-    enters the numbers; a kind may refuse another order. What is saved is loaded again as it was. Gradients of energies
-    and forces by weights are what they say, and a frozen descriptor has none.
+    enters the numbers; a kind may refuse another order. What is saved is loaded again
+    as it was. Gradients of energies and forces by weights are what they say, and a
+    frozen descriptor has none.
 
     Parameters
     ----------

@@ -16,7 +16,8 @@ from mftscreen.model.files.allowed import check_parameters
 GOOD: dict[str, Any] = {
     "type": "sevennet", "cutoff": 4.5, "cutoff_on": 4.0, "channels": [8, 6, 4],
     "n_layers": 3, "n_basis": 5, "radial_neurons": [8], "divisor": 5.0,
-    "output_layers": [1, 2], "sel": 100, "precision": "float32", "seed": 1, "trainable": True,
+    "output_layers": [1, 2], "sel": 100, "precision": "float32", "seed": 1,
+    "trainable": True,
 }  # fmt: skip
 
 BAD: list[dict[str, Any]] = [
