@@ -198,13 +198,13 @@ def _check_slope(model: Any, atoms: Atoms, output: str) -> None:
         found: torch.Tensor = model(positions, torch.tensor(types), box=box)[output]
         return found.square().sum()
 
-    model.zero_grad()
     before = loss()
-    before.backward()
+    weights = list(model.get_descriptor().parameters())
+    found = torch.autograd.grad(before, weights, allow_unused=True)
     gradients = {
-        weight: weight.grad.clone()
-        for weight in model.get_descriptor().parameters()
-        if weight.grad is not None and weight.grad.any()
+        weight: gradient
+        for weight, gradient in zip(weights, found, strict=True)
+        if gradient is not None and gradient.any()
     }
     what = f"the {output} by the descriptor's weights"
     assert gradients, f"there is no gradient of {what}"
