@@ -24,6 +24,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from hypothesis import settings
 
+from mftscreen.head_forms import find_form
 from mftscreen.model.files.bundle import ModelCard, PropertyHead, write_bundle
 from mftscreen.properties import PropertySpec
 
@@ -327,8 +328,23 @@ def sevennet_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("models") / "sevennet.pt"
     parameters = sevennet_parameters({"type": "ener", "seed": 1, "neuron": []})
-    path.write_bytes(build_single_task(parameters))
+    info = {"name": "7net-small", "licence": "MIT", "citation": "somebody"}
+    path.write_bytes(build_single_task({**parameters, "info": info}))
     return path
+
+
+@pytest.fixture(scope="session")
+def build_dpa4_head() -> Callable[[dict[str, Any]], bytes]:
+    """Return what makes a checkpoint with one head on DPA4, of any type."""
+
+    def build_dpa4_head(fitting: dict[str, Any]) -> bytes:
+        parameters = dpa4_parameters(fitting)
+        form = find_form(fitting)
+        if form is not None and not form.atomic:
+            parameters["type"] = form.model
+        return build_single_task(parameters)
+
+    return build_dpa4_head
 
 
 @pytest.fixture(scope="session")

@@ -147,3 +147,16 @@ def test_models_are_opened_by_name_and_by_path(tiny_model: Path) -> None:
     assert load_network(SHIPPED, "cpu").sha256 == expected
     with pytest.raises(UnknownModelError, match="mft-mini is several models; name"):
         load_network("mft-mini", "cpu")
+
+
+def test_atoms_of_a_backbone_without_edges_are_compared(
+    dpa4_checkpoint: Path, structures: list[Atoms]
+) -> None:
+    model = load_network(dpa4_checkpoint, "cpu")
+    (found,) = diagnose(model, model, {"all": structures}, OPTIONS).data_sets
+    assert found.drift.w1 == 0.0
+    assert found.atoms is not None
+    assert found.atoms.in_descriptor.ratio == 1.0
+    assert found.edges is None
+    assert "dpa4" in found.no_edges
+    assert "edge features" in found.no_edges

@@ -97,6 +97,7 @@ def write_model(
         provenance={
             "config": _portable(config.model_dump()),
             "pretrained_sha256": task.pretrained_sha256,
+            **({"pretrained": task.origin} if task.origin else {}),
             **training,
         },
     )

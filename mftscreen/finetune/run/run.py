@@ -295,7 +295,7 @@ def _starting_point(task: Task) -> Pretrained | None:
     parameters = model_parameters(task.state)
     descriptor = next(iter(parameters.values()))["descriptor"]
     fitting = {name: p["fitting_net"] for name, p in parameters.items()}
-    return Pretrained(task.type_map, descriptor, fitting)
+    return Pretrained(task.type_map, descriptor, fitting, task.origin)
 
 
 def _element_bias(task: Task, head: str) -> Sequence[float] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,14 @@ class Pretrained:
         deepmd's descriptor parameters.
     fitting : mapping of str to mapping
         Fitting-net parameters by head name.
+    info : mapping
+        What the checkpoint says of its origin, for what is made of it.
     """
 
     type_map: Sequence[str]
     descriptor: Mapping[str, Any]
     fitting: Mapping[str, Mapping[str, Any]]
+    info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dim_case_embd(self) -> int:
@@ -144,6 +147,10 @@ def build_deepmd_input(
     shared, heads = _force_field_heads(plan, pretrained, training.seed)
     heads |= _property_heads(plan, data, pretrained, training.seed)
     heads = {name: _with_model(head, architecture) for name, head in heads.items()}
+    if pretrained is not None and pretrained.info:
+        heads = {
+            name: {**h, "info": dict(pretrained.info)} for name, h in heads.items()
+        }
     if plan.transfers_properties or not plan.transfers:
         # weights of every head are taken over, or of none
         heads = {name: _without(head, "finetune_head") for name, head in heads.items()}

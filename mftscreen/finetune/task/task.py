@@ -82,6 +82,15 @@ class Task:
         return self.data.heads
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """What the pretrained checkpoint says of its origin, if weights are kept."""
+        plan = self.config.plan
+        if self.state is None or not (plan.transfers or not plan.trains):
+            return {}
+        parameters = model_parameters(self.state)
+        return dict(next(iter(parameters.values())).get("info", {}))
+
+    @property
     def energy_head(self) -> str | None:
         """The force field that calculators will use, if there is one."""
         plan = self.config.plan

@@ -140,6 +140,8 @@ def describe_head(name: str, model: Any, parameters: Mapping[str, Any]) -> Head:
             atomic.get_dim_fparam() > 0 and not atomic.has_default_fparam()
         ),
         "atomic parameters": atomic.get_dim_aparam() > 0,
+        # of DPA4; its energies and forces would take the place of the head's
+        "denoising": getattr(atomic, "dens_fitting_net", None) is not None,
         "charge and spin embeddings without default": (
             atomic.has_chg_spin_ebd() and not atomic.has_default_chg_spin()
         ),

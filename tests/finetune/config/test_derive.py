@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,22 @@ def test_scratch_has_the_pretrained_descriptor_s_size(mft: MFTConfig) -> None:
     assert made["repflow"].items() <= repflow.items()
     for key in ("type", "activation_function", "precision", "use_tebd_bias"):
         assert made[key] == parameters["descriptor"][key]
+
+
+def test_scratch_of_another_kind_has_that_kind_s_size(
+    mft: MFTConfig, tmp_path: Path, build_dpa4: Callable[..., bytes]
+) -> None:
+    path = tmp_path / "dpa4.pt"
+    path.write_bytes(build_dpa4())
+    derived = derive_config(mft.model_copy(update={"pretrained": str(path)}), "scratch")
+    state, _ = load_pretrained(str(path))
+    parameters = next(iter(model_parameters(state).values()))
+    data = {"log_gvrh": PreparedData(["a"], ["b"])}
+    document = build_deepmd_input(derived, data, derived.elements, (50, 1))
+    made = document["model"]["shared_dict"]["descriptor"]
+    said = {**parameters["descriptor"], "sel": 50, "seed": derived.training.seed}
+    assert said.items() <= made.items()
+    assert document["model"]["model_dict"]["log_gvrh"]["type"] == "dpa4"
 
 
 def test_joint_steps_are_as_many_for_all(mft: MFTConfig) -> None:

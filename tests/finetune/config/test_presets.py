@@ -33,6 +33,19 @@ def test_presets_are_the_columns_of_table_8(
     assert config.properties["gap"].loss == loss
 
 
+def test_preset_s_size_is_for_its_own_kind_of_descriptors(
+    tmp_path: Path, load: Callable[..., Any], changed: Callable[..., Any]
+) -> None:
+    document = changed("scratch", preset="matbench")
+    assert load(tmp_path, document).descriptor.n_layers == 16
+    for given in ({"n_layers": 3}, {"type": "dpa3", "n_layers": 3}):
+        found = load(tmp_path, {**document, "descriptor": given}).descriptor
+        assert (found.n_layers, found.n_dim) == (3, 128)
+    given = {"type": "dpa4", "channels": 16}
+    found = load(tmp_path, {**document, "descriptor": given}).descriptor
+    assert (found.type, found.channels) == ("dpa4", 16)
+
+
 def test_preset_leaves_what_is_given(
     tmp_path: Path, load: Callable[..., Any], changed: Callable[..., Any]
 ) -> None:

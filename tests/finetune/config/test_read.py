@@ -96,6 +96,33 @@ def test_unknown_key_gets_the_closest_valid_one(
     assert problem == f"{where}: unknown key; did you mean {closest!r}?"
 
 
+@pytest.mark.parametrize(
+    ("descriptor", "problem"),
+    [
+        (
+            {"type": "dpa4", "chanels": 8},
+            ".chanels: unknown key; did you mean 'channels",
+        ),
+        ({"type": "dpa4", "n_dim": 8}, ".n_dim: unknown key"),
+        ({"type": "dpa4", "lmax": 9}, ".lmax: Input should be less than or equal to 6"),
+        ({"type": "dpa4", "grid_branch": "x"}, ".grid_branch: Input should be a valid"),
+        ({"type": "dpa3", "channels": 8}, ".channels: unknown key"),
+        ({"type": "dpa5"}, ": its 'type' is one of dpa3, dpa4"),
+        ([8], ": its 'type' is one of dpa3, dpa4"),
+    ],
+)
+def test_descriptors_are_of_the_kind_that_they_name(
+    tmp_path: Path,
+    descriptor: object,
+    problem: str,
+    problems: Callable[..., Any],
+    changed: Callable[..., Any],
+) -> None:
+    document = {**changed("pretrain"), "descriptor": descriptor}
+    first, *_ = problems(tmp_path, document)
+    assert first.startswith(f"descriptor{problem}")
+
+
 def test_unknown_key_unlike_any_other_gets_the_list(
     tmp_path: Path, problems: Callable[..., Any], changed: Callable[..., Any]
 ) -> None:

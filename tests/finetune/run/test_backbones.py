@@ -114,9 +114,13 @@ def test_each_strategy_fine_tunes_it(
     trained = {key for key in before if before[key].is_floating_point()} - same
     assert bool(trained) == (name not in ("lp", "kernel"))
     # the order of elements is the pretrained one, whatever the data have
-    pretrained = model_parameters(read_state(backbone))["Default"]["type_map"]
+    pretrained = model_parameters(read_state(backbone))["Default"]
+    origin = pretrained.get("info", {})
+    assert bool(origin) == (kind == "sevennet")
     for head in model_parameters(state).values():
-        assert list(head["type_map"]) == list(pretrained)
+        assert list(head["type_map"]) == list(pretrained["type_map"])
+        assert head.get("info", {}) == origin
+    assert read_bundle(path).card.provenance.get("pretrained", {}) == origin
     _check_model(path, folder)
 
 

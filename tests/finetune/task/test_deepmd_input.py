@@ -133,6 +133,55 @@ def test_heads_for_molecules_are_a_model_type_of_their_own(kind: str) -> None:
     assert (head["type"], head["fitting_net"]["type"]) == ("molecular_property", kind)
 
 
+DPA4 = Pretrained(
+    type_map=["H", "C", "N", "O", "F"],
+    descriptor={"type": "SeZM", "rcut": 6.0, "channels": 32, "sel": 256},
+    fitting={"SPICE2": {"type": "dpa4_ener", "neuron": [0]}},
+)
+
+
+@pytest.mark.parametrize("strategy", ["ft", "lp", "mft"])
+def test_another_kind_of_descriptor_has_models_of_its_own(
+    strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import deepmd.pt  # noqa: F401 - loads plugins
+    from deepmd.pt.utils.multi_task import preprocess_shared_params
+    from deepmd.utils.argcheck import normalize
+
+    monkeypatch.setitem(globals(), "PRETRAINED", DPA4)
+    properties = {"gap": GAP, "x": {"label": "x", "head": "r2"}}
+    document = _build(strategy, **{**QM9, "properties": properties})
+    assert document["model"]["shared_dict"]["descriptor"] == {
+        **DPA4.descriptor, "sel": 60, "trainable": strategy != "lp",
+    }  # fmt: skip
+    heads = document["model"]["model_dict"]
+    types = {name: head["type"] for name, head in heads.items()}
+    assert types.pop("SPICE2", "dpa4") == "dpa4"
+    assert types == {"gap": "dpa4", "x": "molecular_property"}
+    document["model"], _ = preprocess_shared_params(document["model"])
+    normal = normalize(document, multi_task=True)
+    for head in normal["model"]["model_dict"].values():
+        assert head["descriptor"]["channels"] == 32
+
+
+def test_a_new_backbone_has_its_kind_s_energy_head() -> None:
+    document = {
+        "strategy": "pretrain", "name": "m", "energy_head": "a",
+        "branches": {name: {"data": ["t.extxyz"]} for name in ("a", "b")},
+        "descriptor": {"type": "dpa4", "channels": 8}, "training": {"steps": 10},
+    }  # fmt: skip
+    config = TypeAdapter(TuneConfig).validate_python(document)
+    data = dict.fromkeys(("a", "b"), PreparedData([Path("t")], [Path("v")]))
+    model = build_deepmd_input(config, data, ["H"], (60, 1))["model"]
+    assert model["shared_dict"]["descriptor"]["sel"] == 60
+    net = model["shared_dict"]["fitting"]
+    assert (net["type"], net["dim_case_embd"]) == ("dpa4_ener", 2)
+    assert model["model_dict"]["b"] == {
+        "type_map": "type_map", "descriptor": "descriptor",
+        "fitting_net": "fitting", "type": "dpa4",
+    }  # fmt: skip
+
+
 def test_lambda_reg_multiplies_the_auxiliary_prefactors_only() -> None:
     plain = _build("mft", **QM9)["loss_dict"]
     scaled = _build("mft", **QM9, auxiliary={"lambda_reg": 0.01})["loss_dict"]

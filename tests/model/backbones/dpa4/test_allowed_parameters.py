@@ -131,6 +131,6 @@ def test_other_models_with_such_a_descriptor_are_refused(
 
 
 def test_size_must_be_backed_by_weights() -> None:
-    check_parameters({"Default": HEAD}, {"Default": 10**6})
+    check_parameters({"Default": HEAD}, {"Default": 10**7})
     with pytest.raises(ModelFileError, match="weights would take at least"):
-        check_parameters({"Default": HEAD}, {"Default": 10**5})
+        check_parameters({"Default": HEAD}, {"Default": 10**6})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk, molecule
 
 from mftscreen import MFTCalculator, load_model
-from mftscreen.errors import UnsupportedByBackboneError
+from mftscreen.errors import ModelFileError, UnsupportedByBackboneError
+from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.dpa4 import DPA4
@@ -70,6 +73,7 @@ EXAMPLES = {
     "pyramid": {"l_schedule": [2, 1], "extra_node_l": 1, "n_focus": 2, "kmax": 1},
     "attention over blocks": {"full_attn_res": "dependent", "n_atten_head": 2},
     "smooth": {"edge_norm": False, "mlp_bias": True, "layer_scale": True},
+    "charge and spin": {"add_chg_spin_ebd": True, "default_chg_spin": [1.0, 2.0]},
     "without blocks": {"n_blocks": 0, "so3_readout": "none", "ffn_so3_grid": False},
 }  # fmt: skip
 
@@ -194,6 +198,39 @@ def test_pretrained_models_are_those_of_deepmd() -> None:
         assert backbone(name).path.name == f"{name}.pt"
 
 
+def test_a_head_for_denoising_is_refused_by_name(
+    build_dpa4: Callable[..., bytes],
+) -> None:
+    from deepmd.pt.model.model import get_model
+
+    state = read_state(build_dpa4())
+    model = get_model(model_parameters(state)["Default"])
+    model.atomic_model.set_active_mode("dens")
+    for name, value in model.state_dict().items():
+        state.setdefault(f"model.Default.{name}", value)
+    with pytest.raises(ModelFileError, match="'Default' uses denoising"):
+        DeepmdNetwork(state)
+
+
+def test_a_published_model_goes_by_its_name(
+    build_dpa4: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepmd.pretrained.registry import MODEL_REGISTRY
+
+    name = "DPA4-Mini-OMat24-v20260805"
+    content = build_dpa4()
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(MODEL_REGISTRY[name], "sha256", digest)
+    monkeypatch.setenv("MFTSCREEN_MODELS", str(tmp_path))
+    (tmp_path / f"{name}.pt").write_bytes(content)
+    atoms = bulk("MgO", "rocksalt", a=4.21)
+    atoms.calc = MFTCalculator(name)
+    assert np.isfinite(atoms.get_stress()).all()
+    state, sha256 = load_pretrained(name, "crystals")
+    assert sha256 == digest
+    assert list(model_parameters(state)) == ["crystals"]
+
+
 def test_blocks_are_layers_with_the_read_out_above(network: DeepmdNetwork) -> None:
     weights = [
         (f"model.oxides.atomic_model.{name}", weight)
@@ -217,3 +254,22 @@ def test_room_for_neighbours_is_that_of_the_data(dpa4_checkpoint: Path) -> None:
     assert fitted == {**said, "sel": 70}
     fitted["grid_branch"].append(2)
     assert said["grid_branch"] == [1, 1, 1]
+
+
+def test_property_of_a_molecule_as_a_whole_equals_deepmd(
+    build_dpa4_head: Callable[[dict[str, Any]], bytes], tmp_path: Path
+) -> None:
+    from deepmd.infer.deep_property import DeepProperty
+
+    net = {"type": "r2", "property_name": "r2", "seed": 1}
+    path = tmp_path / "r2.pt"
+    path.write_bytes(build_dpa4_head(net))
+    oracle = DeepProperty(str(path), no_jit=True)
+    network = DeepmdNetwork.from_checkpoint(path)
+    molecules = [molecule("H2O"), molecule("SiH4"), molecule("H2")]
+    found = network.evaluate(molecules, property_heads=["Default"])
+    for atoms, one in zip(molecules, found, strict=True):
+        (expected, *_) = oracle.eval(*_arguments(oracle, atoms))
+        assert abs(expected.item()) > 1e-3
+        # deepmd-kit's differences of coordinates are of single precision here
+        assert one.heads["Default"] == pytest.approx(expected.item(), rel=1e-5)
