@@ -117,9 +117,10 @@ class Predictor:
         self.properties = list(model.properties if properties is None else properties)
         unknown = [name for name in self.properties if name not in model.properties]
         if unknown:
+            known = [*(["energy"] if model.has_energy else []), *model.properties]
             msg = (
                 f"the model does not predict {', '.join(unknown)}; "
-                f"it predicts: {', '.join(model.properties)}"
+                f"it predicts: {', '.join(known)}"
             )
             raise UnknownPropertyError(msg)
         self.energy = energy or forces

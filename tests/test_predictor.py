@@ -100,7 +100,8 @@ def test_only_what_is_asked_for() -> None:
 
 
 def test_unknown_property_is_an_error_not_a_row() -> None:
-    with pytest.raises(UnknownPropertyError):
+    known = "does not predict gap; it predicts: energy, softness, bulkiness"
+    with pytest.raises(UnknownPropertyError, match=known):
         Predictor(FakeModel(), properties=["gap"])
 
 

@@ -109,8 +109,9 @@ def download_model(name: str, quiet: bool) -> None:
 def show_model(model: str, quiet: bool) -> None:
     """Show the card of MODEL (a name or a file) as JSON.
 
-    A deepmd-kit checkpoint has no card; its elements and heads are shown. A large
-    pretrained model is downloaded for that, if it is not there.
+    A deepmd-kit checkpoint has no card; its elements and heads are shown, and where it
+    is from if it says so. A large pretrained model is downloaded or converted for that,
+    if it is not there.
 
     \b
     Example:
@@ -141,8 +142,10 @@ def _describe_checkpoint(path: Path) -> dict[str, Any]:
 
     parameters = model_parameters(read_state(path))
     energies = energy_branches(parameters)
+    first = next(iter(parameters.values()))
     return {
-        "elements": next(iter(parameters.values()))["type_map"],
+        **({"info": first["info"]} if "info" in first else {}),
+        "elements": first["type_map"],
         "heads": {
             name: {
                 "predicts": "energy" if name in energies else _predicted(own),

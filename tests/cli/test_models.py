@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,12 @@ from click.testing import CliRunner, Result
 
 from mftscreen import MFTCalculator
 from mftscreen.cli import main
+from mftscreen.model.backbones import converted_models, pretrained_models
+from mftscreen.model.backbones.sevennet import SevenNet
 from mftscreen.model.files import download
-from mftscreen.model.files.download import BACKBONES
+from mftscreen.model.files.checkpoint import keep_heads
+from mftscreen.model.files.pretrained import BACKBONES
+from mftscreen.model.files.reading import read_state
 from mftscreen.model.files.registry import FAMILIES, registered_models
 
 
@@ -34,7 +40,8 @@ def test_list_says_what_is_in_the_cache(publisher: Any) -> None:
     assert before["mft-mini-crystals"][-1] == "shipped"
     assert before["mft-mini-molecules"][0].startswith("energy, forces, stress, ")
     assert before[publisher.name][0].endswith("(crystals: OMat24, molecules: SPICE2)")
-    assert {before[name][-1] for name in BACKBONES} == {"not downloaded"}
+    assert {before[name][-1] for name in pretrained_models()} == {"not downloaded"}
+    assert {before[name][-1] for name in converted_models()} == {"comes with sevenn"}
     assert publisher.requests == 0
     assert run("models", "download", publisher.name).exit_code == 0
     assert listed()[publisher.name][-1] == str(publisher.path)
@@ -45,6 +52,63 @@ def test_download_prints_the_path(publisher: Any) -> None:
         result = run("models", "download", publisher.name, "-q")
         assert (result.exit_code, result.stdout) == (0, f"{publisher.path}\n")
     assert publisher.requests == 1
+
+
+@pytest.fixture
+def conversion(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Convert a small model in place of 7net, and keep a list of what is asked for."""
+    state = keep_heads(read_state(checkpoint), {"MPtrj": "oxides"})
+    heads = state["_extra_state"]["model_params"]["model_dict"]
+    heads["MPtrj"] = {**heads["MPtrj"], "info": {"licence": "MIT"}}
+    converted: list[str] = []
+
+    def convert(self: SevenNet, name: str) -> dict[str, Any]:
+        converted.append(name)
+        return state
+
+    monkeypatch.setattr(SevenNet, "convert", convert)
+    monkeypatch.setenv("MFTSCREEN_MODELS", str(tmp_path / "kept"))
+    return converted
+
+
+def test_what_comes_with_a_package_is_converted(
+    conversion: list[str], tmp_path: Path
+) -> None:
+    before = listed()["7net-0"]
+    assert before == [
+        "energy, forces, stress (crystals: MPtrj)",
+        "not converted",
+        "comes with sevenn",
+    ]
+    for _ in range(2):
+        result = run("models", "download", "7net-0", "-q")
+        assert result.exit_code == 0
+    assert conversion == ["7net-0"]
+    path = Path(result.stdout.strip())
+    assert path.parent == tmp_path / "kept"
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert listed()["7net-0"] == [before[0], f"sha256 {sha256[:12]}", str(path)]
+    assert listed()["7net-l3i5"][1:] == before[1:]
+
+
+def test_show_says_where_a_checkpoint_is_from(conversion: list[str]) -> None:
+    document = json.loads(run("models", "show", "7net-0").stdout)
+    assert document["info"] == {"licence": "MIT"}
+    assert document["heads"] == {"MPtrj": {"predicts": "energy", "aliases": []}}
+
+
+@pytest.mark.parametrize("command", ["download", "show"])
+def test_a_package_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("MFTSCREEN_MODELS", str(tmp_path / "kept"))
+    monkeypatch.setitem(sys.modules, "sevenn.util", None)
+    result = run("models", command, "7net-l3i5")
+    assert result.exit_code == 1
+    assert 'pip install "mftscreen[sevenn]"' in result.stderr
+    assert not (tmp_path / "kept").exists()
 
 
 def test_only_large_models_are_downloaded() -> None:
@@ -163,13 +227,21 @@ def test_help_of_show_says_that_it_downloads() -> None:
         ["predict", STRUCTURE],
     ],
 )
-def test_pretrained_model_without_a_property_is_not_downloaded(
-    publisher: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+@pytest.mark.parametrize("name", ["DPA-3.1-3M", "7net-0"])
+def test_pretrained_model_without_a_property_is_not_obtained(
+    publisher: Any,
+    conversion: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    command: list[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     bulk("MgO", "rocksalt", a=4.2).write(STRUCTURE)
-    result = run(*command, "-m", publisher.name)
+    result = run(*command, "-m", name)
     assert result.exit_code == 1
-    assert f"Error: {publisher.name} is a pretrained model: " in result.stderr
+    assert f"Error: {name} is a pretrained model: " in result.stderr
+    assert "it predicts energies, but no property" in result.stderr
     assert "mftscreen finetune" in result.stderr
     assert publisher.requests == 0
+    assert conversion == []

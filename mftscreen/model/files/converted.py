@@ -21,7 +21,7 @@ from mftscreen.writing import replacing
 
 __all__ = ["ConvertedModel", "convert_backbone", "converted_model"]
 
-REVISION = 1
+REVISION = 2
 """Of the conversion: another one makes other files."""
 
 log = logging.getLogger(__name__)

@@ -114,7 +114,8 @@ class DescriptorPass:
         inference = None if differentiate or padded else self._inference
         if inference is not None:
             flat = build_flat_graph(structures, self.type_index, *cutoffs)
-            return Features(inference(flat), torch.from_numpy(flat.types), None)
+            types = torch.from_numpy(flat.types).to(self.device)
+            return Features(inference(flat), types, None)
         graph = build_graph(structures, self.type_index, *cutoffs, budget.fixed)
         batch = to_tensors(graph, self.device)
         batch.coordinates.requires_grad_(differentiate)

@@ -15,8 +15,13 @@ from typing import Any
 import pytest
 
 from mftscreen.errors import ModelError, ModelFileError, UnknownModelError
+from mftscreen.model.backbones import pretrained_models
 from mftscreen.model.files import download
-from mftscreen.model.files.download import BACKBONES, backbone, fetch_backbone
+from mftscreen.model.files.download import (
+    backbone,
+    downloaded_name,
+    fetch_backbone,
+)
 from mftscreen.model.files.registry import resolve_model
 
 NAME = "DPA-3.1-3M"
@@ -46,7 +51,7 @@ def test_registry_of_deepmd_has_them_all(monkeypatch: pytest.MonkeyPatch) -> Non
     from deepmd.pretrained.download import DEFAULT_CACHE_DIR
 
     monkeypatch.delenv("MFTSCREEN_MODELS", raising=False)
-    for name in BACKBONES:
+    for name in pretrained_models():
         known = backbone(name)
         assert known.path.parent == DEFAULT_CACHE_DIR
         assert known.path.suffix == ".pt"
@@ -208,8 +213,8 @@ def test_threads_download_once(publisher: Any) -> None:
 
 
 def test_file_is_known_by_its_checksum(publisher: Any) -> None:
-    assert download.find_domains(backbone(NAME).sha256) == BACKBONES[NAME]
-    assert download.find_domains("0" * 64) == {}
+    assert downloaded_name(backbone(NAME).sha256) == NAME
+    assert downloaded_name("0" * 64) is None
 
 
 def test_unknown_name() -> None:
@@ -228,9 +233,9 @@ def test_deepmd_without_the_model(
         with pytest.raises(UnknownModelError, match=r"does not know DPA.*; it has"):
             function(NAME)
     # files are known as far as they can be
-    assert download.find_domains(sha256) == {}
+    assert downloaded_name(sha256) is None
     other = "DPA-3.3-1M"
-    assert download.find_domains(backbone(other).sha256) == BACKBONES[other]
+    assert downloaded_name(backbone(other).sha256) == other
 
 
 @pytest.mark.parametrize("shown", [False, True])

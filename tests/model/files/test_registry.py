@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mftscreen.errors import ModelFileError, UnknownModelError, UnknownPropertyError
-from mftscreen.model.files.download import BACKBONES
+from mftscreen.model.files.pretrained import BACKBONES
 from mftscreen.model.files.registry import (
     DEFAULT_MODEL,
     FAMILIES,

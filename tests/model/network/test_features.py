@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 
+from mftscreen.model.backbones.seam import Architecture
 from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.features import DescriptorPass
+from mftscreen.model.network.graph import FlatGraph
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +60,16 @@ def test_padding_does_not_outlive_a_batch(checkpoint: Path) -> None:
     before = repflows.a_sel, repflows.mean.shape
     network.evaluate([bulk("Si")], property_heads=["gap"])
     assert (repflows.a_sel, repflows.mean.shape) == before
+
+
+def test_types_are_where_the_features_are(network: DeepmdNetwork) -> None:
+    elsewhere = torch.device("meta")  # as a GPU is
+
+    class Fast(Architecture):
+        def inference(self, _: torch.nn.Module) -> Callable[[FlatGraph], torch.Tensor]:
+            return lambda graph: torch.empty(graph.n_atoms, 8, device=elsewhere)
+
+    one_pass = DescriptorPass(network._models["gap"], Fast(), {"Si": 3}, elsewhere)
+    found = one_pass([bulk("Si")])
+    assert found.types.device == found.nodes.device == elsewhere
+    assert found.types.shape == (2,)

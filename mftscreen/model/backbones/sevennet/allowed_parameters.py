@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from mftscreen.model.backbones.sevennet.shape import Shape
 from mftscreen.model.files.parameters import (
     DescriptorParameters,
     Length,
@@ -14,7 +15,7 @@ from mftscreen.model.files.parameters import (
     Width,
 )
 
-__all__ = ["SevenNetParameters"]
+__all__ = ["SevenNetParameters", "check_order"]
 
 Layer = Annotated[int, Field(ge=0, le=63)]
 
@@ -32,15 +33,12 @@ class SevenNetParameters(DescriptorParameters):
     divisor: Length
     output_layers: Annotated[list[Layer], Field(min_length=1, max_length=64)]
     sel: Neighbors
+    # others have no loops on a CPU
+    precision: Literal["default", "float32", "float64"] = "float32"
 
     @model_validator(mode="after")
     def _ordered(self) -> SevenNetParameters:
-        if self.cutoff_on is not None and self.cutoff_on >= self.cutoff:
-            msg = "edges are switched off beyond the cutoff"
-            raise ValueError(msg)
-        if max(self.output_layers) >= self.n_layers:
-            msg = "there is no such layer to take features from"
-            raise ValueError(msg)
+        check_order(self.cutoff, self.cutoff_on, self.n_layers, self.output_layers)
         return self
 
     def width(self) -> int:
@@ -48,8 +46,35 @@ class SevenNetParameters(DescriptorParameters):
         return self.channels[0] * len(self.output_layers)
 
     def least_weights(self, n_types: int) -> int:
-        """Return how many weights its embedding and its layers have at the least."""
-        first = self.channels[0]
-        radial = sum(a * b for a, b in pairwise([self.n_basis, *self.radial_neurons]))
-        layer = 3 * first * first + radial + self.radial_neurons[-1] * first
-        return n_types * first + self.n_layers * layer
+        """Return how many weights it has."""
+        shape = Shape(
+            self.cutoff,
+            self.cutoff_on,
+            self.channels,
+            self.n_layers,
+            self.n_basis,
+            self.radial_neurons,
+        )
+        return shape.n_weights(n_types)
+
+
+def check_order(
+    cutoff: float, cutoff_on: float | None, n_layers: int, output_layers: Sequence[int]
+) -> None:
+    """Raise if parameters that are right by themselves do not go together.
+
+    Raises
+    ------
+    ValueError
+        If edges are switched off from beyond the cutoff on, or features are those of
+        layers that there are not.
+    """
+    if cutoff_on is not None and cutoff_on >= cutoff:
+        msg = f"cutoff_on: {cutoff_on:g} Å is not below the cutoff, {cutoff:g} Å"
+        raise ValueError(msg)
+    if not all(0 <= layer < n_layers for layer in output_layers):
+        msg = (
+            f"output_layers: {list(output_layers)} are not all layers from 0 to "
+            f"{n_layers - 1}"
+        )
+        raise ValueError(msg)

@@ -21,12 +21,9 @@ import torch
 from ase.data import chemical_symbols
 
 from mftscreen.errors import ModelError
-from mftscreen.model.backbones.sevennet.network import (
-    Network,
-    Shape,
-    find_paths,
-)
-from mftscreen.model.backbones.sevennet.network import Path as Coupling
+from mftscreen.model.backbones.sevennet.network import Network
+from mftscreen.model.backbones.sevennet.shape import Path as Coupling
+from mftscreen.model.backbones.sevennet.shape import Shape
 
 if TYPE_CHECKING:
     from sevenn.checkpoint import SevenNetCheckpoint
@@ -69,8 +66,9 @@ def convert(name: str) -> dict[str, Any]:
     import mftscreen.model.backbones.sevennet.descriptor  # noqa: F401 - registers it
 
     source = _open(name)
-    # of the model that is built: older files have other orders
-    state = source.build_model().state_dict()
+    with torch.random.fork_rng():  # whose weights are random at first
+        # of the model that is built: older files have other orders
+        state = source.build_model().state_dict()
     weights: Weights = {key: value.double() for key, value in state.items()}
     shape, elements = _describe(name, source.config, weights)
     parameters: dict[str, Any] = {
@@ -193,7 +191,7 @@ def _fill(network: Network, weights: Weights, rows: Sequence[int]) -> None:
                 own.copy_(part.reshape(own.shape))
         prefix = f"{number}_convolution.weight_nn.layer"
         radial = [weights[f"{prefix}{k}.weight"] for k in range(len(layer.radial))]
-        columns = _columns(find_paths(shape, number), shape.inputs(number))
+        columns = _columns(shape.paths(number), shape.inputs(number))
         radial[-1] = radial[-1][:, columns]
         for own, theirs in zip(layer.radial, radial, strict=True):
             own.copy_(theirs)

@@ -13,7 +13,8 @@ from deepmd.pt.utils.update_sel import UpdateSel
 from deepmd.utils.argcheck import descrpt_args_plugin
 
 from mftscreen.model.backbones.sevennet.convolution import Edges
-from mftscreen.model.backbones.sevennet.network import Network, Shape
+from mftscreen.model.backbones.sevennet.network import Network
+from mftscreen.model.backbones.sevennet.shape import Shape
 
 __all__ = ["SevenNetDescriptor"]
 
@@ -52,7 +53,7 @@ class SevenNetDescriptor(BaseDescriptor, torch.nn.Module):
     Parameters
     ----------
     cutoff, cutoff_on, channels, n_layers, n_basis, radial_neurons, divisor
-        As for :class:`mftscreen.model.backbones.sevennet.network.Shape`.
+        As for :class:`mftscreen.model.backbones.sevennet.shape.Shape`.
     output_layers : sequence of int
         From 0 up.
     sel : int

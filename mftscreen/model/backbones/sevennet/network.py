@@ -28,83 +28,19 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mftscreen.model.backbones.sevennet.convolution import Edges, Paths, convolve
 from mftscreen.model.backbones.sevennet.coupling import coupling, spherical_harmonics
+from mftscreen.model.backbones.sevennet.shape import Path, Shape
 
-__all__ = ["SILU_SCALE", "Network", "Path", "Shape", "find_paths"]
+__all__ = ["SILU_SCALE", "Network"]
 
 SILU_SCALE = 1.6791767923989418
 """Makes the mean square of SiLU of normal numbers 1; as e3nn found with a million."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a network is made of.
-
-    Attributes
-    ----------
-    cutoff : float
-        Å.
-    cutoff_on : float or None
-        Å; edges are switched off from here to the cutoff. None if that begins at 0, by
-        a polynomial.
-    channels : sequence of int
-        Of features of each angular momentum, from 0 up.
-    n_layers : int
-    n_basis : int
-        Radial basis functions.
-    radial_neurons : sequence of int
-        Widths of the hidden layers of the perceptrons of the distance.
-    divisor : float
-        Of sums over neighbours: about the square root of how many there are.
-    """
-
-    cutoff: float = 5.0
-    cutoff_on: float | None = 4.5
-    channels: Sequence[int] = (128, 64, 32)
-    n_layers: int = 5
-    n_basis: int = 8
-    radial_neurons: Sequence[int] = (64, 64)
-    divisor: float = 6.0
-
-    @property
-    def l_max(self) -> int:
-        """Highest angular momentum of features and of harmonics."""
-        return len(self.channels) - 1
-
-    def inputs(self, layer: int) -> Sequence[int]:
-        """Return the channels of what a layer starts from."""
-        return self.channels if layer else self.channels[:1]
-
-    def outputs(self, layer: int) -> Sequence[int]:
-        """Return the channels of what a layer gives."""
-        return self.channels if layer < self.n_layers - 1 else self.channels[:1]
-
-
-class Path(NamedTuple):
-    """A coupling of features and harmonics to messages; angular momenta."""
-
-    feature: int
-    harmonic: int
-    message: int
-
-
-def find_paths(shape: Shape, layer: int) -> list[Path]:
-    """Return the paths of a layer, by features and harmonics."""
-    l_out = len(shape.outputs(layer)) - 1
-    return [
-        Path(l1, l2, l3)
-        for l1 in range(len(shape.inputs(layer)))
-        for l2 in range(shape.l_max + 1)
-        for l3 in range(abs(l1 - l2), min(l1 + l2, l_out) + 1)
-    ]
 
 
 class Network(torch.nn.Module):
@@ -170,25 +106,14 @@ class _Layer(torch.nn.Module):
 
     def __init__(self, shape: Shape, number: int) -> None:
         super().__init__()
-        paths = find_paths(shape, number)
-        inputs, outputs = shape.inputs(number), shape.outputs(number)
+        paths, inputs = shape.paths(number), shape.inputs(number)
+        outputs, gates = shape.outputs(number), shape.gates(number)
         self.n_scalars, self.gated = outputs[0], list(outputs[1:])
-        # a gate for each channel that is no scalar
-        gates = [sum(outputs), *outputs[1:]]
-        messages = [
-            sum(inputs[p.feature] for p in paths if p.message == l3)
-            for l3 in range(len(outputs))
-        ]
         self.own = _linear_maps(inputs[: len(gates)], gates[: len(inputs)])
         self.before = _linear_maps(inputs, inputs)
-        self.after = _linear_maps(messages, gates)
-        widths = [
-            shape.n_basis,
-            *shape.radial_neurons,
-            sum(inputs[p.feature] for p in paths),
-        ]
+        self.after = _linear_maps(shape.messages(number), gates)
         self.radial = torch.nn.ParameterList(
-            torch.randn(n_in, n_out) for n_in, n_out in pairwise(widths)
+            torch.randn(n_in, n_out) for n_in, n_out in pairwise(shape.radial(number))
         )
         self.divisor = shape.divisor
         convolutions = [

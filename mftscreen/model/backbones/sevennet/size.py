@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from mftscreen.model.backbones.seam import EdgeCutoffs
+from mftscreen.model.backbones.sevennet.allowed_parameters import check_order
 
 __all__ = ["SevenNetSize"]
 
@@ -43,6 +51,11 @@ class SevenNetSize(BaseModel):
     """Of sums over neighbours: about the square root of how many there are."""
     output_layers: Annotated[list[int], Field(min_length=1)] = Field(default=[2, 3, 4])
     """Layers, from 0 up, whose scalars are features."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SevenNetSize:
+        check_order(self.cutoff, self.cutoff_on, self.n_layers, self.output_layers)
+        return self
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> SevenNetSize:
