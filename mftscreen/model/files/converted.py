@@ -62,7 +62,8 @@ def converted_model(name: str) -> ConvertedModel:
     if name not in converted_models():
         msg = f"no model {name!r} to convert; there are {', '.join(converted_models())}"
         raise UnknownModelError(msg)
-    path = models_folder() / f"{name}.converted-{REVISION}.pt"
+    # the message of an error calls a model by the name of its file
+    path = models_folder() / f"converted-{REVISION}" / f"{name}.pt"
     record = _record(path)
     try:
         sha256 = record.read_text(encoding="ascii").strip()

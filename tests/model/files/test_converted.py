@@ -41,7 +41,7 @@ def conversions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conversions:
 def test_a_model_is_converted_once(conversions: Conversions) -> None:
     before = converted_model(NAME)
     assert before.sha256 is None
-    assert before.path.parent == conversions.folder
+    assert before.path.parent.parent == conversions.folder
     assert not conversions.folder.exists()
     made = convert_backbone(NAME)
     assert made == convert_backbone(NAME) == converted_model(NAME)
@@ -52,7 +52,7 @@ def test_a_model_is_converted_once(conversions: Conversions) -> None:
     state = torch.load(made.path, weights_only=True)["model"]
     assert state["weight"].tolist() == [0, 1, 2, 3, 4]
     # nothing else is left there
-    names = sorted(path.name for path in conversions.folder.iterdir())
+    names = sorted(path.name for path in made.path.parent.iterdir())
     assert names == [made.path.name, f"{made.path.name}.sha256"]
 
 
