@@ -87,7 +87,7 @@ def test_what_comes_with_a_package_is_converted(
         assert result.exit_code == 0
     assert conversion == ["7net-0"]
     path = Path(result.stdout.strip())
-    assert path.parent == tmp_path / "kept"
+    assert path.parent.parent == tmp_path / "kept"
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert listed()["7net-0"] == [before[0], f"sha256 {sha256[:12]}", str(path)]
     assert listed()["7net-l3i5"][1:] == before[1:]

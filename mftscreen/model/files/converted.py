@@ -103,7 +103,7 @@ def convert_backbone(name: str) -> ConvertedModel:
                 partial.write_text(sha256 + "\n", encoding="ascii")
         except OSError as error:
             msg = (
-                f"{name} cannot be written to {found.path.parent}: "
+                f"{name} cannot be written to {models_folder()}: "
                 f"{error.strerror or error}; name another folder in {ENVIRONMENT}"
             )
             raise ModelError(msg) from error

@@ -87,9 +87,11 @@ def backbone(name: str) -> Backbone:
 
 def models_folder() -> Path:
     """Return the folder that large pretrained models are kept in."""
+    if own := os.environ.get(ENVIRONMENT):
+        return Path(own)
     from deepmd.pretrained.download import DEFAULT_CACHE_DIR
 
-    return Path(os.environ.get(ENVIRONMENT) or DEFAULT_CACHE_DIR)
+    return Path(DEFAULT_CACHE_DIR)
 
 
 def downloaded_name(sha256: str) -> str | None:
