@@ -20,7 +20,8 @@ from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.dpa4 import DPA4
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.files.checkpoint import model_parameters
-from mftscreen.model.files.download import BACKBONES, backbone
+from mftscreen.model.files.download import backbone
+from mftscreen.model.files.pretrained import BACKBONES
 from mftscreen.model.files.reading import read_state
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.stress import virial_to_stress
