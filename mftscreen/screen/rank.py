@@ -151,8 +151,8 @@ def rank(
         candidates = _filter(iter_candidates(source, query), elements)
         work(opened[0], candidates, count_candidates(source, query))
         for settings in opened[1:]:
-            best = choose_best(journal, options, keep)
             journal.begin_again()
+            best = choose_best(journal, options, keep)
             work(settings, read_again(journal, best), len(best))
         journal.finish()
         return read_result(journal, options, structures=structures)

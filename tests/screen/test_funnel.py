@@ -386,6 +386,20 @@ def test_what_is_refused(
     refused(UnknownPropertyError, "gap in eV, the slow one in Ha", then=path)
 
 
+def test_a_source_without_candidates_in_a_folder_that_was_used(
+    pool: Path, tiny_model: Path, opposite: Path, tmp_path: Path
+) -> None:
+    def funnel(**changes: Any) -> ScreenResult:
+        return rank(
+            pool, goals="gap:max", models=tiny_model, then=opposite, run=tmp_path,
+            **changes,
+        )  # fmt: skip
+
+    assert len(funnel().rows) == 8
+    assert funnel(query="nothing=1").rows == []
+    assert len(funnel().rows) == 8
+
+
 def test_options_are_those_of_the_screening(
     pool: Path, tiny_model: Path, opposite: Path, tmp_path: Path
 ) -> None:

@@ -190,7 +190,8 @@ class Trainer(training.Trainer):
 
         Otherwise the data would come in another order after a restart.
         """
-        with torch.random.fork_rng(devices=[]):
+        used = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices=used):
             torch.manual_seed(self._seed + self._step)
             return forward(**inputs)
 

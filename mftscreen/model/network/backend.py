@@ -307,11 +307,10 @@ class DeepmdNetwork:
 
         sizes = [len(atoms) for atoms in structures]
         differentiate = derivatives and energy_head in heads
+        forms = [self.heads[head].form for head in heads]
         # not torch.inference_mode: what a descriptor keeps of one evaluation, as DPA4
         # does, may be differentiated in the next
-        tracking = torch.set_grad_enabled(differentiate)
-        forms = [self.heads[head].form for head in heads]
-        with tracking:
+        with torch.set_grad_enabled(differentiate):
             features = self._passes[owner](
                 structures,
                 differentiate=differentiate,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mftscreen.model.backbones.seam import EdgeCutoffs
+from mftscreen.model.files.parameters import Layers, Number, Width
 
 __all__ = ["DPA3Size"]
 
@@ -15,6 +16,11 @@ SILUT = "silut:3.0"
 """Eq. 18 of arXiv:2601.08486, with the threshold of Table 8."""
 
 FITTING_NEURONS = (128, 128, 128)
+
+# where switching functions begin, before the cutoffs (Å)
+_EDGE_SWITCH, _ANGLE_SWITCH = 0.7, 0.5
+
+_Scale = Annotated[float, Field(gt=0.0, le=20_000, allow_inf_nan=False)]
 
 
 class DPA3Size(BaseModel):
@@ -28,27 +34,37 @@ class DPA3Size(BaseModel):
     )
 
     type: Literal["dpa3"] = "dpa3"
-    n_layers: PositiveInt = 3
+    n_layers: Layers = 3
     """Message-passing layers."""
-    n_dim: PositiveInt = 64
+    n_dim: Width = 64
     """Width of the atomic (node) representation."""
-    e_dim: PositiveInt = 32
+    e_dim: Width = 32
     """Width of the edge representation."""
-    a_dim: PositiveInt = 16
+    a_dim: Width = 16
     """Width of the angle representation."""
-    edge_cutoff: PositiveFloat = 5.0
+    edge_cutoff: Annotated[float, Field(gt=_EDGE_SWITCH, le=50.0)] = 5.0
     """Å."""
-    angle_cutoff: PositiveFloat = 3.5
-    """Å."""
-    edge_scale: PositiveFloat = 11.0
+    angle_cutoff: Annotated[float, Field(gt=_ANGLE_SWITCH, le=50.0)] = 3.5
+    """Å; at most the edge cutoff."""
+    edge_scale: _Scale = 11.0
     """Number of neighbours that sums over edges are divided by."""
-    angle_scale: PositiveFloat = 3.6
+    angle_scale: _Scale = 3.6
     """Number of neighbours that sums over angles are divided by."""
-    update_residual: PositiveFloat = 0.5
+    update_residual: Annotated[Number, Field(gt=0.0)] = 0.5
     """Initial weight of each layer's update."""
     edge_input: Literal["distance", "inverse_distance"] = "distance"
     """What edges start from. The inverse tells short bonds apart from the first step
     on, which a force field of molecules needs to be learned at all in few steps."""
+
+    @model_validator(mode="after")
+    def _angles_are_between_edges(self) -> DPA3Size:
+        if self.angle_cutoff > self.edge_cutoff:
+            msg = (
+                f"angle_cutoff: {self.angle_cutoff:g} Å is beyond the edge cutoff, "
+                f"{self.edge_cutoff:g} Å"
+            )
+            raise ValueError(msg)
+        return self
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> DPA3Size:
@@ -110,10 +126,10 @@ class DPA3Size(BaseModel):
                 "a_dim": self.a_dim,
                 "nlayers": self.n_layers,
                 "e_rcut": self.edge_cutoff,
-                "e_rcut_smth": round(self.edge_cutoff - 0.7, 6),
+                "e_rcut_smth": round(self.edge_cutoff - _EDGE_SWITCH, 6),
                 "e_sel": round(self.edge_scale * factor),
                 "a_rcut": self.angle_cutoff,
-                "a_rcut_smth": round(self.angle_cutoff - 0.5, 6),
+                "a_rcut_smth": round(self.angle_cutoff - _ANGLE_SWITCH, 6),
                 "a_sel": round(self.angle_scale * factor),
                 "sel_reduce_factor": factor,
                 "axis_neuron": 4,

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AliasChoices, Field, model_validator
 
 from mftscreen.model.files.parameters import (
+    Activation,
+    Allowed,
     DescriptorParameters,
     Length,
     Neighbors,
@@ -16,7 +18,7 @@ from mftscreen.model.files.parameters import (
     Width,
 )
 
-__all__ = ["DPA4Parameters"]
+__all__ = ["DPA4Parameters", "DPA4Shape"]
 
 MAX_DEGREE = 6
 """Of spherical harmonics, of which deepmd-kit computes tables of any size."""
@@ -35,11 +37,9 @@ _Three = Annotated[list[_T], Field(min_length=3, max_length=3)]
 _NodeProduct = Annotated[str, Field(pattern=r"^(none|((default|parity):)?\d{1,2})$")]
 
 
-class DPA4Parameters(DescriptorParameters):
-    """Parameters of the descriptor; defaults are deepmd-kit's."""
+class DPA4Shape(Allowed):
+    """Parameters of the network; defaults are deepmd-kit's."""
 
-    type: Literal["dpa4", "DPA4", "sezm", "SeZM"]
-    sel: Neighbors | list[Neighbors] = 256
     rcut: Length = 6.0
     env_exp: list[_Exponent] = Field(default=[7, 5], min_length=2, max_length=2)
     channels: Width = 64
@@ -93,13 +93,14 @@ class DPA4Parameters(DescriptorParameters):
     lebedev_quadrature: bool | _Two[bool] | None = True
     glu_activation: bool = True
     use_amp: bool = True
+    activation_function: Activation = "silu"
     precision: Precision = "float32"
     eps: Number = 1e-7
     add_chg_spin_ebd: bool = False
     default_chg_spin: _Two[Number] | None = None
 
     @model_validator(mode="after")
-    def _tables_are_small(self) -> DPA4Parameters:
+    def _tables_are_small(self) -> DPA4Shape:
         highest = max(self.degrees, default=self.lmax) + self.extra_node_l
         if highest > MAX_DEGREE:
             msg = f"its atoms have features of degree {highest} > {MAX_DEGREE}"
@@ -154,3 +155,10 @@ class DPA4Parameters(DescriptorParameters):
         hidden = self.ffn_neurons or 32 * -(-8 * self.channels // 96)
         n_maps = 3 * (2 * min(self.kmax, degree) + 1) if gated_grid else 2
         return n_maps * (degree + 1) * self.channels * hidden
+
+
+class DPA4Parameters(DPA4Shape, DescriptorParameters):
+    """Parameters of the descriptor; defaults are deepmd-kit's."""
+
+    type: Literal["dpa4", "DPA4", "sezm", "SeZM"]
+    sel: Neighbors | list[Neighbors] = 256

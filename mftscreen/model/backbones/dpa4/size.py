@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mftscreen.model.backbones.dpa4.allowed_parameters import DPA4Parameters
+from mftscreen.model.backbones.dpa4.allowed_parameters import DPA4Shape
 from mftscreen.model.backbones.seam import EdgeCutoffs
 
 __all__ = ["DPA4Size"]
@@ -14,7 +14,7 @@ _OF_A_RUN = ("sel", "seed", "trainable", "exclude_types")
 """What deepmd-kit has among the parameters that is no part of a size."""
 
 
-class DPA4Size(DPA4Parameters):
+class DPA4Size(DPA4Shape):
     """Size of a DPA4 descriptor that is trained from random weights.
 
     Its keys and their defaults are deepmd-kit's.
@@ -52,8 +52,7 @@ class DPA4Size(DPA4Parameters):
         -------
         dict
         """
-        own = self.model_dump(exclude=set(_OF_A_RUN))
-        return {**own, "sel": neighbors[0], "seed": seed}
+        return {**self.model_dump(), "sel": max(1, neighbors[0]), "seed": seed}
 
     def energy_net(self, seed: int) -> dict[str, Any]:
         """Return deepmd-kit's parameters of an energy head with random weights.

@@ -15,9 +15,11 @@ from mftscreen.model.files.parameters import (
     Width,
 )
 
-__all__ = ["SevenNetParameters", "check_order"]
+__all__ = ["Basis", "Layer", "Layers", "SevenNetParameters", "check_order"]
 
+Layers = Annotated[int, Field(ge=1, le=64)]
 Layer = Annotated[int, Field(ge=0, le=63)]
+Basis = Annotated[int, Field(ge=1, le=1024)]
 
 
 class SevenNetParameters(DescriptorParameters):
@@ -27,8 +29,8 @@ class SevenNetParameters(DescriptorParameters):
     cutoff: Length
     cutoff_on: Length | None
     channels: Annotated[list[Width], Field(min_length=1, max_length=5)]
-    n_layers: Annotated[int, Field(ge=1, le=64)]
-    n_basis: Annotated[int, Field(ge=1, le=1024)]
+    n_layers: Layers
+    n_basis: Basis
     radial_neurons: Annotated[list[Width], Field(min_length=1, max_length=16)]
     divisor: Length
     output_layers: Annotated[list[Layer], Field(min_length=1, max_length=64)]

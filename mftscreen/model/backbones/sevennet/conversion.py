@@ -101,7 +101,8 @@ def convert(name: str) -> dict[str, Any]:
 
 def _open(name: str) -> SevenNetCheckpoint:
     try:
-        from sevenn.util import load_checkpoint
+        from sevenn.checkpoint import SevenNetCheckpoint
+        from sevenn.util import pretrained_name_to_path
     except ImportError as error:
         msg = (
             f"{name} comes with the package sevenn, which is not installed: "
@@ -109,7 +110,9 @@ def _open(name: str) -> SevenNetCheckpoint:
         )
         raise ModelError(msg) from error
     try:
-        return load_checkpoint(name)
+        # not sevenn's load_checkpoint, which would unpickle a file of this name in the
+        # current folder
+        return SevenNetCheckpoint(pretrained_name_to_path(name))
     except (OSError, ValueError) as error:
         msg = f"the sevenn that is installed ({version('sevenn')}) has no {name}"
         raise ModelError(msg) from error

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mftscreen.model.backbones.seam import EdgeCutoffs
-from mftscreen.model.backbones.sevennet.allowed_parameters import check_order
+from mftscreen.model.backbones.sevennet.allowed_parameters import (
+    Basis,
+    Layer,
+    Layers,
+    check_order,
+)
+from mftscreen.model.files.parameters import Length, Width
 
 __all__ = ["SevenNetSize"]
 
@@ -31,25 +30,27 @@ class SevenNetSize(BaseModel):
     )
 
     type: Literal["sevennet"] = "sevennet"
-    cutoff: PositiveFloat = 5.0
+    cutoff: Length = 5.0
     """Å."""
-    cutoff_on: PositiveFloat | None = 4.5
+    cutoff_on: Length | None = 4.5
     """Å; from here on, edges are switched off. Null for a polynomial."""
-    channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)] = Field(
+    channels: Annotated[list[Width], Field(min_length=1, max_length=5)] = Field(
         default=[128, 64, 32]
     )
     """Of each angular momentum, from 0 up."""
-    n_layers: PositiveInt = 5
+    n_layers: Layers = 5
     """Message-passing layers."""
-    n_basis: PositiveInt = 8
+    n_basis: Basis = 8
     """Radial basis functions."""
-    radial_neurons: Annotated[list[PositiveInt], Field(min_length=1)] = Field(
+    radial_neurons: Annotated[list[Width], Field(min_length=1, max_length=16)] = Field(
         default=[64, 64]
     )
     """Widths of the perceptrons of distances."""
-    divisor: PositiveFloat = 6.0
+    divisor: Length = 6.0
     """Of sums over neighbours: about the square root of how many there are."""
-    output_layers: Annotated[list[int], Field(min_length=1)] = Field(default=[2, 3, 4])
+    output_layers: Annotated[list[Layer], Field(min_length=1, max_length=64)] = Field(
+        default=[2, 3, 4]
+    )
     """Layers, from 0 up, whose scalars are features."""
 
     @model_validator(mode="after")

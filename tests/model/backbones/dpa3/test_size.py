@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
+from mftscreen.model.backbones.dpa3.allowed_parameters import DPA3Parameters
 from mftscreen.model.backbones.dpa3.size import DPA3Size
 
 
@@ -13,3 +17,32 @@ def test_size_of_a_descriptor_is_found_again(edge_input: str) -> None:
     assert found.model_copy(update={"edge_scale": 22.0, "angle_scale": 5.0}) == size
     assert found.edge_scale == pytest.approx(22, rel=0.02)
     assert found.angle_scale == pytest.approx(5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        {},
+        {"edge_cutoff": 0.71, "angle_cutoff": 0.51, "edge_scale": 2e4},
+        {"edge_cutoff": 50.0, "angle_cutoff": 50.0, "n_layers": 256, "n_dim": 65_536},
+    ],
+)
+def test_what_it_makes_is_what_a_file_may_say(size: dict[str, Any]) -> None:
+    DPA3Parameters.model_validate(DPA3Size(**size).parameters((0, 0), seed=1))
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ({"n_layers": 257}, "n_layers"),
+        ({"n_dim": 65_537}, "n_dim"),
+        ({"edge_cutoff": 0.7}, "edge_cutoff"),
+        ({"angle_cutoff": 0.5}, "angle_cutoff"),
+        ({"edge_scale": 20_001.0}, "edge_scale"),
+        ({"update_residual": float("inf")}, "update_residual"),
+        ({"angle_cutoff": 5.5}, "angle_cutoff: 5.5 Å is beyond the edge cutoff, 5 Å"),
+    ],
+)
+def test_sizes_that_no_file_may_have(size: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        DPA3Size(**size)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from pydantic import ValidationError
+
 from mftscreen.model.backbones.dpa4.size import DPA4Size
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.files.checkpoint import model_parameters
@@ -16,6 +19,16 @@ def test_size_of_a_descriptor_makes_the_same_one(dpa4_checkpoint: Path) -> None:
     assert {name: made[name] for name in said} == {**said, "sel": 37, "seed": 5}
     assert "trainable" not in made
     assert DPA4Size.of(made) == size
+
+
+@pytest.mark.parametrize("key", ["sel", "seed", "trainable", "exclude_types"])
+def test_what_a_run_decides_is_no_size(key: str) -> None:
+    with pytest.raises(ValidationError, match=key):
+        DPA4Size.model_validate({key: 1})
+
+
+def test_atoms_without_neighbours_have_room_for_one() -> None:
+    assert DPA4Size().parameters((0, 0), seed=1)["sel"] == 1
 
 
 def test_deepmd_kit_accepts_what_a_size_says() -> None:

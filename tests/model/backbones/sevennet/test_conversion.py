@@ -131,6 +131,17 @@ def test_a_sevenn_without_the_model_is_named() -> None:
         convert("7n-x")
 
 
+def test_a_file_of_this_name_in_the_current_folder_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sevenn")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "7net-0").write_bytes(b"cbuiltins\nexit\n.")
+    path = Path(conversion._open("7net-0").checkpoint_path)
+    assert path.is_absolute()
+    assert not path.is_relative_to(tmp_path)
+
+
 CONFIG: dict[str, Any] = {
     "cutoff": 5.0, "cutoff_function": {"cutoff_on": 4.5},
     "radial_basis": {"radial_basis_name": "bessel", "bessel_basis_num": 8},

@@ -52,6 +52,11 @@ def test_what_it_makes_is_what_a_file_may_say() -> None:
         ({"channels": [8] * 6}, "channels"),
         ({"n_layers": 0}, "n_layers"),
         ({"cutoff": float("inf")}, "cutoff"),
+        ({"n_layers": 70}, "n_layers"),
+        ({"divisor": 100.0}, "divisor"),
+        ({"output_layers": [70]}, "output_layers"),
+        ({"radial_neurons": [64] * 17}, "radial_neurons"),
+        ({"n_basis": 2000}, "n_basis"),
         ({"lmax": 2}, "lmax"),
     ],
 )
