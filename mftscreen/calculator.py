@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,11 +18,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
 from mftscreen.errors import (
+    DomainWarning,
+    OutsideDomainError,
     PeriodicityError,
     StructureError,
+    UnknownElementError,
     UnknownPropertyError,
 )
-from mftscreen.model.loaded_model import Model
+from mftscreen.model.loaded_model import DomainCheck, Model
 from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.stress import virial_to_stress
@@ -50,6 +54,10 @@ class MFTCalculator(Calculator):
         there is one, or ``molecules``.
     property_heads : sequence of str, optional
         Property heads of a ``.pt`` checkpoint to offer; all by default.
+    check_domain : bool, default True
+        Whether to refuse what the heads were not made for: properties of another kind
+        of structures or of elements that a head never saw, and energies of such
+        elements. Otherwise a :class:`~mftscreen.errors.DomainWarning` says so.
     device : {"auto", "cpu", "cuda"}
         ``auto`` takes a GPU if there is one.
 
@@ -58,7 +66,14 @@ class MFTCalculator(Calculator):
     UnknownModelError, ModelFileError, UnknownHeadError
         If the model cannot be loaded; see :func:`mftscreen.load_model`.
     ValueError
-        If heads are given for a model that is loaded already.
+        If heads are given for a model that is loaded already, or `check_domain` is
+        False for one that is not lenient.
+
+    Warns
+    -----
+    DomainWarning
+        Once for each thing that a head cannot know of a structure: a charge, a surface,
+        a size beyond its training set.
 
     Notes
     -----
@@ -88,6 +103,7 @@ class MFTCalculator(Calculator):
         properties: Collection[str] = (),
         energy_head: str | None = None,
         property_heads: Sequence[str] | None = None,
+        check_domain: bool = True,
         device: Device = "auto",
         **kwargs: Any,
     ) -> None:
@@ -97,12 +113,17 @@ class MFTCalculator(Calculator):
                 properties=properties,
                 energy_head=energy_head,
                 property_heads=property_heads,
+                lenient=not check_domain,
                 device=device,
             )
         elif energy_head is not None or property_heads is not None:
             msg = "heads are chosen when a model is loaded, with load_model"
             raise ValueError(msg)
+        elif not check_domain and not model.lenient:
+            msg = "what a model refuses is chosen when it is loaded, with lenient=True"
+            raise ValueError(msg)
         self.model = model
+        self._warned: set[str] = set()
         self.implemented_properties = [
             *(ENERGY_PROPERTIES if model.has_energy else ()),
             *model.properties,
@@ -139,7 +160,8 @@ class MFTCalculator(Calculator):
         ------
         StructureError
             If the structure cannot be evaluated; see
-            :func:`mftscreen.structures.check_structure`.
+            :func:`mftscreen.structures.check_structure`. If a property was not made
+            for it, or an element is new to its head.
         PropertyNotImplementedError
             If the stress of a structure without volume is asked for.
         """
@@ -153,11 +175,13 @@ class MFTCalculator(Calculator):
             msg = "a structure without a three-dimensional cell has no stress"
             raise PropertyNotImplementedError(msg)
         energy = any(name in ENERGY_PROPERTIES for name in properties)
+        asked = [p for p in properties if p in self.model.properties]
+        self._check_domain(current, asked, energy=energy)
         (prediction,) = self.model.evaluate(
             [current],
             energy=energy,
             derivatives=energy and any(p in ("forces", "stress") for p in properties),
-            properties=[p for p in properties if p in self.model.properties],
+            properties=asked,
         )
         if prediction.energy is not None:
             self.results["energy"] = prediction.energy
@@ -193,7 +217,8 @@ class MFTCalculator(Calculator):
         ASE's writers drop results that are not its own. Here its own (energy, forces,
         stress) go to a :class:`SinglePointCalculator`, the properties to
         ``atoms.info``, which extxyz and traj write; for an ``ase.db`` pass them as
-        ``key_value_pairs`` to ``db.write``.
+        ``key_value_pairs`` to ``db.write``. What the model was not made for is left
+        out.
 
         Parameters
         ----------
@@ -204,7 +229,7 @@ class MFTCalculator(Calculator):
         Returns
         -------
         Atoms
-            With ``info[<property>]`` for every property.
+            With ``info[<property>]`` for every property that it may have.
 
         Examples
         --------
@@ -216,10 +241,14 @@ class MFTCalculator(Calculator):
             for name in self.implemented_properties
             if name != "stress" or atoms.cell.rank == 3
         ]
+        check = self.model.check_domain(atoms, list(self.model.properties))
         try:
             self.model.check_structure(atoms, energy=self.model.has_energy)
-        except PeriodicityError:  # the energy head is for something else
+        except (PeriodicityError, UnknownElementError):
+            # the energy head is for something else
             names = list(self.model.properties)
+        refused = {name for name, _ in self._refusals(check)}
+        names = [name for name in names if name not in refused]
         if self.calculation_required(atoms, names):
             # one pass for everything, instead of one per property below
             changes = self.check_state(atoms)
@@ -229,8 +258,31 @@ class MFTCalculator(Calculator):
         frozen = atoms.copy()
         own = {n: self.results[n] for n in names if n in ENERGY_PROPERTIES}
         frozen.calc = SinglePointCalculator(frozen, **own)
-        frozen.info.update({n: float(self.results[n]) for n in self.model.properties})
+        frozen.info.update(
+            {n: float(self.results[n]) for n in names if n not in ENERGY_PROPERTIES}
+        )
         return frozen
+
+    def _check_domain(
+        self, atoms: Atoms, properties: Sequence[str], *, energy: bool
+    ) -> None:
+        """Raise if the model was not made for a structure; warn of what is doubtful."""
+        check = self.model.check_domain(atoms, properties, energy=energy)
+        for _, error in self._refusals(check):
+            raise error
+        unseen = {n: (_never_saw(own),) for n, own in check.unseen_elements.items()}
+        for name, doubts in (*check.doubts.items(), *unseen.items()):
+            for text in (f"{name}: {doubt}" for doubt in doubts):
+                if text not in self._warned:
+                    self._warned.add(text)
+                    warnings.warn(text, DomainWarning, stacklevel=4)
+
+    def _refusals(self, check: DomainCheck) -> Iterator[tuple[str, StructureError]]:
+        """Yield the properties that are refused here, where no flag could be seen."""
+        yield from check.refused.items()
+        if not self.model.lenient:
+            for name, elements in check.unseen_elements.items():
+                yield name, OutsideDomainError(f"{name}: {_never_saw(elements)}")
 
     def _checked_atoms(self, atoms: Atoms | None = None) -> Atoms:
         current = self.atoms if atoms is None else atoms
@@ -239,3 +291,7 @@ class MFTCalculator(Calculator):
             raise StructureError(msg)
         check_sites(current, self.model.type_map)
         return current
+
+
+def _never_saw(elements: Sequence[str]) -> str:
+    return f"its head never saw {', '.join(elements)}"

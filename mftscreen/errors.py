@@ -6,7 +6,8 @@
     ├── StructureError (ase InputError)      a structure cannot be evaluated as it is
     │   ├── UnknownElementError              an element the model was not trained for
     │   ├── InvalidGeometryError             empty, NaN, overlapping atoms, flat cell
-    │   └── PeriodicityError                 pbc that the model cannot represent
+    │   ├── PeriodicityError                 pbc that the model cannot represent
+    │   └── OutsideDomainError               a value would mean nothing, or little
     ├── ModelError
     │   ├── ModelFileError (ValueError)      not a model file, truncated, tampered with
     │   ├── UnknownModelError (LookupError)  no shipped model has this name
@@ -21,7 +22,8 @@
     └── WorkerError (RuntimeError)           worker processes are lost or of no use
 
 Every class also inherits what the ecosystem raises for the same fault, so that
-``except ase.calculators.calculator.InputError`` keeps working. ``KeyError`` is never
+``except ase.calculators.calculator.InputError`` keeps working. The one warning,
+:class:`DomainWarning`, is given where a value may mean little. ``KeyError`` is never
 used, because its ``str()`` puts quotes around the message.
 """
 
@@ -35,11 +37,13 @@ from ase.calculators.calculator import InputError, PropertyNotImplementedError
 __all__ = [
     "ConfigError",
     "DataError",
+    "DomainWarning",
     "DownloadError",
     "InvalidGeometryError",
     "MftscreenError",
     "ModelError",
     "ModelFileError",
+    "OutsideDomainError",
     "PeriodicityError",
     "StructureError",
     "TrainingError",
@@ -86,6 +90,16 @@ class PeriodicityError(StructureError):
     """The periodic boundary conditions cannot be represented exactly."""
 
     status = "unsupported_pbc"
+
+
+class OutsideDomainError(StructureError):
+    """The model was not made for such a structure, and its value would mislead."""
+
+    status = "outside_domain"
+
+
+class DomainWarning(UserWarning):
+    """A model is asked about what it has seen nothing like."""
 
 
 class ModelError(MftscreenError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import MftscreenError, StructureError, UnknownPropertyError
-from mftscreen.model.loaded_model import Model, Prediction
+from mftscreen.model.loaded_model import DomainCheck, Model, Prediction
 from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.model.network.many import BatchLimit, evaluate_many
@@ -40,7 +41,12 @@ class PredictionRow:
     reason : str
         Why it failed; empty if it did not.
     properties : dict of str to float
-        Empty if it failed.
+        Empty if it failed; without what is refused.
+    refused : dict of str to str
+        Property to why a value would mean nothing for such a structure.
+    unseen_elements, doubts : dict of str to tuple of str
+        Property to the elements that its head never saw; property, or ``energy``, to
+        what else it has never seen the like of. Values are worth little there.
     errors : dict of str to float
         Absolute errors to expect, of properties that a kernel predicts.
     energy : float or None
@@ -56,6 +62,9 @@ class PredictionRow:
     status: str = "ok"
     reason: str = ""
     properties: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    unseen_elements: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     energy: float | None = None
     forces: NDArray[np.float64] | None = None
@@ -79,6 +88,10 @@ class Predictor:
         is loaded which predicts them.
     energy, forces : bool
         Whether to evaluate the force field too; `forces` includes the virial.
+    check_domain : bool, default True
+        Whether to refuse what heads were not made for: a structure of another kind (a
+        molecule, where the property's training set has crystals), and the energy of
+        elements that the force field never saw. Otherwise these are doubts.
     batch_size : int or "auto"
         Structures per batch; ``auto`` limits the number of padded atoms instead. The
         limit is halved for good when memory runs out.
@@ -89,7 +102,8 @@ class Predictor:
     UnknownPropertyError
         If the model does not predict one of `properties`.
     ValueError
-        If `batch_size` is neither ``auto`` nor positive.
+        If `batch_size` is neither ``auto`` nor positive, or `check_domain` is False for
+        a model that is loaded already and not lenient.
 
     Examples
     --------
@@ -105,6 +119,7 @@ class Predictor:
         properties: Sequence[str] | None = None,
         energy: bool = False,
         forces: bool = False,
+        check_domain: bool = True,
         batch_size: int | Literal["auto"] = "auto",
         device: Device = "auto",
     ) -> None:
@@ -112,7 +127,15 @@ class Predictor:
             msg = f"batch_size is 'auto' or at least 1, got {batch_size}"
             raise ValueError(msg)
         if model is None or isinstance(model, str | Path):
-            model = load_model(model, properties=properties or (), device=device)
+            model = load_model(
+                model,
+                properties=properties or (),
+                lenient=not check_domain,
+                device=device,
+            )
+        elif not check_domain and not model.lenient:
+            msg = "what a model refuses is chosen when it is loaded, with lenient=True"
+            raise ValueError(msg)
         self.model = model
         self.properties = list(model.properties if properties is None else properties)
         unknown = [name for name in self.properties if name not in model.properties]
@@ -151,6 +174,9 @@ class Predictor:
     def _predict_chunk(self, chunk: Sequence[Any], start: int) -> list[PredictionRow]:
         rows: dict[int, PredictionRow] = {}
         usable: dict[int, Atoms] = {}
+        checks: dict[int, DomainCheck] = {}
+        # those of which the same properties are refused share batches: mostly all
+        groups: dict[tuple[str, ...], list[int]] = {}
         for index, structure in enumerate(chunk, start):
             atoms = None
             try:
@@ -159,28 +185,41 @@ class Predictor:
                 atoms = to_atoms(structure)
                 # distances are looked at in the evaluation
                 self.model.check_structure(atoms, energy=self.energy, distances=False)
-                for name in self.properties:
-                    self.model.properties[name].check_structure(atoms)
+                check = self.model.check_domain(
+                    atoms, self.properties, energy=self.energy
+                )
+                names = tuple(n for n in self.properties if n not in check.refused)
+                if check.refused and not names and not self.energy:
+                    raise _join(list(check.refused.values()))
             except MftscreenError as error:
                 rows[index] = _failed(index, atoms, error)
             else:
-                usable[index] = atoms
-        indices, sound = list(usable), list(usable.values())
-        for k, result in evaluate_many(self._evaluate, sound, self._limit):
-            rows[indices[k]] = _row(indices[k], sound[k], result)
+                usable[index], checks[index] = atoms, check
+                groups.setdefault(names, []).append(index)
+        for names, indices in groups.items():
+            sound = [usable[index] for index in indices]
+            evaluate = partial(self._evaluate, properties=names)
+            for k, result in evaluate_many(evaluate, sound, self._limit):
+                index = indices[k]
+                rows[index] = _row(index, usable[index], result, checks[index])
         return [rows[index] for index in sorted(rows)]
 
-    def _evaluate(self, structures: Sequence[Atoms]) -> list[Prediction]:
+    def _evaluate(
+        self, structures: Sequence[Atoms], properties: Sequence[str]
+    ) -> list[Prediction]:
         return self.model.evaluate(
             structures,
             energy=self.energy,
             derivatives=self.forces,
-            properties=self.properties,
+            properties=properties,
         )
 
 
 def _row(
-    index: int, atoms: Atoms, prediction: Prediction | StructureError
+    index: int,
+    atoms: Atoms,
+    prediction: Prediction | StructureError,
+    check: DomainCheck,
 ) -> PredictionRow:
     if isinstance(prediction, StructureError):
         return _failed(index, atoms, prediction)
@@ -193,6 +232,9 @@ def _row(
         index=index,
         atoms=atoms,
         properties=prediction.properties,
+        refused={name: str(error) for name, error in check.refused.items()},
+        unseen_elements=check.unseen_elements,
+        doubts=check.doubts,
         errors=prediction.errors,
         energy=prediction.energy,
         forces=prediction.forces,
@@ -204,3 +246,8 @@ def _failed(index: int, atoms: Atoms | None, error: MftscreenError) -> Predictio
     return PredictionRow(
         index=index, atoms=atoms, status=error.status, reason=str(error)
     )
+
+
+def _join(errors: Sequence[StructureError]) -> StructureError:
+    """Return one error that says what several do, of the kind of the first."""
+    return type(errors[0])("; ".join(dict.fromkeys(map(str, errors))))

@@ -14,11 +14,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     PositiveFloat,
+    PositiveInt,
     field_validator,
     model_validator,
 )
 
-from mftscreen.errors import DataError, PeriodicityError
+from mftscreen.errors import DataError, OutsideDomainError, PeriodicityError
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
 
 __all__ = [
@@ -180,6 +181,9 @@ class PropertySpec(BaseModel):
         ``r2`` and ``dipole_norm`` for molecules, see :mod:`mftscreen.model.heads`.
     transform : Transform
         What the head was trained on; undone in every prediction.
+    formula_atoms : int, optional
+        Atoms of the formula unit that a value is of, where it means nothing for any
+        other: 5 for an energy per cell of a perovskite.
 
     Examples
     --------
@@ -194,6 +198,7 @@ class PropertySpec(BaseModel):
     unit: str = "1"
     head: HeadKind = "intensive"
     transform: Transform = Transform()
+    formula_atoms: PositiveInt | None = None
 
     @property
     def form(self) -> HeadForm:
@@ -216,6 +221,8 @@ class PropertySpec(BaseModel):
         ------
         PeriodicityError
             If the head is for molecules and the structure is periodic.
+        OutsideDomainError
+            If its formula unit has not :attr:`formula_atoms` atoms.
         """
         if self.form.molecular and atoms.pbc.any():
             msg = (
@@ -224,6 +231,15 @@ class PropertySpec(BaseModel):
                 "a molecule in a box"
             )
             raise PeriodicityError(msg)
+        if self.formula_atoms is not None and len(atoms):
+            counts = np.unique(atoms.numbers, return_counts=True)[1]
+            unit = len(atoms) // int(np.gcd.reduce(counts))
+            if unit != self.formula_atoms:
+                msg = (
+                    f"{self.name} ({self.unit}) is of formula units of "
+                    f"{self.formula_atoms} atoms, and this one's has {unit}"
+                )
+                raise OutsideDomainError(msg)
 
     @field_validator("name")
     @classmethod

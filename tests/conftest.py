@@ -25,7 +25,13 @@ from ase.build import bulk, molecule
 from hypothesis import settings
 
 from mftscreen.head_forms import find_form
-from mftscreen.model.files.bundle import ModelCard, PropertyHead, write_bundle
+from mftscreen.model.files.bundle import (
+    ForceFieldDomain,
+    ModelCard,
+    PropertyHead,
+    read_bundle,
+    write_bundle,
+)
 from mftscreen.properties import PropertySpec
 
 # the same examples in every run, however slow the machine is
@@ -381,6 +387,23 @@ def tiny_model(checkpoint: Path) -> Path:
     )
     reference = build_reference(crystals, [str(k) for k in range(20)])
     write_bundle(path, card, checkpoint.read_bytes(), reference)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bulk_model(tiny_model: Path) -> Path:
+    """The same model, which says that its heads are for crystals of MgO."""
+    from mftscreen.domain import HeadDomain
+
+    path = tiny_model.with_name("bulk.mft")
+    bundle = read_bundle(tiny_model)
+    domain = HeadDomain(kinds=("crystals",))
+    head = bundle.card.properties["gap"].model_copy(update={"domain": domain})
+    seen = ForceFieldDomain(elements=["O", "Mg"], domain=domain)
+    card = bundle.card.model_copy(
+        update={"properties": {"gap": head}, "force_field_domains": {"oxides": seen}}
+    )
+    write_bundle(path, card, bundle.checkpoint, bundle.reference)
     return path
 
 

@@ -14,7 +14,9 @@ from ase.optimize import FIRE
 
 from mftscreen import MFTCalculator
 from mftscreen.errors import (
+    DomainWarning,
     InvalidGeometryError,
+    OutsideDomainError,
     UnknownElementError,
     UnknownHeadError,
     UnknownPropertyError,
@@ -200,3 +202,45 @@ def test_direct_calculation_forgets_the_other_structure(
 def test_heads_of_a_loaded_model_cannot_be_chosen() -> None:
     with pytest.raises(ValueError, match="load_model"):
         MFTCalculator(FakeModel(), energy_head="oxides")
+
+
+def test_what_heads_were_not_made_for_is_refused(bulk_model: Path) -> None:
+    calculator = MFTCalculator(bulk_model)
+    for atoms, reason in (
+        (molecule("O2"), "gap: it is for crystals, and this is not periodic"),
+        (bulk("Si"), "gap: its head never saw Si"),
+    ):
+        with pytest.raises(OutsideDomainError, match=reason):
+            calculator.get_property("gap", atoms)
+    with pytest.raises(UnknownElementError, match="Si, which the energy head oxides"):
+        calculator.get_property("energy", bulk("Si"))
+
+
+def test_who_insists_is_warned_once(bulk_model: Path) -> None:
+    calculator = MFTCalculator(bulk_model, check_domain=False)
+    with pytest.warns(DomainWarning, match="^gap: its head never saw Si$"):
+        calculator.get_property("gap", bulk("Si"))
+    # an error, if it were given again
+    calculator.get_property("gap", bulk("Si", a=5.5))
+    calculator.get_property("energy", bulk("Si", a=5.5))
+    with pytest.warns(DomainWarning, match="^gap: it is for crystals"):
+        assert calculator.get_property("gap", molecule("O2"))
+    with pytest.raises(ValueError, match="lenient=True"):
+        MFTCalculator(MFTCalculator(bulk_model).model, check_domain=False)
+
+
+def test_surfaces_are_warned_of(bulk_model: Path) -> None:
+    slab = bulk("MgO", "rocksalt", a=4.2)
+    slab.center(vacuum=6.0, axis=2)
+    with pytest.warns(DomainWarning, match="energy: it is for crystals, and this is a"):
+        assert MFTCalculator(bulk_model).get_property("forces", slab).shape == (2, 3)
+
+
+def test_freezing_leaves_out_what_means_nothing(bulk_model: Path, atoms: Atoms) -> None:
+    calculator = MFTCalculator(bulk_model)
+    assert "gap" in calculator.freeze(atoms).info
+    oxygen = molecule("O2")
+    with pytest.warns(DomainWarning, match="energy"):
+        frozen = calculator.freeze(oxygen)
+    assert "gap" not in frozen.info
+    assert np.isfinite(frozen.get_potential_energy())

@@ -168,3 +168,38 @@ def test_overlapping_atoms_leave_the_others_numbers_alone(model: object) -> None
     for row, expected in zip(rows, alone, strict=True):
         assert (row.energy, row.properties) == (expected.energy, expected.properties)
         np.testing.assert_array_equal(row.forces, expected.forces)
+
+
+def test_what_heads_were_not_made_for_has_no_value(bulk_model: Path) -> None:
+    structures = [bulk("MgO", "rocksalt", a=4.2), molecule("H2O"), bulk("Si")]
+    predictor = Predictor(bulk_model)
+    crystal, water, silicon = predictor(structures)
+    assert crystal.ok
+    assert (crystal.refused, crystal.unseen_elements, crystal.doubts) == ({}, {}, {})
+    assert (water.status, water.properties) == ("outside_domain", {})
+    assert water.reason == "gap: it is for crystals, and this is not periodic"
+    # an element alone is no refusal in a table, which can say so
+    assert silicon.ok
+    assert silicon.unseen_elements == {"gap": ("Si",)}
+    lenient = list(Predictor(bulk_model, check_domain=False)(structures))
+    assert [row.ok for row in lenient] == [True] * 3
+    assert lenient[0].properties == pytest.approx(crystal.properties, rel=1e-12)
+    assert "not periodic" in lenient[1].doubts["gap"][0]
+    with pytest.raises(ValueError, match="lenient=True"):
+        Predictor(predictor.model, check_domain=False)
+
+
+def test_a_refused_property_leaves_the_others(bulk_model: Path) -> None:
+    water, oxygen = molecule("H2O"), Atoms("O2", [(0, 0, 0), (0, 0, 1.2)])
+    for atoms in (water, oxygen):
+        atoms.info["charge"] = 1
+    (row, other) = Predictor(bulk_model, energy=True)([oxygen, water])
+    assert row.ok
+    assert row.energy is not None
+    assert row.refused.keys() == {"gap"}
+    assert row.properties == {}
+    assert row.doubts["energy"][0].startswith("it is for crystals")
+    assert row.doubts["energy"][1].startswith("a charge of +1")
+    # hydrogen is new to the force field, whose forces would be nonsense
+    assert other.status == "unknown_element"
+    assert "which the energy head oxides never saw" in other.reason

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import csv
-import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared.options import LocalPath, device_option, quiet_option
+from mftscreen.cli.shared.options import (
+    LocalPath,
+    anyway_option,
+    device_option,
+    output_option,
+    quiet_option,
+)
+from mftscreen.cli.shared.standard_output import standard_output
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from mftscreen.errors import MftscreenError
+    from mftscreen.errors import DataError, MftscreenError
+    from mftscreen.model.loaded_model import LoadedModel
     from mftscreen.model.network.backend import Device
+    from mftscreen.screen.candidates.stream import Candidate
+    from mftscreen.screen.result.columns import Column
+    from mftscreen.screen.result.rows import ScreenRow
+    from mftscreen.screen.result.store import Record
 
 __all__ = ["command"]
 
@@ -47,6 +58,9 @@ __all__ = ["command"]
     help="Name of a model (see 'mftscreen models list') or path of a .mft or .pt "
     "file.  [default: mft-mini]",
 )
+@anyway_option
+@click.option("--json", "as_json", is_flag=True, help="JSON, a line each, not CSV.")
+@output_option
 @device_option
 @quiet_option
 @click.pass_context
@@ -57,6 +71,9 @@ def command(
     energy: bool,
     energy_head: str | None,
     model: str | None,
+    anyway: bool,
+    as_json: bool,
+    output: Path | None,
     device: Device,
     quiet: bool,
 ) -> None:
@@ -64,59 +81,133 @@ def command(
 
     Any format that 'mftscreen rank' reads (CIF, POSCAR, extxyz, ase.db, JSON, ...);
     every structure of a file with several gets a row, with the id that 'mftscreen
-    rank' gives it. A folder or CSV is read, too. Exit code 3 if some could not be
-    evaluated. A large pretrained model is downloaded when it is first used, and
-    predicts energies only.
+    rank' gives it. A folder or CSV is read, too. A large pretrained model is
+    downloaded when it is first used, and predicts energies only.
+
+    Each value has a unit and, where it is known how wrong such values are, an interval
+    of 90 % (low, high). ood says whether the structure is unlike what the model has
+    learned from, reason why. A property that the model was not made for, as that of a
+    crystal for a molecule, has no value but a reason. Exit code 3 if a structure has
+    nothing of what was asked for.
 
     \b
     Example:
       mftscreen predict POSCAR relaxed.cif -p dielectric
+      mftscreen predict molecules.sdf -p gap -p homo -o gaps.csv
     """
     from mftscreen.model.files.registry import check_fine_tuned
     from mftscreen.model.loading import load_model
-    from mftscreen.predictor import Predictor
-    from mftscreen.structures import reduced_formula
+    from mftscreen.screen.candidates.stream import Candidate
+    from mftscreen.screen.predictions import predict_rows
+    from mftscreen.screen.result.columns import IDS
+    from mftscreen.screen.result.store import (
+        check_output,
+        write_csv,
+        write_jsonl,
+        write_records,
+    )
 
     energy = energy or energy_head is not None
     if model is not None and not energy:
         check_fine_tuned(model)
-    predictor = Predictor(
-        load_model(
-            model,
-            properties=names,
-            energy_head=energy_head,
-            device=device,
-            progress=not quiet,
-        ),
-        properties=list(names) or None,
-        energy=energy,
+    if output is not None:
+        check_output(output, *files)
+    loaded = load_model(
+        model,
+        properties=names,
+        energy_head=energy_head,
+        lenient=anyway,
+        device=device,
+        progress=not quiet,
     )
-    labels: list[tuple[str, str]] = []
+    properties = list(dict.fromkeys(names or loaded.properties))
+    places: list[str] = []
 
-    def structures() -> Iterator[Atoms | MftscreenError]:
+    def candidates() -> Iterator[Candidate]:
         for path in files:
             for number, (name, structure) in enumerate(_structures(path)):
-                labels.append((f"{path}#{number}" if number else str(path), name))
-                yield structure
+                places.append(f"{path}#{number}" if number else str(path))
+                yield Candidate(name, structure)
 
-    values = [*predictor.properties, *(["energy"] if energy else [])]
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["file", "id", "formula", *values, "status", "reason"])
-    failed = False
-    for row in predictor(structures()):
-        failed |= not row.ok
-        found = {**row.properties, "energy": row.energy}
-        table.writerow(
-            [
-                *labels[row.index],
-                reduced_formula(row.atoms),
-                *(found.get(name) for name in values),
-                row.status,
-                row.reason,
-            ]
+    counts: Counter[str] = Counter()
+
+    def records() -> Iterator[Record]:
+        rows = predict_rows(
+            candidates(), loaded, properties, required=names, energy=energy
         )
-    if failed:
+        for number, (row, value) in enumerate(rows):
+            counts[row.status] += 1
+            counts["flagged"] += bool(row.ood)
+            yield _record(places[number], row, value, columns, energy), row.atoms
+
+    columns = _columns({name: loaded.properties[name].unit for name in properties})
+    header = list(_record("", None, None, columns, energy))
+    problems: list[DataError] = []
+    if output is not None:
+        write_records(output, header, records(), {*IDS, "file"})
+    else:
+        with standard_output(problems) as stream:
+            if as_json:
+                write_jsonl(stream, records())
+            else:
+                write_csv(stream, header, records())
+    flagged = counts.pop("flagged", 0)
+    predicted = counts.pop("ok", 0)
+    click.echo(
+        f"{predicted + counts.total()} structures: {predicted} predicted "
+        f"({flagged} of them out of distribution), {counts.total()} failed"
+        + "".join(f", {status}: {n}" for status, n in counts.items())
+        + (f"; {output} holds all rows" if output is not None else ""),
+        err=True,
+    )
+    if "outside_domain" in counts and not names and (others := _others(model, loaded)):
+        click.echo(others, err=True)
+    if problems:
+        raise problems[0]
+    if counts.total():
         ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _columns(units: dict[str, str]) -> list[Column]:
+    """Return the columns of results that a prediction by itself can fill."""
+    from mftscreen.screen.result.columns import result_columns
+
+    kept = {"id", "formula", "ood_p_value", "ood", "status", "reason"}
+    for name in units:
+        kept |= {name, f"{name}_unit", f"{name}_low", f"{name}_high"}
+    return [column for column in result_columns(units) if column.name in kept]
+
+
+def _record(
+    place: str,
+    row: ScreenRow | None,
+    energy: float | None,
+    columns: Sequence[Column],
+    with_energy: bool,
+) -> dict[str, Any]:
+    """Return a row of the table; without a row, its columns."""
+    from mftscreen.screen.result.columns import Ranked
+
+    record: dict[str, Any] = {"file": place}
+    for column in columns:
+        if column.name == "ood_p_value" and with_energy:
+            record["energy"] = energy
+        value = None if row is None else column.value(Ranked(None, None, row, ""))
+        record[column.name] = value
+    return record
+
+
+def _others(model: str | None, loaded: LoadedModel) -> str:
+    """Return what the other models of a collection predict; empty if there are none."""
+    from mftscreen.model.files.registry import DEFAULT_MODEL, find_members
+    from mftscreen.model.loading import load_model
+
+    texts = []
+    for member in find_members(model or DEFAULT_MODEL):
+        other = load_model(member, device="cpu")
+        if other.sha256 != loaded.sha256:
+            texts.append(f"{other.card.name} predicts {', '.join(other.properties)}")
+    return f"{'; '.join(texts)}: ask with -p" if texts else ""
 
 
 def _structures(path: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:

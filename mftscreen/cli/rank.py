@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.options import (
     LocalPath,
+    anyway_option,
     device_option,
     jobs_option,
     limit_option,
@@ -122,6 +123,7 @@ TABLE_ROWS = 20
     type=LocalPath(file_okay=False),
     help="Local folder that keeps what is done, to resume and for 'mftscreen results'.",
 )
+@anyway_option
 @jobs_option
 @click.option(
     "--scheduler", metavar="tcp://…", help="Dask scheduler to use instead of processes."
@@ -158,6 +160,7 @@ def command(
     steps: int,
     relaxer: str | None,
     run: Path | None,
+    anyway: bool,
     jobs: int,
     scheduler: str | None,
     limit: int | None,
@@ -222,6 +225,7 @@ def command(
         duplicates=duplicates,
         elements=ElementFilter(max_elements, exclude) if filtering else None,
         relax=relax,
+        check_domain=not anyway,
         run=run,
         n_jobs=jobs,
         scheduler=scheduler,

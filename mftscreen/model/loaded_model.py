@@ -9,7 +9,13 @@ from typing import Protocol
 import numpy as np
 from ase import Atoms
 
-from mftscreen.errors import PeriodicityError, UnknownPropertyError
+from mftscreen.errors import (
+    OutsideDomainError,
+    PeriodicityError,
+    StructureError,
+    UnknownElementError,
+    UnknownPropertyError,
+)
 from mftscreen.model.files.archive import Arrays
 from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.bundle import ModelCard
@@ -19,7 +25,7 @@ from mftscreen.model.readouts.pooling import pool
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import check_distances, check_sites
 
-__all__ = ["LoadedModel", "Model", "Prediction"]
+__all__ = ["DomainCheck", "LoadedModel", "Model", "Prediction"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,25 @@ class Prediction(Evaluation):
     errors: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class DomainCheck:
+    """What the heads of a model are worth for a structure.
+
+    Attributes
+    ----------
+    refused : dict of str to StructureError
+        Property to why it is not predicted; ``energy`` for the force field.
+    unseen_elements : dict of str to tuple of str
+        Property to the elements that its head never saw, if there are any.
+    doubts : dict of str to tuple of str
+        Property, or ``energy``, to what else its head has never seen the like of.
+    """
+
+    refused: dict[str, StructureError] = field(default_factory=dict)
+    unseen_elements: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 class Model(Protocol):
     """What the calculator and the predictor need of a model.
 
@@ -49,8 +74,12 @@ class Model(Protocol):
     has_energy : bool
     sha256 : str
         Of the model file.
+    lenient : bool
+        Whether nothing is refused because heads were not made for it.
     """
 
+    @property
+    def lenient(self) -> bool: ...  # noqa: D102
     @property
     def type_map(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
@@ -64,6 +93,11 @@ class Model(Protocol):
         self, atoms: Atoms, *, energy: bool = False, distances: bool = True
     ) -> None:
         """Raise if a structure cannot be evaluated; see :class:`LoadedModel`."""
+
+    def check_domain(
+        self, atoms: Atoms, properties: Sequence[str], *, energy: bool = False
+    ) -> DomainCheck:
+        """Return what the model is worth for a structure; see :class:`LoadedModel`."""
 
     def evaluate(
         self,
@@ -98,6 +132,8 @@ class LoadedModel:
     domain : {"crystals", "molecules"} or None
         What the energy head is for, if nobody has chosen it; then it is not evaluated
         for anything else.
+    lenient : bool
+        Whether structures that heads were not made for are evaluated all the same.
     """
 
     card: ModelCard
@@ -107,6 +143,7 @@ class LoadedModel:
     calibration: Arrays
     domain: Domain | None = None
     readouts: Mapping[str, KernelReadout] = field(default_factory=dict)
+    lenient: bool = False
 
     @property
     def type_map(self) -> tuple[str, ...]:
@@ -144,12 +181,56 @@ class LoadedModel:
         PeriodicityError
             If the energy is wanted of what the energy head is not for; see
             :meth:`evaluate`.
+        UnknownElementError
+            If the energy is wanted, and the energy head never saw an element.
         """
         check_sites(atoms, self.type_map)
         if distances:
             check_distances(atoms)
         if energy:
-            self._check_domain(atoms)
+            self._check_energy(atoms)
+
+    def check_domain(
+        self, atoms: Atoms, properties: Sequence[str], *, energy: bool = False
+    ) -> DomainCheck:
+        """Return which properties mean nothing for a structure, and which little.
+
+        Parameters
+        ----------
+        atoms : Atoms
+            Already checked (:meth:`check_structure`).
+        properties : sequence of str
+        energy : bool, default False
+            Whether to judge the force field, too.
+
+        Returns
+        -------
+        DomainCheck
+            Of a model that is :attr:`lenient`, refusals are doubts, but for properties
+            of molecules, which crystals do not have.
+        """
+        refused: dict[str, StructureError] = {}
+        unseen, doubts = {}, {}
+        for name in properties:
+            head = self.card.properties[name]
+            unseen[name] = _unseen(atoms, head.elements)
+            doubts[name] = head.domain.doubts(atoms) if head.domain else ()
+            why = head.domain.refusal(atoms) if head.domain else ""
+            error: StructureError = OutsideDomainError(f"{name}: {why}")
+            try:
+                head.spec.check_structure(atoms)
+            except StructureError as other:
+                why, error = str(other), other
+            # crystals have no properties of molecules, whoever insists
+            if why and self.lenient and not isinstance(error, PeriodicityError):
+                doubts[name] = (why, *doubts[name])
+            elif why:
+                refused[name] = error
+        seen = self.card.force_field_domains.get(self.card.energy_head or "")
+        if energy and seen is not None:
+            why = seen.domain.refusal(atoms)  # not refused: it may be relaxed
+            doubts["energy"] = tuple(filter(None, (why, *seen.domain.doubts(atoms))))
+        return DomainCheck(refused, _filled(unseen), _filled(doubts))
 
     def evaluate(
         self,
@@ -199,11 +280,8 @@ class LoadedModel:
             raise UnknownPropertyError(msg)
         if energy:
             for atoms in structures:
-                self._check_domain(atoms)
+                self._check_energy(atoms)
         kernels = {n: self.readouts[n] for n in properties if n in self.readouts}
-        for name in kernels:
-            for atoms in structures:
-                self.properties[name].check_structure(atoms)
         heads = {
             name: str(self.card.properties[name].head)
             for name in properties
@@ -233,8 +311,17 @@ class LoadedModel:
             predictions = [replace(each, descriptors=None) for each in predictions]
         return predictions
 
-    def _check_domain(self, atoms: Atoms) -> None:
-        """Raise if nobody has chosen the energy head and it is not for a structure."""
+    def _check_energy(self, atoms: Atoms) -> None:
+        """Raise if the energy head is not for a structure, and nobody insists on it."""
+        if self.lenient:
+            return
+        seen = self.card.force_field_domains.get(self.card.energy_head or "")
+        if seen is not None and (unseen := _unseen(atoms, seen.elements)):
+            msg = (
+                f"holds {', '.join(unseen)}, which the energy head "
+                f"{self.card.energy_head} never saw"
+            )
+            raise UnknownElementError(msg)
         kind = "crystals" if atoms.pbc.any() else "molecules"
         if self.domain not in (None, kind):
             msg = (
@@ -246,6 +333,14 @@ class LoadedModel:
                 f"'crystals' or 'molecules'"
             )
             raise PeriodicityError(msg)
+
+
+def _unseen(atoms: Atoms, elements: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(atoms.symbols) - set(elements)))
+
+
+def _filled(found: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {name: own for name, own in found.items() if own}
 
 
 def _read_out(

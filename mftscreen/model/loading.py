@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def load_model(
     energy_head: str | None = None,
     property_heads: Sequence[str] | None = None,
     neural: bool = False,
+    lenient: bool = False,
     device: Device = "auto",
     progress: bool = False,
 ) -> LoadedModel:
@@ -66,6 +68,9 @@ def load_model(
         Whether neural heads predict where the model has kernels in their place. There
         are no intervals then, since errors are known of the kernels, and the model's
         sha256 is another one, so that results are told apart.
+    lenient : bool, default False
+        Whether to evaluate structures that heads were not made for, which are refused
+        otherwise; see :meth:`LoadedModel.check_domain`.
     device : {"auto", "cpu", "cuda"}
     progress : bool, default False
         Whether a download shows its progress on stderr.
@@ -90,7 +95,8 @@ def load_model(
         name, properties=properties, domain=energy_head, progress=progress
     )
     if path.suffix == ".pt":
-        return _load_checkpoint(path, energy_head, property_heads, device)
+        model = _load_checkpoint(path, energy_head, property_heads, device)
+        return replace(model, lenient=lenient)
     bundle = _read_bundle(path, expected)
     network = DeepmdNetwork(read_state(bundle.checkpoint, path), device)
     card = bundle.card
@@ -109,6 +115,7 @@ def load_model(
         calibration,
         domain_of(name, path) if energy_head is None else None,
         _open_readouts(path, card, bundle, network),
+        lenient,
     )
 
 

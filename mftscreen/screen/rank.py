@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mftscreen.console.progress import progress_bar
 from mftscreen.data.readers import without_password
@@ -60,6 +60,7 @@ def rank(
     duplicates: Duplicates = "identical",
     elements: ElementFilter | None = None,
     relax: RelaxSettings | None = None,
+    check_domain: bool = True,
     run: str | Path | None = None,
     n_jobs: int = 1,
     scheduler: str | None = None,
@@ -101,6 +102,9 @@ def rank(
     relax : RelaxSettings, optional
         Relax each candidate with the first model before the prediction, once for both
         stages.
+    check_domain : bool, default True
+        Whether candidates that a model was not made for get no value, but a reason; see
+        :class:`mftscreen.domain.HeadDomain`. Otherwise they are flagged.
     run : str or Path, optional
         Folder, on a local file system, that keeps what is done: a screening that was
         interrupted goes on there, and one with other goals needs no evaluation.
@@ -142,7 +146,8 @@ def rank(
     options = RankOptions(
         as_goals(goals), method, ood, alpha, coverage, diverse, duplicates
     )
-    stages = _stages(options.goals, models, then, keep, device, relax)
+    common = {"device": device, "check_domain": check_domain}
+    stages = _stages(options.goals, models, then, keep, relax, common)
     opened, facts = open_models(stages, keep)
     with Journal(None if run is None else Path(run)) as journal:
         about = {"command": command, "source": _lasting_source(source), "query": query}
@@ -163,16 +168,17 @@ def _stages(
     models: Models | None,
     then: Models | None,
     keep: str | int,
-    device: Device,
     relax: RelaxSettings | None,
+    common: Mapping[str, Any],
 ) -> list[EvaluationSettings]:
     """Return what to evaluate with: fast models, then slow ones if there are any."""
     names = tuple(goals)
-    stages = [EvaluationSettings(_find_models(models, goals), names, device, relax)]
+    fast = _find_models(models, goals)
+    stages = [EvaluationSettings(fast, names, relax=relax, **common)]
     if then:
         count_kept(keep, 0)  # a wrong one is refused before all the work
         # on structures that are relaxed already
-        stages.append(EvaluationSettings(_find_models(then, goals), names, device))
+        stages.append(EvaluationSettings(_find_models(then, goals), names, **common))
     return stages
 
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
 from mftscreen.errors import UnknownPropertyError
-from mftscreen.model.loaded_model import Prediction
+from mftscreen.model.loaded_model import DomainCheck, Prediction
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import (
     check_distances,
@@ -46,6 +46,7 @@ class FakeModel:
         ),
     }
     has_energy = True
+    lenient = False
     sha256 = hashlib.sha256(b"FakeModel").hexdigest()
 
     def __init__(self) -> None:
@@ -64,6 +65,12 @@ class FakeModel:
         check_sites(atoms, self.type_map)
         if distances:
             check_distances(atoms)
+
+    def check_domain(
+        self, atoms: Atoms, properties: Sequence[str], *, energy: bool = False
+    ) -> DomainCheck:
+        """Return that nothing is refused: closed forms hold for any structure."""
+        return DomainCheck()
 
     def evaluate(
         self,

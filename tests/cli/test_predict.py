@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.io import write
 from click.testing import CliRunner
 from pymatgen.io.ase import AseAtomsAdaptor
@@ -72,3 +72,51 @@ def test_ids_are_those_of_rank(tmp_path: Path, tiny_model: Path) -> None:
     rows = list(csv.DictReader(result.stdout.splitlines()))
     assert [row["id"] for row in rows] == ["a.cif", "below/b.cif", "007", "1e3", "bad"]
     assert [row["status"] for row in rows] == ["ok"] * 4 + ["unreadable"]
+
+
+def test_it_tells_as_much_as_rank(tmp_path: Path, bulk_model: Path) -> None:
+    ion = bulk("MgO", "rocksalt", a=4.3)
+    ion.info["charge"] = 1
+    structures = [bulk("MgO", "rocksalt", a=4.2), molecule("H2O"), bulk("Si"), ion]
+    write(tmp_path / "some.extxyz", structures)
+    arguments = ["predict", str(tmp_path / "some.extxyz"), "-m", str(bulk_model)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 3
+    oxide, water, silicon, charged = csv.DictReader(result.stdout.splitlines())
+    assert [oxide[k] for k in ("gap_unit", "ood", "status")] == ["eV", "False", "ok"]
+    assert float(oxide["ood_p_value"]) > 0.05
+    assert (water["gap"], water["status"]) == ("", "outside_domain")
+    assert water["reason"] == "gap: it is for crystals, and this is not periodic"
+    assert (silicon["ood"], silicon["status"]) == ("True", "ok")
+    assert silicon["reason"].startswith("elements never seen: Si")
+    assert charged["ood"] == "True"
+    assert charged["reason"].startswith("a charge of +1, which the model does not see")
+    assert "4 structures: 3 predicted (2 of them out of distribution), 1 failed" in (
+        result.stderr
+    )
+    anyway = CliRunner().invoke(main, [*arguments, "--anyway", "--json"])
+    assert anyway.exit_code == 0
+    rows = [json.loads(line) for line in anyway.stdout.splitlines()]
+    assert rows[1]["gap"] is not None
+    assert rows[1]["ood"] is True
+    assert "not periodic" in rows[1]["reason"]
+    assert rows[0] == {
+        key: value if key in ("file", "id", "formula", "gap_unit", "status", "reason")
+        else json.loads(value.lower() or "null")
+        for key, value in oxide.items()
+    }  # fmt: skip
+
+
+def test_rows_go_to_a_file(tmp_path: Path, tiny_model: Path) -> None:
+    write(tmp_path / "MgO.cif", bulk("MgO", "rocksalt", a=4.2))
+    output = tmp_path / "out.jsonl"
+    arguments = ["predict", str(tmp_path / "MgO.cif"), "-m", str(tiny_model)]
+    result = CliRunner().invoke(main, [*arguments, "-o", str(output), "--energy"])
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert f"{output} holds all rows" in result.stderr
+    (row,) = map(json.loads, output.read_text().splitlines())
+    assert row["id"] == "MgO.cif"
+    assert row["energy"]
+    refused = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out.xls")])
+    assert refused.exit_code == 1

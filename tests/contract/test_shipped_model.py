@@ -12,6 +12,7 @@ from mftscreen.model.files.registry import registered_models
 from mftscreen.model.loaded_model import LoadedModel
 from mftscreen.ood.reference.measure import measure_novelty
 from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
+from mftscreen.screen.work.assessment import Assessor
 from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator
 from mftscreen.testing import check_model
 
@@ -170,12 +171,10 @@ def test_each_property_is_compared_with_its_own_training_set(
 
 
 def test_properties_with_the_same_training_set_are_compared_once() -> None:
-    (opened,) = Evaluator(
-        EvaluationSettings(("mft-mini-molecules",), ("gap", "homo"))
-    ).references
+    opened = Assessor(load_model("mft-mini-molecules"), ("gap", "homo")).references
     assert opened["gap"] is opened["homo"]
     names = ("dielectric", "log_gvrh")
-    (opened,) = Evaluator(EvaluationSettings(("mft-mini-crystals",), names)).references
+    opened = Assessor(load_model("mft-mini-crystals"), names).references
     assert opened["dielectric"] is not opened["log_gvrh"]
 
 

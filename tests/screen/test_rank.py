@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 from ase.db import connect
+from ase.io import write
 
 from mftscreen import ScreenResult, rank
 from mftscreen.errors import (
@@ -286,3 +287,28 @@ def test_what_is_refused(
     arguments = {"source": pool, "goals": "gap:max", "models": tiny_model, **change}
     with pytest.raises(error, match=text):
         rank(**arguments)
+
+
+def test_what_models_were_not_made_for(tmp_path: Path, bulk_model: Path) -> None:
+    structures = [bulk("MgO", "rocksalt", a=4.2), molecule("H2O")]
+    ion = structures[0].copy()
+    ion.info["charge"] = -1
+    path = tmp_path / "some.extxyz"
+    write(path, [*structures, ion])
+    result = rank(path, goals="gap:max", models=bulk_model, run=tmp_path / "run")
+    assert [row.status for row in result.rows] == ["ok", "ok", "outside_domain"]
+    assert [row.ood for row in result.rows] == [False, True, None]
+    assert result.ranks == [1, 2, None]
+    assert not any(row.duplicate_of for row in result.rows)
+    (refused,) = result.failures
+    assert refused.reason == "gap: it is for crystals, and this is not periodic"
+    again = rank(path, goals="gap:max", models=bulk_model, run=tmp_path / "run")
+    assert list(again.records()) == list(result.records())
+    lenient = rank(
+        path, goals="gap:max", models=bulk_model, run=tmp_path / "run",
+        check_domain=False,
+    )  # fmt: skip
+    assert not lenient.failures
+    (water,) = (row for row in lenient.rows if row.formula == "H2O")
+    assert water.ood
+    assert "not periodic" in water.reason

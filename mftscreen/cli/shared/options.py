@@ -14,6 +14,7 @@ __all__ = [
     "Finite",
     "LocalPath",
     "alpha_option",
+    "anyway_option",
     "device_option",
     "jobs_option",
     "limit_option",
@@ -80,6 +81,12 @@ device_option = click.option(
     default="auto",
     show_default=True,
     help="Where to run the model.",
+)
+anyway_option = click.option(
+    "--anyway",
+    is_flag=True,
+    help="Evaluate also what the model was not made for (a molecule by a model of "
+    "crystals, say), and flag it.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 output_option = click.option(

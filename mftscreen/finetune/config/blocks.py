@@ -73,6 +73,9 @@ class PropertyConfig(Settings):
     """The paper: mse for QM9, smooth_mae for MatBench (Table 8)."""
     neurons: list[PositiveInt] = Field(default=[240, 240, 240], min_length=1)
     """Hidden layers of the head."""
+    formula_atoms: PositiveInt | None = None
+    """Atoms of the formula unit that a label is of, where it means nothing for others:
+    5 for an energy per cell of a perovskite. Other structures are refused."""
 
     @property
     def form(self) -> HeadForm:
@@ -98,6 +101,7 @@ class PropertyConfig(Settings):
             unit=self.unit,
             head=self.head,
             transform=transform,
+            formula_atoms=self.formula_atoms,
         )
 
 

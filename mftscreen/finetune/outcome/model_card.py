@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from mftscreen.data.sources import read_force_field
+from mftscreen.domain import HeadDomain
 from mftscreen.finetune.config.blocks import BranchConfig
 from mftscreen.finetune.kernel.property_fitter import PropertyFitter
 from mftscreen.finetune.outcome.calibration import (
@@ -25,7 +27,12 @@ from mftscreen.finetune.run.validation import sample
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts, data_hash
 from mftscreen.metrics import regression_metrics
-from mftscreen.model.files.bundle import ModelCard, PropertyHead, write_bundle
+from mftscreen.model.files.bundle import (
+    ForceFieldDomain,
+    ModelCard,
+    PropertyHead,
+    write_bundle,
+)
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.ood.reference.reference_set import pack_references
 from mftscreen.properties import PropertySpec
@@ -89,6 +96,9 @@ def write_model(
         energy_head=task.energy_head,
         properties=properties,
         force_field=force_field,
+        force_field_domains={
+            head: _force_field_domain(task.heads[head]) for head in force_field
+        },
         versions={
             package: importlib.metadata.version(package)
             for package in ("mftscreen", "deepmd-kit", "torch", "ase")
@@ -134,6 +144,19 @@ def _force_field_card(
     }
 
 
+def _force_field_domain(split: Parts) -> ForceFieldDomain:
+    structures = [row.atoms for row in split["train"]]
+    return ForceFieldDomain(
+        elements=_elements(structures), domain=HeadDomain.of(structures)
+    )
+
+
+def _elements(structures: Sequence[Atoms]) -> list[str]:
+    """Return the chemical symbols of structures, by atomic number."""
+    symbols = {symbol for atoms in structures for symbol in atoms.symbols}
+    return sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
+
+
 def _property_card(
     config: Any,
     spec: PropertySpec,
@@ -153,13 +176,14 @@ def _property_card(
             metrics[test] |= measure_coverage(
                 spec.name, split, test, values, outcome.calibration, reference
             )
-    symbols = {symbol for s in split["train"] for symbol in s.atoms.symbols}
+    structures = [s.atoms for s in split["train"]]
     return PropertyHead(
         spec=spec,
         head=spec.name if outcome.neural else None,
         readout=None if outcome.kernel is None else outcome.kernel.card,
         bias=config.properties[spec.name].bias if outcome.neural else None,
-        elements=sorted(symbols, key=lambda symbol: atomic_numbers[symbol]),
+        elements=_elements(structures),
+        domain=HeadDomain.of(structures),
         n_train=len(labels),
         train_range=(float(labels.min()), float(labels.max())),
         training_set=config.data.description

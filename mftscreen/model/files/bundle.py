@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mftscreen.domain import HeadDomain
 from mftscreen.errors import ModelFileError
 from mftscreen.model.files.archive import (
     DAMAGED,
@@ -40,9 +41,16 @@ from mftscreen.model.readouts.kernel import KernelCard
 from mftscreen.properties import Bias, PropertySpec
 from mftscreen.writing import replacing
 
-__all__ = ["Bundle", "ModelCard", "PropertyHead", "read_bundle", "write_bundle"]
+__all__ = [
+    "Bundle",
+    "ForceFieldDomain",
+    "ModelCard",
+    "PropertyHead",
+    "read_bundle",
+    "write_bundle",
+]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CARD, CHECKPOINT = "card.json", "model.pt"
 ARRAYS = ("reference.npz", "calibration.npz", "readouts.npz")
 MAX_CARD_BYTES = 64 * 1024**2
@@ -62,6 +70,8 @@ class PropertyHead(BaseModel):
         Whether the head has a bias for each element (Eq. 17) or one for all.
     elements : list of str
         Chemical symbols that occur in the property's training set.
+    domain : HeadDomain, optional
+        What structures there are in it; unknown in files of format 3 and before.
     n_train : int
         Number of training labels.
     train_range : tuple of float
@@ -83,12 +93,29 @@ class PropertyHead(BaseModel):
     readout: KernelCard | None = None
     bias: Bias | None = None
     elements: list[str]
+    domain: HeadDomain | None = None
     n_train: int
     train_range: tuple[float, float]
     training_set: str
     training_hash: str
     n_calibration: int = 0
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+
+class ForceFieldDomain(BaseModel):
+    """What an energy head has seen.
+
+    Attributes
+    ----------
+    elements : list of str
+        Chemical symbols that occur in its training set.
+    domain : HeadDomain
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    elements: list[str]
+    domain: HeadDomain
 
 
 class ModelCard(BaseModel):
@@ -107,6 +134,8 @@ class ModelCard(BaseModel):
         By property name.
     force_field : dict
         Head name to a description of its training data and measured errors.
+    force_field_domains : dict of str to ForceFieldDomain
+        Head name to what it has seen, as far as that is known.
     versions : dict of str to str
         Packages that made the model.
     licence : str
@@ -126,6 +155,7 @@ class ModelCard(BaseModel):
     energy_head: str | None = None
     properties: dict[str, PropertyHead] = Field(default_factory=dict)
     force_field: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    force_field_domains: dict[str, ForceFieldDomain] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     licence: str = ""
     provenance: dict[str, Any] = Field(default_factory=dict)

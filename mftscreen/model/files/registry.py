@@ -38,10 +38,10 @@ FAMILIES: dict[str, Mapping[Domain, str]] = {
 
 _SHA256 = {
     "mft-mini-crystals": (
-        "d6d757c02ef049661947a6470bec2283438e35fe5793141f861d76313ee80a70"
+        "4fe8174e8c7535bc4261ef79bc81da51f40d2fbc728195b17ba41c8e28db6516"
     ),
     "mft-mini-molecules": (
-        "fa1831460c7bb21b89281b9e41a7f460b680d304cb0562db06d01aa92c98fd7b"
+        "09129e51bdb67be58c719d9e61ebd630da4dc7956097391aa65e0aa7b225f39d"
     ),
 }
 

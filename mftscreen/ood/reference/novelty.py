@@ -50,6 +50,9 @@ class Novelty:
         Orbital pairs that meet nowhere in the reference set, the strongest first, as
         :func:`mftscreen.ood.ofm.orbitals.name_pair` names them. Of a pair and its
         mirror image, the stronger one.
+    doubts : tuple of str
+        What else the model has never seen the like of
+        (:meth:`mftscreen.domain.HeadDomain.doubts`).
     no_ofm : str
         Why there is no OFM; empty if there is one, or none to compare it with.
     unreadable : str
@@ -68,6 +71,7 @@ class Novelty:
     distances: tuple[float, ...] = ()
     unseen_elements: tuple[str, ...] = ()
     unseen_pairs: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     no_ofm: str = ""
     unreadable: str = ""
     low_dimensional: bool | None = None
@@ -106,8 +110,8 @@ def flag(facts: Novelty, alpha: float) -> Verdict:
     Verdict
         Out of distribution is a structure with a low p-value, with an element that the
         reference set lacks (elements of one column of the periodic table often have
-        the same OFM), or without an OFM: then nothing says that it is like the
-        reference set.
+        the same OFM), with anything else that the model has never seen the like of, or
+        without an OFM: then nothing says that it is like the reference set.
 
     Examples
     --------
@@ -122,13 +126,13 @@ def flag(facts: Novelty, alpha: float) -> Verdict:
     """
     if facts.unreadable:
         return Verdict(None, facts.unreadable)
-    ood: bool | None = bool(facts.unseen_elements or facts.no_ofm)
+    ood: bool | None = bool(facts.unseen_elements or facts.doubts or facts.no_ofm)
     if facts.p_value is not None:
         ood = ood or bool(is_significant(facts.p_value, alpha))
     elif not ood:
         ood = None
     elements = facts.unseen_elements
-    reasons = [_list("elements never seen", elements, len(elements))]
+    reasons = [_list("elements never seen", elements, len(elements)), *facts.doubts]
     if ood:
         pairs = _list("orbital pairs never seen", facts.unseen_pairs, NAMED_PAIRS)
         reasons.append(pairs)

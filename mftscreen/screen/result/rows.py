@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 from ase import Atoms
 
+from mftscreen.errors import OutsideDomainError
 from mftscreen.ood.reference.novelty import flag
 from mftscreen.screen.work.journal import JournalRow
 from mftscreen.screen.work.outcome import Relaxation
@@ -76,7 +77,13 @@ class ScreenRow:
     fast_rank: int | None = None
 
 
-def make_row(row: JournalRow, names: Sequence[str], alpha: float) -> ScreenRow:
+def make_row(
+    row: JournalRow,
+    names: Sequence[str],
+    alpha: float,
+    *,
+    required: Sequence[str] | None = None,
+) -> ScreenRow:
     """Return the result row of a row of a journal.
 
     Parameters
@@ -86,14 +93,23 @@ def make_row(row: JournalRow, names: Sequence[str], alpha: float) -> ScreenRow:
         Properties to be ranked by.
     alpha : float
         Candidates with a p-value up to this are flagged.
+    required : sequence of str, optional
+        Those of `names` without which the candidate fails; all by default.
 
     Returns
     -------
     ScreenRow
+        With the status ``outside_domain`` if a property was refused that is required.
     """
     outcome = row.outcome
+    needed = names if required is None else required
+    refused = [outcome.refused[n] for n in names if n in outcome.refused]
+    failed = outcome.status != "ok"
+    status = outcome.status
+    if not failed and any(name in outcome.refused for name in needed):
+        failed, status = True, OutsideDomainError.status
     facts = outcome.novelty(names)
-    ood, reason = flag(facts, alpha) if outcome.status == "ok" else (None, "")
+    ood, reason = (None, "") if failed else flag(facts, alpha)
     members = {name: outcome.values[name] for name in names if name in outcome.values}
     return ScreenRow(
         id=row.id,
@@ -105,8 +121,8 @@ def make_row(row: JournalRow, names: Sequence[str], alpha: float) -> ScreenRow:
         ood_p_value=facts.p_value,
         ood=ood,
         low_dimensional=outcome.low_dimensional,
-        status=outcome.status,
-        reason="; ".join(filter(None, (outcome.reason, reason))),
+        status=status,
+        reason="; ".join(filter(None, (outcome.reason, *refused, reason))),
         duplicate_of=row.duplicate_of,
         relaxation=outcome.relaxation,
         atoms=row.atoms,

@@ -210,17 +210,8 @@ def _add_intervals(
 ) -> list[str]:
     """Put intervals into the rows, and return whether these apply."""
     from mftscreen.intervals import IntervalCalibration
-    from mftscreen.screen.result.uncertainty import check_exchangeable
+    from mftscreen.screen.result.uncertainty import add_intervals, check_exchangeable
 
-    # of what is flagged for whatever reason or not relaxed, nothing is claimed
-    p_values = np.array(
-        [
-            np.nan
-            if row.ood or _unrelaxed(row) or (p := row.ood_p_value) is None
-            else p
-            for row in found
-        ]
-    )
     every_p = np.array([np.nan if (p := r.ood_p_value) is None else p for r in found])
     remarks = []
     for name in options.goals:
@@ -228,10 +219,7 @@ def _add_intervals(
             continue
         arrays = {key: np.array(column) for key, column in calibration[name].items()}
         rows = IntervalCalibration.from_arrays(arrays, name)
-        values = np.array([row.values.get(name, np.nan) for row in found])
-        low, high = rows.interval(values, p_values, options.coverage, options.alpha)
-        for k in np.flatnonzero(np.isfinite(low)):
-            found[k].intervals[name] = (float(low[k]), float(high[k]))
+        add_intervals(found, name, rows, options.coverage, options.alpha)
         check = check_exchangeable(rows.p_values, every_p)
         remarks.append(f"{name}: {check.message}")
     if remarks and any(row.relaxation for row in found):
@@ -245,11 +233,6 @@ def _add_intervals(
             "for them than they claim."
         )
     return remarks
-
-
-def _unrelaxed(row: ScreenRow) -> bool:
-    """Return whether a relaxation was tried and did not come to its end."""
-    return row.relaxation is not None and not row.relaxation.converged
 
 
 def _diversify(

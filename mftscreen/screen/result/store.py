@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from mftscreen.screen.result.screen_result import ScreenResult
 
 __all__ = [
+    "Record",
     "check_output",
     "format_table",
     "write_csv",
+    "write_jsonl",
     "write_records",
 ]
 
@@ -119,6 +121,20 @@ def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) 
     table.writerows(values for values, _ in records)
 
 
+def write_jsonl(stream: TextIO, records: Iterable[Record]) -> None:
+    """Write a table as JSON, one line for each row.
+
+    Parameters
+    ----------
+    stream : TextIO
+    records : iterable of (dict, Atoms or None)
+        As for :func:`write_records`.
+    """
+    for values, _ in records:
+        stream.write(json.dumps(values, ensure_ascii=False))
+        stream.write("\n")
+
+
 def _write_csv_file(path: Path, table: _Table) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         write_csv(stream, table.header, table.records)
@@ -126,9 +142,7 @@ def _write_csv_file(path: Path, table: _Table) -> None:
 
 def _write_jsonl(path: Path, table: _Table) -> None:
     with path.open("w", encoding="utf-8") as stream:
-        for values, _ in table.records:
-            stream.write(json.dumps(values, ensure_ascii=False))
-            stream.write("\n")
+        write_jsonl(stream, table.records)
 
 
 def _write_db(path: Path, table: _Table) -> None:

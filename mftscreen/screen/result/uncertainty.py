@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from mftscreen.errors import DataError
 from mftscreen.intervals import IntervalCalibration
+from mftscreen.screen.result.rows import ScreenRow
 
 __all__ = [
     "ExchangeabilityCheck",
+    "add_intervals",
     "check_exchangeable",
     "combine_calibrations",
 ]
@@ -105,6 +107,40 @@ def check_exchangeable(
             f"cover {'less' if further else 'another share'} than they claim."
         )
     return ExchangeabilityCheck(float(test.statistic), float(test.pvalue), message)
+
+
+def add_intervals(
+    found: Sequence[ScreenRow],
+    name: str,
+    calibration: IntervalCalibration,
+    coverage: float,
+    alpha: float,
+) -> None:
+    """Put the intervals of a property into rows.
+
+    Parameters
+    ----------
+    found : sequence of ScreenRow
+        Of what is flagged for whatever reason or not relaxed, nothing is claimed.
+    name : str
+        Of the property.
+    calibration : IntervalCalibration
+    coverage, alpha : float
+        As :meth:`mftscreen.intervals.IntervalCalibration.interval` takes them.
+    """
+    p_values = [
+        np.nan if row.ood or _unrelaxed(row) or (p := row.ood_p_value) is None else p
+        for row in found
+    ]
+    values = [row.values.get(name, np.nan) for row in found]
+    low, high = calibration.interval(values, p_values, coverage, alpha)
+    for k in np.flatnonzero(np.isfinite(low)).tolist():
+        found[k].intervals[name] = (float(low[k]), float(high[k]))
+
+
+def _unrelaxed(row: ScreenRow) -> bool:
+    """Return whether a relaxation was tried and did not come to its end."""
+    return row.relaxation is not None and not row.relaxation.converged
 
 
 def combine_calibrations(

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
+from mftscreen.domain import total_charge
 from mftscreen.errors import ModelError, UnknownPropertyError
+from mftscreen.screen.work.assessment import Assessor, put_together
 from mftscreen.screen.work.outcome import Outcome, Relaxation
 from mftscreen.structures import reduced_formula, structure_hash
 
 if TYPE_CHECKING:
     from mftscreen.model.loaded_model import LoadedModel
     from mftscreen.model.network.backend import Device
-    from mftscreen.ood.reference.novelty import Novelty
-    from mftscreen.ood.reference.reference_set import Reference
-    from mftscreen.predictor import PredictionRow, Predictor
     from mftscreen.screen.relax.batched import Relaxer, RelaxResult, RelaxSettings
 
 __all__ = ["Evaluator", "EvaluationSettings", "evaluate", "open_evaluator"]
@@ -43,6 +42,8 @@ class EvaluationSettings:
     device : {"auto", "cpu", "cuda"}
     relax : RelaxSettings or None
         None evaluates structures as they are.
+    check_domain : bool
+        Whether models refuse what they were not made for.
     sha256 : tuple of str
         Of the models; empty for whatever the files hold. :attr:`Evaluator.settings`
         has them, so that a worker does not take a file that was replaced for the old,
@@ -53,6 +54,7 @@ class EvaluationSettings:
     properties: tuple[str, ...]
     device: Device = "auto"
     relax: RelaxSettings | None = None
+    check_domain: bool = True
     sha256: tuple[str, ...] = ()
 
 
@@ -74,10 +76,12 @@ class Evaluator:
 
     def __init__(self, settings: EvaluationSettings) -> None:
         from mftscreen.model.loading import load_model
-        from mftscreen.predictor import Predictor
 
         self.models: list[LoadedModel] = [
-            load_model(source, device=settings.device) for source in settings.models
+            load_model(
+                source, lenient=not settings.check_domain, device=settings.device
+            )
+            for source in settings.models
         ]
         sha256 = tuple(model.sha256 for model in self.models)
         if len(set(sha256)) < len(sha256):
@@ -89,18 +93,18 @@ class Evaluator:
         lasting = tuple(_lasting(source) for source in settings.models)
         self.settings = replace(settings, models=lasting, sha256=sha256)
         self._check_properties()
-        self.predictors: list[Predictor] = []
-        self.references: list[dict[str, Reference]] = []
-        for model in self.models:
-            names = [name for name in settings.properties if name in model.properties]
-            self.predictors.append(Predictor(model, properties=names))
-            self.references.append(_open_references(model, names))
+        self._assessors = [
+            Assessor(model, [n for n in settings.properties if n in model.properties])
+            for model in self.models
+        ]
         self.relaxer = self._make_relaxer()
         self._prefix = self._hash_settings()
 
     def key(self, atoms: Atoms) -> str:
         """Return the sha256 that names the outcome of a structure."""
         text = self._prefix + structure_hash(atoms)
+        if charge := total_charge(atoms):
+            text += f"charge {charge:g}"
         if self.settings.relax is not None:
             text += _what_moves(atoms)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -170,11 +174,11 @@ class Evaluator:
             relaxed = [_after_relaxation(found) for found in self.relaxer(structures)]
         usable = [k for k, (outcome, _) in enumerate(relaxed) if outcome.status == "ok"]
         results = [relaxed[k][1] for k in usable]
-        found = [self._predict(k, results) for k in range(len(self.models))]
+        found = [assess(results) for assess in self._assessors]
         for position, k in enumerate(usable):
             outcome, atoms = relaxed[k]
             by_model = [rows[position] for rows in found]
-            relaxed[k] = (_put_together(outcome, by_model), atoms)
+            relaxed[k] = (put_together(outcome, by_model), atoms)
         return relaxed
 
     def _check_properties(self) -> None:
@@ -213,46 +217,9 @@ class Evaluator:
         }
         if self.settings.relax is not None:
             settings["relax"] = asdict(self.settings.relax)
+        if not self.settings.check_domain:
+            settings["check_domain"] = False
         return json.dumps(settings, sort_keys=True)
-
-    def _predict(
-        self, k: int, structures: Sequence[Atoms]
-    ) -> list[tuple[PredictionRow, dict[str, Novelty]]]:
-        """Return what a model predicts, and how new that is to its training sets."""
-        from mftscreen.ood.reference.measure import measure_novelty
-
-        rows = list(self.predictors[k](structures))
-        usable = [atoms for atoms, row in zip(structures, rows, strict=True) if row.ok]
-        references = self.references[k]
-        compared: dict[int, list[Novelty]] = {}
-        for reference in references.values():
-            if id(reference) not in compared:
-                compared[id(reference)] = list(measure_novelty(usable, reference))
-        places = iter(range(len(usable)))
-        found: list[tuple[PredictionRow, dict[str, Novelty]]] = []
-        for row in rows:
-            place = next(places) if row.ok else None
-            found.append(
-                (row, {})
-                if place is None
-                else (row, {n: compared[id(r)][place] for n, r in references.items()})
-            )
-        return found
-
-
-def _put_together(
-    before: Outcome, found: Sequence[tuple[PredictionRow, dict[str, Novelty]]]
-) -> Outcome:
-    """Return what the models say of one structure, or why one of them failed."""
-    for row, _ in found:
-        if not row.ok:
-            return replace(before, status=row.status, reason=row.reason)
-    return before.with_predictions(
-        [
-            {name: (value, compared[name]) for name, value in row.properties.items()}
-            for row, compared in found
-        ]
-    )
 
 
 def evaluate(
@@ -301,22 +268,6 @@ def _lasting(source: str) -> str:
 
     path, sha256 = resolve_model(source)
     return source if sha256 else str(path.absolute())
-
-
-def _open_references(model: LoadedModel, names: Sequence[str]) -> dict[str, Reference]:
-    """Return the training set of each property; of equal ones, one object."""
-    from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
-
-    opened: dict[tuple[int, frozenset[str]], Reference] = {}
-    found = {}
-    for name in names:
-        arrays = reference_arrays(model.reference, name)
-        elements = frozenset(model.card.properties[name].elements)
-        key = (id(arrays.get("data")), elements)
-        if key not in opened:
-            opened[key] = open_reference(arrays, elements)
-        found[name] = opened[key]
-    return found
 
 
 def _what_moves(atoms: Atoms) -> str:

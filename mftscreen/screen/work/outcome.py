@@ -59,6 +59,10 @@ class Outcome:
         Property to the smallest p-value among its models' training sets.
     unseen_elements : dict of str to list of str
         Property to the elements that one of the training sets lacks.
+    refused : dict of str to str
+        Property to why its models were not made for such a structure.
+    doubts : dict of str to list of str
+        Property to what else its models have never seen the like of.
     unseen_pairs : list of str
         Orbital pairs that one of the training sets lacks.
     no_ofm : str
@@ -75,6 +79,8 @@ class Outcome:
     values: dict[str, tuple[float, ...]] = field(default_factory=dict)
     p_values: dict[str, float] = field(default_factory=dict)
     unseen_elements: dict[str, list[str]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    doubts: dict[str, list[str]] = field(default_factory=dict)
     unseen_pairs: list[str] = field(default_factory=list)
     no_ofm: str = ""
     far: str = ""
@@ -135,6 +141,7 @@ class Outcome:
             Its orbital pairs, and how far it is, are those of all properties.
         """
         elements = {e for name in names for e in self.unseen_elements.get(name, ())}
+        doubts = [text for name in names for text in self.doubts.get(name, ())]
         return Novelty(
             p_value=min(
                 (self.p_values[name] for name in names if name in self.p_values),
@@ -143,6 +150,7 @@ class Outcome:
             far=self.far,
             unseen_elements=tuple(sorted(elements)),
             unseen_pairs=tuple(self.unseen_pairs),
+            doubts=tuple(dict.fromkeys(doubts)),
             no_ofm=self.no_ofm,
             low_dimensional=self.low_dimensional,
         )
