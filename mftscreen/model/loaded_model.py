@@ -216,20 +216,25 @@ class LoadedModel:
             unseen[name] = _unseen(atoms, head.elements)
             doubts[name] = head.domain.doubts(atoms) if head.domain else ()
             why = head.domain.refusal(atoms) if head.domain else ""
-            error: StructureError = OutsideDomainError(f"{name}: {why}")
+            refusal: StructureError = OutsideDomainError(f"{name}: {why}")
             try:
                 head.spec.check_structure(atoms)
             except StructureError as other:
-                why, error = str(other), other
+                why, refusal = str(other), other
             # crystals have no properties of molecules, whoever insists
-            if why and self.lenient and not isinstance(error, PeriodicityError):
+            if why and self.lenient and not isinstance(refusal, PeriodicityError):
                 doubts[name] = (why, *doubts[name])
             elif why:
-                refused[name] = error
+                refused[name] = refusal
         seen = self.card.force_field_domains.get(self.card.energy_head or "")
         if energy and seen is not None:
             why = seen.domain.refusal(atoms)  # not refused: it may be relaxed
             doubts["energy"] = tuple(filter(None, (why, *seen.domain.doubts(atoms))))
+        if energy:
+            try:
+                self._check_energy(atoms)
+            except StructureError as error:
+                refused["energy"] = error
         return DomainCheck(refused, _filled(unseen), _filled(doubts))
 
     def evaluate(
