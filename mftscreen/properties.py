@@ -36,7 +36,7 @@ TransformKind = Literal["identity", "log10", "standardise"]
 _COLUMNS = frozenset(
     (
         *("rank", "front", "candidate", "formula", "unit", "status", "reason", "model"),
-        *("ood_p_value", "ood", "low_dimensional", "duplicate_of"),
+        *("ood_p_value", "ood", "trust", "low_dimensional", "duplicate_of"),
         *("distance", "nearest", "unseen_pairs"),
     )
 )

@@ -130,6 +130,7 @@ def command(
                 yield Candidate(name, structure)
 
     counts: Counter[str] = Counter()
+    trust: Counter[str] = Counter()
 
     def records() -> Iterator[Record]:
         rows = predict_rows(
@@ -137,7 +138,7 @@ def command(
         )
         for number, (row, value) in enumerate(rows):
             counts[row.status] += 1
-            counts["flagged"] += bool(row.ood)
+            trust[row.trust] += 1
             yield _record(places[number], row, value, columns, energy), row.atoms
 
     columns = _columns({name: loaded.properties[name].unit for name in properties})
@@ -151,11 +152,12 @@ def command(
                 write_jsonl(stream, records())
             else:
                 write_csv(stream, header, records())
-    flagged = counts.pop("flagged", 0)
     predicted = counts.pop("ok", 0)
     click.echo(
         f"{predicted + counts.total()} structures: {predicted} predicted "
-        f"({flagged} of them out of distribution), {counts.total()} failed"
+        f"({trust['flagged']} of them out of distribution"
+        + (f", {trust['untested']} not tested" if trust["untested"] else "")
+        + f"), {counts.total()} failed"
         + "".join(f", {status}: {n}" for status, n in counts.items())
         + (f"; {output} holds all rows" if output is not None else ""),
         err=True,
@@ -172,7 +174,7 @@ def _columns(units: dict[str, str]) -> list[Column]:
     """Return the columns of results that a prediction by itself can fill."""
     from mftscreen.screen.result.columns import result_columns
 
-    kept = {"id", "formula", "ood_p_value", "ood", "status", "reason"}
+    kept = {"id", "formula", "trust", "ood_p_value", "ood", "status", "reason"}
     for name in units:
         kept |= {name, f"{name}_unit", f"{name}_low", f"{name}_high"}
     return [column for column in result_columns(units) if column.name in kept]
@@ -190,7 +192,7 @@ def _record(
 
     record: dict[str, Any] = {"file": place}
     for column in columns:
-        if column.name == "ood_p_value" and with_energy:
+        if column.name == "trust" and with_energy:
             record["energy"] = energy
         value = None if row is None else column.value(Ranked(None, None, row, ""))
         record[column.name] = value

@@ -268,12 +268,14 @@ def show(
         click.echo(remark, err=True)
     failed = Counter(row.status for row in result.failures)
     filtered = failed.pop("filtered", 0)
-    flagged = sum(bool(row.ood) for row in result.rows)
+    trust = Counter(row.trust for row in result.rows)
     fast_only = sum(row.status == FAST_ONLY for row in result.rows)
     predicted = len(result.rows) - failed.total() - filtered - fast_only
     click.echo(
         f"{len(result.rows)} candidates: {predicted} "
-        f"predicted ({flagged} of them out of distribution), "
+        f"predicted ({trust['flagged']} of them out of distribution"
+        + (f", {trust['untested']} not tested" if trust["untested"] else "")
+        + "), "
         + (f"{fast_only} by the fast model only, " if fast_only else "")
         + (f"{filtered} filtered out, " if filtered else "")
         + f"{failed.total()} failed"

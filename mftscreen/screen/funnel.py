@@ -136,8 +136,8 @@ def choose_best(
     rows, _ = read_rows(journal, options)
     ranking = rank_rows(rows, options)
     n_kept = count_kept(keep, int(np.count_nonzero(ranking.ranks)))
-    best = np.flatnonzero((ranking.ranks > 0) & (ranking.ranks <= n_kept))
-    return [(k, rows[k].id) for k in best.tolist()]
+    best = sorted(ranking.order[:n_kept].tolist())  # those that have a rank are first
+    return [(k, rows[k].id) for k in best]
 
 
 def read_again(

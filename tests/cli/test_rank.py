@@ -52,7 +52,7 @@ def test_every_candidate_has_a_row_and_values_are_in_order(
     assert result.exit_code == 3
     rows = _rows(result)
     assert list(rows[0]) == [
-        "rank", "id", "formula", "gap", "gap_unit", "ood_p_value", "ood",
+        "rank", "id", "formula", "gap", "gap_unit", "trust", "ood_p_value", "ood",
         "low_dimensional", "status", "reason", "model",
     ]  # fmt: skip
     assert sorted(row["id"] for row in rows) == [str(k) for k in range(1, 8)]
@@ -309,8 +309,10 @@ def test_funnel(database: Path, tiny_model: Path, slow_model: Path) -> None:
     table = _rank(
         tiny_model, str(database), "--then", str(slow_model), "--format", "table"
     )
-    assert "fast gap" in table.stdout.splitlines()[0]
-    assert len(table.stdout.splitlines()) == 2
+    lines = table.stdout.splitlines()
+    assert "fast gap" in lines[0]
+    assert lines[1].split()[0] == "1"
+    assert lines[2] == ""
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "db", "parquet"])

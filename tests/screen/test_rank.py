@@ -298,7 +298,7 @@ def test_what_models_were_not_made_for(tmp_path: Path, bulk_model: Path) -> None
     result = rank(path, goals="gap:max", models=bulk_model, run=tmp_path / "run")
     assert [row.status for row in result.rows] == ["ok", "ok", "outside_domain"]
     assert [row.ood for row in result.rows] == [False, True, None]
-    assert result.ranks == [1, 2, None]
+    assert result.ranks == [1, 1, None]  # the model does not see the charge
     assert not any(row.duplicate_of for row in result.rows)
     (refused,) = result.failures
     assert refused.reason == "gap: it is for crystals, and this is not periodic"

@@ -102,6 +102,29 @@ class Goal:
             return np.maximum(np.maximum(low - values, values - high), 0.0)
         return -values if self.kind == "maximize" else values
 
+    def ties(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return numbers that are smaller the better values of equal costs are.
+
+        Parameters
+        ----------
+        values : array-like of shape (n,)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            The distance from the middle of a window, where an error of the prediction
+            is least likely to lead out of it; else 0.
+
+        Examples
+        --------
+        >>> Goal("target", (1.0, 2.0)).ties([1.0, 1.5, 1.75]).tolist()
+        [0.5, 0.0, 0.25]
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if self.kind != "target":
+            return np.zeros_like(values)
+        return np.abs(values - sum(self._window) / 2.0)
+
     def allows(self, values: ArrayLike) -> NDArray[np.bool_]:
         """Return which of the values (n,) are within the bounds.
 

@@ -80,7 +80,8 @@ def order_candidates(
         no candidate comes after one that it beats in everything; or by desirability
         alone, so that a great value of one property makes up for a poor one of another.
     flagged : array-like of bool of shape (n,), optional
-        Which candidates are out of distribution; by default none.
+        Which candidates are out of distribution, or not known to be in it; by default
+        none.
     policy : {"label", "demote", "exclude"}, default "label"
         ``label`` ranks by the values alone; ``demote`` puts flagged candidates, and
         their fronts, after all others; ``exclude`` gives them no rank.
@@ -88,7 +89,8 @@ def order_candidates(
     Returns
     -------
     Ranking
-        Equals keep the order in which they are given.
+        Equals share a rank, and keep the order in which they are given. Within the
+        window of a single goal, those nearest to its middle come first.
 
     Raises
     ------
@@ -158,11 +160,11 @@ def order_candidates(
         keys = [-scores] if fronts is None else [-scores, fronts]
     else:
         keys = [goal.costs(column) for goal, column in objectives] or [np.zeros(n)]
+        keys = [*(goal.ties(column) for goal, column in objectives), *keys]
     # lexsort takes the most important key last and keeps the order of equals
     groups = [rows[np.lexsort([key[rows] for key in keys])] for rows in groups]
-    ranks = np.zeros(n, np.int64)
     ranked = groups[0] if policy == "exclude" else np.concatenate(groups)
-    ranks[ranked] = np.arange(1, len(ranked) + 1)
+    ranks = _number(ranked, [*keys, apart.astype(np.float64)])
     if fronts is not None:
         fronts[ranks == 0] = 0
     if scores is not None:
@@ -171,6 +173,20 @@ def order_candidates(
     order = np.concatenate([*groups, beyond, np.flatnonzero(~valid)])
     infeasible = {int(row): _violations(goals, table[row]) for row in beyond}
     return Ranking(order, ranks, fronts, scores, infeasible)
+
+
+def _number(ranked: IntArray, keys: Sequence[FloatArray]) -> IntArray:
+    """Return the ranks (n,) of candidates in their order; of equals, the first one's.
+
+    What is not among them has none: 0.
+    """
+    ranks = np.zeros(len(keys[0]), np.int64)
+    ordered = np.stack([key[ranked] for key in keys])
+    differs = np.ones(len(ranked), bool)
+    differs[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
+    numbers = np.arange(1, len(ranked) + 1)
+    ranks[ranked] = np.maximum.accumulate(np.where(differs, numbers, 0))
+    return ranks
 
 
 def _check_choices(method: str, policy: str) -> None:

@@ -53,8 +53,8 @@ class Column:
     label : str
         What it holds, where the name does not say it.
     kind : {"value", "flag", "id"}
-        A flag that is unknown does not hold in a condition. An id stays a text in an
-        ase.db, even if it looks like a number.
+        Of a flag that is unknown, neither it nor its negation holds in a condition. An
+        id stays a text in an ase.db, even if it looks like a number.
     optional : bool
         Left out if no candidate has a value.
     title : str
@@ -157,6 +157,12 @@ def _property_columns(name: str, unit: str) -> list[Column]:
 
 _OOD = (
     Column(
+        "trust",
+        lambda r: r.row.trust,
+        "ok, flagged (out of distribution) or untested",
+        title="trust",
+    ),
+    Column(
         "ood_p_value",
         lambda r: r.row.ood_p_value,
         "share of the training set at least as far from the rest of it",
@@ -168,8 +174,6 @@ _OOD = (
         lambda r: r.row.ood,
         "out of distribution",
         kind="flag",
-        title="OOD",
-        cell=lambda r: "yes" if r.row.ood else "",
     ),
     Column(
         "low_dimensional",

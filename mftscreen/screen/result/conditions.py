@@ -34,7 +34,7 @@ def select_rows(
         As :meth:`pandas.DataFrame.query` reads it, if :func:`check_condition` has no
         objection.
     flags : collection of str
-        Columns of truth values; where one is unknown it does not hold.
+        Columns of truth values; where one is unknown, neither it nor ``not`` it holds.
 
     Returns
     -------
@@ -49,15 +49,17 @@ def select_rows(
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"gap": [1.0, 4.0, 5.0], "ood": [False, None, True]})
-    >>> select_rows(table, "gap > 3 and not ood", flags=["ood"])
-    [1]
+    >>> select_rows(table, "not ood", flags=["ood"])
+    [0]
+    >>> select_rows(table, "gap > 3 or ood", flags=["ood"])
+    [1, 2]
     """
     from pandas.api.types import infer_dtype
 
     kinds = {name: infer_dtype(table[name], skipna=True) for name in table}
     texts = [name for name, kind in kinds.items() if kind == "string"]
     check_condition(condition, kinds, None if table.empty else texts)
-    known = {name: table[name].eq(True) for name in flags if name in kinds}
+    known = {name: table[name].astype("boolean") for name in flags if name in kinds}
     # a column of nothing but None cannot be compared with numbers
     known |= {
         name: table[name].astype(float)
@@ -69,10 +71,10 @@ def select_rows(
     except Exception as error:  # whatever the expression raises
         problem = f"condition {condition!r} is not understood: {error}"
         raise ConfigError([problem]) from error
-    if getattr(holds, "ndim", 0) != 1 or holds.dtype != bool:
+    if getattr(holds, "ndim", 0) != 1 or holds.dtype not in ("bool", "boolean"):
         problem = f"condition {condition!r} is neither true nor false of a row"
         raise ConfigError([problem])
-    return [k for k, kept in enumerate(holds.tolist()) if kept]
+    return [k for k, kept in enumerate(holds.fillna(False).tolist()) if kept]
 
 
 def check_condition(

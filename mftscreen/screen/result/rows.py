@@ -76,6 +76,17 @@ class ScreenRow:
     fast: ScreenRow | None = None
     fast_rank: int | None = None
 
+    @property
+    def trust(self) -> str:
+        """Whether to believe the values: ``ok``, ``flagged`` or ``untested``.
+
+        ``untested`` where nothing can tell whether it is like the training set; empty
+        without values.
+        """
+        if self.status != "ok":
+            return ""
+        return {False: "ok", True: "flagged", None: "untested"}[self.ood]
+
 
 def make_row(
     row: JournalRow,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,6 +76,11 @@ class ScreenResult:
         ranked = zip(self.ranks, self.rows, strict=True)
         return [row for rank, row in ranked if rank is not None][:n]
 
+    def trustworthy(self, n: int) -> list[Ranked]:
+        """Return the first `n` that have a rank and are in distribution."""
+        known = (r for r in self.ranked() if r.rank is not None and r.row.ood is False)
+        return list(islice(known, n))
+
     @cached_property
     def failures(self) -> list[ScreenRow]:
         """The candidates without a prediction, each with its reason."""
@@ -107,7 +113,8 @@ class ScreenResult:
         ----------
         condition : str
             On the columns, as :meth:`pandas.DataFrame.query` reads it:
-            ``"dielectric > 3 and not ood"``. A flag that is unknown does not hold.
+            ``"dielectric > 3 and not ood"``. Of a flag that is unknown, neither it nor
+            ``not`` it holds.
 
         Returns
         -------

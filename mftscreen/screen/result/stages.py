@@ -82,7 +82,8 @@ def rank_rows(rows: Sequence[ScreenRow], options: RankOptions) -> Ranking:
         rankable_values(rows, options),
         options.goals,
         method=options.method,
-        flagged=np.array([bool(row.ood) for row in rows], dtype=bool),
+        # what nothing has tested is not in distribution
+        flagged=np.array([row.ood is not False for row in rows], dtype=bool),
         policy=options.policy,
     )
 

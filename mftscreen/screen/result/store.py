@@ -178,10 +178,15 @@ _WRITERS: dict[str, Callable[[Path, _Table], None]] = {
 }
 
 
+N_TRUSTWORTHY = 5
+"""Rows of the second table, see :func:`format_table`."""
+
+
 def format_table(result: ScreenResult, limit: int) -> str:
     """Return the first ranked rows as a table for people.
 
     Control characters are escaped and long texts are cut, which ends them in ``…``.
+    Where most of these rows are not in distribution, the first ones that are follow.
 
     Parameters
     ----------
@@ -198,7 +203,21 @@ def format_table(result: ScreenResult, limit: int) -> str:
         for column in result_columns(result.units)
         if column.title and column.is_kept(result.ranked())
     ]
-    lines = [[column.title for column in columns]]
-    best = (ranked for ranked in result.ranked() if ranked.rank is not None)
-    lines += [[c.text(ranked) for c in columns] for ranked in islice(best, limit)]
-    return text_table(lines)
+    titles = [column.title for column in columns]
+    ranked = (each for each in result.ranked() if each.rank is not None)
+    best = list(islice(ranked, limit))
+    text = text_table([titles, *([c.text(each) for c in columns] for each in best)])
+    n_doubtful = sum(each.row.ood is not False for each in best)
+    if 2 * n_doubtful <= len(best):
+        return text
+    text += (
+        f"\n{n_doubtful} of these {len(best)} are unlike what the model has learned "
+        "from, or nothing tells.\n"
+    )
+    known = result.trustworthy(N_TRUSTWORTHY)
+    if not known:
+        return f"{text}None of all candidates is known to be in distribution.\n"
+    table = text_table([titles, *([c.text(each) for c in columns] for each in known)])
+    return (
+        f"{text}The best that are in distribution (more with --ood demote):\n\n{table}"
+    )

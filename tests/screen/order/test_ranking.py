@@ -27,7 +27,8 @@ FLAGGED = [name in ("far", "near") for name in NAMES]
         (Goal("target", 2.4), "near c a unsure b far failed"),
         (Goal("target", 0.0), "a c near b unsure far failed"),
         (Goal("target", (1.5, 2.2)), "c near a unsure b far failed"),
-        (Goal("target", (1.0, 2.2)), "a c near unsure b far failed"),
+        # within the window, c is nearer to its middle
+        (Goal("target", (1.0, 2.2)), "c a near unsure b far failed"),
         (Goal("minimize", at_least=1.5), "c near unsure far a b failed"),
         (Goal("bound", at_most=2.0), "a b c far unsure near failed"),
     ],
@@ -70,7 +71,23 @@ def check_complete(ranking: Ranking, n: int) -> None:
     assert sorted(ranking.order) == list(range(n))
     ranks = ranking.ranks[ranking.order]
     n_ranked = np.count_nonzero(ranks)
-    assert ranks.tolist() == [*range(1, n_ranked + 1), *[0] * (n - n_ranked)]
+    # equals have the rank of the first of them
+    places = np.arange(1, n_ranked + 1)
+    first = np.append(True, np.diff(ranks[:n_ranked]) > 0)[:n_ranked]
+    assert ranks[:n_ranked].tolist() == np.maximum.accumulate(places * first).tolist()
+    assert not ranks[n_ranked:].any()
+
+
+def test_equals_share_a_rank() -> None:
+    values = {"gap": [2.0, 4.0, 4.0, 1.0, 4.0]}
+    assert order_candidates(values, {"gap": Goal()}).ranks.tolist() == [4, 1, 1, 5, 1]
+    flagged = [False, True, False, False, True]
+    ranking = order_candidates(
+        values, {"gap": Goal()}, flagged=flagged, policy="demote"
+    )
+    assert ranking.ranks.tolist() == [2, 4, 1, 3, 4]
+    window = {"gap": Goal("target", (1.0, 5.0))}
+    assert order_candidates(values, window).ranks.tolist() == [1, 1, 1, 5, 1]
 
 
 GAP_AND_MASS = parse_goals(["gap:max", "mass:min"])

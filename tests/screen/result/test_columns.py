@@ -53,7 +53,7 @@ def test_flags_and_ids() -> None:
 
 def test_optional_columns_need_a_value() -> None:
     assert result_of().columns == [
-        "rank", "id", "formula", "gap", "gap_unit", "ood_p_value", "ood",
+        "rank", "id", "formula", "gap", "gap_unit", "trust", "ood_p_value", "ood",
         "low_dimensional", "status", "reason", "model",
     ]  # fmt: skip
     # False and 0 are values

@@ -49,7 +49,7 @@ def test_journal_without_the_property(
         ("status != 'ok'", lambda r: r.status != "ok"),
         ("ood_p_value >= 0", lambda r: r.ood_p_value is not None),
         ("rank > 100", lambda r: False),
-        ("not low_dimensional", lambda r: not r.low_dimensional),
+        ("not low_dimensional", lambda r: r.low_dimensional is False),
         ("low_dimensional", lambda r: bool(r.low_dimensional)),
         (" '7' == id or rank > 100", lambda r: r.id == "7"),
     ],

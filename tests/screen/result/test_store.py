@@ -93,14 +93,14 @@ def test_csv_columns_and_values(tmp_path: Path, result: ScreenResult) -> None:
     write_result(tmp_path / "top.csv", result)
     lines = (tmp_path / "top.csv").read_text(encoding="utf-8").splitlines()
     assert lines == [
-        "rank,id,formula,gap,gap_unit,ood_p_value,ood,low_dimensional,status,reason,"
-        "model",
-        "1,mp-1265,MgO,5.25,eV,0.5,False,False,ok,,mdeadbeef0123",
-        '2,12,Si,0.0,eV,0.0,True,True,ok,"elements never seen: ""Si"", Å; '
+        "rank,id,formula,gap,gap_unit,trust,ood_p_value,ood,low_dimensional,status,"
+        "reason,model",
+        "1,mp-1265,MgO,5.25,eV,ok,0.5,False,False,ok,,mdeadbeef0123",
+        '2,12,Si,0.0,eV,flagged,0.0,True,True,ok,"elements never seen: ""Si"", Å; '
         'low-dimensional: the OFM depends on the vacuum",mdeadbeef0123',
-        "3,True,GaAs,-1.5,eV,,,,ok,,mdeadbeef0123",
-        ",x.xyz#3,,,eV,,,,unreadable,frame 3 is not valid extxyz,mdeadbeef0123",
-        ",nan,,,eV,,,,invalid_geometry,the position of atom 0 (H) is not finite,"
+        "3,True,GaAs,-1.5,eV,untested,,,,ok,,mdeadbeef0123",
+        ",x.xyz#3,,,eV,,,,,unreadable,frame 3 is not valid extxyz,mdeadbeef0123",
+        ",nan,,,eV,,,,,invalid_geometry,the position of atom 0 (H) is not finite,"
         "mdeadbeef0123",
     ]
 
@@ -124,8 +124,8 @@ def test_jsonl_has_one_complete_record_per_line(
     found = [json.loads(line) for line in text.splitlines()]
     assert found[0] == {
         "rank": 1, "id": "mp-1265", "formula": "MgO", "gap": 5.25, "gap_unit": "eV",
-        "ood_p_value": 0.5, "ood": False, "low_dimensional": False, "status": "ok",
-        "reason": "", "model": MODEL,
+        "trust": "ok", "ood_p_value": 0.5, "ood": False, "low_dimensional": False,
+        "status": "ok", "reason": "", "model": MODEL,
     }  # fmt: skip
     assert "Å" in text
     assert [record["id"] for record in found] == IDS
@@ -344,18 +344,40 @@ def test_table_shows_ranked_rows_only(result: ScreenResult) -> None:
     lines = format_table(result, limit=9).splitlines()
     assert lines[0].split("  ")[0] == "rank"
     assert "gap (eV)" in lines[0]
-    assert [line.split()[:4] for line in lines[1:]] == [
+    assert [line.split()[:4] for line in lines[1:4]] == [
         ["1", "mp-1265", "MgO", "5.25"],
         ["2", "12", "Si", "0"],
         ["3", "True", "GaAs", "-1.5"],
     ]
     assert "0.000" in lines[2]
-    assert "yes" in lines[2]
+    assert "flagged" in lines[2]
     assert result.rows[1].reason in lines[2]
 
 
+def test_most_of_the_best_being_doubtful_the_others_follow(
+    result: ScreenResult,
+) -> None:
+    shown = [replace(row, ood=True) for row in result.rows[:2]] + [
+        replace(result.rows[2], ood=False)
+    ]
+    text = format_table(replace(result, rows=[*shown, *result.rows[3:]]), limit=9)
+    first, second = text.split("\n\n", 1)
+    assert "2 of these 3 are unlike what the model has learned from" in second
+    assert "(more with --ood demote)" in second
+    header, *lines = second.split("\n\n")[1].splitlines()
+    assert header.split() == first.splitlines()[0].split()
+    assert [line.split()[0] for line in lines] == ["3"]
+    every = [replace(row, ood=None) for row in result.rows]
+    text = format_table(replace(result, rows=every), limit=9)
+    assert "None of all candidates is known to be in distribution" in text
+    assert "untested" in text
+    sound = [replace(row, ood=k == 0) for k, row in enumerate(result.rows)]
+    text = format_table(replace(result, rows=sound), limit=9)
+    assert "\n\n" not in text
+
+
 def test_table_is_cut_at_the_limit_and_aligned(result: ScreenResult) -> None:
-    lines = format_table(result, limit=2).splitlines()
+    lines = format_table(result, limit=2).splitlines()[:3]
     words = zip(lines, ["id", "mp-1", "12"], strict=True)
     starts = [line.index(word) for line, word in words]
     assert len(set(starts)) == 1
@@ -371,7 +393,8 @@ def test_table_shows_the_spread_of_an_ensemble() -> None:
 def test_table_stays_a_table_whatever_the_texts() -> None:
     red = replace(BEST, formula="Mg\x1b[31mO", unseen_elements={"gap": ["a\nb\u202e"]})
     found = [("two\nlines\x00", red, MGO), ("x" * 5000, BEST, MGO)]
-    header, first, second = format_table(make_result(found), limit=9).splitlines()
+    lines = format_table(make_result(found), limit=9).splitlines()
+    header, first, second = lines[:3]
     assert r"two\nlines\x00  " in first
     assert r"Mg\x1b[31mO  " in first
     assert r"a\nb\u202e" in first
@@ -379,8 +402,8 @@ def test_table_stays_a_table_whatever_the_texts() -> None:
     assert len(header) < 120
     long = replace(BEST, unseen_elements={"gap": ["y" * 5000]})
     text = format_table(make_result([("x", long, MGO)]), limit=1)
-    assert text.endswith("y…\n")
-    assert len(text) < 600
+    assert text.splitlines()[1].endswith("y…")
+    assert len(text) < 800
 
 
 def test_dimensionless_property_has_no_unit(tmp_path: Path) -> None:
