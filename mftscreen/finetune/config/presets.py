@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
+from mftscreen.model.backbones.sizes import descriptor_kind
+
 __all__ = ["Preset", "apply_preset"]
 
 Preset = Literal["qm9", "matbench"]
@@ -78,7 +80,10 @@ def apply_preset(document: Mapping[str, Any], keys: Collection[str]) -> dict[str
     defaults: dict[str, Any] = {"training": _TRAINING}
     if "auxiliary" in keys:
         defaults = _MFT[preset]
-    elif "descriptor" in keys and _is_dpa3(document.get("descriptor")):
+    elif (
+        "descriptor" in keys
+        and descriptor_kind(document.get("descriptor", {})) == "dpa3"
+    ):
         defaults = {"training": _TRAINING, "descriptor": _DESCRIPTOR}
     properties = document.get("properties")
     if isinstance(properties, Mapping):
@@ -86,11 +91,6 @@ def apply_preset(document: Mapping[str, Any], keys: Collection[str]) -> dict[str
         defaults = {**defaults, "properties": dict.fromkeys(properties, head)}
     known = {key: value for key, value in defaults.items() if key in keys}
     return _merge(known, document)
-
-
-def _is_dpa3(descriptor: object) -> bool:
-    given = descriptor if isinstance(descriptor, Mapping) else {}
-    return bool(given.get("type", "dpa3") == "dpa3")
 
 
 def _merge(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,21 +43,39 @@ log = logging.getLogger(__name__)
 
 @cache
 def _architectures() -> tuple[type[Architecture], ...]:
-    """Return all kinds, those of other packages last."""
+    """Return all kinds, those of other packages last.
+
+    Of those a kind is left out, with a warning, that cannot be loaded, or that has a
+    name which is taken.
+    """
     found: list[type[Architecture]] = list(_ARCHITECTURES)
-    taken = {name for kind in found for name in kind.names()}
+    owners = {name: kind for kind in found for name in _all_names(kind)}
     for entry in entry_points(group=GROUP):
         try:
             kind = entry.load()
+            names = _all_names(kind)
         except Exception as error:  # noqa: BLE001 - whatever another package raises
             log.warning("backbone %s cannot be loaded: %s", entry.name, error)
             continue
-        is_kind = isinstance(kind, type) and issubclass(kind, Architecture)
-        if is_kind and taken.isdisjoint(kind.names()):
-            found.append(kind)
-        else:
-            log.warning("backbone %s is no new kind of Architecture", entry.name)
+        taken = sorted(owners.keys() & names)
+        if taken:
+            owner = owners[taken[0]]
+            log.warning(
+                "backbone %s is left out: %s is in use by %s.%s",
+                *(entry.name, ", ".join(taken), owner.__module__, owner.__name__),
+            )
+            continue
+        found.append(kind)
+        owners |= dict.fromkeys(names, kind)
     return tuple(found)
+
+
+def _all_names(kind: type[Architecture]) -> set[str]:
+    """Return the names of a kind and of the models that come with it."""
+    if not (isinstance(kind, type) and issubclass(kind, Architecture) and kind.kind):
+        msg = "it is no kind of Architecture"
+        raise TypeError(msg)
+    return {*kind.names(), *kind.pretrained, *kind.converted}
 
 
 def find_architecture(descriptor: Mapping[str, Any]) -> Architecture:

@@ -221,7 +221,8 @@ def _check_fitting_net(
     place = (name, "fitting_net")
     kinds: dict[str, type[_FittingNet]] = {
         **dict.fromkeys(_MODELS, _Property),
-        **{net: _ENERGY_NETS[net] for net in architecture.energy_nets},
+        # a plug-in may name others, whose parameters nothing here knows
+        **{k: v for k, v in _ENERGY_NETS.items() if k in architecture.energy_nets},
     }
     type_ = head.fitting_net.get("type", "ener")
     fitting = _validate(_choose(kinds, type_, place), head.fitting_net, place)

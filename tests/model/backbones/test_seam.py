@@ -14,12 +14,13 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from mftscreen import load_model
-from mftscreen.errors import ModelError, UnsupportedByBackboneError
+from mftscreen.errors import ModelError, ModelFileError, UnsupportedByBackboneError
 from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.model import backbones
 from mftscreen.model.backbones import find_architecture, pretrained_models
 from mftscreen.model.backbones.dpa1 import DPA1Parameters
 from mftscreen.model.backbones.seam import Architecture, EdgeCutoffs
+from mftscreen.model.files.allowed import check_parameters
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
 from mftscreen.model.network.backend import DeepmdNetwork
@@ -162,16 +163,81 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     backbones._architectures.cache_clear()
 
 
+class _Second(Architecture):
+    """The kind of another package once more."""
+
+    kind = "known"
+
+
+class _First(_Second):
+    aliases = ("also_known",)
+
+
+class _Nameless(Architecture):
+    pass
+
+
+class _Usurper(Architecture):
+    """A new kind that would put its weights in the place of others."""
+
+    kind = "usurper"
+    converted = {"7net-0": {"crystals": "Default"}}  # noqa: RUF012
+
+
+class _Downloads(Architecture):
+    kind = "downloads"
+    pretrained = {"DPA-3.1-3M": {"crystals": "Default"}}  # noqa: RUF012
+
+
 def test_what_is_no_new_kind_is_left_out(
     install: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    install(broken=ImportError("no torch"), other=int, taken=backbones.DPA3)
+    install(
+        broken=ImportError("no torch"), other=int, nameless=_Nameless,
+        taken=backbones.DPA3, usurper=_Usurper, downloads=_Downloads,
+    )  # fmt: skip
     assert backbones._architectures() == backbones._ARCHITECTURES
+    assert backbones.converted_models()["7net-0"] is backbones.SevenNet
+    assert pretrained_models()["DPA-3.1-3M"]["crystals"] != "Default"
+    module, models = "mftscreen.model.backbones", backbones.DPA3.pretrained
     assert caplog.messages == [
         "backbone broken cannot be loaded: no torch",
-        "backbone other is no new kind of Architecture",
-        "backbone taken is no new kind of Architecture",
+        "backbone other cannot be loaded: it is no kind of Architecture",
+        "backbone nameless cannot be loaded: it is no kind of Architecture",
+        f"backbone taken is left out: {', '.join(sorted(models))}, dpa3 is in use by "
+        f"{module}.dpa3.DPA3",
+        f"backbone usurper is left out: 7net-0 is in use by {module}.sevennet.SevenNet",
+        f"backbone downloads is left out: DPA-3.1-3M is in use by {module}.dpa3.DPA3",
     ]
+
+
+def test_of_two_packages_with_one_kind_the_first_counts(
+    install: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    install(one=_First, two=_Second)
+    for name in ("known", "also_known"):
+        assert type(find_architecture({"type": name})) is _First
+    assert caplog.messages == [
+        f"backbone two is left out: known is in use by {__name__}._First"
+    ]
+
+
+class _OwnNet(Architecture):
+    kind = "se_atten"
+    energy_nets = ("own_ener", "ener")
+    allowed = DPA1Parameters
+
+
+def test_energy_net_that_no_file_may_have_is_refused_by_name(
+    path: Path, install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbones, "_ARCHITECTURES", (backbones.DPA3,))
+    install(own=_OwnNet)
+    heads = model_parameters(read_state(path))
+    check_parameters(heads)
+    heads["Default"]["fitting_net"]["type"] = "own_ener"
+    with pytest.raises(ModelFileError, match=r"'own_ener' is not one of .*, ener$"):
+        check_parameters(heads)
 
 
 def test_a_new_kind_is_a_class_and_an_entry_point(
