@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
@@ -134,31 +135,36 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
 
 def _virial(atoms: Atoms, results: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     """Return the virial of a stress or one that is given; raise if they differ."""
-    found = []
+    found: dict[str, NDArray[np.float64]] = {}
     if "stress" in results:
         stress = np.asarray(results["stress"], dtype=float)
-        found.append(stress_to_virial(stress, atoms.get_volume()))
-    given = atoms.info.get("virial", atoms.info.get("virials"))
-    if given is not None:
-        found.append(np.reshape(given, (3, 3)).astype(float))
-    if len(found) == 2 and np.isfinite(found).all():
-        _check_same(*found)
-    return {"virial": found[0]} if found else {}
+        found["stress"] = stress_to_virial(stress, atoms.get_volume())
+    for name in ("virial", "virials"):
+        if (given := atoms.info.get(name)) is not None:
+            found[name] = np.reshape(given, (3, 3)).astype(float)
+    for one, other in combinations(found, 2):
+        if np.isfinite([found[one], found[other]]).all():
+            _check_same(one, found[one], other, found[other])
+    return {"virial": next(iter(found.values()))} if found else {}
 
 
-def _check_same(from_stress: NDArray[np.float64], virial: NDArray[np.float64]) -> None:
-    apart = np.abs(from_stress - virial).max()
-    largest = max(np.abs(from_stress).max(), np.abs(virial).max())
+def _check_same(
+    one: str, first: NDArray[np.float64], other: str, second: NDArray[np.float64]
+) -> None:
+    """Raise if two virials, of a stress or given as such, are not the same."""
+    apart = np.abs(first - second).max()
+    largest = max(np.abs(first).max(), np.abs(second).max())
     if apart <= _SAME_VIRIAL * largest + 1e-3:
         return
-    ratio = float((from_stress * virial).sum() / max((virial**2).sum(), 1e-30))
+    ratio = float((first * second).sum() / max((second**2).sum(), 1e-30))
     size = max(abs(ratio), 1e-30)
     unit = match_factor(max(size, 1.0 / size), "eV/Å^3", tolerance=_SAME_VIRIAL)
     hints = ["of opposite sign"] if ratio < 0.0 else []
     hints += [f"as if one were in other units ({unit})"] if unit else []
+    label = "-volume*stress" if one == "stress" else f"the {one}"
     msg = (
-        f"stress and virial contradict each other: -volume*stress has the trace "
-        f"{np.trace(from_stress):.5g} eV, the virial {np.trace(virial):.5g} eV"
+        f"{one} and {other} contradict each other: {label} has the trace "
+        f"{np.trace(first):.5g} eV, the {other} {np.trace(second):.5g} eV"
         + "".join(f", {hint}" for hint in hints)
     )
     raise DataError(msg)

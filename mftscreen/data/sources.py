@@ -72,8 +72,9 @@ def read_labelled(path: Path, *columns: str) -> Iterator[LabelledStructure]:
     Raises
     ------
     DataError
-        If the file cannot be read or no row has a label of these names; after the last
-        row, if some rows have no finite labels or no structure. They are named.
+        If no column is named, the file cannot be read or no row has a label of these
+        names; after the last row, if some rows have no finite labels or no structure.
+        They are named.
     """
     yield from _without_problems(iter_labelled(path, *columns), path)
 
@@ -95,12 +96,16 @@ def iter_labelled(
     Raises
     ------
     DataError
-        If the file cannot be read or no row has a label of these names.
+        If no column is named, the file cannot be read or no row has a label of these
+        names.
 
     Notes
     -----
     After the last row it is logged which other columns of numbers there are.
     """
+    if not columns:
+        msg = "no label is asked for; name at least one column"
+        raise DataError(msg, path=path)
     number, found, others = 0, False, dict[str, None]()
     numbers = OtherColumns(columns)
     for number, row in enumerate(iter_rows(path), 1):

@@ -55,6 +55,14 @@ def test_virial_that_contradicts_the_stress(factor: float, hint: str) -> None:
     assert "has the trace" in str(caught.value)
 
 
+def test_two_virials_that_contradict() -> None:
+    atoms = frame()
+    atoms.info = {"virial": np.eye(3), "virials": -np.eye(3)}
+    del atoms.calc.results["stress"]
+    with pytest.raises(DataError, match=r"virial and virials contradict .* opposite"):
+        force_field_labels(atoms)
+
+
 def test_missing_labels_name_what_is_there_instead() -> None:
     atoms = bulk("Si")
     atoms.info = {"REF_energy": -1.0, "config_type": "forces", "stress_weight": 1.0}

@@ -39,6 +39,12 @@ def write_extxyz(path: Path, labels: list[Any]) -> None:
     write(path, frames)
 
 
+def test_a_label_is_to_be_named(tmp_path: Path) -> None:
+    write_extxyz(tmp_path / "a.extxyz", GAPS)
+    with pytest.raises(DataError, match=r"a\.extxyz: no label is asked for; name"):
+        list(read_labelled(tmp_path / "a.extxyz"))
+
+
 def write_db(path: Path, labels: list[Any]) -> None:
     with connect(path) as rows:
         for atoms, label in zip(CRYSTALS, labels, strict=True):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.formula import Formula
 
 from mftscreen.data.readers.files import Row, find_name
 from mftscreen.data.readers.symbols import FULL, element, reason
 from mftscreen.errors import StructureError
 
-__all__ = ["optimade_dict_to_atoms", "pymatgen_dict_to_atoms", "read_document"]
+__all__ = [
+    "is_ase_row",
+    "optimade_dict_to_atoms",
+    "pymatgen_dict_to_atoms",
+    "read_document",
+]
 
 _WRONG_LAYOUT = (
     *(KeyError, TypeError, IndexError, AttributeError, ValueError),
@@ -33,18 +41,20 @@ def read_document(document: Any) -> Row:
     ----------
     document : object
         A pymatgen ``Structure``, a ``ComputedStructureEntry`` or any other mapping
-        with a ``structure``, or an OPTIMADE entry; decoded JSON.
+        with a ``structure``, an OPTIMADE entry, or ASE's atoms; decoded JSON.
 
     Returns
     -------
     Row
         Its name by :func:`find_name`; as values the ``attributes`` of an OPTIMADE
-        entry, else what stands beside the structure and in the mappings
-        ``properties`` and ``data`` there.
+        entry, results and key-value pairs of ASE's row, else what stands beside the
+        structure and in the mappings ``properties`` and ``data`` there.
     """
     if not isinstance(document, Mapping):
         msg = f"not a structure document but {type(document).__name__}"
         return Row(None, StructureError(msg), {})
+    if is_ase_row(document):
+        return _ase_row(document)
     structure: Atoms | StructureError
     try:
         if "attributes" in document:
@@ -54,6 +64,26 @@ def read_document(document: Any) -> Row:
     except StructureError as error:
         structure = error
     return Row(find_name(document), structure, _values(document))
+
+
+def is_ase_row(document: Mapping[str, Any]) -> bool:
+    """Tell a row of an ASE database, or atoms as ASE encodes them, from others."""
+    return document.keys() >= {"numbers", "positions"}
+
+
+def _ase_row(document: Mapping[str, Any]) -> Row:
+    from ase.db.row import AtomsRow
+    from ase.io.jsonio import object_hook
+
+    try:
+        plain = {key: v for key, v in document.items() if key != "__ase_objtype__"}
+        row = AtomsRow(json.loads(json.dumps(plain), object_hook=object_hook))
+        atoms = row.toatoms()
+    except Exception as error:  # noqa: BLE001 - whatever a row makes ASE raise
+        msg = f"holds no valid structure of ASE: {reason(error)}"
+        return Row(None, StructureError(msg), {})
+    results = dict(atoms.calc.results) if atoms.calc is not None else {}
+    return Row(None, atoms, {**results, **row.key_value_pairs})
 
 
 def _values(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +164,8 @@ def optimade_dict_to_atoms(entry: Mapping[str, Any]) -> Atoms:
     entry : mapping
         With ``attributes``, of which ``cartesian_site_positions`` (Å),
         ``species_at_sites``, ``species``, ``lattice_vectors`` (Å), ``dimension_types``
-        and ``structure_features`` are used.
+        and ``structure_features`` are used, and ``nsites``, ``elements`` and
+        ``chemical_formula_reduced`` compared.
 
     Returns
     -------
@@ -143,7 +174,8 @@ def optimade_dict_to_atoms(entry: Mapping[str, Any]) -> Atoms:
     Raises
     ------
     StructureError
-        If a site is disordered, vacant or has unlisted atoms attached, or the entry
+        If a site is disordered, vacant or has unlisted atoms attached, the
+        declared elements or reduced formula tell of atoms without a site, or the entry
         has another layout.
 
     References
@@ -164,12 +196,14 @@ def optimade_dict_to_atoms(entry: Mapping[str, Any]) -> Atoms:
         if attributes.get("nsites") not in (None, len(names)):
             msg = f"lists {len(names)} of {attributes['nsites']} sites"
             raise StructureError(msg)
+        symbols = [known[name] if name in known else element(name) for name in names]
+        _check_all_sited(symbols, attributes)
         cell = attributes.get("lattice_vectors")
         periodic = attributes.get("dimension_types")
         if periodic is None:
             periodic = [cell is not None] * 3
         return Atoms(
-            symbols=[known[name] if name in known else element(name) for name in names],
+            symbols=symbols,
             positions=np.asarray(attributes["cartesian_site_positions"], dtype=float),
             # null components belong to directions that are not periodic
             cell=None if cell is None else np.nan_to_num(np.asarray(cell, dtype=float)),
@@ -178,6 +212,24 @@ def optimade_dict_to_atoms(entry: Mapping[str, Any]) -> Atoms:
     except _WRONG_LAYOUT as error:
         msg = f"not an OPTIMADE structure entry: {reason(error)}"
         raise StructureError(msg) from error
+
+
+def _check_all_sited(symbols: Sequence[str], attributes: Mapping[str, Any]) -> None:
+    """Raise if the elements or the formula tell of atoms without a site."""
+    sited = Counter(symbols)
+    declared = {element(symbol) for symbol in attributes.get("elements") or ()}
+    counts = Counter[str]()
+    formula = attributes.get("chemical_formula_reduced")
+    for symbol, number in Formula(formula or "").count().items():
+        counts[element(symbol)] += number
+    lacking = (declared | counts.keys()) - sited.keys()
+    if lacking and sited.keys() < declared | counts.keys():
+        msg = f"no site of {', '.join(sorted(lacking))}, which it is said to have"
+        raise StructureError(msg)
+    if sited.keys() == counts.keys() and len({sited[s] / counts[s] for s in sited}) > 1:
+        found = Formula.from_list(symbols).reduce()[0]
+        msg = f"the sites make {found}, but the formula is {formula}"
+        raise StructureError(msg)
 
 
 def _symbol(species: Mapping[str, Any]) -> str:
@@ -191,9 +243,7 @@ def _symbol(species: Mapping[str, Any]) -> str:
         )
         raise StructureError(msg)
     if any(species.get("nattached") or ()) or species.get("attached"):
-        msg = (
-            f"species {species['name']!r} has {', '.join(species['attached'])} "
-            "attached, which have no sites"
-        )
+        what = ", ".join(species.get("attached") or ["atoms"])
+        msg = f"species {species['name']!r} has {what} attached, which have no sites"
         raise StructureError(msg)
     return element(str(symbols[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from io import StringIO
 from itertools import islice
@@ -44,15 +44,23 @@ _COLUMNS = {
     **dict.fromkeys(("species", "symbol", "symbols", "element", "elements"), "species"),
     **dict.fromkeys(("pos", "position", "positions"), "pos"),
     **dict.fromkeys(("force", "forces"), "forces"),
-    "z": "Z",
+    **dict.fromkeys(("z", "numbers", "atomic_number", "atomic_numbers"), "Z"),
 }
 """What columns are called, by their spelling in lower case."""
 _KNOWN_COLUMNS = ("species:S:1:pos:R:3", "species:S:1:pos:R:3:forces:R:3")
-_OTHER_CELLS = {
-    *("cell", "box", "unitcell", "unit_cell", "latt", "lattice_vectors"),
-    *("latticevectors", "lattice_vector", "cell_vectors", "tv"),
-}
-"""Keys in lower case under which a cell may stand that ASE does not read as one."""
+_NEEDED = {"pos": {"pos"}, "species": {"species", "Z"}}
+"""Columns that every frame has, in either form."""
+_CELL_KEY = re.compile(
+    r"cell|lattice|box|^(latt?|tv|vec(tor)?s?|basis|abc|h|h_?mat(rix)?)\d?$",
+    re.IGNORECASE,
+)
+"""Names under which a cell may stand that ASE does not read as one."""
+_CELL_TEXT = re.compile(
+    r"\b(?:cell|lattice|box|pbc)\b [^=]{0,40}? (?:\s+ [-+]?\d[-+\d.e]*){3}",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""The same in a comment without keys, as i-PI writes it."""
+_PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 _ASSIGNED = re.compile(
     r"""(?: ^ | (?<=\s) ) ([^\s="'{}\[\]]+) \s* = \s*
     ( "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | \{[^}]*\} | \[[^\]]*\] | [^\s"']+ )""",
@@ -65,7 +73,7 @@ def iter_extxyz(path: Path) -> Iterator[Atoms | DataError]:
 
     ASE's own reader seeks, which is quadratic in a compressed file; here each frame's
     text is cut out in one pass and handed to ASE. ``Lattice``, ``Properties``, ``pbc``,
-    ``energy``, ``stress``, ``virial`` and the columns ``species``, ``pos`` and
+    ``energy``, ``stress``, ``virial`` and the columns ``species``, ``Z``, ``pos`` and
     ``forces`` are understood in other spellings, too (``lattice``, ``force``), a
     stress also as six numbers in Voigt's order (xx, yy, zz, yz, xz, xy), and ids stay
     as they are written (``007``, ``1e3``, ``T``). A stress or virial that is not
@@ -79,9 +87,9 @@ def iter_extxyz(path: Path) -> Iterator[Atoms | DataError]:
     Yields
     ------
     Atoms or DataError
-        A frame that ASE cannot parse, or whose cell stands under a name that it does
-        not know, is yielded as the error that names it, so that the others can still
-        be used.
+        A frame that ASE cannot parse, whose cell seems to stand under a name that it
+        does not know, or that has no positions or species is yielded as the error that
+        names it, so that the others can still be used.
 
     Raises
     ------
@@ -161,6 +169,9 @@ def _comment(line: str, spelled: dict[str, str]) -> dict[str, Any]:
     Labels in other spellings are added to `spelled`.
     """
     values = _pairs(line)
+    for key in [k for k, value in values.items() if value is True]:
+        if key.lower() == "lattice" and not re.search(rf"{key}\s*=", line):
+            del values[key]  # a word of a comment
     for key in [k for k in values if k not in _PLAIN and k.lower() in _KEYS]:
         name = _KEYS[key.lower()]
         if name in values:
@@ -175,8 +186,10 @@ def _comment(line: str, spelled: dict[str, str]) -> dict[str, Any]:
         values[name] = value
         if name in _LABELS and key in line:
             spelled[name] = key
+    if "stress" in values and _is_lopsided(values["stress"]):
+        values["STRESS"] = values.pop("stress")  # ASE would take half of it
     if "Lattice" not in values:
-        _check_no_other_cell(values)
+        _check_no_other_cell(values, line)
     if "Properties" in values:
         values["Properties"] = _columns(str(values["Properties"]), spelled)
     names = [k for k in NAME_KEYS if k in values and not isinstance(values[k], str)]
@@ -213,15 +226,50 @@ def _tensor(name: str, value: Any) -> NDArray[Any] | None:
     return array if name == "stress" and array.shape == (6,) else None
 
 
-def _check_no_other_cell(values: dict[str, Any]) -> None:
-    for key, value in values.items():
-        if key.lower() in _OTHER_CELLS and np.size(value) in (3, 6, 9):
-            msg = f"a cell seems to be in {key!r}; it is read from 'Lattice' only"
-            raise StructureError(msg)
+def _is_lopsided(stress: NDArray[Any]) -> bool:
+    """Tell whether a stress is a matrix that is not symmetric."""
+    if stress.shape != (3, 3) or not np.isfinite(stress).all():
+        return False
+    largest, apart = np.abs(stress).max(), np.abs(stress - stress.T).max()
+    return bool(apart > 0.02 * largest + 1e-6)
+
+
+def _check_no_other_cell(values: Mapping[str, Any], line: str) -> None:
+    """Raise if a frame without a Lattice is no cluster."""
+    found = _other_cell({key: np.size(value) for key, value in values.items()}, line)
+    if found:
+        msg = f"a cell seems to be in {found}; it is read from 'Lattice' only"
+        raise StructureError(msg)
     pbc = values.get("pbc")
     if pbc is not None and np.any(pbc):
         msg = f"pbc is {pbc} but there is no Lattice"
         raise StructureError(msg)
+
+
+def _other_cell(sizes: Mapping[str, int], line: str) -> str | None:
+    """Return where a cell seems to be, of keys with so many values, or in the text."""
+    for key, size in sizes.items():
+        if size in (3, 6, 9) and _CELL_KEY.search(key):
+            return repr(key)
+        vectors = [key[:-1] + k for k in ("123" if key[-1:] == "1" else "abc")]
+        if all(sizes.get(name) == 3 for name in vectors):
+            return ", ".join(map(repr, vectors))
+    if all(name in sizes for name in _PARAMETERS):
+        return ", ".join(map(repr, _PARAMETERS))
+    if _CELL_TEXT.search(line) or _is_cell(line.split()):
+        return f"the comment {line[:60]!r}"
+    return None
+
+
+def _is_cell(words: Sequence[str]) -> bool:
+    """Tell whether a comment is nothing but three vectors."""
+    if len(words) != 9:
+        return False
+    try:
+        vectors = np.array(words, dtype=float).reshape(3, 3)
+    except ValueError:
+        return False
+    return bool(abs(np.linalg.det(vectors)) > 1.0)
 
 
 def _columns(text: str, spelled: dict[str, str]) -> str:
@@ -238,4 +286,8 @@ def _columns(text: str, spelled: dict[str, str]) -> str:
             fields[k] = known
             names.add(known)
     fields[1::3] = [kind.upper() for kind in fields[1::3]]
+    for column, forms in _NEEDED.items():
+        if names.isdisjoint(forms):
+            msg = f"there is no column {column!r} among {', '.join(fields[::3])}"
+            raise StructureError(msg)
     return ":".join(fields)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mftscreen.data.readers.documents import read_document
+from mftscreen.data.readers.documents import is_ase_row, read_document
 from mftscreen.data.readers.files import DAMAGED, NAME_KEYS, Row, find_name, open_text
 from mftscreen.data.readers.json_stream import JsonStream
-from mftscreen.data.readers.symbols import reason
 from mftscreen.errors import DataError
 
 __all__ = ["iter_json", "iter_json_lines", "iter_matbench"]
@@ -22,10 +21,8 @@ _ENVELOPE = {
     *("data", "meta", "links", "included", "jsonapi", "errors", "response"),
     "schema",  # of pandas' orient="table"
 }
-_ASE_ROW = {"numbers", "positions"}
-"""What a row of an ASE database has."""
-_ASE_LISTS = ("ids", "nextid")
-"""What stands beside the rows."""
+_ASE_OWN = ("ids", "nextid", "metadata")
+"""What stands beside the rows of an ASE database."""
 _DOCUMENT = {
     "@module", "@class", "@version", "charge", "lattice", "sites", "properties",
     "structure", "type", "attributes", *NAME_KEYS,
@@ -100,55 +97,47 @@ def _listed(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row
 
 def _mapped(stream: JsonStream, keys: Iterator[str], path: Path) -> Iterator[Row]:
     """Yield the documents of a mapping of ids, the rows of a table or a database."""
-    for number, key in enumerate(keys):
+    first = True
+    for key in keys:
         document = stream.value()
-        if number or _is_document(document):
-            yield from _document(key, document, path)
+        if key in _ASE_OWN and not _is_document(document):
+            continue
+        if not first or _is_document(document):
+            first = False
+            yield _named(key, document)
             continue
         if not isinstance(document, Mapping):
-            msg = (
-                f"JSON of unknown layout (it begins with the key {key!r}); expected "
-                "pymatgen structures or entries as a list or by id, a MatBench task, "
-                "or an OPTIMADE response"
-            )
-            raise DataError(msg, path=path)
+            raise _unknown_layout([key], path)
         # column by column, a table is read as a whole
         whole = {key: document, **{name: stream.value() for name in keys}}
-        rows = [_ase_row("", whole, path)] if whole.keys() >= _ASE_ROW else None
-        rows = rows or _table(whole)
-        if rows is None:
-            for name, value in whole.items():
-                yield from _document(name, value, path)
-        else:
+        if is_ase_row(whole):
+            yield read_document(whole)
+        elif rows := _table(whole):
             yield from rows
+        elif any(map(_is_document, whole.values())):
+            yield from (_named(name, value) for name, value in whole.items())
+        else:
+            raise _unknown_layout(list(whole), path)
 
 
 def _is_document(value: Any) -> bool:
-    known = _DOCUMENT | _ASE_ROW
-    return isinstance(value, Mapping) and not known.isdisjoint(value)
+    return isinstance(value, Mapping) and (
+        is_ase_row(value) or not _DOCUMENT.isdisjoint(value)
+    )
 
 
-def _document(key: str, document: Any, path: Path) -> Iterator[Row]:
-    if isinstance(document, Mapping) and document.keys() >= _ASE_ROW:
-        yield _ase_row(key, document, path)
-    elif key not in _ASE_LISTS or isinstance(document, Mapping):
-        yield read_document(document)._replace(name=key or None)
+def _named(key: str, document: Any) -> Row:
+    return read_document(document)._replace(name=key or None)
 
 
-def _ase_row(key: str, document: Any, path: Path) -> Row:
-    """Return a row of an ASE database in JSON, named by its number."""
-    from ase.db.row import AtomsRow
-    from ase.io.jsonio import object_hook
-
-    try:
-        decoded = json.loads(json.dumps(document), object_hook=object_hook)
-        row = AtomsRow(decoded)
-        atoms = row.toatoms()
-    except Exception as error:  # noqa: BLE001 - whatever a row makes ASE raise
-        msg = f"row {key!r} holds no valid structure: {reason(error)}"
-        return Row(key or None, DataError(msg, path=path), {})
-    results = dict(atoms.calc.results) if atoms.calc is not None else {}
-    return Row(key or None, atoms, {**results, **row.key_value_pairs})
+def _unknown_layout(keys: Sequence[str], path: Path) -> DataError:
+    named = ", ".join(map(repr, keys[:8]))
+    msg = (
+        f"JSON of unknown layout (it begins with {named}); expected pymatgen "
+        "structures or entries as a list or by id, a MatBench task, an OPTIMADE "
+        "response, or a table of pandas with a column 'structure'"
+    )
+    return DataError(msg, path=path)
 
 
 def _table(columns: Mapping[str, Any]) -> list[Row] | None:

@@ -86,6 +86,26 @@ def test_optimade_entry() -> None:
     np.testing.assert_array_equal(atoms.cell, 4.2 * np.eye(3))
 
 
+def test_optimade_formula_of_isotopes_and_multiples() -> None:
+    sites = ["magnesium", "O"]
+    positions = [[0, 0, 0], [2.1, 0, 0]]
+    for attributes in (
+        {"elements": ["Mg", "O"], "chemical_formula_reduced": "MgO"},
+        {
+            "species_at_sites": sites * 2,
+            "cartesian_site_positions": [*positions, [0, 0, 2], [2, 0, 2]],
+            "chemical_formula_reduced": "MgO",
+        },
+        {
+            "species_at_sites": ["D", "O", "D"],
+            "cartesian_site_positions": [*positions, [0, 0, 2]],
+            "chemical_formula_reduced": "D2O",
+        },
+        {"elements": None, "chemical_formula_reduced": None},
+    ):
+        assert len(optimade_dict_to_atoms(entry(**attributes))) >= 2
+
+
 def test_optimade_molecule_and_slab() -> None:
     molecule = entry(lattice_vectors=None, dimension_types=[0, 0, 0])
     assert not optimade_dict_to_atoms(molecule).pbc.any()
@@ -134,7 +154,14 @@ def test_optimade_entries_without_atoms(attributes: dict, reason: str) -> None:
             "species 'O' has H attached",
         ),
         ({"assemblies": [{"sites_in_groups": [[0], [1]]}]}, "has assemblies"),
+        (
+            {"species": [{"name": "O", "chemical_symbols": ["O"], "nattached": [1]}]},
+            "species 'O' has atoms attached",
+        ),
         ({"nsites": 3}, "lists 2 of 3 sites"),
+        ({"elements": ["H", "Mg", "O"]}, "no site of H, which"),
+        ({"chemical_formula_reduced": "H2MgO2"}, "no site of H, which"),
+        ({"chemical_formula_reduced": "MgO2"}, "sites make MgO, but .* is MgO2"),
     ],
 )  # fmt: skip
 def test_optimade_entries_with_more_than_their_sites(

@@ -61,6 +61,12 @@ def test_directions_are_those_of_the_file(tmp_path: Path) -> None:
     [
         (f'cell="{NINE}" {COLUMNS}', "a cell seems to be in 'cell'"),
         (f'Box="4 4 4" {COLUMNS}', "a cell seems to be in 'Box'"),
+        (f'super_cell="4 4 4" {COLUMNS}', "a cell seems to be in 'super_cell'"),
+        (f'orig_Lattice="{NINE}" {COLUMNS}', "a cell seems to be in 'orig_Lattice'"),
+        (f'H="{NINE}" {COLUMNS}', "a cell seems to be in 'H'"),
+        (f'a="4 0 0" b="0 4 0" c="0 0 4" {COLUMNS}', "be in 'a', 'b', 'c'; it"),
+        (f'a1="4 0 0" a2="0 4 0" a3="0 0 4" {COLUMNS}', "be in 'a1', 'a2', 'a3'"),
+        (f"a=4 b=4 c=4 alpha=90 beta=90 gamma=90 {COLUMNS}", "'beta', 'gamma'"),
         (f'pbc="T T T" {COLUMNS}', "there is no Lattice"),
         (f'lattice="4 4 4" {COLUMNS}', "lattice is not nine numbers"),
         (f'Lattice="4 4 4" {COLUMNS}', "9-long"),
@@ -70,6 +76,68 @@ def test_cell_that_would_be_lost(tmp_path: Path, comment: str, reason: str) -> N
     found = frame(tmp_path / "a.xyz", comment)
     assert isinstance(found, DataError)
     assert reason in str(found)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# CELL(abcABC):   4.2   4.2   4.2  90.0  90.0  90.0  Step:  0  Bead:  0",
+        "lattice vectors: 4.2 0 0 0 4.2 0 0 0 4.2",
+        f"%PBC {NINE}",
+        NINE,
+    ],
+)
+def test_cell_in_words(tmp_path: Path, comment: str) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text(f"2\n{comment}\nMg 0 0 0\nO 0 0 2.1\n")
+    (found,) = iter_extxyz(path)
+    assert f"a cell seems to be in the comment {comment[:9]!r}"[:-1] in str(found)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        'polarizability="9 0 0 0 9 0 0 0 9" dipole="0 0 1"',
+        'rotational="9 9 9" A=157.7 B=157.7 C=157.7 mu=0 alpha=13.2 H=-40.5 h=6.6e-34',
+        "gdb 1 157.7118 157.70997 157.70699 0. 13.21 -0.3877 0.1171 0.5048 35.36",
+        "methane in a box, relaxed",
+        "one molecule of the lattice",
+        "0 0 0 0 0 0 0 0 0",
+    ],
+)
+def test_cluster_is_none_that_lacks_a_cell(tmp_path: Path, comment: str) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text(f"2\n{comment}\nMg 0 0 0\nO 0 0 2.1\n")
+    (found,) = iter_extxyz(path)
+    assert isinstance(found, Atoms)
+    assert not found.pbc.any()
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ("species:S:1:coords:R:3", "no column 'pos' among species, coords"),
+        ("species:S:1:scaled_positions:R:3", "no column 'pos' among species, scaled_"),
+        ("label:S:1:pos:R:3", "no column 'species' among label, pos"),
+    ],
+)
+def test_frame_without_places_or_species(
+    tmp_path: Path, columns: str, reason: str
+) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text(f'2\nLattice="{NINE}" Properties={columns}\nMg 0 0 0\nO 0 0 2.1\n')
+    (found,) = iter_extxyz(path)
+    assert isinstance(found, DataError)
+    assert reason in str(found)
+
+
+@pytest.mark.parametrize("name", ["Z", "z", "numbers", "atomic_number"])
+def test_species_by_number(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.xyz"
+    columns = f"Properties={name}:I:1:pos:R:3"
+    path.write_text(f'2\nLattice="{NINE}" {columns}\n12 0 0 0\n8 0 0 2.1\n')
+    (found,) = iter_extxyz(path)
+    assert str(found.symbols) == "MgO"
 
 
 @pytest.mark.parametrize("key", ["stress", "Stress", "STRESS"])
@@ -93,6 +161,7 @@ def test_stress_however_it_is_written(tmp_path: Path, key: str, value: str) -> N
         ('stress="1 2 3"', "STRESS"), ('Stress="1 2 3"', "Stress"),
         ('virial="1 2 3 4 5 6"', "VIRIAL"), ("Stress=none", "Stress"),
         ("stress=none", "STRESS"), ('Virial="T T T"', "Virial"),
+        ('stress="1 2 0 0 1 0 0 0 1"', "STRESS"),  # not symmetric
     ],
 )  # fmt: skip
 def test_label_that_is_not_understood_costs_no_frame(

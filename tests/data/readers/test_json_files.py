@@ -18,6 +18,7 @@ from mftscreen.data.readers import (
     iter_json_lines,
     iter_matbench,
 )
+from mftscreen.data.readers.records import iter_rows
 from mftscreen.errors import DataError
 
 
@@ -227,7 +228,8 @@ def test_damaged_row_of_an_ase_database_in_json(tmp_path: Path) -> None:
     document["1"]["positions"] = "far"
     (tmp_path / "two.json").write_text(json.dumps(document))
     first, second = iter_json(tmp_path / "two.json")
-    assert "row '1' holds no valid structure" in str(first.structure)
+    assert first.name == "1"
+    assert "holds no valid structure of ASE" in str(first.structure)
     assert isinstance(second.structure, Atoms)
 
 
@@ -237,6 +239,39 @@ def test_atoms_of_ase_in_json(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(encode(bulk("Cu").todict()))
     (row,) = iter_json(tmp_path / "one.json")
     assert (row.name, str(row.structure.symbols)) == (None, "Cu")
+
+
+@pytest.mark.parametrize("name", ["two.json", "two.jsonl"])
+def test_encoded_atoms_of_ase(tmp_path: Path, name: str) -> None:
+    from ase.io.jsonio import encode
+
+    both = [bulk("Cu"), bulk("Si")]
+    lines = "\n".join(map(encode, both))
+    (tmp_path / name).write_text(lines if name.endswith("l") else encode(both))
+    found = [str(row.structure.symbols) for row in iter_rows(tmp_path / name)]
+    assert found == ["Cu", "Si2"]
+
+
+@pytest.mark.parametrize(
+    "order", ["ids nextid metadata 1 2", "1 2 metadata ids nextid"]
+)
+def test_database_of_ase_in_any_order(tmp_path: Path, order: str) -> None:
+    ase_database(tmp_path / "two.json")
+    document = json.loads((tmp_path / "two.json").read_text())
+    document["metadata"] = {"title": "two"}
+    ordered = {key: document[key] for key in order.split()}
+    (tmp_path / "two.json").write_text(json.dumps(ordered))
+    assert [row.name for row in iter_json(tmp_path / "two.json")] == ["1", "2"]
+
+
+@pytest.mark.parametrize("column", ["material", "cif"])
+def test_table_without_a_column_of_structures(tmp_path: Path, column: str) -> None:
+    import pandas as pd
+
+    table = pd.DataFrame({column: [structure("Cu"), structure("Si")], "gap": [1, 2]})
+    table.to_json(tmp_path / "t.json")
+    with pytest.raises(DataError, match=rf"'{column}', 'gap'.*column 'structure'"):
+        list(iter_json(tmp_path / "t.json"))
 
 
 @pytest.mark.parametrize("columns", ["structure gap", "gap material_id structure"])

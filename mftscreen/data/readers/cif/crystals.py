@@ -116,7 +116,8 @@ def _columns(block: Any) -> dict[str, list[str]]:
             pairs = [(tag, values[k::width]) for k, tag in enumerate(item.loop.tags)]
         for tag, values in pairs:
             key = tag.lower().replace(".", "_")
-            column = [cif.as_string(value) or value for value in values]
+            # it makes nothing of ? and ., which differ
+            column = [v if v in ("?", ".") else cif.as_string(v) for v in values]
             if columns.setdefault(key, column) != column and key in _READ:
                 msg = f"{tag} stands there twice, with different values"
                 raise StructureError(msg)

@@ -29,7 +29,9 @@ def declared_in(text: str, declared: str) -> str:
     return text.replace("data_x\n", f"data_x\n{declared}")
 
 
-@pytest.mark.parametrize("share", ["?", ".", "1", "1.0000(5)", "0.99999999", "1.0001"])
+@pytest.mark.parametrize(
+    "share", ["?", ".", "''", "1", "1.0000(5)", "0.99999999", "1.0001"]
+)
 def test_full_occupancy(share: str) -> None:
     assert read(PEROVSKITE.replace("0 0 0 ?", f"0 0 0 {share}")) == "SrTiO3"
 
