@@ -30,7 +30,7 @@ def iter_sdf(path: Path) -> Iterator[Row]:
     Parameters
     ----------
     path : Path
-        ``.sdf``, also compressed (:func:`open_text`).
+        ``.sdf``, ``.sd`` or ``.mol``, also compressed (:func:`open_text`).
 
     Yields
     ------
@@ -74,7 +74,9 @@ def _record(block: str, number: int, path: Path) -> Row:
     from rdkit import Chem
 
     supplier = Chem.SDMolSupplier()
-    supplier.SetData(f"{block}$$$$\n", removeHs=False, sanitize=False)
+    # RDKit takes UTF-8; what is none may stand in a name
+    text = block.encode(errors="replace").decode()
+    supplier.SetData(f"{text}$$$$\n", removeHs=False, sanitize=False)
     title = block.partition("\n")[0].strip() or None
     try:
         with _silent():
@@ -162,7 +164,7 @@ def smiles_to_atoms(smiles: str) -> Atoms:
     from rdkit import Chem
 
     with _silent():
-        molecule = Chem.MolFromSmiles(smiles)
+        molecule = Chem.MolFromSmiles(smiles) if smiles.isascii() else None
     if molecule is None or not molecule.GetNumAtoms():
         msg = f"{smiles!r} is no valid SMILES"
         raise StructureError(msg)

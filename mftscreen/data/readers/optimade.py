@@ -20,8 +20,10 @@ __all__ = ["iter_optimade", "optimade_url"]
 
 _FIELDS = (
     "cartesian_site_positions,lattice_vectors,species_at_sites,species,"
-    "dimension_types,structure_features"
+    "dimension_types,structure_features,assemblies,nsites,elements,"
+    "chemical_formula_reduced"
 )
+"""What :func:`mftscreen.data.readers.documents.optimade_dict_to_atoms` reads."""
 _BUSY = {429, 502, 503, 504}
 _WAITS = (2, 10, 30)
 """Seconds to wait after the first, second and third failure that may pass."""

@@ -77,7 +77,7 @@ def row_reader(path: Path) -> Callable[[Path], Iterator[Row]] | None:
         ((".jsonl", ".ndjson"), iter_json_lines),
         ((".json",), iter_json),
         ((".csv",), iter_csv),
-        ((".sdf",), iter_sdf),
+        ((".sdf", ".sd", ".mol"), iter_sdf),
         ((".smi", ".smiles"), iter_smiles),
     ):
         if name.endswith(endings):

@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from io import StringIO
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -137,8 +137,9 @@ def _structures(path: Path, kind: str) -> Iterator[Atoms | StructureError]:
     if kind == "cif":
         yield from iter_cif(decode(path.read_bytes()))
     elif kind == "vasp":
-        yield cast("Atoms", read(StringIO(_with_symbols(path)), format=kind))
-    elif kind == "sdf":
+        for text in _poscars(decode(path.read_bytes()).splitlines()):
+            yield cast("Atoms", read(StringIO(text), format=kind))
+    elif kind in ("sdf", "mol"):
         for row in iter_sdf(path):
             if isinstance(row.structure, DataError):
                 raise row.structure
@@ -152,9 +153,29 @@ def _structures(path: Path, kind: str) -> Iterator[Atoms | StructureError]:
             yield _ordered(atoms)
 
 
-def _with_symbols(path: Path) -> str:
+def _poscars(lines: list[str]) -> Iterator[str]:
+    """Yield the text of each of several POSCARs in a row; ASE reads the first only."""
+    counts = [_n_numbers(line) for line in lines]
+    # below the title a scale, three vectors, and species; velocities have none
+    starts = [
+        k
+        for k in range(1, len(lines) - 5)
+        if counts[k + 1 : k + 6] == [1, 3, 3, 3, 0] and lines[k + 5].strip()
+    ]
+    for start, end in pairwise([0, *starts, len(lines)]):
+        yield _with_symbols(lines[start:end])
+
+
+def _n_numbers(line: str) -> int:
+    """Return how many numbers a line is made of; 0 if it has anything else."""
+    try:
+        return len([float(word) for word in line.split()])
+    except ValueError:
+        return 0
+
+
+def _with_symbols(lines: list[str]) -> str:
     """Return a POSCAR whose species are plain symbols; ASE knows no ``Mg2+``."""
-    lines = decode(path.read_bytes()).splitlines()
     species = re.split("[!#]", lines[5], maxsplit=1)[0] if len(lines) > 5 else ""
     if species.strip() and not species.split()[0].isdecimal():
         # behind a slash is the hash of a potential

@@ -54,6 +54,24 @@ def test_every_record_is_a_row(tmp_path: Path) -> None:
     assert ids[:4] == ["many.sdf#0", "w1", "many.sdf#2", "w3"]
 
 
+@pytest.mark.parametrize("name", ["two.mol", "two.sd", "TWO.MOL"])
+def test_every_record_under_another_ending(tmp_path: Path, name: str) -> None:
+    records = [WATER.format(title=f"w{k}", gap=k, heavy="H") for k in range(2)]
+    (tmp_path / name).write_text("".join(records))
+    assert [row.name for row in iter_rows(tmp_path / name)] == ["w0", "w1"]
+
+
+def test_name_in_another_encoding_costs_no_row(tmp_path: Path) -> None:
+    records = [WATER.format(title=f"é{k}", gap=k, heavy="H") for k in range(2)]
+    (tmp_path / "a.sdf").write_text("".join(records), encoding="latin-1")
+    rows = list(iter_rows(tmp_path / "a.sdf"))
+    assert [str(row.structure.symbols) for row in rows] == ["OH2"] * 2
+    (tmp_path / "a.smi").write_text("C a\né b\nO é\n", encoding="latin-1")
+    methane, broken, water = iter_candidates(tmp_path / "a.smi")
+    assert (len(methane.atoms), len(water.atoms)) == (5, 3)
+    assert "no valid SMILES" in str(broken.structure)
+
+
 def test_ids_of_a_data_item(tmp_path: Path) -> None:
     text = WATER.format(title="title", gap=1, heavy="H").replace("gap", "ID")
     (tmp_path / "a.sdf").write_text(text.replace("\n1\n", "\n007\n"))

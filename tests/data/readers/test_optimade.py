@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from ase import Atoms
 
-from mftscreen.data.readers import iter_optimade
+from mftscreen.data.readers import iter_optimade, optimade_url
 from mftscreen.data.readers.optimade import optimade_url
 from mftscreen.errors import DataError
 from mftscreen.screen.candidates.stream import count_candidates, iter_candidates
@@ -83,6 +83,14 @@ def test_pages_are_asked_for_when_they_are_needed(provider: str) -> None:
     assert [c.atoms is not None for c in found] == [True, False, True]
     assert len(Provider.requests) == 4
     assert count_candidates(provider) is None
+
+
+@pytest.mark.parametrize(
+    "field", ["assemblies", "nsites", "elements", "chemical_formula_reduced"]
+)
+def test_what_entries_are_compared_with_is_asked_for(field: str) -> None:
+    (fields,) = parse_qs(urlsplit(optimade_url("optimade://x/y")).query).values()
+    assert field in fields[0].split(",")
 
 
 def test_structures_are_those_of_the_provider(provider: str) -> None:

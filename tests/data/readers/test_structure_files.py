@@ -53,6 +53,26 @@ def test_species_of_a_poscar_that_are_none(tmp_path: Path, species: str) -> None
         read_structure(tmp_path / "POSCAR")
 
 
+def test_every_one_of_several_poscars(tmp_path: Path) -> None:
+    path = tmp_path / "all.vasp"
+    for atoms in (bulk("MgO", "rocksalt", a=4.2), bulk("Si"), bulk("Cu")):
+        atoms.write(tmp_path / "POSCAR", format="vasp")
+        with path.open("a") as stream:
+            stream.write((tmp_path / "POSCAR").read_text())
+    found = [str(atoms.symbols) for atoms in iter_structure_file(path)]
+    assert found == ["MgO", "Si2", "Cu"]
+
+
+def test_poscar_of_a_simulation_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "CONTCAR"
+    bulk("MgO", "rocksalt", a=4.2).write(path, format="vasp")
+    zeros = "0.0 0.0 0.0\n"
+    with path.open("a") as stream:
+        stream.write(f"Lattice velocities and vectors\n1\n{zeros * 6}")
+        stream.write(f"Cartesian\n{zeros * 2}\n1\n0.5\n{zeros * 6}")
+    assert [str(a.symbols) for a in iter_structure_file(path)] == ["MgO"]
+
+
 def test_poscar_of_vasp_4_names_its_species_in_the_title(tmp_path: Path) -> None:
     text = MGO.replace("MgO\n", "Mg O\n", 1).replace("mg o\n", "")
     (tmp_path / "POSCAR").write_text(text)
