@@ -10,6 +10,7 @@ file that is given, wherever they are written.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mftscreen.errors import ConfigError
 __all__ = ["parse_yaml", "read_document"]
 
 _MAX_BYTES = 1 << 20
+_MAX_BRACKETS = 100
 _MAX_VALUES = 10_000
 """Of a file; one in which a value contains itself has no end of them."""
 
@@ -124,13 +126,20 @@ def parse_yaml(text: str, path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key which is given twice."""
+    """A safe loader that refuses deep brackets, and a key which is given twice."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+        """Read a bracket, as :mod:`yaml` asks for it; many take it hours."""
+        if self.flow_level >= _MAX_BRACKETS:
+            msg = f"more than {_MAX_BRACKETS} brackets are in each other"
+            raise yaml.scanner.ScannerError(None, None, msg, self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Return a mapping, as :mod:`yaml` asks for it."""
-        keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
-        for key in keys:
-            if key != "<<" and keys.count(key) > 1:
+        keys = (key.value for key, _ in node.value if isinstance(key.value, str))
+        for key, n in Counter(keys).items():
+            if key != "<<" and n > 1:
                 msg = f"the key {key!r} is given twice"
                 raise yaml.constructor.ConstructorError(
                     None, None, msg, node.start_mark

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from ase import Atoms
 
-from mftscreen.data.readers import iter_optimade, optimade_url
+from mftscreen.data.readers import iter_optimade
 from mftscreen.data.readers.optimade import optimade_url
 from mftscreen.errors import DataError
 from mftscreen.screen.candidates.stream import count_candidates, iter_candidates

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,23 @@ def test_problems_are_named(tmp_path: Path, text: str, problem: str) -> None:
 def test_odd_yaml_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         parse_yaml(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 100_000, "brackets are in each other"),
+        ('x: {"a": ' * 50_000, "not YAML"),
+        ("- " * 50_000, "not YAML"),
+        ("".join(f"k{n}: 1\n" for n in range(20_000)) + "k0: 1", "is given twice"),
+    ],
+    ids=["brackets", "braces", "dashes", "keys"],
+)
+def test_no_text_takes_long(tmp_path: Path, text: str, problem: str) -> None:
+    start = time.process_time()
+    with pytest.raises(ConfigError, match=problem):
+        parse_yaml(text, tmp_path / "a.yaml")
+    assert time.process_time() - start < 30
 
 
 def test_anchors_are_fine(tmp_path: Path) -> None:
