@@ -88,6 +88,9 @@ def main(traceback: bool, verbose: bool) -> None:
     """
     import logging
 
+    from mftscreen.cli.shared.standard_output import replace_closed_streams
+
+    replace_closed_streams()
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     else:

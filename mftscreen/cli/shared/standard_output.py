@@ -1,4 +1,4 @@
-"""Standard output, which may be a pipe that closes early or a file on a full disk."""
+"""Standard output: closed, a pipe that closes early, or a file on a full disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from typing import TextIO
 from mftscreen.errors import DataError
 from mftscreen.writing import why_unwritable
 
-__all__ = ["standard_output"]
+__all__ = ["replace_closed_streams", "standard_output"]
+
+
+def replace_closed_streams() -> None:
+    """Let streams that were closed before the process began, as by ``>&-``, be empty.
+
+    For Python they are None, and the next file that is opened would take the place of
+    one.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
 
 
 @contextmanager

@@ -37,6 +37,22 @@ def test_a_pipe_that_closes_early_is_no_problem() -> None:
     os.close(writer)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "closed"), [("predict", ">&-"), ("rank", "2>&-")])
+def test_closed_streams_are_no_problem(
+    tmp_path: Path, tiny_model: Path, command: str, closed: str
+) -> None:
+    write(tmp_path / "pool.extxyz", [bulk("MgO", "rocksalt", a=4.2), bulk("Si")])
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m mftscreen "$@" {closed}', sys.executable,
+         command, "pool.extxyz", "-p", "gap", "-m", str(tiny_model)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert bool(ended.stdout) == (command == "rank")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
 def test_full_disk_is_told_after_all_else() -> None:
     with Path("/dev/full").open("w") as full:
