@@ -236,7 +236,7 @@ def _is_lopsided(stress: NDArray[Any]) -> bool:
 
 def _check_no_other_cell(values: Mapping[str, Any], line: str) -> None:
     """Raise if a frame without a Lattice is no cluster."""
-    found = _other_cell({key: np.size(value) for key, value in values.items()}, line)
+    found = _other_cell(values, line)
     if found:
         msg = f"a cell seems to be in {found}; it is read from 'Lattice' only"
         raise StructureError(msg)
@@ -246,17 +246,22 @@ def _check_no_other_cell(values: Mapping[str, Any], line: str) -> None:
         raise StructureError(msg)
 
 
-def _other_cell(sizes: Mapping[str, int], line: str) -> str | None:
-    """Return where a cell seems to be, of keys with so many values, or in the text."""
+def _other_cell(values: Mapping[str, Any], line: str) -> str | None:
+    """Return where a cell seems to be; None if nowhere."""
+    sizes = {
+        key: np.size(value)
+        for key, value in values.items()
+        if isinstance(value, np.ndarray | list) and key != "pbc"
+    }
     for key, size in sizes.items():
         if size in (3, 6, 9) and _CELL_KEY.search(key):
             return repr(key)
         vectors = [key[:-1] + k for k in ("123" if key[-1:] == "1" else "abc")]
         if all(sizes.get(name) == 3 for name in vectors):
             return ", ".join(map(repr, vectors))
-    if all(name in sizes for name in _PARAMETERS):
+    if all(name in values for name in _PARAMETERS):
         return ", ".join(map(repr, _PARAMETERS))
-    if _CELL_TEXT.search(line) or _is_cell(line.split()):
+    if "=" not in line and (_CELL_TEXT.search(line) or _is_cell(line.split())):
         return f"the comment {line[:60]!r}"
     return None
 
