@@ -1,12 +1,17 @@
 """Build ``candidates.db``, a small ASE database to try a screen on.
 
-The crystals are *estimated and unrelaxed*: ideal prototypes whose cell follows from
-bond lengths alone. A bond is the sum of two radii: Shannon ionic radii of the site's
-charge and coordination number, or covalent radii (Cordero) where every site is
-tetrahedral. Each prototype function turns bonds into a cell by its geometry, for
-example ``a = 2 d`` for rock salt. Most lattice constants are within 5 %; some
-rows are prototypes that the compound does not adopt. Seven rows are far from any
-usual training set (group ``far_out``) and one has overlapping atoms (``broken``).
+The crystals are ideal prototypes, whose cells and positions are relaxed with a force
+field if ``--relax`` names one, with their symmetry; the file that is here was made with
+``--relax 7net-0`` (``pip install "mftscreen[sevenn]"``, a quarter of an hour). The key
+``relaxed_by`` says of each row whether that came to its end.
+
+Before that, and without, a cell follows from bond lengths alone. A bond is the sum of
+two radii: Shannon ionic radii of the site's charge and coordination number, or covalent
+radii (Cordero) where every site is tetrahedral. Each prototype function turns bonds
+into a cell by its geometry, for example ``a = 2 d`` for rock salt. Most lattice
+constants are within 5 %; some rows are prototypes that the compound does not adopt.
+Seven rows are far from any usual training set (group ``far_out``) and one has
+overlapping atoms (``broken``); these are not relaxed.
 """
 
 from collections import Counter
@@ -24,6 +29,13 @@ from ase.formula import Formula
 from ase.neighborlist import neighbor_list
 from ase.spacegroup import crystal
 from pymatgen.core import Element
+from tqdm import tqdm
+
+from mftscreen import load_model
+from mftscreen.screen.relax.batched import Relaxer, RelaxSettings
+
+Row = tuple[str, str, str, Atoms]
+"""Name, prototype, group and structure."""
 
 MIN_DISTANCE = 1.2  # Å
 ANIONS = {"O": -2, "S": -2, "Se": -2, "Te": -2, "F": -1, "Cl": -1, "Br": -1, "I": -1}
@@ -199,7 +211,7 @@ PROTOTYPES: dict[Callable[[str], Atoms], str] = {
 }
 
 
-def odd_structures() -> Iterator[tuple[str, str, str, Atoms]]:
+def odd_structures() -> Iterator[Row]:
     """Structures a screen should flag (``far_out``) or refuse (``broken``)."""
     hydride = bulk("PuH", "rocksalt", a=5.3)  # with both tetrahedral holes filled
     hydride += Atoms("H2", [(1.325,) * 3, (3.975,) * 3])
@@ -220,7 +232,7 @@ def odd_structures() -> Iterator[tuple[str, str, str, Atoms]]:
     yield "NaCl-broken-overlap-0.05A", "rocksalt", "broken", overlap
 
 
-def candidates() -> Iterator[tuple[str, str, str, Atoms]]:
+def candidates() -> Iterator[Row]:
     """Yield name, prototype, group and atoms of every row."""
     for make, formulas in PROTOTYPES.items():
         for formula in formulas.split():
@@ -231,7 +243,27 @@ def candidates() -> Iterator[tuple[str, str, str, Atoms]]:
     yield from odd_structures()
 
 
+def relax(rows: list[Row], model: str) -> Iterator[tuple[Row, str]]:
+    """Yield rows with relaxed structures, and what relaxed each."""
+    ordinary = [row for row in rows if row[2] not in ("far_out", "broken")]
+    relaxer = Relaxer(load_model(model), RelaxSettings(fmax=0.02))
+    found = relaxer(atoms for *_, atoms in tqdm(ordinary, disable=None))
+    relaxed = {row[0]: result for row, result in zip(ordinary, found, strict=True)}
+    for name, prototype, group, atoms in rows:
+        result = relaxed.get(name)
+        if result is not None and result.converged:
+            yield (name, prototype, group, result.atoms), model
+        else:
+            yield (name, prototype, group, atoms), "nothing"
+
+
 @click.command()
+@click.option(
+    "--relax",
+    "model",
+    metavar="MODEL",
+    help="Relax cells and positions with the force field of this model.",
+)
 @click.option(
     "-o",
     "--output",
@@ -240,17 +272,22 @@ def candidates() -> Iterator[tuple[str, str, str, Atoms]]:
     help="Database to write; an existing one is replaced.  [default: candidates.db "
     "beside this script]",
 )
-def main(output: Path) -> None:
+def main(model: str | None, output: Path) -> None:
     """Write the example candidates to an ASE database."""
+    rows = list(candidates())
+    found = relax(rows, model) if model else ((row, "nothing") for row in rows)
     counts: Counter[str] = Counter()
     with TemporaryDirectory(dir=output.parent, prefix=".candidates-") as folder:
         path = Path(folder) / "candidates.db"
         with connect(path) as db:
-            for name, prototype, group, atoms in candidates():
+            for (name, prototype, group, atoms), relaxed_by in found:
                 close = len(neighbor_list("i", atoms, MIN_DISTANCE)) > 0
                 if close != (group == "broken"):
                     raise click.ClickException(f"{name}: unexpected atom distances")
-                db.write(atoms, name=name, prototype=prototype, group=group)
+                db.write(
+                    Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True),
+                    name=name, prototype=prototype, group=group, relaxed_by=relaxed_by,
+                )  # fmt: skip
                 counts[group] += 1
         path.replace(output)
     for group, count in sorted(counts.items()):
