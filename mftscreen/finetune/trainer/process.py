@@ -45,13 +45,14 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import atomic_numbers
+from deepmd.dpmodel.common import to_numpy_array
+from deepmd.dpmodel.utils import stat
 from deepmd.pt.entrypoints.main import main as deepmd_main
 from deepmd.pt.optimizer import hybrid_muon
 from deepmd.pt.train import training
 from deepmd.pt.utils import dp_random
 from deepmd.pt.utils.dataloader import setup_seed
 from deepmd.pt.utils.env import DEVICE
-from deepmd.utils import econf_embd
 from deepmd.utils.data import DataRequirementItem
 
 import mftscreen.model.plugins  # noqa: F401 - registers them with deepmd-kit
@@ -361,15 +362,23 @@ class Trainer(training.Trainer):
 
 
 def sort_elements_without_database() -> None:
-    """Replace deepmd-kit's sorting of elements, a database query for each of them.
+    """Replace deepmd-kit's list of elements, a database query for each of them.
 
-    For data of 90 elements, that takes a minute of each head before training starts.
+    For data of 90 elements, that takes a minute of each head before training starts,
+    and the database's library takes two seconds to import.
     """
 
-    def by_atomic_number(elements: Iterable[str]) -> list[str]:
+    def collect(samples: Iterable[Mapping[str, Any]], type_map: list[str]) -> list[str]:
+        types = {
+            kind
+            for sample in samples
+            for kind in np.unique(to_numpy_array(sample["atype"])).tolist()
+            if 0 <= kind < len(type_map)  # the others are virtual
+        }
+        elements = [type_map[kind] for kind in sorted(types)]
         return sorted(elements, key=lambda e: atomic_numbers.get(e, math.inf))
 
-    econf_embd.sort_element_type = by_atomic_number
+    stat.collect_observed_types = collect
 
 
 def orthogonalize_in_single_precision() -> None:

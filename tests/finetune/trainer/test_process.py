@@ -22,11 +22,10 @@ import torch
 from ase import Atoms
 from ase.io import write
 from click.testing import CliRunner
-from deepmd.dpmodel.utils.stat import collect_observed_types
+from deepmd.dpmodel.utils import stat
 from deepmd.pt.optimizer import hybrid_muon
 from deepmd.pt.train import training
 from deepmd.pt.utils import env
-from deepmd.utils import econf_embd
 
 from mftscreen.cli import main
 from mftscreen.errors import TrainingError
@@ -81,12 +80,13 @@ def test_the_trainer_steps_as_deepmd_kit_but_for_rounding(
 
 
 def test_elements_are_sorted_as_by_deepmd_kit(monkeypatch: pytest.MonkeyPatch) -> None:
-    elements = ["O", "X_1", "H", "U", "Fe"]
-    theirs = econf_embd.sort_element_type(elements)
-    monkeypatch.setattr(econf_embd, "sort_element_type", None)
+    elements = ["O", "X_1", "H", "U", "Fe", "Cu"]
+    samples = [{"atype": torch.tensor([[0, 3, -1], [4, 1, 6]])}]
+    samples.append({"atype": np.array([[2, 0]])})
+    theirs = stat.collect_observed_types(samples, elements)
+    monkeypatch.setattr(stat, "collect_observed_types", None)
     process.sort_elements_without_database()
-    atypes = [{"atype": np.array([[0, 3, 4, 1, 2, -1]])}]
-    assert collect_observed_types(atypes, elements) == theirs
+    assert stat.collect_observed_types(samples, elements) == theirs
     assert theirs == ["H", "O", "Fe", "U", "X_1"]
 
 
@@ -104,7 +104,7 @@ def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]
         # what ``main`` replaces is restored afterwards
         orthogonalize = hybrid_muon._batched_newton_schulz_orth
         patch.setattr(hybrid_muon, "_batched_newton_schulz_orth", orthogonalize)
-        patch.setattr(econf_embd, "sort_element_type", econf_embd.sort_element_type)
+        patch.setattr(stat, "collect_observed_types", stat.collect_observed_types)
         patch.setattr(training, "Trainer", process.Trainer)
         patch.setattr(process.Trainer, "run", lambda self: built.append(self))
         process.main(
