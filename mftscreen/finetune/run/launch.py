@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -239,7 +239,8 @@ def _watch(
                     msg = f"the loss is not finite at step {step}; {REMEDY}"
                     raise TrainingError(msg, selection.directory / LOG)
             if running:
-                time.sleep(POLL_SECONDS)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_SECONDS)
 
 
 def _best(selection: Selection) -> dict[str, str]:

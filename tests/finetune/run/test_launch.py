@@ -6,6 +6,7 @@ import fcntl
 import re
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,11 @@ def test_the_process_of_an_ended_run_is_not_named(tmp_path: Path) -> None:
         assert path.read_text() == "4712"
 
 
-def test_reason_is_that_of_this_run(
+def test_an_end_is_noticed_at_once_with_the_reason_of_this_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(launch, "POLL_SECONDS", 100.0)
+    began = time.monotonic()
     log = tmp_path / launch.LOG
     log.write_text("mftscreen.errors.TrainingError: the loss is 0\n")
     failing = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
@@ -64,6 +67,7 @@ def test_reason_is_that_of_this_run(
     with pytest.raises(TrainingError, match="exit code 1: no memory"):
         launch.train(tmp_path, 1, Selection(tmp_path, _not_called))
     assert log.read_text().count("\n") == 2  # of both runs
+    assert time.monotonic() - began < 50
 
 
 def test_several_gpus_are_driven_by_torchrun() -> None:
