@@ -6,6 +6,7 @@
 import copy
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,7 @@ for _form in HEAD_FORMS.values():
         )
 
 
+@cache  # deepmd-kit asks a dozen times as a training starts, a tenth of a second each
 def _model_arguments() -> Argument:
     argument: Argument = standard_model_args()
     argument.name = _KIND
