@@ -10,10 +10,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import hashlib
 import io
+import json
+import select
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -65,6 +71,75 @@ def as_nobody() -> Iterator[Path]:
             os.seteuid(0)
         folder.chmod(0o700)
         shutil.rmtree(folder)
+
+
+class Copy:
+    """A program in a copy of the warm process, like :class:`subprocess.Popen`."""
+
+    def __init__(
+        self,
+        server: socket.socket,
+        program: str,
+        arguments: Sequence[str],
+        folder: Path,
+        files: Sequence[int],
+    ) -> None:
+        self.returncode: int | None = None
+        self._status, status = os.pipe()
+        request = json.dumps([program, [*arguments], str(folder)]).encode()
+        socket.send_fds(server, [request], [status, *files])
+        os.close(status)
+        self.pid = int(server.recv(20))
+
+    def poll(self) -> int | None:
+        return self._read(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._read(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired("a program", timeout or 0.0)
+        return code
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def _read(self, timeout: float | None) -> int | None:
+        if (
+            self.returncode is None
+            and select.select([self._status], [], [], timeout)[0]
+        ):
+            self.returncode = int(os.read(self._status, 20))
+            os.close(self._status)
+        return self.returncode
+
+
+@pytest.fixture(scope="session")
+def start_copy() -> Iterator[Callable[..., Copy]]:
+    """Return what starts a program in a copy of a process that has imported all.
+
+    It is given the program as ``python -c`` is, its arguments, its folder, and the
+    files of its output, of its errors, and those that it is to keep open.
+    """
+    from mftscreen.finetune.run import launch
+
+    servers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+    def start_copy(
+        program: str, arguments: Sequence[str], folder: Path, *files: int
+    ) -> Copy:
+        if not servers:
+            ours, theirs = socket.socketpair()
+            command = [sys.executable, Path(__file__).with_name("warm_process.py")]
+            environment = launch._environment(1)
+            started = subprocess.Popen(command, env=environment, stdin=theirs)
+            theirs.close()
+            servers.append((started, ours))
+        return Copy(servers[0][1], program, arguments, folder, files)
+
+    yield start_copy
+    for process, server in servers:
+        server.close()
+        process.wait()
 
 
 TYPE_MAP = ["H", "O", "Mg", "Si", "Ga", "As"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,17 +14,21 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "hostile_models.py"
 
 
 @pytest.mark.slow
-def test_no_model_file_does_more_than_load() -> None:
+def test_no_model_file_does_more_than_load(
+    tmp_path: Path, start_copy: Callable[..., Any]
+) -> None:
     # an audit hook stays for the life of a process, so that it gets one of its own
-    command = [sys.executable, str(SCRIPT), "--trees", "20", "--files", "20"]
-    done = subprocess.run(
-        [*command, "--seed", "1"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "opened, executed or connected to: nothing" in done.stdout
-    assert "UNTYPED" not in done.stdout
+    program = f"import runpy; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    arguments = ["--trees", "20", "--files", "20", "--seed", "1"]
+    with (tmp_path / "output").open("w") as output:
+        files = output.fileno(), output.fileno()
+        code = start_copy(program, arguments, tmp_path, *files).wait(200)
+    told = (tmp_path / "output").read_text()
+    assert code == 0, told
+    assert "opened, executed or connected to: nothing" in told
+    assert "UNTYPED" not in told
     for kind in ("trees", "files"):
-        assert f"{kind} {{'ModelFileError'" in done.stdout
+        assert f"{kind} {{'ModelFileError'" in told
 
 
 def test_the_watch_notices(tmp_path: Path) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import select
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -58,66 +54,23 @@ def _crystals(n: int) -> list[Atoms]:
     return crystals
 
 
-class Training:
-    """A training in a copy of the warm process, like :class:`subprocess.Popen`."""
-
-    def __init__(
-        self, server: socket.socket, arguments: list[str], options: dict[str, Any]
-    ) -> None:
-        self.returncode: int | None = None
-        self._status, status = os.pipe()
-        request = json.dumps([arguments, str(options["cwd"])]).encode()
-        files = [status, options["stdout"].fileno(), *options["pass_fds"]]
-        socket.send_fds(server, [request], files)
-        os.close(status)
-        self.pid = int(server.recv(20))
-
-    def poll(self) -> int | None:
-        return self._read(0.0)
-
-    def wait(self, timeout: float | None = None) -> int:
-        if self._read(timeout) is None:
-            raise subprocess.TimeoutExpired("the trainer", timeout or 0.0)
-        return self.returncode
-
-    def _read(self, timeout: float | None) -> int | None:
-        if (
-            self.returncode is None
-            and select.select([self._status], [], [], timeout)[0]
-        ):
-            # one that was killed has said nothing
-            self.returncode = int(os.read(self._status, 20) or -signal.SIGKILL)
-            os.close(self._status)
-        return self.returncode
-
-
 @pytest.fixture(scope="session", autouse=True)
-def warm_trainer() -> Iterator[None]:
+def warm_trainer(start_copy: Callable[..., Any]) -> Iterator[None]:
     """Let trainings on one thread be copies of a process that has imported all."""
-    program = [sys.executable, str(Path(__file__).with_name("warm_trainer.py"))]
-    environment = launch._environment(1)
     cold = launch.build_command(python=sys.executable)[:3]
-    started: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+    program = f"from {cold[-1]} import main; main()"
 
-    def popen(
-        command: list[str], *, env: dict[str, str], **options: Any
-    ) -> subprocess.Popen[bytes] | Training:
+    def popen(command: list[str], *, env: dict[str, str], **options: Any) -> Any:
         if command[:3] != cold or env["OMP_NUM_THREADS"] != "1":
             return subprocess.Popen(command, env=env, **options)
-        if not started:
-            server, theirs = socket.socketpair()
-            process = subprocess.Popen(program, env=environment, stdin=theirs)
-            theirs.close()
-            started.append((process, server))
-        return Training(started[0][1], command[3:], options)
+        log = options["stdout"].fileno()
+        arguments, folder = command[3:], options["cwd"]
+        return start_copy(program, arguments, folder, log, log, *options["pass_fds"])
 
     replaced = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch, "subprocess", replaced)
         yield
-    for process, server in started:
-        server.close()
-        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ase.build import bulk
@@ -68,23 +70,30 @@ def test_full_disk_is_told_after_all_else() -> None:
     ids=["full disk", "closed pipe"],
 )
 def test_table_that_is_not_taken(
-    tmp_path: Path, tiny_model: Path, full: bool, code: int, error: str
+    tmp_path: Path,
+    tiny_model: Path,
+    start_copy: Callable[..., Any],
+    full: bool,
+    code: int,
+    error: str,
 ) -> None:
     write(tmp_path / "pool.extxyz", [bulk("MgO", "rocksalt", a=4.2), bulk("Si")])
     reader, writer = os.pipe()
     os.close(reader)
     if full:
         os.dup2(os.open("/dev/full", os.O_WRONLY), writer)
-    ended = subprocess.run(
-        [sys.executable, "-m", "mftscreen", "rank", "pool.extxyz", "-q",
-         "-m", str(tiny_model), "-o", "all.csv", "--format", "csv"],
-        cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True,
-        timeout=200, check=False,
-    )  # fmt: skip
+    arguments = ["rank", "pool.extxyz", "-q", "-m", str(tiny_model), "-o", "all.csv"]
+    with (tmp_path / "errors").open("w") as errors:
+        ended = start_copy(
+            "from mftscreen.cli import main; main()",
+            [*arguments, "--format", "csv"],
+            tmp_path, writer, errors.fileno(),
+        ).wait(200)  # fmt: skip
     os.close(writer)
-    assert ended.returncode == code, ended.stderr
-    *_, summary, last = ["", *ended.stderr.splitlines(), *[""] * (not error)]
+    told = (tmp_path / "errors").read_text()
+    assert ended == code, told
+    *_, summary, last = ["", *told.splitlines(), *[""] * (not error)]
     assert summary.startswith("2 candidates: 2 predicted")
     assert last.startswith(error)
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in told
     assert (tmp_path / "all.csv").read_text().count(",ok,") == 2

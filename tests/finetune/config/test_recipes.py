@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import yaml
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from mftscreen.cli import main
 from mftscreen.data.sources import read_force_field
@@ -109,20 +111,30 @@ def test_strategies_of_one_task_differ_in_the_strategy_only() -> None:
         assert "pretrained" not in documents["scratch"]
 
 
-def label(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    script = RECIPES["pretrain/crystals"].path.with_name("label_frames.py")
-    command = [sys.executable, str(script), "parents.extxyz", "frames.extxyz"]
-    command += ["--calculator", "ase.calculators.emt:EMT", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+@pytest.fixture
+def label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Return what labels ``parents.extxyz`` in this test's folder with a potential."""
+    script = runpy.run_path(
+        str(RECIPES["pretrain/crystals"].path.with_name("label_frames.py"))
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def label(*options: str) -> Result:
+        command = ["parents.extxyz", "frames.extxyz"]
+        command += ["--calculator", "ase.calculators.emt:EMT", *options]
+        return CliRunner().invoke(script["main"], command)
+
+    return label
 
 
-@pytest.mark.slow
-def test_frames_are_labelled_once_and_keep_their_parents(tmp_path: Path) -> None:
+def test_frames_are_labelled_once_and_keep_their_parents(
+    tmp_path: Path, label: Callable[..., Result]
+) -> None:
     metals = [bulk("Cu", a=3.5 + 0.01 * k) for k in range(24)]
     # EMT does not know silicon
     write(tmp_path / "parents.extxyz", [*metals, molecule("CO"), bulk("Si")])
-    done = label(tmp_path, "--rattle", "0.05", "--rattle", "0.1")
-    assert done.returncode == 0, done.stderr
+    done = label("--rattle", "0.05", "--rattle", "0.1")
+    assert done.exit_code == 0, done.stderr
     assert done.stderr.count("3 frames dropped: the calculator failed") == 1
     frames = read(tmp_path / "frames.extxyz", ":")
     assert len(frames) == 75
@@ -142,15 +154,14 @@ def test_frames_are_labelled_once_and_keep_their_parents(tmp_path: Path) -> None
     parts[1].unlink()
     first = parts[0].stat().st_mtime_ns
     text = (tmp_path / "frames.extxyz").read_text()
-    assert label(tmp_path, "--rattle", "0.05", "--rattle", "0.1").returncode == 0
+    assert label("--rattle", "0.05", "--rattle", "0.1").exit_code == 0
     assert parts[0].stat().st_mtime_ns == first
     assert (tmp_path / "frames.extxyz").read_text() == text
-    other = label(tmp_path, "--rattle", "0.2")
-    assert other.returncode == 2
+    other = label("--rattle", "0.2")
+    assert other.exit_code == 2
     assert "write to another file" in " ".join(other.stderr.split())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -161,37 +172,37 @@ def test_frames_are_labelled_once_and_keep_their_parents(tmp_path: Path) -> None
     ],
 )
 def test_a_wrong_calculator_is_named_and_leaves_nothing(
-    tmp_path: Path, options: list[str], expected: str
+    tmp_path: Path, label: Callable[..., Result], options: list[str], expected: str
 ) -> None:
     write(tmp_path / "parents.extxyz", bulk("Cu"))
-    done = label(tmp_path, *options)
-    assert done.returncode == 2
+    done = label(*options)
+    assert done.exit_code == 2
     assert expected in " ".join(done.stderr.split())
     assert [path.name for path in tmp_path.iterdir()] == ["parents.extxyz"]
 
 
-@pytest.mark.slow
-def test_frames_of_one_structure_stay_together_when_labelled(tmp_path: Path) -> None:
+def test_frames_of_one_structure_stay_together_when_labelled(
+    tmp_path: Path, label: Callable[..., Result]
+) -> None:
     frames = [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)]
     frames[0].info["parent"] = frames[1].info["parent"] = 0
     write(tmp_path / "parents.extxyz", frames)
-    done = label(tmp_path, "--no-copies")
-    assert done.returncode == 0, done.stderr
+    done = label("--no-copies")
+    assert done.exit_code == 0, done.stderr
     labelled = read(tmp_path / "frames.extxyz", ":")
     assert [a.get_volume() for a in labelled] == [a.get_volume() for a in frames]
     assert [a.info["parent"] for a in labelled[:2]] == [0, 0]
     assert labelled[2].info["parent"] != 0
     shutil.rmtree(tmp_path / "frames.parts")
-    assert label(tmp_path, "--rattle", "0.05").returncode == 0
+    assert label("--rattle", "0.05").exit_code == 0
     copied = read(tmp_path / "frames.extxyz", ":")
     families = [a.info["parent"] for a in labelled]
     assert [a.info["parent"] for a in copied] == families * 2
 
 
-@pytest.mark.slow
-def test_large_forces_are_dropped(tmp_path: Path) -> None:
+def test_large_forces_are_dropped(tmp_path: Path, label: Callable[..., Result]) -> None:
     write(tmp_path / "parents.extxyz", [bulk("Cu", cubic=True), bulk("Cu") * (2, 1, 1)])
-    done = label(tmp_path, "--rattle", "0.3", "--max-force", "0.01", "--strain", "0")
+    done = label("--rattle", "0.3", "--max-force", "0.01", "--strain", "0")
     assert "2 frames dropped: a force above 0.01 eV/Å" in done.stderr
     assert len(read(tmp_path / "frames.extxyz", ":")) == 2
 

@@ -21,7 +21,7 @@ from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
 
-TRAINING = {"steps": 20, "save_every": 10, "batch_size": 16}
+TRAINING = {"steps": 6, "save_every": 3, "batch_size": 16}
 AUXILIARY = {"head": "Default", "data": ["crystals.extxyz"], "batch_size": 16}
 SELF_REPLAY = {
     "head": "Default", "self_replay": {"per_structure": 1}, "batch_size": 16,
@@ -80,6 +80,12 @@ def _check_model(path: Path, folder: Path) -> None:
     assert np.isfinite([found.properties[name] for name in names]).all()
     if model.has_energy:
         assert np.isfinite(found.forces).all()
+
+
+@pytest.fixture(autouse=True)
+def every_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the checkpoints that are neither the best nor the last."""
+    monkeypatch.setattr(Selection, "_delete_superseded", lambda self: None)
 
 
 @pytest.fixture
@@ -149,19 +155,17 @@ def test_it_resumes_as_if_it_had_never_stopped(
     tune: Callable[..., Path],
     folder: Path,
     backbone_of: Callable[[str], Path],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Selection, "_delete_superseded", lambda self: None)
     settings = {"training": TRAINING, "pretrained": str(backbone_of(kind))}
-    whole = tune(f"{kind}-whole", "ft", **settings).parent
+    whole = tune(f"{kind}-ft", "ft", **settings).parent
     half = folder / f"{kind}-half"
     shutil.copytree(whole, half)
-    for name in ("model.mft", "model.ckpt-20.pt", "model.ckpt.pt", "train.log"):
+    for name in ("model.mft", "model.ckpt-6.pt", "model.ckpt.pt", "train.log"):
         (half / name).unlink()
-    config = load_config(folder / f"{kind}-whole.yaml")
+    config = load_config(folder / f"{kind}-ft.yaml")
     run_training(config, half, resume=True, threads=1)
-    assert "Resuming from model.ckpt-10.pt" in (half / "train.log").read_text()
-    ends = [read_state(run / "model.ckpt-20.pt") for run in (whole, half)]
+    assert "Resuming from model.ckpt-3.pt" in (half / "train.log").read_text()
+    ends = [read_state(run / "model.ckpt-6.pt") for run in (whole, half)]
     for key, value in ends[0].items():
         if key != "_extra_state":
             assert torch.equal(value, ends[1][key]), key

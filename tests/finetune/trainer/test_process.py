@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +86,14 @@ def test_elements_are_sorted_as_by_deepmd_kit(monkeypatch: pytest.MonkeyPatch) -
     process.sort_elements_without_database()
     assert stat.collect_observed_types(samples, elements) == theirs
     assert theirs == ["H", "O", "Fe", "U", "X_1"]
+
+
+@pytest.mark.slow
+def test_the_database_of_elements_is_not_imported(
+    start_copy: Callable[..., Any], tmp_path: Path
+) -> None:
+    program = "import sys; sys.exit('mendeleev' in sys.modules)"
+    assert start_copy(program, [], tmp_path, 1, 2).wait() == 0
 
 
 @contextmanager
@@ -440,14 +446,25 @@ def test_average_of_the_weights_is_what_ships(tune: Callable[..., Path]) -> None
 
 @pytest.mark.slow
 def test_killed_run_becomes_what_it_would_have_been(
-    folder: Path, shared_run: Path, pretrained: Path, write_config: Callable[..., Path]
+    folder: Path,
+    shared_run: Path,
+    pretrained: Path,
+    write_config: Callable[..., Path],
+    start_copy: Callable[..., Any],
 ) -> None:
     settings = {"properties": TWO, "auxiliary": ALTERNATE, "training": LONG}
     config = write_config("killed", "mft", pretrained=str(pretrained), **settings)
-    with _tuning(config, folder / "killed") as tuning:
+    arguments = ["finetune", str(config), "-o", str(folder / "killed")]
+    with (folder / "killed.log").open("w") as log:
+        program = "from mftscreen.cli import main; main()"
+        files = log.fileno(), log.fileno()
+        tuning = start_copy(program, [*arguments, "--threads", "1"], folder, *files)
+    try:
+        _wait_for_checkpoint(folder / "killed")
+    finally:
         for pid in _descendants(tuning.pid):
             os.kill(pid, signal.SIGKILL)
-        tuning.wait()
+    assert tuning.wait() == -signal.SIGKILL
     last = max(_saved(folder / "killed"))
     assert last < LONG["steps"], "the run was over before it could be killed"
     run_training(load_config(config), folder / "killed", resume=True, threads=1)
@@ -502,21 +519,6 @@ def test_file_that_cannot_be_written_is_a_training_error(
     full.symlink_to("/dev/full")
     with pytest.raises(TrainingError, match=r"cannot write in .*: No space left"):
         run_training(load_config(config), folder / "device")
-
-
-@contextmanager
-def _tuning(config: Path, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the command line until there is a checkpoint, and end it afterwards."""
-    command = [sys.executable, "-m", "mftscreen", "finetune", str(config)]
-    command += ["-o", str(directory), "--threads", "1"]
-    tuning = subprocess.Popen(command, start_new_session=True)
-    try:
-        _wait_for_checkpoint(directory)
-        yield tuning
-    finally:
-        if tuning.poll() is None:
-            tuning.terminate()
-        tuning.wait()
 
 
 def _wait_for_checkpoint(directory: Path) -> None:

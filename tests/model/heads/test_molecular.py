@@ -17,6 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from mftscreen import MFTCalculator, Predictor, load_model
 from mftscreen.errors import PeriodicityError
+from mftscreen.head_forms import HEAD_FORMS
+from mftscreen.model.backbones import _architectures, plugins
 from mftscreen.model.network.backend import DeepmdNetwork
 
 
@@ -68,9 +70,12 @@ import json, sys
 import numpy as np
 import torch
 from deepmd.infer.deep_property import DeepProperty
+from deepmd.pt.model.descriptor import BaseDescriptor
+from deepmd.pt.model.task import Fitting
 path, kinds, molecules = json.loads(sys.argv[1])
 found = {kind: [] for kind in kinds}
 found["refused"] = []
+found["plugins"] = [*BaseDescriptor.get_plugins(), *Fitting.get_plugins()]
 for kind in kinds:
     model = DeepProperty(path, head=kind)
     # optimising what was scripted takes longer than all else
@@ -99,6 +104,11 @@ print(json.dumps(found))
     for kind in kinds:
         expected = values(kind, molecules)
         np.testing.assert_allclose(found[kind], expected, rtol=1e-9, atol=1e-14)
+    # an entry point has led deepmd-kit to all that it does not have itself
+    of_plugins = {kind.kind for kind in _architectures() if kind.plugin is not None}
+    assert len(of_plugins) == len(plugins())
+    assert "sevennet" in of_plugins <= set(found["plugins"])
+    assert {form.fitting for form in HEAD_FORMS.values()} <= set(found["plugins"])
     assert len(found["refused"]) == len(kinds)
     assert all("cannot evaluate a periodic cell" in m for m in found["refused"])
 
