@@ -203,21 +203,6 @@ def is_running(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.slow
-def test_processes_give_what_one_process_gives(tiny_model: Path) -> None:
-    settings = EvaluationSettings((str(tiny_model),), ("gap",), device="cpu")
-    structures = [bulk("MgO", "rocksalt", a=a) for a in (4.1, 4.2)] + [bulk("Si")] * 2
-    found = []
-    for n_jobs in (1, 2):
-        with Workers(settings, n_jobs) as workers:
-            tasks = [workers.submit(structures[:2]), workers.submit(structures[2:])]
-            found.append([workers.results(task) for task in tasks])
-    for one, two in zip(*found, strict=True):
-        for (a, _), (b, _) in zip(one, two, strict=True):
-            assert a.values["gap"] == pytest.approx(b.values["gap"], rel=1e-5)
-            assert a.p_values == b.p_values
-
-
 def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr(cluster, "_TIMEOUT", 1)
