@@ -62,7 +62,11 @@ def test_an_end_is_noticed_at_once_with_the_reason_of_this_run(
     began = time.monotonic()
     log = tmp_path / launch.LOG
     log.write_text("mftscreen.errors.TrainingError: the loss is 0\n")
-    failing = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
+    failing = [
+        sys.executable,
+        "-c",
+        "import sys, time; time.sleep(1); sys.exit('no memory')",
+    ]
     monkeypatch.setattr(launch, "build_command", lambda *_: failing)
     with pytest.raises(TrainingError, match="exit code 1: no memory"):
         launch.train(tmp_path, 1, Selection(tmp_path, _not_called))
