@@ -369,7 +369,7 @@ def test_killed_workers_leave_no_trace(
     os.kill(child_processes(process.pid)[0], signal.SIGKILL)
     finish(process, 0)
     assert killed.read_text() == whole.read_text()
-    assert whole.read_text().count(",ok,") == 120
+    assert whole.read_text().count(",False,ok,") == 120
 
 
 DISK = 1 << 23

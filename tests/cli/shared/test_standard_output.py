@@ -96,4 +96,4 @@ def test_table_that_is_not_taken(
     assert summary.startswith("2 candidates: 2 predicted")
     assert last.startswith(error)
     assert "Traceback" not in told
-    assert (tmp_path / "all.csv").read_text().count(",ok,") == 2
+    assert (tmp_path / "all.csv").read_text().count(",False,ok,") == 2

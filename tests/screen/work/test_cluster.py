@@ -246,7 +246,7 @@ def test_lost_scheduler_asks_for_the_same_command_again(
     whole = CliRunner().invoke(main, command[:-3])
     assert again.exit_code == 0, again.stderr
     assert again.stdout == whole.stdout
-    assert whole.stdout.count(",ok,") == 40
+    assert whole.stdout.count(",False,ok,") == 40
 
 
 README = Path(__file__).parents[3] / "README.md"
