@@ -21,9 +21,10 @@
     ├── TrainingError (RuntimeError)         the training process failed
     └── WorkerError (RuntimeError)           worker processes are lost or of no use
 
+    DomainWarning (UserWarning)              a value may mean little
+
 Every class also inherits what the ecosystem raises for the same fault, so that
-``except ase.calculators.calculator.InputError`` keeps working. The one warning,
-:class:`DomainWarning`, is given where a value may mean little. ``KeyError`` is never
+``except ase.calculators.calculator.InputError`` keeps working. ``KeyError`` is never
 used, because its ``str()`` puts quotes around the message.
 """
 

@@ -14,6 +14,8 @@ PARENTS = {
     "UnknownElementError": (errors.StructureError,),
     "InvalidGeometryError": (errors.StructureError,),
     "PeriodicityError": (errors.StructureError,),
+    "OutsideDomainError": (errors.StructureError,),
+    "DomainWarning": (UserWarning,),
     "ModelError": (MftscreenError,),
     "ModelFileError": (errors.ModelError, ValueError),
     "UnknownModelError": (errors.ModelError, LookupError),

@@ -166,7 +166,7 @@ def test_trainer_failure_shows_the_log(
 ) -> None:
     descriptor = yaml.safe_load((folder / "scratch.yaml").read_text())["descriptor"]
     with pytest.raises(TrainingError, match=r"log: .*train\.log"):
-        tune("fails", "scratch", descriptor={**descriptor, "angle_cutoff": 9.0})
+        tune("fails", "scratch", descriptor={**descriptor, "n_dim": 1})
 
 
 def test_changed_data_are_noticed(

@@ -139,8 +139,12 @@ def test_periodic_structures_are_refused(molecular: Path, kind: str) -> None:
         MFTCalculator(model).get_property(kind, slab)
     assert np.isfinite(MFTCalculator(model).get_property("gap", slab))
     rows = list(Predictor(model)([molecule("H2O"), slab]))
-    assert [row.status for row in rows] == ["ok", "unsupported_pbc"]
-    assert "property of molecules" in rows[1].reason
+    assert [row.status for row in rows] == ["ok", "ok"]
+    assert rows[1].properties.keys() == {"gap"}
+    assert "property of molecules" in rows[1].refused[kind]
+    (row,) = Predictor(model, properties=[kind])([slab])
+    assert row.status == "unsupported_pbc"
+    assert "property of molecules" in row.reason
 
 
 def test_trained_head_keeps_its_scales(
