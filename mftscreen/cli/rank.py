@@ -23,6 +23,7 @@ from mftscreen.cli.shared.options import (
     quiet_option,
     ranking_options,
     style_option,
+    verbose_option,
 )
 from mftscreen.cli.shared.standard_output import standard_output
 
@@ -133,6 +134,7 @@ TABLE_ROWS = 20
 @output_option
 @device_option
 @quiet_option
+@verbose_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -168,6 +170,7 @@ def command(
     output: Path | None,
     device: Device,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Rank the candidates of DATABASE by predicted properties.
 
@@ -236,7 +239,7 @@ def command(
     )
     if not result.rows:
         click.echo(explain_empty(database, query), err=True)
-    show(ctx, result, limit, style, output)
+    show(ctx, result, limit, style, output, verbose=verbose)
 
 
 def show(
@@ -245,6 +248,8 @@ def show(
     limit: int | None,
     style: str,
     output: Path | None,
+    *,
+    verbose: bool = False,
 ) -> None:
     """Print a result, write it to a file if there is one, and count what failed."""
     from mftscreen.screen.result.rows import FAST_ONLY
@@ -264,7 +269,7 @@ def show(
         structures = (row.atoms for row in result.rows)
         pairs = zip(result.records(), structures, strict=True)
         write_records(output, result.columns, pairs)
-    for remark in result.remarks:
+    for remark in [*result.remarks, *(result.details if verbose else ())]:
         click.echo(remark, err=True)
     failed = Counter(row.status for row in result.failures)
     filtered = failed.pop("filtered", 0)

@@ -14,6 +14,7 @@ from mftscreen.cli.shared.options import (
     output_option,
     reranking_options,
     style_option,
+    verbose_option,
 )
 from mftscreen.screen.result.columns import result_columns
 
@@ -55,9 +56,16 @@ def command() -> None:
 @reranking_options
 @limit_option
 @style_option
+@verbose_option
 @click.pass_context
 def show_command(
-    ctx: click.Context, /, run: Path, limit: int | None, style: str, **ranking: Any
+    ctx: click.Context,
+    /,
+    run: Path,
+    limit: int | None,
+    style: str,
+    verbose: bool,
+    **ranking: Any,
 ) -> None:
     """Rank what RUN holds, and print it.
 
@@ -66,7 +74,7 @@ def show_command(
       mftscreen results show runs/pool -L 50
       mftscreen results show runs/pool -g 'dielectric=2..2.4' --ood exclude
     """
-    show(ctx, _read(run, None, **ranking), limit, style, None)
+    show(ctx, _read(run, None, **ranking), limit, style, None, verbose=verbose)
 
 
 @command.command("query", epilog=_column_help())

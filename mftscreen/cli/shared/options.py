@@ -26,6 +26,7 @@ __all__ = [
     "ranking_options",
     "reranking_options",
     "style_option",
+    "verbose_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -175,6 +176,10 @@ style_option = click.option(
     default="auto",
     help="On standard output: a table for people or CSV.  "
     "[default: table on a terminal, else CSV]",
+)
+
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Say what remarks on intervals rest on."
 )
 
 

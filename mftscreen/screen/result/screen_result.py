@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,8 @@ class ScreenResult:
         For each property with intervals, whether they apply to these candidates.
     fast_model : str
         The fast models of a funnel, likewise; empty without one.
+    details : list of str
+        What `remarks` on intervals rest on.
     """
 
     rows: list[ScreenRow]
@@ -70,6 +72,7 @@ class ScreenResult:
     numbers: list[int]
     remarks: list[str]
     fast_model: str = ""
+    details: list[str] = field(default_factory=list)
 
     def top(self, n: int) -> list[ScreenRow]:
         """Return the first `n` rows that have a rank."""
@@ -173,14 +176,16 @@ def read_result(
     if "funnel" in description:
         found = join_stages(found, fast, again)
         ranking = rank_rows(found, options)
-    remarks = _add_intervals(found, description.get("calibration", {}), options)
+    calibration = description.get("calibration", {})
+    remarks, details = _add_intervals(found, calibration, options)
     ranges = description.get("label_ranges", {})
     values = rankable_values(found, options)
     remarks += find_empty_windows(options.goals, values, ranges, units)
     order = order_rows(found, ranking, fast)
     if options.diverse:
         order = _diversify(order, ranking, journal, options.diverse)
-    return _arrange(found, ranking, order, options, description, remarks)
+    result = _arrange(found, ranking, order, options, description, remarks)
+    return replace(result, details=details)
 
 
 def read_options(
@@ -214,13 +219,13 @@ def read_options(
 
 def _add_intervals(
     found: list[ScreenRow], calibration: Mapping[str, Any], options: RankOptions
-) -> list[str]:
-    """Put intervals into the rows, and return whether these apply."""
+) -> tuple[list[str], list[str]]:
+    """Put intervals into the rows, and return whether these apply, and why."""
     from mftscreen.intervals import IntervalCalibration
     from mftscreen.screen.result.uncertainty import add_intervals, check_exchangeable
 
     every_p = np.array([np.nan if (p := r.ood_p_value) is None else p for r in found])
-    remarks = []
+    remarks, details = [], []
     for name in options.goals:
         if name not in calibration:
             continue
@@ -228,7 +233,8 @@ def _add_intervals(
         rows = IntervalCalibration.from_arrays(arrays, name)
         add_intervals(found, name, rows, options.coverage, options.alpha)
         check = check_exchangeable(rows.p_values, every_p)
-        remarks.append(f"{name}: {check.message}")
+        remarks.append(f"Intervals of {name}: {check.message}.")
+        details.append(f"Intervals of {name}: {check.details}.")
     if remarks and any(row.relaxation for row in found):
         remarks.append(
             "The candidates were relaxed, the calibration rows were not: what relaxing "
@@ -239,7 +245,7 @@ def _add_intervals(
             "A fast model chose the candidates with intervals, which may cover less "
             "for them than they claim."
         )
-    return remarks
+    return remarks, details
 
 
 def _diversify(

@@ -38,11 +38,14 @@ class ExchangeabilityCheck:
         Of the two-sample Kolmogorov–Smirnov test on OOD p-values; NaN without rows.
     message : str
         One sentence for people.
+    details : str
+        What it rests on.
     """
 
     statistic: float
     p_value: float
     message: str
+    details: str
 
 
 def check_exchangeable(
@@ -72,7 +75,7 @@ def check_exchangeable(
     --------
     >>> p = np.arange(1, 201) / 200.0
     >>> check_exchangeable(p, p**4).message
-    'The candidates lie further from the training set than the calibration rows do ...'
+    'probably too narrow: the candidates lie further from the training set than the ...'
     """
     from scipy.stats import ks_2samp
 
@@ -81,32 +84,36 @@ def check_exchangeable(
         for values in (np.asarray(v, dtype=float) for v in (calibration_p, candidate_p))
     )
     if min(len(rows), len(candidates)) < N_TO_TELL:
-        message = (
-            f"Whether the intervals apply cannot be told: {len(rows)} calibration rows "
-            f"and {len(candidates)} candidates have an OOD p-value, {N_TO_TELL} of "
-            "each are needed."
+        few = "calibration rows" if len(rows) < N_TO_TELL else "candidates"
+        details = (
+            f"{len(rows)} calibration rows and {len(candidates)} candidates have an "
+            f"OOD p-value, {N_TO_TELL} of each are needed"
         )
-        return ExchangeabilityCheck(float("nan"), float("nan"), message)
+        message = f"too few {few} to say whether they hold"
+        return ExchangeabilityCheck(float("nan"), float("nan"), message, details)
     test = ks_2samp(rows, candidates, method="asymp")
-    numbers = (
-        f"Kolmogorov–Smirnov D = {test.statistic:.2g}, p = {test.pvalue:.2g}, "
-        f"{len(rows)} rows, {len(candidates)} candidates"
+    details = (
+        f"Kolmogorov-Smirnov D = {test.statistic:.2g}, p = {test.pvalue:.2g}, "
+        f"{len(rows)} calibration rows, {len(candidates)} candidates"
     )
     if test.pvalue > LEVEL:
         message = (
-            "The candidates lie as far from the training set as the calibration rows "
-            f"do ({numbers}); nothing speaks against the coverage of the intervals, "
-            "which is that of all candidates together, not of the best."
+            "as claimed for all candidates together, not the best, as far as "
+            "distances from the training set tell"
+        )
+    elif test.statistic_sign < 0:  # the candidates have the smaller p-values
+        message = (
+            "probably too narrow: the candidates lie further from the training set "
+            "than the rows that the intervals were made from"
         )
     else:
-        # the sign is positive where the calibration rows have the smaller p-values
-        further = test.statistic_sign < 0
         message = (
-            f"The candidates lie {'further from' if further else 'closer to'} the "
-            f"training set than the calibration rows do ({numbers}); the intervals may "
-            f"cover {'less' if further else 'another share'} than they claim."
+            "probably wider than need be: the candidates lie closer to the training "
+            "set than the rows that the intervals were made from"
         )
-    return ExchangeabilityCheck(float(test.statistic), float(test.pvalue), message)
+    return ExchangeabilityCheck(
+        float(test.statistic), float(test.pvalue), message, details
+    )
 
 
 def add_intervals(
