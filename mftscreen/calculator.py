@@ -25,7 +25,8 @@ from mftscreen.errors import (
     UnknownElementError,
     UnknownPropertyError,
 )
-from mftscreen.model.loaded_model import DomainCheck, Model
+from mftscreen.model.domain_check import DomainCheck
+from mftscreen.model.loaded_model import Model
 from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.stress import virial_to_stress

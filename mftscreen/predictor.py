@@ -14,7 +14,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.errors import MftscreenError, StructureError, UnknownPropertyError
-from mftscreen.model.loaded_model import DomainCheck, Model, Prediction
+from mftscreen.model.domain_check import DomainCheck
+from mftscreen.model.loaded_model import Model, Prediction
 from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.model.network.many import BatchLimit, evaluate_many

@@ -10,11 +10,15 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.errors import (
-    OutsideDomainError,
     PeriodicityError,
     StructureError,
-    UnknownElementError,
     UnknownPropertyError,
+)
+from mftscreen.model.domain_check import (
+    DomainCheck,
+    check_elements,
+    check_properties,
+    doubts_of_energy,
 )
 from mftscreen.model.files.archive import Arrays
 from mftscreen.model.files.branches import Domain
@@ -25,7 +29,7 @@ from mftscreen.model.readouts.pooling import pool
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import check_distances, check_sites
 
-__all__ = ["DomainCheck", "LoadedModel", "Model", "Prediction"]
+__all__ = ["LoadedModel", "Model", "Prediction"]
 
 
 @dataclass(frozen=True)
@@ -42,25 +46,6 @@ class Prediction(Evaluation):
 
     properties: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DomainCheck:
-    """What the heads of a model are worth for a structure.
-
-    Attributes
-    ----------
-    refused : dict of str to StructureError
-        Property to why it is not predicted; ``energy`` for the force field.
-    unseen_elements : dict of str to tuple of str
-        Property to the elements that its head never saw, if there are any.
-    doubts : dict of str to tuple of str
-        Property, or ``energy``, to what else its head has never seen the like of.
-    """
-
-    refused: dict[str, StructureError] = field(default_factory=dict)
-    unseen_elements: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Model(Protocol):
@@ -209,33 +194,17 @@ class LoadedModel:
             Of a model that is :attr:`lenient`, refusals are doubts, but for properties
             of molecules, which crystals do not have.
         """
-        refused: dict[str, StructureError] = {}
-        unseen, doubts = {}, {}
-        for name in properties:
-            head = self.card.properties[name]
-            unseen[name] = _unseen(atoms, head.elements)
-            doubts[name] = head.domain.doubts(atoms) if head.domain else ()
-            why = head.domain.refusal(atoms) if head.domain else ""
-            refusal: StructureError = OutsideDomainError(f"{name}: {why}")
-            try:
-                head.spec.check_structure(atoms)
-            except StructureError as other:
-                why, refusal = str(other), other
-            # crystals have no properties of molecules, whoever insists
-            if why and self.lenient and not isinstance(refusal, PeriodicityError):
-                doubts[name] = (why, *doubts[name])
-            elif why:
-                refused[name] = refusal
-        seen = self.card.force_field_domains.get(self.card.energy_head or "")
-        if energy and seen is not None:
-            why = seen.domain.refusal(atoms)  # not refused: it may be relaxed
-            doubts["energy"] = tuple(filter(None, (why, *seen.domain.doubts(atoms))))
-        if energy:
-            try:
-                self._check_energy(atoms)
-            except StructureError as error:
-                refused["energy"] = error
-        return DomainCheck(refused, _filled(unseen), _filled(doubts))
+        check = check_properties(self.card, atoms, properties, lenient=self.lenient)
+        if not energy:
+            return check
+        refused, doubts = dict(check.refused), dict(check.doubts)
+        try:
+            self._check_energy(atoms)
+        except StructureError as error:
+            refused["energy"] = error
+        if own := doubts_of_energy(self.card, atoms):
+            doubts["energy"] = own
+        return replace(check, refused=refused, doubts=doubts)
 
     def evaluate(
         self,
@@ -320,13 +289,7 @@ class LoadedModel:
         """Raise if the energy head is not for a structure, and nobody insists on it."""
         if self.lenient:
             return
-        seen = self.card.force_field_domains.get(self.card.energy_head or "")
-        if seen is not None and (unseen := _unseen(atoms, seen.elements)):
-            msg = (
-                f"holds {', '.join(unseen)}, which the energy head "
-                f"{self.card.energy_head} never saw"
-            )
-            raise UnknownElementError(msg)
+        check_elements(self.card, atoms)
         kind = "crystals" if atoms.pbc.any() else "molecules"
         if self.domain not in (None, kind):
             msg = (
@@ -338,14 +301,6 @@ class LoadedModel:
                 f"'crystals' or 'molecules'"
             )
             raise PeriodicityError(msg)
-
-
-def _unseen(atoms: Atoms, elements: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(atoms.symbols) - set(elements)))
-
-
-def _filled(found: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    return {name: own for name, own in found.items() if own}
 
 
 def _read_out(

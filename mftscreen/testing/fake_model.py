@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
 from mftscreen.errors import UnknownPropertyError
-from mftscreen.model.loaded_model import DomainCheck, Prediction
+from mftscreen.model.domain_check import DomainCheck
+from mftscreen.model.loaded_model import Prediction
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import (
     check_distances,
