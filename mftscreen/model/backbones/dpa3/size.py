@@ -20,6 +20,8 @@ FITTING_NEURONS = (128, 128, 128)
 # where switching functions begin, before the cutoffs (Å)
 _EDGE_SWITCH, _ANGLE_SWITCH = 0.7, 0.5
 
+_AXIS_NEURON = 4
+
 _Scale = Annotated[float, Field(gt=0.0, le=20_000, allow_inf_nan=False)]
 
 
@@ -37,11 +39,11 @@ class DPA3Size(BaseModel):
     n_layers: Layers = 3
     """Message-passing layers."""
     n_dim: Width = 64
-    """Width of the atomic (node) representation."""
+    """Width of the atomic (node) representation; at least 4 and that of angles."""
     e_dim: Width = 32
-    """Width of the edge representation."""
+    """Width of the edge representation; at least 4 and that of angles."""
     a_dim: Width = 16
-    """Width of the angle representation."""
+    """Width of the angle representation; even."""
     edge_cutoff: Annotated[float, Field(gt=_EDGE_SWITCH, le=50.0)] = 5.0
     """Å."""
     angle_cutoff: Annotated[float, Field(gt=_ANGLE_SWITCH, le=50.0)] = 3.5
@@ -55,6 +57,19 @@ class DPA3Size(BaseModel):
     edge_input: Literal["distance", "inverse_distance"] = "distance"
     """What edges start from. The inverse tells short bonds apart from the first step
     on, which a force field of molecules needs to be learned at all in few steps."""
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> DPA3Size:
+        # angles take as many components of the others, symmetrisation takes four
+        if self.a_dim % 2:
+            msg = f"a_dim: {self.a_dim} is not even"
+            raise ValueError(msg)
+        for name in ("n_dim", "e_dim"):
+            least = max(_AXIS_NEURON, self.a_dim)
+            if (width := getattr(self, name)) < least:
+                msg = f"{name}: {width} is less than {least}: a_dim, or {_AXIS_NEURON}"
+                raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _angles_are_between_edges(self) -> DPA3Size:
@@ -132,7 +147,7 @@ class DPA3Size(BaseModel):
                 "a_rcut_smth": round(self.angle_cutoff - _ANGLE_SWITCH, 6),
                 "a_sel": round(self.angle_scale * factor),
                 "sel_reduce_factor": factor,
-                "axis_neuron": 4,
+                "axis_neuron": _AXIS_NEURON,
                 "fix_stat_std": 0.3,
                 "a_compress_rate": 1,
                 "a_compress_e_rate": 2,

@@ -25,6 +25,7 @@ def test_size_of_a_descriptor_is_found_again(edge_input: str) -> None:
         {},
         {"edge_cutoff": 0.71, "angle_cutoff": 0.51, "edge_scale": 2e4},
         {"edge_cutoff": 50.0, "angle_cutoff": 50.0, "n_layers": 256, "n_dim": 65_536},
+        {"n_dim": 4, "e_dim": 4, "a_dim": 4},
     ],
 )
 def test_what_it_makes_is_what_a_file_may_say(size: dict[str, Any]) -> None:
@@ -40,6 +41,9 @@ def test_what_it_makes_is_what_a_file_may_say(size: dict[str, Any]) -> None:
         ({"angle_cutoff": 0.5}, "angle_cutoff"),
         ({"edge_scale": 20_001.0}, "edge_scale"),
         ({"update_residual": float("inf")}, "update_residual"),
+        ({"n_dim": 3, "a_dim": 2}, "n_dim: 3 is less than 4"),
+        ({"e_dim": 14}, "e_dim: 14 is less than 16: a_dim, or 4"),
+        ({"a_dim": 15}, "a_dim: 15 is not even"),
         ({"angle_cutoff": 5.5}, "angle_cutoff: 5.5 Å is beyond the edge cutoff, 5 Å"),
     ],
 )
