@@ -70,7 +70,7 @@ def read_test_rows(folder: Path, jobs: int) -> Rows:
     rows = list(read_labelled(folder / f"matbench/matbench_{NAME}.json.gz", COLUMN))
     rows = [rows[k] for k in sorted(folds[f"matbench_{NAME}"][FOLD])]
     structures = [row.atoms for row in rows]
-    model = load_model(DEFAULT_MODEL)
+    model = load_model(DEFAULT_MODEL, check_domain=False)
     elements = model.card.properties[NAME].elements
     reference = open_reference(reference_arrays(model.reference, NAME), elements)
     predicted = np.array(

@@ -58,7 +58,7 @@ def main(path: Path, count: int, source: str, name: str, rounds: int) -> None:
     """Print the ratios; the median of the rounds."""
     from deepmd.infer.deep_property import DeepProperty
 
-    model = load_model(source)
+    model = load_model(source, check_domain=False)
     structures = []
     for atoms in iter_extxyz(path):
         if isinstance(atoms, Atoms):

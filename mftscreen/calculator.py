@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 from mftscreen.errors import (
     DomainWarning,
     OutsideDomainError,
-    PeriodicityError,
     StructureError,
-    UnknownElementError,
     UnknownPropertyError,
 )
 from mftscreen.model.domain_check import DomainCheck
@@ -114,14 +112,14 @@ class MFTCalculator(Calculator):
                 properties=properties,
                 energy_head=energy_head,
                 property_heads=property_heads,
-                lenient=not check_domain,
+                check_domain=check_domain,
                 device=device,
             )
         elif energy_head is not None or property_heads is not None:
             msg = "heads are chosen when a model is loaded, with load_model"
             raise ValueError(msg)
         elif not check_domain and not model.lenient:
-            msg = "what a model refuses is chosen when it is loaded, with lenient=True"
+            msg = "what a model refuses is chosen by load_model(check_domain=)"
             raise ValueError(msg)
         self.model = model
         self._warned: set[str] = set()
@@ -177,7 +175,7 @@ class MFTCalculator(Calculator):
             raise PropertyNotImplementedError(msg)
         energy = any(name in ENERGY_PROPERTIES for name in properties)
         asked = [p for p in properties if p in self.model.properties]
-        self._check_domain(current, asked, energy=energy)
+        self._warn_of_domain(current, asked, energy=energy)
         (prediction,) = self.model.evaluate(
             [current],
             energy=energy,
@@ -242,13 +240,13 @@ class MFTCalculator(Calculator):
             for name in self.implemented_properties
             if name != "stress" or atoms.cell.rank == 3
         ]
-        check = self.model.check_domain(atoms, list(self.model.properties))
-        try:
-            self.model.check_structure(atoms, energy=self.model.has_energy)
-        except (PeriodicityError, UnknownElementError):
-            # the energy head is for something else
-            names = list(self.model.properties)
+        self.model.check_structure(atoms)
+        check = self.model.judge_domain(
+            atoms, list(self.model.properties), energy=self.model.has_energy
+        )
         refused = {name for name, _ in self._refusals(check)}
+        if "energy" in refused:
+            refused.update(ENERGY_PROPERTIES)
         names = [name for name in names if name not in refused]
         if self.calculation_required(atoms, names):
             # one pass for everything, instead of one per property below
@@ -264,11 +262,11 @@ class MFTCalculator(Calculator):
         )
         return frozen
 
-    def _check_domain(
+    def _warn_of_domain(
         self, atoms: Atoms, properties: Sequence[str], *, energy: bool
     ) -> None:
         """Raise if the model was not made for a structure; warn of what is doubtful."""
-        check = self.model.check_domain(atoms, properties, energy=energy)
+        check = self.model.judge_domain(atoms, properties, energy=energy)
         for _, error in self._refusals(check):
             raise error
         unseen = {n: (_never_saw(own),) for n, own in check.unseen_elements.items()}

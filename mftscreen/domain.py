@@ -33,6 +33,8 @@ MatBench's dielectric hold 0.5 % of layers in vacuum, which makes no model of la
 
 _NOT_BULK = "a slab, a layer, a chain or a molecule in a box"
 
+_MEANT = {"low-dimensional": "slabs, layers and the like"}
+
 
 class HeadDomain(BaseModel):
     """The structures that a head was trained on.
@@ -94,7 +96,7 @@ class HeadDomain(BaseModel):
         kind = find_kind(atoms)
         if kind in self.kinds or not self.kinds:
             return ""
-        meant = " and ".join(self.kinds)
+        meant = " and ".join(_MEANT.get(each, each) for each in self.kinds)
         if kind == "molecules":
             return f"it is for {meant}, and this is not periodic"
         if kind == "crystals":
@@ -172,8 +174,8 @@ def widest_gap(atoms: Atoms) -> float:
     Returns
     -------
     float
-        In Å, across the faces of the reduced cell; 0 where none can be wider than
-        ``VACUUM``.
+        In Å, across the faces of the cell and of the reduced one; 0 where none can be
+        wider than ``VACUUM``.
 
     Examples
     --------
@@ -191,13 +193,20 @@ def widest_gap(atoms: Atoms) -> float:
     if squares.max() <= VACUUM**2:
         return 0.0
     least = np.minimum(squares, squares[:, None])
-    if (2.0 * np.abs(gram) > (1.0 + 1e-9) * least).sum() > 3:  # three with themselves
-        cell, _ = minkowski_reduce(cell, True)
+    if (2.0 * np.abs(gram) > (1.0 + 1e-9) * least).sum() <= 3:  # itself, three times
+        return _gap_across(cell, atoms.positions)
+    # a slab's plane may be a face of this cell and not of the reduced one
+    reduced, _ = minkowski_reduce(cell, True)
+    return max(_gap_across(each, atoms.positions) for each in (cell, reduced))
+
+
+def _gap_across(cell: NDArray[np.float64], positions: NDArray[np.float64]) -> float:
+    """Return the widest gap between planes that are parallel to a face of a cell."""
     inverse = np.linalg.inv(cell)
     heights = (inverse**2).sum(axis=0) ** -0.5
     if heights.max() <= VACUUM:
         return 0.0
-    places = np.sort((atoms.positions @ inverse) % 1.0, axis=0)
+    places = np.sort((positions @ inverse) % 1.0, axis=0)
     last = 1.0 + places[0] - places[-1]
     inner = (places[1:] - places[:-1]).max(axis=0, initial=0.0)
     return float((np.maximum(inner, last) * heights).max())

@@ -44,7 +44,7 @@ class PredictionRow:
     properties : dict of str to float
         Empty if it failed; without what is refused.
     refused : dict of str to str
-        Property to why a value would mean nothing for such a structure.
+        Property, or ``energy``, to why a value would mean nothing for such a structure.
     unseen_elements, doubts : dict of str to tuple of str
         Property to the elements that its head never saw; property, or ``energy``, to
         what else it has never seen the like of. Values are worth little there.
@@ -131,11 +131,11 @@ class Predictor:
             model = load_model(
                 model,
                 properties=properties or (),
-                lenient=not check_domain,
+                check_domain=check_domain,
                 device=device,
             )
         elif not check_domain and not model.lenient:
-            msg = "what a model refuses is chosen when it is loaded, with lenient=True"
+            msg = "what a model refuses is chosen by load_model(check_domain=)"
             raise ValueError(msg)
         self.model = model
         self.properties = list(model.properties if properties is None else properties)
@@ -177,7 +177,7 @@ class Predictor:
         usable: dict[int, Atoms] = {}
         checks: dict[int, DomainCheck] = {}
         # those of which the same properties are refused share batches: mostly all
-        groups: dict[tuple[str, ...], list[int]] = {}
+        groups: dict[tuple[tuple[str, ...], bool], list[int]] = {}
         for index, structure in enumerate(chunk, start):
             atoms = None
             try:
@@ -185,33 +185,34 @@ class Predictor:
                     raise structure
                 atoms = to_atoms(structure)
                 # distances are looked at in the evaluation
-                self.model.check_structure(atoms, energy=self.energy, distances=False)
-                check = self.model.check_domain(
+                self.model.check_structure(atoms, distances=False)
+                check = self.model.judge_domain(
                     atoms, self.properties, energy=self.energy
                 )
                 names = tuple(n for n in self.properties if n not in check.refused)
-                if check.refused and not names and not self.energy:
+                energy = self.energy and "energy" not in check.refused
+                if check.refused and not names and not energy:
                     raise _join(list(check.refused.values()))
             except MftscreenError as error:
                 rows[index] = _failed(index, atoms, error)
             else:
                 usable[index], checks[index] = atoms, check
-                groups.setdefault(names, []).append(index)
-        for names, indices in groups.items():
+                groups.setdefault((names, energy), []).append(index)
+        for (names, energy), indices in groups.items():
             sound = [usable[index] for index in indices]
-            evaluate = partial(self._evaluate, properties=names)
+            evaluate = partial(self._evaluate, properties=names, energy=energy)
             for k, result in evaluate_many(evaluate, sound, self._limit):
                 index = indices[k]
                 rows[index] = _row(index, usable[index], result, checks[index])
         return [rows[index] for index in sorted(rows)]
 
     def _evaluate(
-        self, structures: Sequence[Atoms], properties: Sequence[str]
+        self, structures: Sequence[Atoms], properties: Sequence[str], *, energy: bool
     ) -> list[Prediction]:
         return self.model.evaluate(
             structures,
-            energy=self.energy,
-            derivatives=self.forces,
+            energy=energy,
+            derivatives=self.forces and energy,
             properties=properties,
         )
 

@@ -36,6 +36,7 @@ TransformKind = Literal["identity", "log10", "standardise"]
 _COLUMNS = frozenset(
     (
         *("rank", "front", "candidate", "formula", "unit", "status", "reason", "model"),
+        "file",
         *("ood_p_value", "ood", "trust", "low_dimensional", "duplicate_of"),
         *("distance", "nearest", "unseen_pairs"),
     )

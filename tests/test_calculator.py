@@ -225,7 +225,7 @@ def test_who_insists_is_warned_once(bulk_model: Path) -> None:
     calculator.get_property("energy", bulk("Si", a=5.5))
     with pytest.warns(DomainWarning, match="^gap: it is for crystals"):
         assert calculator.get_property("gap", molecule("O2"))
-    with pytest.raises(ValueError, match="lenient=True"):
+    with pytest.raises(ValueError, match="check_domain="):
         MFTCalculator(MFTCalculator(bulk_model).model, check_domain=False)
 
 
@@ -244,3 +244,9 @@ def test_freezing_leaves_out_what_means_nothing(bulk_model: Path, atoms: Atoms) 
         frozen = calculator.freeze(oxygen)
     assert "gap" not in frozen.info
     assert np.isfinite(frozen.get_potential_energy())
+
+
+def test_freezing_what_is_broken(bulk_model: Path) -> None:
+    flat = Atoms("Mg", cell=[[9, 0, 0], [0, 9, 0], [9, 9, 0]], pbc=True)
+    with pytest.raises(InvalidGeometryError):
+        MFTCalculator(bulk_model).freeze(flat)

@@ -116,7 +116,7 @@ def command(
         model,
         properties=names,
         energy_head=energy_head,
-        lenient=anyway,
+        check_domain=not anyway,
         device=device,
         progress=not quiet,
     )
@@ -133,9 +133,7 @@ def command(
     trust: Counter[str] = Counter()
 
     def records() -> Iterator[Record]:
-        rows = predict_rows(
-            candidates(), loaded, properties, required=names, energy=energy
-        )
+        rows = predict_rows(candidates(), loaded, properties, energy=energy)
         for number, (row, value) in enumerate(rows):
             counts[row.status] += 1
             trust[row.trust] += 1
@@ -201,14 +199,19 @@ def _record(
 
 def _others(model: str | None, loaded: LoadedModel) -> str:
     """Return what the other models of a collection predict; empty if there are none."""
-    from mftscreen.model.files.registry import DEFAULT_MODEL, find_members
-    from mftscreen.model.loading import load_model
+    from mftscreen.model.files.bundle import read_bundle
+    from mftscreen.model.files.registry import (
+        DEFAULT_MODEL,
+        find_members,
+        registered_models,
+    )
 
     texts = []
     for member in find_members(model or DEFAULT_MODEL):
-        other = load_model(member, device="cpu")
-        if other.sha256 != loaded.sha256:
-            texts.append(f"{other.card.name} predicts {', '.join(other.properties)}")
+        known = registered_models().get(str(member))
+        if known is not None and known.sha256 != loaded.sha256:
+            card = read_bundle(known.path).card
+            texts.append(f"{card.name} predicts {', '.join(card.properties)}")
     return f"{'; '.join(texts)}: ask with -p" if texts else ""
 
 

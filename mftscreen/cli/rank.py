@@ -272,8 +272,14 @@ def show(
     for remark in [*result.remarks, *(result.details if verbose else ())]:
         click.echo(remark, err=True)
     failed = Counter(row.status for row in result.failures)
-    filtered = failed.pop("filtered", 0)
     trust = Counter(row.trust for row in result.rows)
+    if trust["untested"] and result.options.policy != "label":
+        click.echo(
+            f"--ood {result.options.policy}: nothing tells whether {trust['untested']} "
+            "candidates are like the training set; they count as if they were",
+            err=True,
+        )
+    filtered = failed.pop("filtered", 0)
     fast_only = sum(row.status == FAST_ONLY for row in result.rows)
     predicted = len(result.rows) - failed.total() - filtered - fast_only
     click.echo(

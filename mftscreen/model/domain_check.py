@@ -15,7 +15,7 @@ from mftscreen.errors import (
 )
 from mftscreen.model.files.bundle import ForceFieldDomain, ModelCard
 
-__all__ = ["DomainCheck", "check_elements", "check_properties", "doubts_of_energy"]
+__all__ = ["DomainCheck", "check_elements", "judge_properties", "doubts_of_energy"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class DomainCheck:
     doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def check_properties(
+def judge_properties(
     card: ModelCard, atoms: Atoms, properties: Sequence[str], *, lenient: bool = False
 ) -> DomainCheck:
     """Return which properties mean nothing for a structure, and which little.
@@ -68,7 +68,7 @@ def check_properties(
         try:
             head.spec.check_structure(atoms)
         except StructureError as error:
-            why, refusal = str(error), error
+            why, refusal = "; ".join(filter(None, (why, str(error)))), error
         if why and lenient and not isinstance(refusal, PeriodicityError):
             doubts[name] = (why, *doubts[name])
         elif why:

@@ -17,8 +17,8 @@ from mftscreen.errors import (
 from mftscreen.model.domain_check import (
     DomainCheck,
     check_elements,
-    check_properties,
     doubts_of_energy,
+    judge_properties,
 )
 from mftscreen.model.files.archive import Arrays
 from mftscreen.model.files.branches import Domain
@@ -79,7 +79,7 @@ class Model(Protocol):
     ) -> None:
         """Raise if a structure cannot be evaluated; see :class:`LoadedModel`."""
 
-    def check_domain(
+    def judge_domain(
         self, atoms: Atoms, properties: Sequence[str], *, energy: bool = False
     ) -> DomainCheck:
         """Return what the model is worth for a structure; see :class:`LoadedModel`."""
@@ -175,7 +175,7 @@ class LoadedModel:
         if energy:
             self._check_energy(atoms)
 
-    def check_domain(
+    def judge_domain(
         self, atoms: Atoms, properties: Sequence[str], *, energy: bool = False
     ) -> DomainCheck:
         """Return which properties mean nothing for a structure, and which little.
@@ -194,14 +194,14 @@ class LoadedModel:
             Of a model that is :attr:`lenient`, refusals are doubts, but for properties
             of molecules, which crystals do not have.
         """
-        check = check_properties(self.card, atoms, properties, lenient=self.lenient)
+        check = judge_properties(self.card, atoms, properties, lenient=self.lenient)
         if not energy:
             return check
         refused, doubts = dict(check.refused), dict(check.doubts)
         try:
             self._check_energy(atoms)
         except StructureError as error:
-            refused["energy"] = error
+            refused = {"energy": error, **refused}
         if own := doubts_of_energy(self.card, atoms):
             doubts["energy"] = own
         return replace(check, refused=refused, doubts=doubts)

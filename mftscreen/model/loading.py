@@ -39,7 +39,7 @@ def load_model(
     energy_head: str | None = None,
     property_heads: Sequence[str] | None = None,
     neural: bool = False,
-    lenient: bool = False,
+    check_domain: bool = True,
     device: Device = "auto",
     progress: bool = False,
 ) -> LoadedModel:
@@ -68,9 +68,9 @@ def load_model(
         Whether neural heads predict where the model has kernels in their place. There
         are no intervals then, since errors are known of the kernels, and the model's
         sha256 is another one, so that results are told apart.
-    lenient : bool, default False
-        Whether to evaluate structures that heads were not made for, which are refused
-        otherwise; see :meth:`LoadedModel.check_domain`.
+    check_domain : bool, default True
+        Whether to refuse structures that heads were not made for; see
+        :meth:`LoadedModel.judge_domain`.
     device : {"auto", "cpu", "cuda"}
     progress : bool, default False
         Whether a download shows its progress on stderr.
@@ -96,7 +96,7 @@ def load_model(
     )
     if path.suffix == ".pt":
         model = _load_checkpoint(path, energy_head, property_heads, device)
-        return replace(model, lenient=lenient)
+        return replace(model, lenient=not check_domain)
     bundle = _read_bundle(path, expected)
     network = DeepmdNetwork(read_state(bundle.checkpoint, path), device)
     card = bundle.card
@@ -115,7 +115,7 @@ def load_model(
         calibration,
         domain_of(name, path) if energy_head is None else None,
         _open_readouts(path, card, bundle, network),
-        lenient,
+        not check_domain,
     )
 
 

@@ -29,7 +29,6 @@ def predict_rows(
     model: LoadedModel,
     properties: Sequence[str],
     *,
-    required: Sequence[str] | None = None,
     energy: bool = False,
     alpha: float = 0.05,
     coverage: float = 0.9,
@@ -43,8 +42,6 @@ def predict_rows(
     model : LoadedModel
     properties : sequence of str
         To predict.
-    required : sequence of str, optional
-        Those without which a structure has failed; all by default.
     energy : bool, default False
         Whether to predict the energy, too.
     alpha, coverage : float
@@ -58,6 +55,7 @@ def predict_rows(
         In eV.
     """
     assess = Assessor(model, properties, energy=energy)
+    names = [*properties, "energy"] if energy else properties
     calibrations = {
         name: IntervalCalibration.from_arrays(model.calibration, name)
         for name in properties
@@ -79,7 +77,7 @@ def predict_rows(
                 before = Outcome(formula=reduced_formula(atoms))
                 outcome = put_together(before, [found])
             entry = JournalRow(candidate.id, outcome, "", atoms)
-            rows.append(make_row(entry, properties, alpha, required=required))
+            rows.append(make_row(entry, names, alpha, required=False))
             energies.append(value)
         for name, calibration in calibrations.items():
             add_intervals(rows, name, calibration, coverage, alpha)

@@ -67,7 +67,7 @@ class FakeModel:
         if distances:
             check_distances(atoms)
 
-    def check_domain(
+    def judge_domain(
         self, atoms: Atoms, properties: Sequence[str], *, energy: bool = False
     ) -> DomainCheck:
         """Return that nothing is refused: closed forms hold for any structure."""

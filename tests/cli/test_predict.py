@@ -120,3 +120,26 @@ def test_rows_go_to_a_file(tmp_path: Path, tiny_model: Path) -> None:
     assert row["energy"]
     refused = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out.xls")])
     assert refused.exit_code == 1
+
+
+def test_what_one_property_refuses_another_has(
+    tmp_path: Path, bulk_model: Path
+) -> None:
+    write(tmp_path / "some.extxyz", [molecule("H2O"), molecule("O2"), bulk("Si")])
+    path = str(tmp_path / "some.extxyz")
+    result = CliRunner().invoke(
+        main, ["predict", path, "-m", str(bulk_model), "-p", "gap", "--energy"]
+    )
+    assert result.exit_code == 3
+    water, oxygen, silicon = csv.DictReader(result.stdout.splitlines())
+    # a new element for the force field, and no crystal
+    assert (water["gap"], water["energy"]) == ("", "")
+    assert water["status"] == "unknown_element"
+    assert oxygen["gap"] == ""
+    assert oxygen["energy"]
+    assert (oxygen["status"], oxygen["trust"]) == ("ok", "flagged")
+    assert oxygen["reason"].startswith("gap: it is for crystals")
+    assert silicon["gap"]
+    assert silicon["energy"] == ""
+    assert (silicon["status"], silicon["trust"]) == ("ok", "flagged")
+    assert "the energy head oxides never saw" in silicon["reason"]

@@ -11,8 +11,8 @@ from ase.build import bulk, molecule
 from mftscreen.errors import OutsideDomainError, UnknownElementError
 from mftscreen.model.domain_check import (
     check_elements,
-    check_properties,
     doubts_of_energy,
+    judge_properties,
 )
 from mftscreen.model.files.bundle import ModelCard, read_bundle
 
@@ -25,12 +25,12 @@ def card(bulk_model: Path) -> ModelCard:
 
 
 def test_what_a_head_is_for(card: ModelCard) -> None:
-    check = check_properties(card, MGO, ["gap"])
+    check = judge_properties(card, MGO, ["gap"])
     assert (check.refused, check.unseen_elements, check.doubts) == ({}, {}, {})
-    check = check_properties(card, molecule("H2O"), ["gap"])
+    check = judge_properties(card, molecule("H2O"), ["gap"])
     assert isinstance(check.refused["gap"], OutsideDomainError)
     assert check.unseen_elements == {"gap": ("H",)}
-    lenient = check_properties(card, molecule("H2O"), ["gap"], lenient=True)
+    lenient = judge_properties(card, molecule("H2O"), ["gap"], lenient=True)
     assert not lenient.refused
     assert lenient.doubts == {"gap": ("it is for crystals, and this is not periodic",)}
 
@@ -40,8 +40,8 @@ def test_formula_units_of_another_size(card: ModelCard) -> None:
     spec = head.spec.model_copy(update={"formula_atoms": 2})
     heads = {"gap": head.model_copy(update={"spec": spec})}
     card = card.model_copy(update={"properties": heads})
-    assert not check_properties(card, MGO.repeat((2, 1, 1)), ["gap"]).refused
-    check = check_properties(card, bulk("Mg"), ["gap"])
+    assert not judge_properties(card, MGO.repeat((2, 1, 1)), ["gap"]).refused
+    check = judge_properties(card, bulk("Mg"), ["gap"])
     assert "formula units of 2 atoms, and this one's has 1" in str(check.refused["gap"])
 
 

@@ -414,3 +414,19 @@ def test_options_are_those_of_the_screening(
         (fast,) = journal.description["funnel"]["model_sources"]
     assert Path(source) == opposite
     assert Path(fast) == tiny_model
+
+
+def test_the_slow_model_sees_the_charge(
+    tmp_path: Path, bulk_model: Path, tiny_model: Path
+) -> None:
+    oxide = bulk("MgO", "rocksalt", a=4.2)
+    ion = oxide.copy()
+    ion.info["charge"] = -1
+    write(tmp_path / "some.extxyz", [oxide, ion])
+    result = rank(
+        tmp_path / "some.extxyz", goals="gap:max", models=tiny_model, then=bulk_model,
+        keep="100%",
+    )  # fmt: skip
+    neutral, charged = (row for row in result.rows if row.id.endswith(("0", "1")))
+    assert (neutral.trust, charged.trust) == ("ok", "flagged")
+    assert "a charge of -1" in charged.reason

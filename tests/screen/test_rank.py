@@ -23,6 +23,7 @@ from mftscreen.errors import (
     UnknownModelError,
     UnknownPropertyError,
 )
+from mftscreen.model.files.bundle import read_bundle, write_bundle
 from mftscreen.screen.candidates.elements import ElementFilter
 from mftscreen.screen.order.goals import Goal
 from mftscreen.screen.order.rank_options import RankOptions
@@ -312,3 +313,40 @@ def test_what_models_were_not_made_for(tmp_path: Path, bulk_model: Path) -> None
     (water,) = (row for row in lenient.rows if row.formula == "H2O")
     assert water.ood
     assert "not periodic" in water.reason
+
+
+def test_copies_are_found_among_what_has_values(
+    tmp_path: Path, bulk_model: Path
+) -> None:
+    oxide = bulk("MgO", "rocksalt", a=4.2)
+    shifted = oxide.copy()
+    shifted.positions += 0.7
+    path = tmp_path / "some.extxyz"
+    write(path, [molecule("H2O"), oxide, shifted])
+    result = rank(
+        path, goals="gap:max", models=bulk_model, duplicates="equivalent"
+    )  # fmt: skip
+    rows = {row.formula: row for row in result.rows}
+    assert rows["H2O"].status == "outside_domain"
+    assert [row.duplicate_of for row in result.rows] == ["", "some.extxyz#1", ""]
+
+
+@pytest.mark.parametrize(
+    ("policy", "ranks"), [("demote", [1, 2]), ("exclude", [1, None])]
+)
+def test_what_nothing_can_test_counts_as_in_distribution(
+    tmp_path: Path, bulk_model: Path, policy: str, ranks: list[int | None]
+) -> None:
+    """There is no reference set, and a charge is a doubt all the same."""
+    bundle = read_bundle(bulk_model)
+    model = tmp_path / "model.mft"
+    write_bundle(model, bundle.card, bundle.checkpoint)
+    ion, oxide = bulk("MgO", "rocksalt", a=4.2), bulk("MgO", "rocksalt", a=4.3)
+    ion.info["charge"] = 1
+    for goal in ("gap:max", "gap:min"):
+        write(tmp_path / "some.extxyz", [ion, oxide])
+        result = rank(
+            tmp_path / "some.extxyz", goals=goal, models=model, ood=policy
+        )  # fmt: skip
+        assert [row.trust for row in result.rows] == ["untested", "flagged"]
+        assert result.ranks == ranks

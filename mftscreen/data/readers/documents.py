@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -220,8 +221,9 @@ def _check_all_sited(symbols: Sequence[str], attributes: Mapping[str, Any]) -> N
     declared = {element(symbol) for symbol in attributes.get("elements") or ()}
     counts = Counter[str]()
     formula = attributes.get("chemical_formula_reduced")
-    for symbol, number in Formula(formula or "").count().items():
-        counts[element(symbol)] += number
+    with suppress(ValueError):  # a provider's slip in what is only compared
+        for symbol, number in Formula(formula or "").count().items():
+            counts[element(symbol)] += number
     lacking = (declared | counts.keys()) - sited.keys()
     if lacking and sited.keys() < declared | counts.keys():
         msg = f"no site of {', '.join(sorted(lacking))}, which it is said to have"

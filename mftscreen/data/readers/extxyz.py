@@ -32,8 +32,11 @@ _KEYS = {
 _PLAIN = frozenset(_KEYS.values())
 _TENSORS = ("Lattice", "stress", "virial")
 _LABELS = ("energy", "stress", "virial")
-_NINE_LONG = re.compile(r"(?<!\S)(?:stress|virial)(?=\s*=)")
-"""Labels whose frames ASE refuses if they are not nine numbers."""
+_NINE_LONG = re.compile(
+    r"(?<!\S)(?: (?:stress|virial)(?=\s*=) | (?:Lattice|stress|virial)(?!\S|\s*=) )",
+    re.VERBOSE,
+)
+"""Labels, and words, whose frames ASE refuses if they are not nine numbers."""
 _NESTED = re.compile(
     r"""(?<!\S) ((?:lattice|stress|virial) \s*=\s*)
     "? (?:_JSON\s+)? \[\s* (\[ [^="']*? \]) \s*\] "?""",
@@ -60,6 +63,11 @@ _CELL_TEXT = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """The same in a comment without keys, as i-PI writes it."""
+_VECTOR_STEM = re.compile(
+    r"cell|latt|box|vec|basis|^[aehlrtv]?_?$",
+    re.IGNORECASE,
+)
+"""What numbered vectors are called before their number or letter: not dipole_1."""
 _PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 _ASSIGNED = re.compile(
     r"""(?: ^ | (?<=\s) ) ([^\s="'{}\[\]]+) \s* = \s*
@@ -209,7 +217,7 @@ def _pairs(line: str) -> dict[str, Any]:
     try:
         values = key_val_str_to_dict(flat)
     except ValueError:
-        values = key_val_str_to_dict(_NINE_LONG.sub(lambda m: m[0].upper(), flat))
+        values = key_val_str_to_dict(_NINE_LONG.sub(lambda m: m[0].swapcase(), flat))
     return values
 
 
@@ -257,7 +265,8 @@ def _other_cell(values: Mapping[str, Any], line: str) -> str | None:
         if size in (3, 6, 9) and _CELL_KEY.search(key):
             return repr(key)
         vectors = [key[:-1] + k for k in ("123" if key[-1:] == "1" else "abc")]
-        if all(sizes.get(name) == 3 for name in vectors):
+        named = _VECTOR_STEM.search(key[:-1])
+        if named and all(sizes.get(name) == 3 for name in vectors):
             return ", ".join(map(repr, vectors))
     if all(name in values for name in _PARAMETERS):
         return ", ".join(map(repr, _PARAMETERS))

@@ -33,10 +33,12 @@ def mark_equivalents(rows: Sequence[ScreenRow], journal: Journal) -> list[Screen
         are as they were.
     """
     sound = np.array([k for k, row in enumerate(rows) if row.status == "ok"], dtype=int)
+    entries = zip(rows, journal.rows(structures=True), strict=True)
+    # not the outcome's status: a refused property makes a row fail all the same
     evaluated = (
-        row.atoms
-        for row in journal.rows(structures=True)
-        if row.outcome.status == "ok" and row.atoms is not None
+        entry.atoms
+        for row, entry in entries
+        if row.status == "ok" and entry.atoms is not None
     )
     suspects = sound[possible_repeats(evaluated)]
     groups = same_structures(journal.structures(suspects.tolist()))

@@ -29,7 +29,8 @@ class ScreenRow:
     formula : str
         Reduced formula; empty if there is no structure.
     values : dict of str to float
-        Property to prediction, for an ensemble the mean; empty if the candidate failed.
+        Property to prediction, for an ensemble the mean; without those that were
+        refused, and empty if the candidate failed otherwise.
     spreads : dict of str to float
         Property to the standard deviation (n - 1) of an ensemble's predictions; empty
         for a single model.
@@ -93,7 +94,7 @@ def make_row(
     names: Sequence[str],
     alpha: float,
     *,
-    required: Sequence[str] | None = None,
+    required: bool = True,
 ) -> ScreenRow:
     """Return the result row of a row of a journal.
 
@@ -104,20 +105,19 @@ def make_row(
         Properties to be ranked by.
     alpha : float
         Candidates with a p-value up to this are flagged.
-    required : sequence of str, optional
-        Those of `names` without which the candidate fails; all by default.
+    required : bool, default True
+        Whether a candidate fails for which one of the properties is refused.
 
     Returns
     -------
     ScreenRow
-        With the status ``outside_domain`` if a property was refused that is required.
+        With the status ``outside_domain`` if it fails for that.
     """
     outcome = row.outcome
-    needed = names if required is None else required
     refused = [outcome.refused[n] for n in names if n in outcome.refused]
     failed = outcome.status != "ok"
     status = outcome.status
-    if not failed and any(name in outcome.refused for name in needed):
+    if required and refused and not failed:
         failed, status = True, OutsideDomainError.status
     facts = outcome.novelty(names)
     ood, reason = (None, "") if failed else flag(facts, alpha)

@@ -82,8 +82,8 @@ def rank_rows(rows: Sequence[ScreenRow], options: RankOptions) -> Ranking:
         rankable_values(rows, options),
         options.goals,
         method=options.method,
-        # what nothing has tested is not in distribution
-        flagged=np.array([row.ood is not False for row in rows], dtype=bool),
+        # where nothing can test, as for molecules, all are untested but the flagged
+        flagged=np.array([bool(row.ood) for row in rows], dtype=bool),
         policy=options.policy,
     )
 

@@ -186,7 +186,7 @@ def format_table(result: ScreenResult, limit: int) -> str:
     """Return the first ranked rows as a table for people.
 
     Control characters are escaped and long texts are cut, which ends them in ``…``.
-    Where most of these rows are not in distribution, the first ones that are follow.
+    Where most of these rows are flagged, the first ones in distribution follow.
 
     Parameters
     ----------
@@ -207,12 +207,12 @@ def format_table(result: ScreenResult, limit: int) -> str:
     ranked = (each for each in result.ranked() if each.rank is not None)
     best = list(islice(ranked, limit))
     text = text_table([titles, *([c.text(each) for c in columns] for each in best)])
-    n_doubtful = sum(each.row.ood is not False for each in best)
-    if 2 * n_doubtful <= len(best):
+    n_flagged = sum(bool(each.row.ood) for each in best)
+    if 2 * n_flagged <= len(best):
         return text
     text += (
-        f"\n{n_doubtful} of these {len(best)} are unlike what the model has learned "
-        "from, or nothing tells.\n"
+        f"\n{n_flagged} of these {len(best)} are unlike what the model has learned "
+        "from.\n"
     )
     known = result.trustworthy(N_TRUSTWORTHY)
     if not known:

@@ -128,7 +128,8 @@ def add_intervals(
     Parameters
     ----------
     found : sequence of ScreenRow
-        Of what is flagged for whatever reason or not relaxed, nothing is claimed.
+        Of what failed, is flagged for whatever reason or not relaxed, nothing is
+        claimed.
     name : str
         Of the property.
     calibration : IntervalCalibration
@@ -136,7 +137,11 @@ def add_intervals(
         As :meth:`mftscreen.intervals.IntervalCalibration.interval` takes them.
     """
     p_values = [
-        np.nan if row.ood or _unrelaxed(row) or (p := row.ood_p_value) is None else p
+        p
+        if row.status == "ok"
+        and not (row.ood or _unrelaxed(row))
+        and (p := row.ood_p_value) is not None
+        else np.nan
         for row in found
     ]
     values = [row.values.get(name, np.nan) for row in found]

@@ -79,7 +79,7 @@ class Evaluator:
 
         self.models: list[LoadedModel] = [
             load_model(
-                source, lenient=not settings.check_domain, device=settings.device
+                source, check_domain=settings.check_domain, device=settings.device
             )
             for source in settings.models
         ]

@@ -12,13 +12,15 @@ from ase import Atoms
 from ase.constraints import dict2constraint
 from ase.io.jsonio import decode, encode
 
+from mftscreen.domain import total_charge
 from mftscreen.ood.reference.novelty import Novelty, merge
 
 __all__ = ["Outcome", "Relaxation", "pack_atoms", "unpack_atoms"]
 
 
-_MARK = b"constraints"
-"""What ends a packed structure with constraints; others end in an atomic number."""
+_MARK, _CHARGE = b"constraints", b"charge"
+"""What ends a packed structure with constraints or, behind these, with a charge;
+others end in an atomic number."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Outcome:
 def pack_atoms(atoms: Atoms) -> bytes:
     """Return numbers, positions, cell and pbc of a structure, every digit of them.
 
-    Constraints, if there are any, follow.
+    Constraints and a charge, if there are any, follow.
     """
     lengths = np.concatenate([np.asarray(atoms.cell), atoms.positions])
     packed = b"".join(
@@ -185,15 +187,13 @@ def pack_atoms(atoms: Atoms) -> bytes:
             atoms.numbers.astype("<i4").tobytes(),
         )
     )
-    if not atoms.constraints:
-        return packed
-    constraints = [constraint.todict() for constraint in atoms.constraints]
-    return (
-        packed
-        + str(encode(constraints)).encode()
-        + len(packed).to_bytes(8, "little")
-        + _MARK
-    )
+    if atoms.constraints:
+        constraints = [constraint.todict() for constraint in atoms.constraints]
+        n_packed = len(packed).to_bytes(8, "little")
+        packed += str(encode(constraints)).encode() + n_packed + _MARK
+    if charge := total_charge(atoms):
+        packed += np.array(charge, dtype="<f8").tobytes() + _CHARGE
+    return packed
 
 
 def unpack_atoms(content: bytes) -> Atoms:
@@ -204,7 +204,11 @@ def unpack_atoms(content: bytes) -> Atoms:
     ValueError
         If that is not what `content` is.
     """
-    constraints = b"[]"
+    constraints, info = b"[]", {}
+    if content.endswith(_CHARGE):
+        content = content.removesuffix(_CHARGE)
+        info["charge"] = float(np.frombuffer(content[-8:], dtype="<f8")[0])
+        content = content[:-8]
     if content.endswith(_MARK):
         end = len(content) - len(_MARK) - 8
         n_packed = int.from_bytes(content[end : end + 8], "little")
@@ -217,7 +221,7 @@ def unpack_atoms(content: bytes) -> Atoms:
     cell, positions = np.split(lengths.reshape(-1, 3), [3])
     numbers = np.frombuffer(content, dtype="<i4", offset=75 + 24 * n_atoms)
     pbc = np.frombuffer(content, dtype="?", count=3)
-    atoms = Atoms(numbers, positions, cell=cell, pbc=pbc)
+    atoms = Atoms(numbers, positions, cell=cell, pbc=pbc, info=info)
     if constraints != b"[]":
         atoms.set_constraint([dict2constraint(c) for c in decode(constraints.decode())])
     return atoms

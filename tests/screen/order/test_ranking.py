@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,11 @@ def test_what_is_better_in_everything_comes_first(
     check_complete(ranking, 300)
     costs = np.stack([goal.costs(values[name]) for name, goal in goals.items()], axis=1)
     ranked = [k for k in ranking.order if ranking.ranks[k]]
+    assert all(
+        (costs[k] == costs[after]).all() or ranking.ranks[k] < ranking.ranks[after]
+        for k, after in pairwise(ranked)
+        if ranking.scores is not None and ranking.scores[k] != ranking.scores[after]
+    )
     for place, k in enumerate(ranked):
         later = np.array(ranked[place + 1 :], dtype=int)
         if policy == "demote":
