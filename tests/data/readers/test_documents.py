@@ -102,6 +102,9 @@ def test_optimade_formula_of_isotopes_and_multiples() -> None:
             "chemical_formula_reduced": "D2O",
         },
         {"elements": None, "chemical_formula_reduced": None},
+        # a provider's slip in what is only compared
+        {"chemical_formula_reduced": "Mg O"},
+        {"chemical_formula_reduced": "MgO0.5"},
     ):
         assert len(optimade_dict_to_atoms(entry(**attributes))) >= 2
 

@@ -119,3 +119,22 @@ def test_structure_and_duplicate_are_passed_on_in_order() -> None:
     first, second = (make_row(row, ["gap"], 0.05) for row in found)
     assert (first.id, first.duplicate_of, first.atoms) == ("b", "", atoms)
     assert (second.id, second.duplicate_of, second.atoms) == ("a", "b", None)
+
+
+def test_what_is_refused_fails_where_it_is_required() -> None:
+    outcome = replace(FINE, values={"gap": (5.0,)}, refused={"mass": "mass: no"})
+    entry = JournalRow("x", outcome, "", None)
+    row = make_row(entry, ("gap", "mass"), 0.05)
+    assert (row.status, row.reason) == ("outside_domain", "mass: no")
+    assert (row.ood, row.trust, row.values) == (None, "", {"gap": 5.0})
+    row = make_row(entry, ("gap", "mass"), 0.05, required=False)
+    assert (row.status, row.trust) == ("ok", "flagged")
+    assert row_of(outcome).status == "ok"
+
+
+def test_doubts_flag() -> None:
+    row = row_of(replace(FINE, doubts={"gap": ["a charge"], "mass": ["too small"]}))
+    assert (row.ood, row.reason, row.trust) == (True, "a charge", "flagged")
+    untested = replace(FINE, p_values={}, unseen_elements={})
+    assert row_of(untested).trust == "untested"
+    assert row_of(replace(untested, status="unreadable")).trust == ""

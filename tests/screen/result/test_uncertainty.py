@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import kstwobign
 
 from mftscreen.errors import DataError
 from mftscreen.intervals import IntervalCalibration
+from mftscreen.screen.result.rows import make_row
 from mftscreen.screen.result.uncertainty import (
+    add_intervals,
     check_exchangeable,
     combine_calibrations,
 )
+from mftscreen.screen.work.journal import JournalRow
+from mftscreen.screen.work.outcome import Outcome
 
 
 def test_equal_distributions_are_rarely_called_different() -> None:
@@ -117,3 +123,19 @@ def test_models_of_different_properties_are_no_ensemble() -> None:
     )
     with pytest.raises(DataError, match=r"row 2 has the targets \[20.0, 7.0\]"):
         combine_calibrations([first, other])
+
+
+def test_failed_rows_get_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    calibration = IntervalCalibration(
+        rng.normal(size=200), np.full(200, 1.0), rng.random(200),
+        tuple(map(str, range(200))),
+    )  # fmt: skip
+    outcome = Outcome(values={"gap": (1.0,)}, p_values={"gap": 0.5})
+    refused = replace(outcome, refused={"mass": "no"})
+    rows = [
+        make_row(JournalRow(name, each, "", None), ("gap", "mass"), 0.05)
+        for name, each in (("a", outcome), ("b", refused))
+    ]
+    add_intervals(rows, "gap", calibration, 0.9, 0.05)
+    assert [len(row.intervals) for row in rows] == [1, 0]
