@@ -14,7 +14,11 @@ from mftscreen.ood.ofm.featurizer import OFMFeaturizer
 from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.report.page import MAX_STRUCTURES, ReportData
-from mftscreen.screen.result.screen_result import read_options, read_result
+from mftscreen.screen.result.screen_result import (
+    ScreenResult,
+    read_options,
+    read_result,
+)
 from mftscreen.screen.work.journal import Journal
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ def collect(
         kept = kept[:MAX_STRUCTURES]
         numbers = [result.numbers[k] for k in kept]
         structures = dict(zip(kept, journal.structures(numbers), strict=True))
+        molecules = _molecules(journal)
     bundles = _bundles(description)
     fast = _bundles(description["funnel"]) if "funnel" in description else []
     heads = [
@@ -84,8 +89,10 @@ def collect(
         title=f"{Path(description['source']).name}: {', '.join(options.goals)}",
         command=description["command"],
         columns=result.columns,
-        records=list(result.records()),
+        records=_records(result, molecules),
         properties=list(specs.values()),
+        options=options,
+        remarks=result.remarks,
         model_cards=[b.card.model_dump(mode="json") for b in (*bundles, *fast)],
         structures=structures,
         training_targets=_targets(bundles, options),
@@ -94,6 +101,27 @@ def collect(
         embedding=places,
         embedded=embedded,
     )
+
+
+def _molecules(journal: Journal) -> dict[int, str]:
+    """Return the formulas of molecules by their places in the source.
+
+    C2H6 is another molecule than CH3, so that theirs are not reduced.
+    """
+    return {
+        number: str(row.atoms.get_chemical_formula("hill"))
+        for number, row in enumerate(journal.rows(structures=True))
+        if row.atoms is not None and row.outcome.formula and not row.atoms.pbc.any()
+    }
+
+
+def _records(
+    result: ScreenResult, molecules: Mapping[int, str]
+) -> list[dict[str, Any]]:
+    return [
+        record | {"formula": molecules.get(number, record["formula"])}
+        for number, record in zip(result.numbers, result.records(), strict=True)
+    ]
 
 
 def _bundles(description: Mapping[str, Any]) -> list[Bundle]:

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import html
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -25,8 +24,15 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
 from mftscreen.properties import PropertySpec
+from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.report.scene import build_scene, element_style
-from mftscreen.screen.result.columns import result_columns
+from mftscreen.screen.report.table import (
+    as_json,
+    build_columns,
+    describe_goals,
+    describe_rows,
+)
+from mftscreen.screen.report.verdict import say_verdict
 from mftscreen.screen.result.rows import FAST_ONLY
 from mftscreen.writing import check_place, output_file
 
@@ -53,7 +59,10 @@ MAX_REASONS = 200
 
 N_BINS = 40
 
-SCRIPTS = ("data.js", "table.js", "charts.js", "viewer.js", "page.js")
+SCRIPTS = (
+    "data.js", "elements.js", "filters.js", "table.js", "charts.js", "pareto.js",
+    "map.js", "viewer.js", "page.js",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,13 @@ class ReportData:
         anything else but ``ok``.
     properties : sequence of PropertySpec
         At least one; each is a column of its name. The first one is drawn first.
+    options : RankOptions
+        What the records were ranked by.
     model_cards : sequence of mapping
-        As ``ModelCard.model_dump(mode="json")`` returns them.
+        As ``ModelCard.model_dump(mode="json")`` returns them. The page shows of them
+        what is about `properties`.
+    remarks : sequence of str
+        What to bear in mind, such as whether intervals apply.
     structures : mapping of int to Atoms
         Positions in `records` to structures, as far as there are any. Kept are the
         first 2,000 with up to 1,000 atoms each.
@@ -94,7 +108,9 @@ class ReportData:
     columns: Sequence[str]
     records: Sequence[Mapping[str, Any]]
     properties: Sequence[PropertySpec]
+    options: RankOptions
     model_cards: Sequence[Mapping[str, Any]]
+    remarks: Sequence[str] = ()
     structures: Mapping[int, Atoms] = field(default_factory=dict)
     training_targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     training_elements: Collection[str] | None = None
@@ -181,12 +197,12 @@ def _digest(script: str) -> str:
 
 
 def _payload(data: ReportData) -> dict[str, Any]:
-    labels = {column.name: column.label for column in result_columns({})}
-    labels |= {spec.name: spec.label for spec in data.properties}
-    columns = [_column(name, labels.get(name) or name, data) for name in data.columns]
-    filled = [column for column in columns if column["kind"] != "empty"]
-    empty = [column["name"] for column in columns if column["kind"] == "empty"]
-    note = "Numbers are rounded to 7 digits, in the table to 4."
+    columns = build_columns(data.columns, data.records, data.properties, data.options)
+    if all(record.get("ood_p_value") is None for record in data.records):
+        # it tells what the p-value depends on
+        columns = [c for c in columns if c["name"] != "low_dimensional"]
+    empty = [column["title"] for column in columns if column["kind"] == "empty"]
+    note = "Numbers are rounded."
     if empty:
         note += f" Columns without any value: {', '.join(empty)}."
     structures = _structures(data.structures)
@@ -197,7 +213,13 @@ def _payload(data: ReportData) -> dict[str, Any]:
         "title": data.title,
         "command": data.command,
         "n_rows": len(data.records),
-        "columns": filled,
+        "verdict": say_verdict(data.records),
+        "remarks": list(data.remarks),
+        "columns": [column for column in columns if column["kind"] != "empty"],
+        "above_table": [
+            *describe_goals(data.properties, data.options),
+            describe_rows(columns),
+        ],
         "table_note": note,
         "properties": [_property(spec, data) for spec in data.properties],
         "n_failed": sum(reason["count"] for reason in reasons) - n_filtered,
@@ -220,37 +242,17 @@ def _payload(data: ReportData) -> dict[str, Any]:
             "styles": {symbol: element_style(symbol) for symbol in sorted(symbols)},
         },
         "map": _map(data),
-        "cards": [_plain(card) for card in data.model_cards],
+        "molecules": bool(structures)
+        and all(scene["cell"] is None for scene in structures.values()),
+        "cards": [_asked(as_json(card), data.properties) for card in data.model_cards],
     }
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it; a number that is not finite becomes None."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int) else str(value)
-
-
-def _column(name: str, label: str, data: ReportData) -> dict[str, Any]:
-    values = [_plain(record.get(name)) for record in data.records]
-    values = [None if value == "" else value for value in values]
-    kinds = {type(value) for value in values} - {type(None)}
-    if not kinds:
-        kind = "empty"
-    elif kinds == {bool}:
-        kind = "flag"
-    elif kinds <= {int, float}:
-        kind = "number"
-    else:
-        kind = "text"
-        values = [None if value is None else str(value) for value in values]
-    return {"name": name, "label": label, "kind": kind, "values": values}
+def _asked(card: dict[str, Any], properties: Sequence[PropertySpec]) -> dict[str, Any]:
+    """Return a card with those of its properties that the report is about."""
+    heads = card.get("properties") or {}
+    asked = {spec.name: heads[spec.name] for spec in properties if spec.name in heads}
+    return card | {"properties": asked}
 
 
 def _property(spec: PropertySpec, data: ReportData) -> dict[str, Any]:

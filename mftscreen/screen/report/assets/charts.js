@@ -1,14 +1,30 @@
-// The two scatter plots and the histogram. Colours: Okabe and Ito's, which differ with
-// any colour vision; what is flagged also has another shape.
-const BLUE = "#0072b2";
-const VERMILION = "#d55e00";
-const GREY = "#b8bcc2";
+// Scatter plots and the histogram. Colours: Okabe and Ito's, which differ with any
+// colour vision; what is flagged or untested also has another shape.
 const MANY_POINTS = 5000;
 const CONFIG = { displaylogo: false, responsive: true };
 
+// A colour of the style sheet, which has others for dark screens.
+const colour = (name) =>
+  getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+// What the marks of candidates look like, and their names in legends.
+const MARKS = [
+  { trust: "ok", name: "like the training set", symbol: "circle", ink: "mark-ok" },
+  { trust: "untested", name: "untested", symbol: "square-open", ink: "mark-untested" },
+  {
+    trust: "flagged",
+    name: "flagged: unlike the training set",
+    symbol: "diamond",
+    ink: "mark-flagged",
+  },
+];
+
 function layout(extra) {
   return {
-    font: { family: "system-ui, DejaVu Sans, sans-serif", size: 12, color: "#1d2733" },
+    font: { family: "system-ui, DejaVu Sans, sans-serif", size: 12, color: colour("ink") },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("quiet") },
     margin: { l: 62, r: 16, t: 10, b: 48 },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     hovermode: "closest",
@@ -17,7 +33,7 @@ function layout(extra) {
 }
 
 function axis(title, extra = {}) {
-  const quiet = { gridcolor: "#e7ebef", zeroline: false, linecolor: "#aab3bd" };
+  const quiet = { gridcolor: colour("grid"), zeroline: false, linecolor: colour("edge") };
   return { title: { text: plain(title) }, ...quiet, showline: true, ...extra };
 }
 
@@ -50,10 +66,19 @@ function points(name, rows, x, y, marker) {
   };
 }
 
-const isFlagged = (row) => valueOf("ood", row) === true;
+// Returns the marks that there are, with their rows.
+function byTrust(rows) {
+  return MARKS.map((mark) => ({
+    ...mark,
+    rows: rows.filter((row) => valueOf("trust", row) === mark.trust),
+  })).filter((mark) => mark.rows.length);
+}
 
-function apart(rows) {
-  return [rows.filter((row) => !isFlagged(row)), rows.filter(isFlagged)];
+// The traces of candidates, those that are flagged on top.
+function candidates(rows, x, y) {
+  return byTrust(rows).map(({ name, rows, symbol, ink }) =>
+    points(name, rows, x, y, { color: colour(ink), symbol }),
+  );
 }
 
 function showNothing(id, why) {
@@ -106,7 +131,7 @@ class PointChart {
       x1: radius,
       y0: -radius,
       y1: radius,
-      line: { color: outer ? "#fff" : "#000", width: 2 },
+      line: { color: colour(outer ? "paper" : "ink"), width: 2 },
     }));
   }
 
@@ -116,13 +141,18 @@ class PointChart {
 }
 
 function describe(row) {
-  const values = report.properties.map(
-    (property) => `${withUnit(property)}: ${format(valueOf(property.name, row))}`,
-  );
+  const values = report.properties.map(({ name, label, unit }) => {
+    const column = columns.get(name);
+    const interval = columns.get(`${name}_interval`);
+    const range = interval ? cellText(interval, row) : "";
+    const text = `${cellText(column, row)}${unit === "1" ? "" : ` ${unit}`}`;
+    return `${label}: ${text}${range && ` (${range})`}`;
+  });
+  const p = valueOf("ood_p_value", row);
   return [
     `${valueOf("id", row)}  ${valueOf("formula", row) ?? ""}`,
     ...values,
-    `OOD p-value: ${format(valueOf("ood_p_value", row), 3)}`,
+    `trust: ${valueOf("trust", row)}${p === null ? "" : `, OOD p ${format(p, 3)}`}`,
   ].join("\n");
 }
 
@@ -130,19 +160,11 @@ function drawScatter(chart, property, rows, selected) {
   const { name } = property;
   const predicted = rows.filter((row) => valueOf(name, row) !== null);
   const usable = predicted.filter((row) => logP(row) !== null);
-  const [inside, flagged] = apart(usable);
-  const value = (row) => valueOf(name, row);
-  const traces = [
-    points("in distribution", inside, logP, value, { color: BLUE }),
-    points("out of distribution", flagged, logP, value, {
-      color: VERMILION,
-      symbol: "diamond",
-    }),
-  ];
   const { lowest, ...ticks } = decades(usable.map(logP));
   chart.draw(
-    traces,
+    candidates(usable, logP, (row) => valueOf(name, row)),
     layout({
+      showlegend: true,
       uirevision: name,
       xaxis: axis("OOD p-value (low: unlike the training set)", {
         ...ticks,
@@ -154,67 +176,13 @@ function drawScatter(chart, property, rows, selected) {
   );
   const left = predicted.length - usable.length;
   byId("scatter-note").textContent =
-    "The filters of the table hold here, too. A click on a point selects its row." +
+    `${POINTS_NOTE}` +
     (left ? ` Not drawn: ${count(left)} predicted candidates without a p-value.` : "");
 }
 
-function drawMap(chart, rows, selected) {
-  const { reference, axes } = report.map;
-  const shown = rows.filter((row) => mapPlaces.has(row) && logP(row) !== null);
-  // the lowest p-values are drawn last and so on top
-  shown.sort((a, b) => logP(b) - logP(a));
-  const { lowest, ...ticks } = decades(shown.map(logP));
-  const coloured = (some, extra) => ({
-    color: some.map(logP),
-    colorscale: "Viridis",
-    cmin: lowest,
-    cmax: 0,
-    ...extra,
-  });
-  const [x, y] = [0, 1].map((k) => (row) => mapPlaces.get(row)[k]);
-  const [inside, flagged] = apart(shown);
-  const line = { width: shown.length > MANY_POINTS ? 0 : 1.2, color: "#000" };
-  const background = {
-    name: `training set (${count(reference.x.length)})`,
-    type: reference.x.length > MANY_POINTS ? "scattergl" : "scatter",
-    mode: "markers",
-    hoverinfo: "skip",
-    ...reference,
-    marker: { size: 4, color: GREY },
-  };
-  const bare = { showticklabels: false, ticks: "", showgrid: false };
-  const bar = {
-    title: { text: "OOD p-value", side: "right" },
-    thickness: 12,
-    ...ticks,
-  };
-  chart.draw(
-    [
-      background,
-      points("in distribution", inside, x, y, coloured(inside, { colorbar: bar })),
-      points(
-        "out of distribution",
-        flagged,
-        x,
-        y,
-        coloured(flagged, {
-          symbol: "diamond",
-          line,
-        }),
-      ),
-    ],
-    layout({
-      uirevision: "map",
-      xaxis: axis(axes[0], bare),
-      yaxis: axis(axes[1], { ...bare, scaleanchor: "x" }),
-    }),
-    selected,
-  );
-}
-
-const mapPlaces = new Map(
-  report.map?.rows.map((row, k) => [row, [report.map.x[k], report.map.y[k]]]),
-);
+const POINTS_NOTE =
+  "The ring is around the selected candidate; a click on a point selects its row. " +
+  "The filters of the table hold here, too.";
 
 function drawDistribution(property, rows) {
   const { name, edges, training } = property;
@@ -243,7 +211,7 @@ function drawDistribution(property, rows) {
       x,
       y: percent(counts),
       mode: "lines",
-      line: { color: BLUE, width: 2.5, shape: "hvh" },
+      line: { color: colour("mark-ok"), width: 2.5, shape: "hvh" },
       hovertemplate: "%{x:.3g}: %{y:.1f} % of the predictions<extra></extra>",
     },
   ];
@@ -254,7 +222,7 @@ function drawDistribution(property, rows) {
       y: percent(training),
       type: "bar",
       width: step,
-      marker: { color: "#cdd2d8" },
+      marker: { color: colour("bar") },
       hovertemplate: "%{x:.3g}: %{y:.1f} % of the training set<extra></extra>",
     });
   }

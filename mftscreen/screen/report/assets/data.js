@@ -34,4 +34,34 @@ function format(value, digits = 4) {
   return String(Number(value.toPrecision(digits)));
 }
 
+// Decimals for about so many digits of most numbers of a column; null for whole ones.
+function decimalsOf({ kind, values }) {
+  const digits = { number: 4, interval: 3 }[kind];
+  const found = values.filter((value) => value !== null);
+  if (!digits || (kind === "number" && found.every(Number.isInteger))) return null;
+  const sizes = found.map(Math.abs).sort((a, b) => a - b);
+  const middle = sizes[Math.floor(sizes.length / 2)] || 1;
+  return Math.max(0, Math.min(digits - 1 - Math.floor(Math.log10(middle)), 8));
+}
+
+// The same decimals in a column, but no number that is not zero as zero.
+function written(value, decimals) {
+  if (decimals === null) return String(value);
+  const text = value.toFixed(decimals);
+  const lost = (value !== 0 && Number(text) === 0) || Math.abs(value) >= 1e7;
+  return lost ? String(Number(value.toPrecision(2))) : text;
+}
+
+for (const column of report.columns) column.decimals = decimalsOf(column);
+
+// The text of a cell.
+function cellText({ kind, values, highs, decimals }, row) {
+  const value = values[row];
+  if (value === null) return "";
+  if (kind === "interval") {
+    return `${written(value, decimals)} – ${written(highs[row], decimals)}`;
+  }
+  return kind === "number" ? written(value, decimals) : format(value);
+}
+
 const withUnit = ({ label, unit }) => (unit === "1" ? label : `${label} (${unit})`);

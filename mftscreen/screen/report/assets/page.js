@@ -1,31 +1,25 @@
 // Puts the page together and keeps its parts in step.
-const PERIODIC_TABLE = [
-  "H . . . . . . . . . . . . . . . . He",
-  "Li Be . . . . . . . . . . B C N O F Ne",
-  "Na Mg . . . . . . . . . . Al Si P S Cl Ar",
-  "K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr",
-  "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe",
-  "Cs Ba . Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn",
-  "Fr Ra . Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og",
-  ". . . . . . . . . . . . . . . . . .",
-  ". . La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu .",
-  ". . Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr .",
-];
-
 function showHead() {
   byId("title").textContent = report.title;
   byId("command").textContent = report.command;
   byId("how").hidden = report.command === null;
-  const flags = columns.get("ood")?.values ?? [];
+  byId("verdict").textContent = report.verdict;
+  byId("remarks").append(...report.remarks.map((remark) => create("li", remark)));
+  byId("goals").append(
+    ...report.above_table.filter(Boolean).map((fact) => create("li", fact)),
+  );
+  const trust = columns.get("trust")?.values ?? [];
   const facts = [
     [nRows, "candidates"],
     [
       nRows - report.n_failed - report.n_filtered - report.n_fast_only,
       "predicted",
     ],
-    [flags.filter((flag) => flag === true).length, "out of distribution"],
+    [trust.filter((each) => each === "flagged").length, "flagged"],
     [report.n_failed, "failed"],
   ];
+  const untested = trust.filter((each) => each === "untested").length;
+  if (untested) facts.push([untested, "untested"]);
   if (report.n_fast_only) {
     facts.push([report.n_fast_only, "seen by the fast model only"]);
   }
@@ -72,52 +66,12 @@ function showFailures(table) {
   }
 }
 
-function elementCell(symbol, seen, trained) {
-  const number = seen[symbol] ?? 0;
-  const cell = create("div", symbol, "element");
-  cell.append(create("small", number ? count(number) : ""));
-  const known = !trained || trained.has(symbol);
-  cell.classList.toggle("trained", Boolean(trained?.has(symbol)));
-  cell.classList.toggle("present", number > 0);
-  cell.classList.toggle("new", number > 0 && !known);
-  if (number && known) {
-    const share = Math.log1p(number) / Math.log1p(Math.max(...Object.values(seen)));
-    cell.style.backgroundColor = `rgb(0 114 178 / ${0.08 + 0.72 * share ** 2})`;
-    cell.classList.toggle("dark", share ** 2 > 0.75);
-  }
-  cell.title =
-    `${symbol}: in ${count(number)} candidates` +
-    (trained ? `, ${known ? "in" : "not in"} the training set` : "");
-  return cell;
+function showCard(card) {
+  const fold = create("details");
+  const heads = Object.keys(card.properties).join(", ");
+  fold.append(create("summary", `${card.name}: ${heads}`), cardEntries(card));
+  byId("card").append(fold);
 }
-
-function showElements() {
-  const { seen, trained: list } = report.elements;
-  const trained = list && new Set(list);
-  for (const line of PERIODIC_TABLE) {
-    for (const symbol of line.split(" ")) {
-      const gap = symbol === ".";
-      byId("elements").append(
-        gap ? create("div", "", "element gap") : elementCell(symbol, seen, trained),
-      );
-    }
-  }
-  const keys = [["element present", "in candidates (number, darker: more)"]];
-  if (trained) {
-    keys.push(
-      ["element trained", "in the training set"],
-      ["element new", "in candidates but not in the training set"],
-    );
-  }
-  for (const [name, text] of keys) {
-    const key = create("span", "", `${name} key`);
-    if (name.endsWith("present")) key.style.backgroundColor = "rgb(0 114 178 / 0.4)";
-    byId("elements-note").append(key, text);
-  }
-}
-
-// What a model was made from is long and rarely read.
-const FOLDED = new Set(["provenance"]);
 
 function cardEntries(values) {
   const list = create("div", "", "entries");
@@ -128,7 +82,7 @@ function cardEntries(values) {
       !(Array.isArray(value) && value.every((v) => typeof v !== "object"))
     ) {
       const fold = create("details");
-      fold.open = !FOLDED.has(key);
+      fold.open = key === "properties";
       fold.append(create("summary", key), cardEntries(value));
       list.append(fold);
     } else {
@@ -141,18 +95,40 @@ function cardEntries(values) {
 
 function showDetails(row) {
   const entries = report.columns
-    .filter(({ values }) => values[row] !== null && values[row] !== "")
-    .flatMap(({ name, values }) => [
-      create("dt", name),
-      create("dd", format(values[row], 7)),
-    ]);
+    .map((column) => [column.title, cellText(column, row)])
+    .filter(([, text]) => text !== "")
+    .flatMap(([title, text]) => [create("dt", title), create("dd", text)]);
   byId("details").replaceChildren(...entries);
+}
+
+// What tints of rows mean, for those that there are.
+function showTints() {
+  const meanings = {
+    flagged: "flagged: unlike what the model has learned from; do not trust the value",
+    untested: "untested: nothing can tell whether the model has learned from such",
+  };
+  const trust = new Set(columns.get("trust")?.values);
+  for (const [name, meaning] of Object.entries(meanings)) {
+    if (!trust.has(name)) continue;
+    const item = create("span", "", "key");
+    item.append(create("span", "", `tint swatch ${name}`), meaning);
+    byId("tints").append(item);
+  }
+}
+
+// What is asked of molecules differs: they have neither cells nor such matrices.
+function hideWhatIsNotThere() {
+  byId("map-section").hidden = report.molecules && !report.map;
+  byId("scatter-section").hidden = report.molecules && !columns.has("ood_p_value");
+  byId("pareto-section").hidden = report.properties.length < 2;
+  document.body.classList.toggle("several", report.properties.length > 1);
 }
 
 async function start() {
   showHead();
-  byId("card").append(...report.cards.map(cardEntries));
-  showElements();
+  showTints();
+  hideWhatIsNotThere();
+  report.cards.forEach(showCard);
   byId("table-note").textContent = report.table_note;
 
   const code = create("script");
@@ -161,48 +137,78 @@ async function start() {
 
   let selected = null;
   let property = report.properties[0];
-  const place = (row) => {
-    const at = [logP(row), valueOf(property.name, row)];
-    return at.includes(null) ? null : at;
-  };
-  const scatter = new PointChart("scatter", place, select);
+  let pair = report.properties.slice(0, 2);
+  const value = ({ name }, row) => valueOf(name, row);
+  const at = (...place) => (place.includes(null) ? null : place);
+  const scatter = new PointChart(
+    "scatter",
+    (row) => at(logP(row), value(property, row)),
+    select,
+  );
   const map = new PointChart("map", (row) => mapPlaces.get(row), select);
+  const pareto = new PointChart(
+    "pareto",
+    (row) => at(value(pair[0], row), value(pair[1], row)),
+    select,
+  );
   const table = new Table(byId("table"), { onSelect: select, onFilter: drawCharts });
-  const hasP = columns.has("ood_p_value");
+  const someP = columns.has("ood_p_value");
 
   function drawCharts() {
     const rows = Array.from(table.view);
     byId("shown").textContent = `${count(rows.length)} of ${count(nRows)} rows`;
     byId("clear").hidden = table.filters.size === 0;
-    if (hasP) drawScatter(scatter, property, rows, selected);
-    if (hasP && report.map) drawMap(map, rows, selected);
+    byId("problem").textContent = table.problems().join(" ");
+    byId("trusted").setAttribute("aria-pressed", String(table.textOf("trust") === "=ok"));
+    markElements(table.textOf("formula"));
+    if (pair.length > 1) drawPareto(pareto, pair, rows, selected);
+    if (someP) drawScatter(scatter, property, rows, selected);
+    if (report.map) drawMap(map, rows, selected);
     drawDistribution(property, rows);
   }
 
   function select(row) {
     selected = row;
     table.select(row);
-    scatter.select(row);
-    map.select(row);
+    for (const chart of [scatter, map, pareto]) chart.select(row);
     showDetails(row);
     drawStructure(row);
   }
 
-  if (!hasP) showNothing("scatter", "The model has no reference set, so no p-values.");
+  if (!someP) showNothing("scatter", "No candidate has an OOD p-value.");
   if (report.map) {
     byId("map-note").textContent =
       `${report.map.description}. On the map: ${count(mapPlaces.size)} of ` +
-      `${count(nRows)} candidates; the filters of the table hold here, too.`;
+      `${count(nRows)} candidates, coloured by their p-values. Distances mean ` +
+      `little: p-values come from the full matrices. ${POINTS_NOTE}`;
   } else showNothing("map", "No map was made for this report.");
   showFailures(table);
-  byId("clear").addEventListener("click", () => table.clear());
-  byId("choice").hidden = report.properties.length < 2;
-  byId("property").append(
-    ...report.properties.map(({ label, name }) => new Option(label, name)),
+  showElements((symbol) =>
+    table.filter("formula", toggleElement(table.textOf("formula"), symbol)),
   );
-  byId("property").addEventListener("change", ({ target }) => {
-    property = report.properties[target.selectedIndex];
+  byId("clear").addEventListener("click", () => table.clear());
+  byId("trusted").hidden = !columns.has("trust");
+  byId("trusted").addEventListener("click", () =>
+    table.filter("trust", table.textOf("trust") === "=ok" ? "" : "=ok"),
+  );
+  const choose = (id, chosen, onChange) => {
+    byId(id).append(
+      ...report.properties.map(({ label, name }) => new Option(label, name)),
+    );
+    byId(id).selectedIndex = chosen;
+    byId(id).addEventListener("change", ({ target }) => {
+      onChange(report.properties[target.selectedIndex]);
+      drawCharts();
+    });
+  };
+  byId("choice").hidden = report.properties.length < 2;
+  choose("property", 0, (other) => (property = other));
+  byId("axes").hidden = report.properties.length < 3;
+  choose("pareto-x", 0, (other) => (pair = [other, pair[1]]));
+  choose("pareto-y", 1, (other) => (pair = [pair[0], other]));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     drawCharts();
+    if (selected !== null) drawStructure(selected);
   });
   table.draw();
   drawCharts();

@@ -1,36 +1,13 @@
 // A table that keeps only the rows in sight in the document.
 const ROW_HEIGHT = 26;
 const SPARE_ROWS = 12;
-const HINTS = { number: ">1, 0..2", flag: "y / n", text: "contains" };
+const NOTE_WIDTH = 150;
+// How wide a character is, in pixels, and how many a column has at most.
+const WIDE = { padding: 16, character: 7.6, most: 18 };
+const NARROW = { padding: 9, character: 6.9, most: 11 };
+const TRUST = ["ok", "untested", "flagged"];
 
-// Returns a test for one column; null for no filter, undefined for one it cannot read.
-function readFilter(text, kind) {
-  const wanted = text.trim();
-  if (wanted === "") return null;
-  if (kind === "flag") {
-    const flag = wanted[0].toLowerCase();
-    return "yn".includes(flag) ? (value) => value === (flag === "y") : undefined;
-  }
-  if (kind === "text") {
-    if (wanted.startsWith("=")) return (value) => value === wanted.slice(1);
-    const part = wanted.toLowerCase();
-    return (value) => value !== null && value.toLowerCase().includes(part);
-  }
-  const range = wanted.split("..");
-  const [, sign, bound] = wanted.match(/^(<=|>=|<|>|=)?(.*)$/s);
-  const [low, high] = (range.length === 2 ? range : [bound, bound]).map((end) =>
-    end.trim() === "" ? NaN : Number(end),
-  );
-  if (Number.isNaN(low) || Number.isNaN(high)) return undefined;
-  const holds =
-    {
-      "<": (value) => value < low,
-      "<=": (value) => value <= low,
-      ">": (value) => value > low,
-      ">=": (value) => value >= low,
-    }[sign] ?? ((value) => value >= low && value <= high);
-  return (value) => value !== null && holds(value);
-}
+const tableColumns = report.columns.filter(({ shared }) => !shared);
 
 class Table {
   constructor(box, { onSelect, onFilter }) {
@@ -41,7 +18,7 @@ class Table {
     this.inputs = new Map();
     this.order = Int32Array.from({ length: nRows }, (_, row) => row);
     this.view = this.order;
-    this.sorting = { name: null, sign: 1 };
+    this.sorting = { name: null, turn: 1 };
     this.selected = null;
     this.body = create("tbody");
     this.build();
@@ -53,43 +30,50 @@ class Table {
   build() {
     const table = create("table");
     table.setAttribute("role", "grid");
-    const [widths, header] = [create("colgroup"), create("tr")];
-    let total = 0;
-    for (const column of report.columns) {
-      const width = this.width(column);
-      total += width;
-      const slot = create("col");
-      slot.style.width = `${width}px`;
-      widths.append(slot);
+    const [slots, header] = [create("colgroup"), create("tr")];
+    let [wide, narrow] = [0, 0];
+    for (const column of tableColumns) {
+      const { minor, name } = column;
+      const widths = [WIDE, NARROW].map((screen) => this.width(column, screen));
+      wide += widths[0];
+      if (!minor) narrow += widths[1];
+      const slot = create("col", "", `${minor ? "minor" : ""} ${name}`);
+      slot.style.setProperty("--wide", `${widths[0]}px`);
+      slot.style.setProperty("--narrow", `${widths[1]}px`);
+      slots.append(slot);
       header.append(this.headerCell(column));
     }
-    table.style.minWidth = `max(100%, ${total}px)`;
+    table.style.setProperty("--wide", `${wide}px`);
+    table.style.setProperty("--narrow", `${narrow}px`);
     const head = create("thead");
     head.append(header);
-    table.append(widths, head, this.body);
+    table.append(slots, head, this.body);
     this.box.append(table);
     this.head = head;
   }
 
-  width({ name, kind, values }) {
-    let longest = Math.max(9, name.length + 3);
-    for (const value of values.slice(0, 200)) {
-      longest = Math.max(longest, format(value).length);
+  width(column, { padding, character, most }) {
+    if (column.name === "reason") return NOTE_WIDTH;
+    // a title may have as many lines as words
+    let longest = Math.max(4, ...column.title.split(" ").map((word) => word.length + 1));
+    for (let row = 0; row < Math.min(nRows, 200); row++) {
+      longest = Math.max(longest, cellText(column, row).length);
     }
-    return 18 + 8 * Math.min(longest, kind === "text" ? 30 : 18);
+    return padding + character * Math.min(longest, most);
   }
 
-  headerCell({ name, kind, label }) {
-    const cell = create("th", "", kind);
+  headerCell({ name, title, kind, label, minor }) {
+    const cell = create("th", "", `${kind}${minor ? " minor" : ""}`);
     cell.scope = "col";
     cell.dataset.column = name;
-    const button = create("button", name);
+    const button = create("button", title);
     button.type = "button";
     button.title = `${label}: sort`;
     button.addEventListener("click", () => this.sort(name));
     const input = create("input");
     input.placeholder = HINTS[kind];
-    input.setAttribute("aria-label", `Filter ${name}`);
+    input.title = EXPECTED[kind] ?? "write a part of it, or = and all of it";
+    input.setAttribute("aria-label", `Filter ${title}`);
     let timer;
     input.addEventListener("input", () => {
       clearTimeout(timer);
@@ -100,38 +84,70 @@ class Table {
     return cell;
   }
 
-  // Empty cells stay last in both directions; equal ones keep the order of merit.
+  // What rows are sorted by, the smaller the better.
+  keyOf({ name, kind, values, highs, sign, centre }) {
+    if (name === "trust") return (row) => TRUST.indexOf(values[row]);
+    if (kind === "interval") {
+      // by the end that is worse, or by the width if neither is
+      if (centre !== null) return (row) => highs[row] - values[row];
+      return sign > 0 ? (row) => highs[row] : (row) => -values[row];
+    }
+    if (centre !== null) return (row) => Math.abs(values[row] - centre);
+    return (row) => sign * values[row];
+  }
+
+  // The first time the best come first, the second time last. Empty cells stay last in
+  // both directions; equal ones keep the order of merit.
   sort(name) {
-    const { values, kind } = columns.get(name);
-    const again = this.sorting.name === name;
-    this.sorting = { name, sign: again ? -this.sorting.sign : 1 };
-    const { sign } = this.sorting;
-    const collate = new Intl.Collator("en", { numeric: true }).compare;
-    const compare = kind === "text" ? collate : (a, b) => a - b;
+    const column = columns.get(name);
+    const { values, kind, sign } = column;
+    const again = this.sorting.name === name && this.sorting.turn === 1;
+    const turn = again ? -1 : 1;
+    this.sorting = { name, turn };
     const rows = Array.from({ length: nRows }, (_, row) => row);
     const filled = rows.filter((row) => values[row] !== null);
-    filled.sort((a, b) => sign * compare(values[a], values[b]) || a - b);
+    if (["text", "formula"].includes(kind) && name !== "trust") {
+      const { compare } = new Intl.Collator("en", { numeric: true });
+      filled.sort((a, b) => turn * compare(values[a], values[b]) || a - b);
+    } else {
+      const key = this.keyOf(column);
+      filled.sort((a, b) => turn * (key(a) - key(b)) || a - b);
+    }
     const empty = rows.filter((row) => values[row] === null);
     this.order = Int32Array.from([...filled, ...empty]);
     for (const cell of this.head.querySelectorAll("th")) {
       cell.removeAttribute("aria-sort");
       if (cell.dataset.column === name) {
-        cell.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+        cell.setAttribute("aria-sort", sign * turn > 0 ? "ascending" : "descending");
       }
     }
     this.update();
   }
 
+  // Applies what is typed; while it cannot be read, no row is shown as if it fitted.
   filter(name, text) {
     const input = this.inputs.get(name);
+    const column = columns.get(name);
     input.value = text;
-    const test = readFilter(text, columns.get(name).kind);
+    const test = readFilter(text, column);
     input.toggleAttribute("aria-invalid", test === undefined);
-    if (test === undefined) return;
-    if (test) this.filters.set(name, test);
-    else this.filters.delete(name);
+    if (test === null) this.filters.delete(name);
+    else this.filters.set(name, { text, test });
     this.update();
     this.onFilter();
+  }
+
+  textOf(name) {
+    return this.filters.get(name)?.text ?? "";
+  }
+
+  // What is wrong with the filters, one sentence each.
+  problems() {
+    const wrong = [...this.filters].filter(([, { test }]) => test === undefined);
+    return wrong.map(([name, { text }]) => {
+      const { title, kind } = columns.get(name);
+      return `The filter “${text}” of ${title} cannot be read: ${EXPECTED[kind]}.`;
+    });
   }
 
   clear() {
@@ -145,13 +161,16 @@ class Table {
   }
 
   update() {
-    const tests = [...this.filters].map(([name, test]) => [
+    const tests = [...this.filters].map(([name, { test }]) => [
       columns.get(name).values,
       test,
     ]);
-    this.view = tests.length
-      ? this.order.filter((row) => tests.every(([values, test]) => test(values[row])))
-      : this.order;
+    if (tests.some(([, test]) => test === undefined)) this.view = new Int32Array(0);
+    else {
+      this.view = this.order.filter((row) =>
+        tests.every(([values, test]) => test(values[row], row)),
+      );
+    }
     this.box.scrollTop = 0;
     this.draw();
   }
@@ -173,10 +192,13 @@ class Table {
     const line = create("tr");
     line.dataset.row = row;
     line.setAttribute("aria-selected", String(row === this.selected));
-    for (const { name, kind, values } of report.columns) {
-      const flagged = name === "ood" && values[row];
-      const cell = create("td", format(values[row]), flagged ? "flagged" : kind);
-      if (kind === "text" && values[row]) cell.title = values[row];
+    line.dataset.trust = valueOf("trust", row) ?? "";
+    for (const column of tableColumns) {
+      const { name, kind, minor } = column;
+      const text = cellText(column, row);
+      const cell = create("td", text, `${kind}${minor ? " minor" : ""}`);
+      if (kind === "text") cell.title = text;
+      if (name === "trust") cell.classList.add("trust");
       line.append(cell);
     }
     line.addEventListener("click", () => this.onSelect(row));
@@ -186,7 +208,7 @@ class Table {
   space(rows) {
     const line = create("tr", "", "space");
     const cell = create("td");
-    cell.colSpan = report.columns.length;
+    cell.colSpan = tableColumns.length;
     cell.style.height = `${rows * ROW_HEIGHT}px`;
     line.append(cell);
     line.hidden = rows === 0;

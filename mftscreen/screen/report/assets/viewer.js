@@ -121,7 +121,7 @@ function structureTraces({ symbols, positions, bonds, cell }) {
     ),
   );
   const ends = bonds.map(([a, b]) => [positions[a], positions[b]]);
-  traces.push(segments(ends, { color: "#8b939c", width: 6 }));
+  traces.push(segments(ends, { color: colour("bond"), width: 6 }));
   if (!cell) return traces;
   const corner = (bits) =>
     [0, 1, 2].map((k) => cell.reduce((sum, v, n) => sum + ((bits >> n) & 1) * v[k], 0));
@@ -130,12 +130,13 @@ function structureTraces({ symbols, positions, bonds, cell }) {
       .filter((bit) => !(bits & bit))
       .map((bit) => [corner(bits), corner(bits | bit)]),
   );
-  traces.push(segments(edges, { color: "#55606d", width: 2 }));
+  traces.push(segments(edges, { color: colour("quiet"), width: 2 }));
   const tips = [1, 2, 4].map(corner).map((tip) => tip.map((x) => 1.07 * x));
   traces.push({
     type: "scatter3d",
     mode: "text",
     text: ["a", "b", "c"],
+    textfont: { color: colour("ink") },
     hoverinfo: "skip",
     x: tips.map((p) => p[0]),
     y: tips.map((p) => p[1]),
@@ -186,7 +187,9 @@ function drawStructure(row) {
     }),
     { ...CONFIG, displayModeBar: false },
   );
+  const atoms = `${structure.n_atoms} ${structure.n_atoms === 1 ? "atom" : "atoms"}`;
   note.textContent =
-    `${structure.n_atoms} atoms in the cell; those on its faces are shown on both ` +
-    "sides. Drag to turn, scroll to zoom.";
+    (structure.cell
+      ? `${atoms} in the cell; those on its faces are shown on both sides. `
+      : `${atoms}. `) + "Sticks are bonds. Drag to turn, scroll to zoom.";
 }
