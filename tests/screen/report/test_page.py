@@ -21,6 +21,8 @@ from ase.build import bulk
 from mftscreen.errors import DataError
 from mftscreen.ood.map.embedding import Embedding
 from mftscreen.properties import PropertySpec
+from mftscreen.screen.order.goals import parse_goals
+from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.report.page import (
     MAX_ATOMS,
     MAX_REASONS,
@@ -36,9 +38,11 @@ INDEX = PropertySpec(name="n_opt", label="refractive index")
 GAP = PropertySpec(name="gap", label="band <b>gap</b>", unit="eV")
 HOSTILE = "</script><img src=x onerror='window.pwned=1'><script>window.pwned=2</script>"
 COLUMNS = [
-    "rank", "id", "formula", "n_opt", "gap", "ood_p_value", "ood", "duplicate_of",
-    "status", "reason", "model",
+    "rank", "id", "formula", "n_opt", "gap", "gap_unit", "gap_low", "gap_high", "trust",
+    "ood_p_value", "ood", "relax_converged", "duplicate_of", "status", "reason",
+    "model",
 ]  # fmt: skip
+OPTIONS = RankOptions(parse_goals(["n_opt:max", "gap:min"]))
 
 
 def record(k: int) -> dict[str, Any]:
@@ -49,8 +53,13 @@ def record(k: int) -> dict[str, Any]:
         "formula": "NaCl" if k % 2 else "MgO",
         "n_opt": 5.0 - 0.01 * k,
         "gap": np.float32(1.0 + (k * 7 % 11)),
+        "gap_unit": "eV",
+        "gap_low": None if k % 10 == 9 else 0.5 + (k * 7 % 11),
+        "gap_high": None if k % 10 == 9 else 1.5 + (k * 7 % 11),
+        "trust": "flagged" if k % 10 == 9 else "ok",
         "ood_p_value": 0.01 if k % 10 == 9 else 0.2 + 0.001 * k,
         "ood": np.bool_(k % 10 == 9),
+        "relax_converged": k % 4 > 0,
         "duplicate_of": "",
         "status": "ok",
         "reason": "",
@@ -76,10 +85,18 @@ def make_data(n: int = 200) -> ReportData:
         columns=COLUMNS,
         records=[*map(record, range(n)), *failures, failure(HOSTILE, HOSTILE)],
         properties=[INDEX, GAP],
+        options=OPTIONS,
         model_cards=[
-            {"name": HOSTILE, "properties": {"gap": {"metrics": {"mae": 0.25}}}},
+            {
+                "name": HOSTILE,
+                "properties": {
+                    "gap": {"metrics": {"mae": 0.25}},
+                    "other": {"metrics": {"mae": 0.5}},
+                },
+            },
             {"name": "second"},
         ],
+        remarks=["The intervals may be <b>too narrow</b>."],
         structures={k: crystals[k % 2] for k in range(n)},
         training_targets={"n_opt": rng.normal(3.0, 1.0, 500)},
         training_elements={"Mg", "O", "Na"},
@@ -112,7 +129,8 @@ def test_page_holds_every_row_and_no_text_of_theirs_as_markup(report: Path) -> N
     assert columns["id"]["values"][:2] == ["c-0", "c-1"]
     assert columns["id"]["values"][-1] == HOSTILE
     assert columns["gap"]["kind"] == "number"
-    assert columns["ood"]["values"][8:10] == [False, True]
+    assert columns["relax_converged"]["values"][3:5] == [True, False]
+    assert columns["trust"]["values"][8:10] == ["ok", "flagged"]
     assert "duplicate_of" not in columns  # nothing in it
     assert "duplicate_of" in found["table_note"]
     text = report.read_text("utf-8")
@@ -267,7 +285,8 @@ def page(browser: Any, report: Path) -> Iterator[Any]:
 
 def column(page: Any, name: str) -> list[str]:
     """Return the texts of a column in the rows that are in the document."""
-    names = page.locator("#table th button").all_inner_texts()
+    headings = page.locator("#table th")
+    names = headings.evaluate_all("cells => cells.map((cell) => cell.dataset.column)")
     cells = f"#table tr[data-row] td:nth-child({names.index(name) + 1})"
     return list(page.locator(cells).all_inner_texts())
 
@@ -287,7 +306,16 @@ def test_page_opens_with_all_its_parts_and_runs_nothing_hostile(page: Any) -> No
         assert page.locator(f"#{chart} .main-svg").count() > 0
     new = page.locator("#elements .element.new").all_inner_texts()
     assert new == ["Cl\n100", "Rn\n3", "Fr\n3"]
-    assert "mae" in page.locator("#card").inner_text()
+    assert page.locator("#verdict").inner_text() == (
+        "200 of 203 candidates have a value; 20 of them are unlike what the model has "
+        "learned from, 2 of the best 20 among these."
+    )
+    assert page.locator("#remarks").inner_text() == make_data().remarks[0]
+    goals = page.locator("#goals").inner_text()
+    assert "n_opt: refractive index; the higher the better" in goals
+    assert "gap: band <b>gap</b> in eV; the lower the better" in goals
+    assert "The same in all rows: model m0123." in goals
+    assert page.locator("th[data-column=model]").count() == 0
     assert "second" in page.locator("#card").inner_text()
     page.select_option("#property", "gap")
     assert "band <b>gap</b> (eV)" in page.locator("#scatter .ytitle").inner_html(
@@ -320,20 +348,44 @@ def test_policy_stops_scripts_and_requests_that_are_not_the_page_s(
 
 
 @pytest.mark.slow
-def test_sorting_turns_round_and_keeps_empty_cells_last(page: Any) -> None:
+def test_sorting_begins_with_the_best_and_keeps_empty_cells_last(page: Any) -> None:
+    # high is good
     page.locator("th[data-column=n_opt] button").click()
-    rising = column(page, "n_opt")
-    assert rising[:2] == ["3.01", "3.02"]
-    page.locator("th[data-column=n_opt] button").click()
-    assert column(page, "n_opt")[:2] == ["5", "4.99"]
+    assert column(page, "n_opt")[:2] == ["5.000", "4.990"]
     header = page.locator("th[data-column=n_opt]")
     assert header.get_attribute("aria-sort") == "descending"
+    page.locator("th[data-column=n_opt] button").click()
+    assert column(page, "n_opt")[:2] == ["3.010", "3.020"]
+    assert header.get_attribute("aria-sort") == "ascending"
     page.locator("#table").evaluate("box => (box.scrollTop = box.scrollHeight)")
     page.wait_for_function("document.querySelector('tr[data-row=\"202\"]')")
-    assert column(page, "n_opt")[-4:] == ["3.01", "", "", ""]
+    assert column(page, "n_opt")[-4:] == ["5.000", "", "", ""]
+    # low is good, of intervals the high end
+    page.locator("th[data-column=gap] button").click()
+    assert column(page, "gap")[0] == "1"
+    page.locator("th[data-column=gap_interval] button").click()
+    assert column(page, "gap_interval")[0] == "0.50 – 1.50"
+    page.locator("th[data-column=trust] button").click()
+    assert column(page, "trust")[0] == "ok"
+    page.locator("th[data-column=trust] button").click()
+    assert column(page, "trust")[0] == "flagged"
     # numbers in text by size, not by their first digit
     page.locator("th[data-column=id] button").click()
     assert column(page, "id")[2:5] == ["bad-2", "c-0", "c-1"]
+
+
+@pytest.mark.slow
+def test_sorting_begins_with_what_is_closest_to_a_target(
+    browser: Any, tmp_path: Path
+) -> None:
+    options = RankOptions(parse_goals(["n_opt=4.45..4.55", "gap:min"]))
+    build_report(replace(make_data(), options=options), tmp_path / "r.html")
+    page = open_page(browser, tmp_path / "r.html")
+    page.locator("th[data-column=n_opt] button").click()
+    assert column(page, "n_opt")[:3] == ["4.500", "4.510", "4.490"]
+    assert "wanted from 4.45 to 4.55" in page.locator("#goals").inner_text()
+    assert page.complaints == []
+    page.close()
 
 
 FILTERS = [
@@ -341,11 +393,20 @@ FILTERS = [
     ("n_opt", "4.95..4.975", 3),
     ("n_opt", " < 3.02 ", 1),
     ("n_opt", "5", 1),
-    ("ood", "y", 20),
-    ("ood", "no", 180),
+    ("gap_interval", "0..2", 18),
+    ("gap_interval", "2.25", 16),
+    ("gap_interval", "> 9", 32),
+    ("trust", "flagged", 20),
+    ("relax_converged", "y", 150),
+    ("relax_converged", "no", 50),
     ("id", "C-19", 11),
     ("id", "=c-19", 1),
     ("status", "unknown", 3),
+    ("formula", "Mg", 100),
+    ("formula", "O -Na", 100),
+    ("formula", "C", 0),
+    ("formula", "MgCl", 0),
+    ("formula", "=NaCl", 100),
 ]
 
 
@@ -360,14 +421,125 @@ def test_filters_hold_for_the_table_and_the_chart(page: Any) -> None:
         assert drawn == (0 if name == "status" else n_rows)
         page.click("#clear")
         page.wait_for_function("shown.textContent === '203 of 203 rows'")
-    page.fill("th[data-column=ood] input", "yes")
+    page.fill("th[data-column=trust] input", "=flagged")
     page.fill("th[data-column=n_opt] input", ">4")
     page.wait_for_function("shown.textContent === '10 of 203 rows'")
     page.click("#clear")
-    # what cannot be read is marked and hides nothing
-    page.fill("th[data-column=n_opt] input", "> x")
-    page.wait_for_selector("th[data-column=n_opt] input[aria-invalid]")
-    assert page.locator("#shown").inner_text() == "203 of 203 rows"
+    page.click("#trusted")
+    page.wait_for_function("shown.textContent === '180 of 203 rows'")
+    page.click("#trusted")
+    page.wait_for_function("shown.textContent === '203 of 203 rows'")
+
+
+UNREADABLE = [
+    ("n_opt", "> x"),
+    ("n_opt", "4,5"),
+    ("n_opt", "3..2"),
+    ("relax_converged", "nonsense"),
+    ("formula", "Xx"),
+    ("formula", "mg"),
+]
+
+
+@pytest.mark.slow
+def test_a_filter_that_cannot_be_read_says_so_and_shows_nothing(page: Any) -> None:
+    page.fill("th[data-column=id] input", "c-19")
+    for name, text in UNREADABLE:
+        page.fill(f"th[data-column={name}] input", text)
+        page.wait_for_selector(f"th[data-column={name}] input[aria-invalid]")
+        assert page.locator("#shown").inner_text() == "0 of 203 rows"
+        assert page.locator("#table tr[data-row]").count() == 0
+        assert f"“{text}”" in page.locator("#problem").inner_text()
+        page.fill(f"th[data-column={name}] input", "")
+        page.wait_for_function("shown.textContent === '11 of 203 rows'")
+        assert page.locator("#problem").inner_text() == ""
+
+
+@pytest.mark.slow
+def test_a_click_on_an_element_filters_and_cobalt_is_no_oxygen(
+    browser: Any, tmp_path: Path
+) -> None:
+    formulas = ["CoNi", "CoO", "MgO"]
+    records = [record(k) | {"formula": name} for k, name in enumerate(formulas)]
+    build_report(replace(make_data(0), records=records), tmp_path / "r.html")
+    page = open_page(browser, tmp_path / "r.html")
+    page.click("#elements [data-symbol=O]")
+    assert column(page, "formula") == ["CoO", "MgO"]
+    page.click("#elements [data-symbol=Co]")
+    assert column(page, "formula") == ["CoO"]
+    assert page.input_value("th[data-column=formula] input") == "O Co"
+    pressed = page.locator("#elements [aria-pressed=true]")
+    assert [text.split()[0] for text in pressed.all_inner_texts()] == ["O", "Co"]
+    page.click("#elements [data-symbol=O]")
+    assert column(page, "formula") == ["CoNi", "CoO"]
+    assert page.complaints == []
+    page.close()
+
+
+@pytest.mark.slow
+def test_what_matters_is_in_sight_on_a_laptop_and_on_a_phone(
+    browser: Any, report: Path
+) -> None:
+    page = open_page(browser, report)
+    for width, names in (
+        (1280, ["rank", "id", "n_opt", "gap", "gap_interval", "trust", "reason"]),
+        (375, ["rank", "formula", "n_opt", "gap", "trust"]),
+    ):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        box = page.locator("#table").bounding_box()
+        for name in names:
+            cell = page.locator(f"th[data-column={name}]").bounding_box()
+            assert cell["x"] + cell["width"] <= box["x"] + box["width"], (width, name)
+    assert page.complaints == []
+    page.close()
+
+
+@pytest.mark.slow
+def test_flagged_rows_are_tinted_on_light_and_on_dark_screens(
+    browser: Any, report: Path
+) -> None:
+    page = open_page(browser, report)
+    grounds = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        grounds += [
+            page.locator(f"tr[data-row='{row}']").evaluate(
+                "line => getComputedStyle(line).backgroundColor"
+            )
+            for row in (8, 9)
+        ]
+        grounds.append(page.evaluate("getComputedStyle(document.body).color"))
+        grounds.append(page.evaluate("scatter.layout.font.color"))
+    assert grounds[0] == grounds[4] == "rgba(0, 0, 0, 0)"  # not flagged
+    for k in (1, 2, 3):  # a tint, the text and the labels of charts
+        assert grounds[k] != grounds[k + 4]
+    assert "flagged" in page.locator("#tints").inner_text()
+    assert page.complaints == []
+    page.close()
+
+
+@pytest.mark.slow
+def test_two_goals_are_drawn_against_each_other_with_the_best_compromises(
+    page: Any,
+) -> None:
+    front = page.evaluate("[pareto.data[0].x, pareto.data[0].y]")
+    # the highest index has the lowest gap
+    assert front == [[5.0], [1.0]]
+    page.fill("th[data-column=n_opt] input", "<4.995")
+    page.wait_for_function("shown.textContent === '199 of 203 rows'")
+    x, y = page.evaluate("[pareto.data[0].x, pareto.data[0].y]")
+    assert x == [4.89, 4.92, 4.95, 4.98, 4.99]
+    assert y == [1.0, 2.0, 3.0, 4.0, 8.0]
+
+
+@pytest.mark.slow
+def test_the_card_is_folded_and_of_the_properties_asked_for(page: Any) -> None:
+    assert not page.locator("#card .entries").first.is_visible()
+    page.locator("#card summary").first.click()
+    text = page.locator("#card").inner_text()
+    assert "0.25" in text
+    assert "other" not in text
 
 
 @pytest.mark.slow
@@ -380,7 +552,7 @@ def click_on(page: Any, chart: str, row: int) -> None:
     box = page.locator(f"#{chart}")
     box.scroll_into_view_if_needed()
     # a flagged candidate far down in the table: only its trace, so that it is on top
-    trace = page.evaluate(f"{chart}.data.findIndex((t) => t.name.startsWith('out'))")
+    trace = page.evaluate(f"{chart}.data.findIndex((t) => t.name.startsWith('flagged'))")
     at = page.evaluate(
         f"""() => {{
             const {{ x, y, customdata }} = {chart}.data[{trace}];
@@ -453,7 +625,8 @@ def test_100_000_rows_are_there_but_only_those_in_sight_are_drawn(
 def test_a_report_without_candidates_or_training_set_says_so(
     browser: Any, tmp_path: Path
 ) -> None:
-    data = ReportData("empty", "mftscreen rank", COLUMNS, [], [INDEX], {})
+    options = RankOptions(parse_goals(["n_opt:max"]))
+    data = ReportData("empty", "mftscreen rank", COLUMNS, [], [INDEX], options, {})
     build_report(data, tmp_path / "r.html")
     page = open_page(browser, tmp_path / "r.html")
     assert page.locator("#shown").inner_text() == "0 of 0 rows"

@@ -66,6 +66,9 @@ function showFailures(table) {
   }
 }
 
+// What a model was made from, and what was not asked for, is rarely read.
+const FOLDED = new Set(["provenance", "force_field", "force_field_domains"]);
+
 function showCard(card) {
   const fold = create("details");
   const heads = Object.keys(card.properties).join(", ");
@@ -82,7 +85,7 @@ function cardEntries(values) {
       !(Array.isArray(value) && value.every((v) => typeof v !== "object"))
     ) {
       const fold = create("details");
-      fold.open = key === "properties";
+      fold.open = !FOLDED.has(key);
       fold.append(create("summary", key), cardEntries(value));
       list.append(fold);
     } else {

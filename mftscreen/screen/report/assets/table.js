@@ -4,7 +4,7 @@ const SPARE_ROWS = 12;
 const NOTE_WIDTH = 150;
 // How wide a character is, in pixels, and how many a column has at most.
 const WIDE = { padding: 16, character: 7.6, most: 18 };
-const NARROW = { padding: 9, character: 6.9, most: 11 };
+const NARROW = { padding: 8, character: 6.3, most: 12 };
 const TRUST = ["ok", "untested", "flagged"];
 
 const tableColumns = report.columns.filter(({ shared }) => !shared);
@@ -49,6 +49,7 @@ class Table {
     head.append(header);
     table.append(slots, head, this.body);
     this.box.append(table);
+    this.box.style.setProperty("--rows", nRows);
     this.head = head;
   }
 

@@ -90,7 +90,6 @@ function spheres(symbol, centres, { corners, faces }) {
     color,
     name: symbol,
     hoverinfo: "name",
-    showlegend: true,
     lighting: { ambient: 0.55, diffuse: 0.6, specular: 0.25, roughness: 0.5 },
     // from the eye: in an orthographic scene plotly's light comes from the other side
     lightposition: { x: 0, y: 0, z: -1e5 },
@@ -107,7 +106,6 @@ function segments(pairs, line) {
     z: along(2),
     line,
     hoverinfo: "skip",
-    showlegend: false,
   };
 }
 
@@ -141,7 +139,6 @@ function structureTraces({ symbols, positions, bonds, cell }) {
     x: tips.map((p) => p[0]),
     y: tips.map((p) => p[1]),
     z: tips.map((p) => p[2]),
-    showlegend: false,
   });
   return traces;
 }
@@ -157,10 +154,22 @@ function proportions({ positions, cell }) {
   return { x, y, z };
 }
 
+// Not plotly's legend, in which white atoms have no outline.
+function atomKeys({ symbols }) {
+  return [...new Set(symbols)].map((symbol) => {
+    const item = create("span", "", "key");
+    const swatch = create("span", "", "swatch atom");
+    swatch.style.background = report.elements.styles[symbol][1];
+    item.append(swatch, symbol);
+    return item;
+  });
+}
+
 function drawStructure(row) {
   const structure = report.structures[row];
   const [box, note] = [byId("viewer"), byId("viewer-note")];
   box.hidden = !structure;
+  byId("viewer-legend").replaceChildren(...(structure ? atomKeys(structure) : []));
   if (!structure) {
     note.textContent = `No structure is kept for this row. ${report.structures_note}`;
     return;
@@ -172,7 +181,7 @@ function drawStructure(row) {
     layout({
       uirevision: row,
       margin: { l: 0, r: 0, t: 0, b: 0 },
-      legend: { orientation: "h", x: 0, y: 0, itemsizing: "constant" },
+      showlegend: false,
       scene: {
         xaxis: hidden,
         yaxis: hidden,
