@@ -142,6 +142,25 @@ def start_copy() -> Iterator[Callable[..., Copy]]:
         process.wait()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser for pages that were written."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright drives the browser"
+    )
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(names)} is installed")
+    with playwright.sync_playwright() as driver:
+        # software WebGL; root, as in a container, has no sandbox
+        arguments = ["--no-sandbox", "--use-angle=swiftshader"]
+        arguments.append("--enable-unsafe-swiftshader")
+        running = driver.chromium.launch(executable_path=program, args=arguments)
+        yield running
+        running.close()
+
+
 TYPE_MAP = ["H", "O", "Mg", "Si", "Ga", "As"]
 
 REPFLOW = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,10 @@ FORMATS = (".html", ".png")
 GREY = "#b8bcc2"
 COLORS = "viridis"
 """Even in lightness, so that it reads the same with any colour vision and in grey."""
+MIDDLE = "#21918c"
+"""Of these, in the legend."""
+
+OUTLINE = " Those with an outline are flagged."
 
 
 def check_map_output(path: Path) -> None:
@@ -126,47 +133,100 @@ def _write_html(
 
     figure = go.Figure()
     if candidates:
+        name = f"reference ({len(reference)})"
+        marker = {"size": 4, "color": GREY}
         figure.add_scattergl(
             **_trace(embedding.reference, reference),
-            name=f"reference ({len(reference)})",
-            marker={"size": 4, "color": GREY},
+            name=name,
+            showlegend=False,
+            marker=marker,
         )
+        figure.add_scatter(**_key(name, marker))
     points, positions = _coloured(embedding, reference, candidates)
     for name, rows in _flagged_apart(points, candidates):
         shown = [points[k] for k in rows]
         flagged = shown[0].ood
+        line = {"width": 1.2 if flagged else 0, "color": "black"}
+        size = 1.4 * _diameter(len(points), flagged)
         figure.add_scattergl(
             **_trace(positions[rows], shown),
             name=name,
+            showlegend=False,
             marker={
-                "size": 1.4 * _diameter(len(points), flagged),
+                "size": size,
                 "color": [np.log10(point.p_value) for point in shown],
                 "coloraxis": "coloraxis",
-                "line": {"width": 1.2 if flagged else 0, "color": "black"},
+                "line": line,
             },
         )
-    lowest = np.log10(_lowest(points))
+        figure.add_scatter(**_key(name, {"size": size, "color": MIDDLE, "line": line}))
+    _lay_out(figure, embedding.axes, np.log10(_lowest(points)), _scale(candidates))
+    plot = figure.to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        default_height="100%",
+        config={"responsive": True, "displaylogo": False},
+        div_id="map",
+        post_script=_FOLLOW_THE_SCREEN,
+    )
+    template = files("mftscreen.ood.map") / "map_page.html"
+    first, _, rest = title.partition("\n")
+    page = Template(template.read_text("utf-8")).substitute(
+        title=html.escape(first),
+        details=html.escape(rest),
+        outline=OUTLINE if any(point.ood for point in points) else "",
+        plot=plot,
+    )
+    # an id may be no text
+    path.write_text(page, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+_FOLLOW_THE_SCREEN = """
+const map = document.getElementById("{plot_id}");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+function follow() {
+  const ink = dark.matches ? "#e3e8ee" : "#1d2733";
+  const lines = { "font.color": ink, "xaxis.linecolor": ink, "yaxis.linecolor": ink };
+  Plotly.update(map, { "marker.line.color": ink }, lines);
+}
+dark.addEventListener("change", follow);
+follow();
+"""
+"""plotly has no style sheets, which would know of dark screens."""
+
+
+def _key(name: str, marker: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point that is in the legend only.
+
+    plotly draws those of many coloured points black, with complaints.
+    """
+    point: dict[str, Any] = {"x": [None], "y": [None], "mode": "markers"}
+    return point | {"name": name, "marker": marker, "hoverinfo": "skip"}
+
+
+def _lay_out(figure: Any, titles: Sequence[str], lowest: float, scale: str) -> None:
     ticks = np.arange(np.ceil(lowest), 1)
     bar = {
-        "title": {"text": _scale(candidates), "side": "right"},
+        "title": {"text": scale, "side": "top"},
         "tickvals": ticks,
         "ticktext": [f"{10.0**tick:g}" for tick in ticks],
+        # beside the plot it would take half the width of a phone
+        "orientation": "h",
+        "thickness": 12,
+        "y": 1.0,
+        "yanchor": "bottom",
     }
+    bare = {"showticklabels": False, "ticks": ""}
     figure.update_layout(
         template="simple_white",
-        title={"text": title.replace("\n", "<br>"), "font": {"size": 13}},
-        margin={"t": 90},
-        xaxis={"title": embedding.axes[0], "showticklabels": False, "ticks": ""},
-        yaxis={
-            "title": embedding.axes[1],
-            "showticklabels": False,
-            "ticks": "",
-            "scaleanchor": "x",
-        },
-        legend={"orientation": "h", "y": -0.08},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"t": 10, "l": 40, "r": 10, "b": 55},
+        xaxis={"title": titles[0], **bare},
+        yaxis={"title": titles[1], **bare, "scaleanchor": "x"},
+        legend={"orientation": "h", "y": -0.12, "itemclick": False},
         coloraxis={"colorscale": COLORS, "cmin": lowest, "cmax": 0.0, "colorbar": bar},
     )
-    figure.write_html(path, include_plotlyjs=True)
 
 
 def _coloured(

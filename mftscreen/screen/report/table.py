@@ -171,7 +171,9 @@ def _first_sorting(goal: Goal) -> dict[str, Any]:
 def _good(goal: Goal) -> str:
     texts = []
     if goal.kind in ("maximize", "minimize"):
-        texts.append({"maximize": "the higher the better"}.get(goal.kind, "the lower the better"))
+        texts.append(
+            {"maximize": "the higher the better"}.get(goal.kind, "the lower the better")
+        )
     elif isinstance(goal.target, tuple):
         low, high = goal.target
         texts.append(f"wanted from {low:g} to {high:g}")

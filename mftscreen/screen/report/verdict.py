@@ -27,8 +27,8 @@ def say_verdict(records: Sequence[Mapping[str, Any]]) -> str:
     Examples
     --------
     >>> row = {"rank": 1, "status": "ok", "trust": "ok"}
-    >>> say_verdict([row, row | {"trust": "flagged"}, row | {"status": "failed"}])
-    '2 of 3 candidates have a value; 1 of them is unlike ..., 1 of the best 2 among these.'
+    >>> say_verdict([row, row, row | {"status": "unknown_element"}])
+    '2 of 3 candidates have a value; none of them is unlike what the model ...'
     """
     predicted = [record for record in records if record["status"] == "ok"]
     trust = Counter(record["trust"] for record in predicted)

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,8 +50,12 @@ def test_html_is_self_contained_and_tells_each_point(
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"<script[^>]+src=", text)
     assert "a title" in text
-    drawn = traces(path)
+    drawn = [trace for trace in traces(path) if "customdata" in trace]
     names = [trace["name"] for trace in drawn]
+    # the legend has a mark of each kind, which is of one colour
+    keys = [trace for trace in traces(path) if "customdata" not in trace]
+    assert [trace["name"] for trace in keys] == names
+    assert all(isinstance(trace["marker"]["color"], str) for trace in keys)
     told = sorted(row for trace in drawn for row in trace["customdata"])
     expected = [*REFERENCE, *candidates]
     assert told == sorted([p.id, p.formula, f"{p.p_value:.3g}"] for p in expected)
@@ -62,6 +67,37 @@ def test_html_is_self_contained_and_tells_each_point(
         assert drawn[1]["marker"]["line"]["width"] == 0
     else:
         assert names == ["reference (19)", "reference, flagged (1)"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("candidates", [[], CANDIDATES], ids=["alone", "candidates"])
+def test_a_browser_has_no_complaints(
+    browser: Any, tmp_path: Path, candidates: list[MapPoint]
+) -> None:
+    pytest.importorskip("plotly")
+    path = tmp_path / "map.html"
+    write_map(path, "<b>title</b>", POSITIONS, REFERENCE, candidates)
+    page = browser.new_page(viewport={"width": 375, "height": 700})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith(("file:", "data:", "blob:"))
+            or complaints.append(f"asked for {request.url}")
+        ),
+    )
+    page.goto(path.as_uri())
+    page.wait_for_selector(".legend .traces", timeout=60_000)
+    assert page.locator("h1").inner_text() == "<b>title</b>"
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    light = page.evaluate("map.layout.font.color")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"map.layout.font.color !== '{light}'")
+    page.close()
+    # software WebGL says that it is slow
+    assert [said for said in complaints if "GPU stall" not in said] == []
 
 
 @pytest.mark.parametrize("candidates", [[], CANDIDATES], ids=["alone", "candidates"])

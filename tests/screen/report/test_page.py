@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -232,24 +231,6 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 # -- in a browser ---------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright drives the browser"
-    )
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(names)} is installed")
-    with playwright.sync_playwright() as driver:
-        # software WebGL; root, as in a container, has no sandbox
-        arguments = ["--no-sandbox", "--use-angle=swiftshader"]
-        arguments.append("--enable-unsafe-swiftshader")
-        running = driver.chromium.launch(executable_path=program, args=arguments)
-        yield running
-        running.close()
 
 
 def open_page(browser: Any, path: Path) -> Any:
@@ -552,7 +533,9 @@ def click_on(page: Any, chart: str, row: int) -> None:
     box = page.locator(f"#{chart}")
     box.scroll_into_view_if_needed()
     # a flagged candidate far down in the table: only its trace, so that it is on top
-    trace = page.evaluate(f"{chart}.data.findIndex((t) => t.name.startsWith('flagged'))")
+    trace = page.evaluate(
+        f"{chart}.data.findIndex((t) => t.name.startsWith('flagged'))"
+    )
     at = page.evaluate(
         f"""() => {{
             const {{ x, y, customdata }} = {chart}.data[{trace}];
