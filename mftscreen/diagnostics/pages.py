@@ -12,6 +12,7 @@ from string import Template
 
 from mftscreen.diagnostics.clusters import Separation
 from mftscreen.diagnostics.diagnosis import Diagnosis
+from mftscreen.diagnostics.finding import say_finding
 from mftscreen.errors import DataError
 from mftscreen.writing import check_place, output_file
 
@@ -170,6 +171,7 @@ def _page(
     template = files("mftscreen.diagnostics") / "report_page.html"
     return Template(template.read_text("utf-8")).substitute(
         title=html.escape(f"Representations of {diagnosis.fine_tuned.source}"),
+        finding=html.escape(say_finding(diagnosis)),
         facts="".join(
             f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
             for name, value in facts

@@ -21,15 +21,22 @@ __all__ = ["TitledComparison", "draw_comparisons", "picture", "titled_comparison
 Colour = tuple[float, float, float]
 
 HUES = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a5195",
-    "#b8860b", "#3a3a3a", "#56b4e9", "#a50026", "#6b8e23",
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#3a3a3a",
 )  # fmt: skip
-"""One per element or pair; its kinds go from dark to light."""
+"""Okabe and Ito's, which differ with any colour vision, but for their yellow, which is
+too light. One per element or pair, whose kinds go from dark to light."""
+
+SHAPES = "os^DvP<X>p*h"
+"""One per kind of a family, so that shades need not be told apart. The next family
+begins elsewhere, since hues come again if there are many."""
+
+SHIFT = 6
+"""Shapes by which a family begins later than the one before."""
 
 MARKER = 6.0
 """Diameter in a legend, in points."""
 
-DARKEST, LIGHTEST = -0.45, 0.7
+DARKEST, LIGHTEST = -0.4, 0.5
 """Share of black (negative) or white in the first and the last kind of a family."""
 
 DPI = 150
@@ -116,19 +123,24 @@ def picture(figure: Figure) -> bytes:
 
 def _area(row: TitledComparison) -> float:
     """Return the size of a marker in square points, smaller where there are many."""
-    return 12.0 if len(row.comparison.labelled.rows) < 2000 else 3.0
+    return 16.0 if len(row.comparison.labelled.rows) < 2000 else 7.0
 
 
 def _scatter(
     axes: Any, row: TitledComparison, clusters: Clusters, model: str, change: str = ""
 ) -> None:
     labelled = row.comparison.labelled
-    for code, colour in enumerate(_colours(labelled.families, row.hues)):
+    marks = zip(
+        _colours(labelled.families, row.hues),
+        _shapes(labelled.families, row.hues),
+        strict=True,
+    )
+    for code, (colour, shape) in enumerate(marks):
         points = clusters.plane[labelled.codes == code]
         if len(points):
             label = f"{labelled.names[code]} ({len(points)})"
             axes.scatter(
-                *points.T, s=_area(row), color=colour, lw=0, label=label, alpha=0.8
+                *points.T, s=_area(row), color=colour, marker=shape, lw=0, label=label
             )
     index = clusters.db_plane
     value = "of one kind only" if index is None else f"DB index {index:.3g}{change}"
@@ -155,3 +167,12 @@ def _colours(families: Sequence[str], hues: dict[str, str]) -> list[Colour]:
         red, green, blue = shade.tolist()
         colours.append((red, green, blue))
     return colours
+
+
+def _shapes(families: Sequence[str], hues: dict[str, str]) -> list[str]:
+    """Return a shape for each kind, which no other one of its hue has."""
+    places = {family: SHIFT * place for place, family in enumerate(hues)}
+    return [
+        SHAPES[(places[family] + families[:number].count(family)) % len(SHAPES)]
+        for number, family in enumerate(families)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mftscreen.diagnostics.diagnosis import Diagnosis
+from mftscreen.diagnostics.finding import say_finding
 from mftscreen.diagnostics.pages import (
     check_output,
     drift_table,
@@ -63,6 +65,9 @@ def test_page_has_a_picture_of_each_comparison_and_no_markup_of_names(
     assert "&lt;b&gt;water&lt;/b&gt;" in text
     assert "a &amp; b" in text
     assert f"not compared: {NO_EDGES}" in text
+    sentence = re.search(r'<p class="finding">([^<]*)</p>', text)
+    assert sentence is not None
+    assert html.unescape(sentence[1]) == say_finding(renamed)
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", text)
 
 

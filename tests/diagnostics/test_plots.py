@@ -34,7 +34,7 @@ def test_a_family_has_one_hue_in_all_data_sets(diagnosis: Diagnosis) -> None:
         assert len(set(hues.values())) == len(hues)
 
 
-def test_every_kind_with_points_is_drawn_in_a_shade_of_its_own(
+def test_every_kind_with_points_is_drawn_in_a_shade_and_shape_of_its_own(
     diagnosis: Diagnosis,
 ) -> None:
     _, edges, _ = titled_comparisons(diagnosis.data_sets)
@@ -52,6 +52,12 @@ def test_every_kind_with_points_is_drawn_in_a_shade_of_its_own(
         assert sorted(map(tuple, drawn)) == sorted(map(tuple, clusters.plane))
         shades = {tuple(handle.get_facecolor()[0][:3]) for handle in handles}
         assert len(shades) == len(handles)
+        # and within a family of a shape of its own
+        marks = {
+            (name.split()[0], handle.get_paths()[0].vertices.tobytes())
+            for name, handle in zip(names, handles, strict=True)
+        }
+        assert len(marks) == len(handles)
     assert "times the pretrained" in figure.axes[1].get_title()
     assert "times the pretrained" not in figure.axes[0].get_title()
 

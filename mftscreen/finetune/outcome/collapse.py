@@ -67,12 +67,13 @@ class Collapse:
     def numbers(self) -> dict[str, float]:
         """What is to be compared among models.
 
-        ``w1_<part>`` for each part, ``db_plane`` and ``db_descriptor``, which are
-        missing where clusters could not be compared.
+        ``w1_<part>`` for each part; ``db_plane`` and ``db_descriptor`` of the OOD test
+        or, without one, of the last part, which are missing where its clusters could
+        not be compared.
         """
         found = {f"w1_{part}": s["drift"]["w1"] for part, s in self._parts.items()}
-        for sets in self._parts.values():
-            found |= {f"db_{k}": r for k, r in _ratios(sets).items() if r is not None}
+        last = self._parts.get(OOD_TEST) or list(self._parts.values())[-1]
+        found |= {f"db_{k}": r for k, r in _ratios(last).items() if r is not None}
         return found
 
     def to_table(self) -> str:
@@ -163,8 +164,9 @@ def report_collapse(
     -----
     Of each part, the 1-Wasserstein distance of the same atoms' descriptors from the
     pretrained ones (Eq. 15 of arXiv:2601.08486), of 5,000 atoms if its structures have
-    so many. Of the OOD test, as in the paper, or else of the last part, the clusters of
-    atoms and edges and their Davies-Bouldin indices (Eqs. 13-14).
+    so many. Of the OOD test, as in the paper, or else of the last part, and of the ID
+    test or the validation set, the clusters of atoms and edges and their Davies-Bouldin
+    indices (Eqs. 13-14).
     """
     page = model.with_name(PAGE)
     try:
@@ -212,8 +214,10 @@ def _report(
     usable = _large_enough(parts)
     if not usable:
         return None
-    clustered = OOD_TEST if OOD_TEST in usable else list(usable)[-1]
-    options = DiagnosisOptions(n_samples=N_SAMPLES, clustered=(clustered,))
+    first, *others = usable
+    options = DiagnosisOptions(
+        n_samples=N_SAMPLES, clustered=_clustered(others) or (first,)
+    )
     before, after = load_network(pretrained), load_network(model)
     with showing_stages(options.count_stages(usable), shown=progress) as begin:
         diagnosis = diagnose(before, after, usable, options, begin)
@@ -223,6 +227,12 @@ def _report(
     except Exception as error:  # noqa: BLE001, the numbers are there without plots
         _warn(f"{page} cannot be made", error)
     return read_collapse(model)
+
+
+def _clustered(tests: Sequence[str]) -> tuple[str, ...]:
+    """Return the tests whose clusters are compared: what is like training, and OOD."""
+    unlike = [OOD_TEST] if OOD_TEST in tests else tests[-1:]
+    return tuple(dict.fromkeys([*tests[:1], *unlike]))
 
 
 def _large_enough(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -82,6 +83,23 @@ def test_a_report_has_the_drift_of_all_parts_and_clusters_of_the_ood_test(
     assert heading[:6] == ["drift", "from", checkpoint.name, "atoms", "W1", "spread"]
     assert train[:3] == ["train", "24", f"{w1:.3g}"]
     assert len(last) == len(train) + 2
+
+
+def test_the_id_test_is_plotted_beside_the_ood_test(
+    model: Path, checkpoint: Path
+) -> None:
+    parts = {"train": PARTS["ood"], "id": PARTS["train"], "ood": PARTS["id"]}
+    parts["alloys"] = PARTS["ood"]
+    found = report_collapse(model, str(checkpoint), parts)
+    assert found is not None
+    sets = found.document["data_sets"]
+    plotted = [name for name, numbers in sets.items() if numbers["atoms"] is not None]
+    assert plotted == ["id", "ood"]
+    page = model.with_name(PAGE).read_text()
+    assert re.findall(r'<img alt="(\w+): \d+ atoms', page) == ["id", "ood"]
+    ood = sets["ood"]["atoms"]["davies_bouldin_descriptor"]["ratio"]
+    assert found.numbers["db_descriptor"] == ood
+    assert "collapse" in page[page.index('class="finding"') :].split("</p>")[0]
 
 
 @pytest.mark.slow

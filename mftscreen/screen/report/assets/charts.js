@@ -51,12 +51,15 @@ const logP = (row) => {
   return p > 0 ? Math.log10(p) : null;
 };
 
-function points(name, rows, x, y, marker) {
-  const big = rows.length > MANY_POINTS;
+// The SVG of many points would be slow; in one chart all are of one type, as one of
+// them would be above the other.
+const typeFor = (rows) => (rows.length > MANY_POINTS ? "scattergl" : "scatter");
+
+function points(name, rows, x, y, type, marker) {
+  const big = type === "scattergl";
   return {
     name: `${name} (${count(rows.length)})`,
-    // the SVG of many points would be slow
-    type: big ? "scattergl" : "scatter",
+    type,
     mode: "markers",
     x: rows.map(x),
     y: rows.map(y),
@@ -76,8 +79,9 @@ function byTrust(rows) {
 
 // The traces of candidates, those that are flagged on top.
 function candidates(rows, x, y) {
+  const type = typeFor(rows);
   return byTrust(rows).map(({ name, rows, symbol, ink }) =>
-    points(name, rows, x, y, { color: colour(ink), symbol }),
+    points(name, rows, x, y, type, { color: colour(ink), symbol }),
   );
 }
 

@@ -18,9 +18,10 @@ function drawMap(chart, rows, selected) {
   });
   const [x, y] = [0, 1].map((k) => (row) => mapPlaces.get(row)[k]);
   const outline = shown.length > MANY_POINTS ? 0 : 1.2;
+  const type = typeFor({ length: Math.max(shown.length, reference.x.length) });
   const background = {
     name: `training set (${count(reference.x.length)})`,
-    type: reference.x.length > MANY_POINTS ? "scattergl" : "scatter",
+    type,
     mode: "markers",
     hoverinfo: "skip",
     ...reference,
@@ -38,6 +39,7 @@ function drawMap(chart, rows, selected) {
       rows,
       x,
       y,
+      type,
       coloured(rows, {
         symbol,
         line: { width: trust === "flagged" ? outline : 0, color: colour("ink") },

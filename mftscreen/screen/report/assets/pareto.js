@@ -34,7 +34,7 @@ function drawPareto(chart, [first, second], rows, selected) {
   front.sort((i, j) => x(i) - x(j) || sign * (y(i) - y(j)));
   const line = {
     name: `Pareto front (${count(front.length)})`,
-    type: "scatter",
+    type: typeFor(usable),
     mode: stairs ? "lines+markers" : "markers",
     x: front.map(x),
     y: front.map(y),
