@@ -179,8 +179,8 @@ def _page(
         drift=_table(drift_table(diagnosis)),
         separation=_table(separation_table(diagnosis)),
         plots="\n".join(
-            f'<img alt="{html.escape(title)}" '
-            f'src="data:image/png;base64,{base64.b64encode(image).decode()}">'
+            f'<div class="wide"><img alt="{html.escape(title)}" '
+            f'src="data:image/png;base64,{base64.b64encode(image).decode()}"></div>'
             for title, image in plots
         ),
     )

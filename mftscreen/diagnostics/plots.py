@@ -30,8 +30,9 @@ SHAPES = "os^DvP<X>p*h"
 """One per kind of a family, so that shades need not be told apart. The next family
 begins elsewhere, since hues come again if there are many."""
 
-SHIFT = 6
-"""Shapes by which a family begins later than the one before."""
+SHIFT = 11
+"""Shapes by which a family begins later than the one before: it and the seventh after
+it, of the same hue, have no shape in common if they have up to five kinds."""
 
 MARKER = 6.0
 """Diameter in a legend, in points."""
@@ -123,7 +124,7 @@ def picture(figure: Figure) -> bytes:
 
 def _area(row: TitledComparison) -> float:
     """Return the size of a marker in square points, smaller where there are many."""
-    return 16.0 if len(row.comparison.labelled.rows) < 2000 else 7.0
+    return 20.0 if len(row.comparison.labelled.rows) < 2000 else 7.0
 
 
 def _scatter(
