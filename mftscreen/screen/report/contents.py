@@ -93,6 +93,7 @@ def collect(
         properties=list(specs.values()),
         options=options,
         remarks=result.remarks,
+        remark_details=result.details,
         model_cards=[b.card.model_dump(mode="json") for b in (*bundles, *fast)],
         structures=structures,
         training_targets=_targets(bundles, options),

@@ -90,6 +90,8 @@ class ReportData:
         what is about `properties`.
     remarks : sequence of str
         What to bear in mind, such as whether intervals apply.
+    remark_details : sequence of str
+        What these rest on; folded.
     structures : mapping of int to Atoms
         Positions in `records` to structures, as far as there are any. Kept are the
         first 2,000 with up to 1,000 atoms each.
@@ -111,6 +113,7 @@ class ReportData:
     options: RankOptions
     model_cards: Sequence[Mapping[str, Any]]
     remarks: Sequence[str] = ()
+    remark_details: Sequence[str] = ()
     structures: Mapping[int, Atoms] = field(default_factory=dict)
     training_targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     training_elements: Collection[str] | None = None
@@ -215,6 +218,7 @@ def _payload(data: ReportData) -> dict[str, Any]:
         "n_rows": len(data.records),
         "verdict": say_verdict(data.records),
         "remarks": list(data.remarks),
+        "remark_details": list(data.remark_details),
         "columns": [column for column in columns if column["kind"] != "empty"],
         "above_table": [
             *describe_goals(data.properties, data.options),

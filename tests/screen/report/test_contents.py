@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.db import connect
 
 from mftscreen import rank
@@ -119,3 +119,22 @@ def test_a_funnel_shows_the_cards_of_both_models(
     tiny_model_moved.write_bytes(slow.read_bytes())
     with pytest.raises(ModelError, match="is not the model any more"):
         collect(tmp_path / "other")
+
+
+def test_what_the_intervals_rest_on_and_molecules_are_shown(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    with connect(tmp_path / "pool.db") as database:
+        database.write(bulk("MgO", "rocksalt", a=4.2))
+        database.write(molecule("H2O2"))
+        database.write(bulk("MgO", "rocksalt", a=4.2).repeat(2))
+    result = rank(
+        tmp_path / "pool.db", goals="gap:max", models=tiny_model, run=tmp_path / "run",
+        check_domain=False,
+    )  # fmt: skip
+    data = collect(tmp_path / "run", "none")
+    found = {record["id"]: record["formula"] for record in data.records}
+    # HO is another molecule; of a crystal the smallest unit counts
+    assert found == {"1": "MgO", "2": "H2O2", "3": "MgO"}
+    assert data.remarks == result.remarks
+    assert data.remark_details == result.details

@@ -96,6 +96,7 @@ def make_data(n: int = 200) -> ReportData:
             {"name": "second"},
         ],
         remarks=["The intervals may be <b>too narrow</b>."],
+        remark_details=["D = 0.2"],
         structures={k: crystals[k % 2] for k in range(n)},
         training_targets={"n_opt": rng.normal(3.0, 1.0, 500)},
         training_elements={"Mg", "O", "Na"},
@@ -292,6 +293,9 @@ def test_page_opens_with_all_its_parts_and_runs_nothing_hostile(page: Any) -> No
         "learned from, 2 of the best 20 among these."
     )
     assert page.locator("#remarks").inner_text() == make_data().remarks[0]
+    assert not page.get_by_text("D = 0.2").is_visible()
+    page.get_by_text("What that rests on").click()
+    assert page.get_by_text("D = 0.2").is_visible()
     goals = page.locator("#goals").inner_text()
     assert "n_opt: refractive index; the higher the better" in goals
     assert "gap: band <b>gap</b> in eV; the lower the better" in goals

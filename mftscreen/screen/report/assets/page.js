@@ -5,6 +5,8 @@ function showHead() {
   byId("how").hidden = report.command === null;
   byId("verdict").textContent = report.verdict;
   byId("remarks").append(...report.remarks.map((remark) => create("li", remark)));
+  byId("rests").hidden = !report.remark_details.length;
+  byId("rests").append(...report.remark_details.map((text) => create("p", text)));
   byId("goals").append(
     ...report.above_table.filter(Boolean).map((fact) => create("li", fact)),
   );

@@ -56,7 +56,8 @@ class Table {
   width(column, { padding, character, most }) {
     if (column.name === "reason") return NOTE_WIDTH;
     // a title may have as many lines as words
-    let longest = Math.max(4, ...column.title.split(" ").map((word) => word.length + 1));
+    // bold text is wider
+    let longest = Math.max(column.name === "trust" ? 8 : 4, ...column.title.split(" ").map((word) => word.length + 1));
     for (let row = 0; row < Math.min(nRows, 200); row++) {
       longest = Math.max(longest, cellText(column, row).length);
     }
@@ -209,7 +210,6 @@ class Table {
   space(rows) {
     const line = create("tr", "", "space");
     const cell = create("td");
-    cell.colSpan = tableColumns.length;
     cell.style.height = `${rows * ROW_HEIGHT}px`;
     line.append(cell);
     line.hidden = rows === 0;
