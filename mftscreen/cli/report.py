@@ -37,8 +37,9 @@ __all__ = ["command"]
 def command(run: Path, output: Path, embedding: Method | str, **ranking: Any) -> None:
     """Make one HTML page of what the folder RUN of 'mftscreen rank --run RUN' holds.
 
-    A table to sort and filter, values against p-values, a map, the structures, the
-    failures and the models' cards, in one file that needs no network.
+    A sentence on what to trust, a table to sort and filter, the structures, values
+    against p-values and against each other, a map, the elements, the failures and the
+    models' cards, in one file that needs no network.
 
     \b
     Example:

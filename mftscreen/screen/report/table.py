@@ -62,8 +62,10 @@ def build_columns(
         intervals also ``highs``; ``shared``, whether all rows with predictions have
         the same; ``minor``, whether a narrow screen has no room for it; and how it is
         sorted first: ``sign``, -1 for the highest first, and ``centre``, the distance
-        from which counts. The two ends of intervals are one column, units stand in
-        titles, and the flag ``ood`` is what ``trust`` tells.
+        from which counts. Properties also have the ``half_width`` of their target, and
+        ``aim``, whether some allowed values are better than others. The two ends of
+        intervals are one column, units stand in titles, and the flag ``ood`` is what
+        ``trust`` tells.
     """
     units = {spec.name: spec.unit for spec in properties}
     labels = {spec.name: spec.label for spec in properties}
@@ -161,20 +163,21 @@ def _interval(
 
 
 def _first_sorting(goal: Goal) -> dict[str, Any]:
-    if goal.kind == "target":
+    found: dict[str, Any] = {"sign": -1 if goal.kind == "maximize" else 1}
+    found |= {"centre": None, "half_width": None, "aim": goal.kind != "bound"}
+    if goal.target is not None:
         target = goal.target
-        centre = sum(target) / 2.0 if isinstance(target, tuple) else target
-        return {"sign": 1, "centre": centre}
-    return {"sign": -1 if goal.kind == "maximize" else 1, "centre": None}
+        low, high = target if isinstance(target, tuple) else (target, target)
+        found |= {"centre": (low + high) / 2.0, "half_width": (high - low) / 2.0}
+    return found
 
 
 def _good(goal: Goal) -> str:
-    texts = []
-    if goal.kind in ("maximize", "minimize"):
-        texts.append(
-            {"maximize": "the higher the better"}.get(goal.kind, "the lower the better")
-        )
-    elif isinstance(goal.target, tuple):
+    texts = {
+        "maximize": ["the higher the better"],
+        "minimize": ["the lower the better"],
+    }.get(goal.kind, [])
+    if isinstance(goal.target, tuple):
         low, high = goal.target
         texts.append(f"wanted from {low:g} to {high:g}")
     elif goal.target is not None:

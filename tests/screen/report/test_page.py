@@ -363,9 +363,15 @@ def test_sorting_begins_with_the_best_and_keeps_empty_cells_last(page: Any) -> N
 def test_sorting_begins_with_what_is_closest_to_a_target(
     browser: Any, tmp_path: Path
 ) -> None:
-    options = RankOptions(parse_goals(["n_opt=4.45..4.55", "gap:min"]))
+    options = RankOptions(parse_goals(["n_opt=4.45..4.55", "gap>=3"]))
     build_report(replace(make_data(), options=options), tmp_path / "r.html")
     page = open_page(browser, tmp_path / "r.html")
+    # a bound alone makes no value better than another, so that there is no front
+    names = page.evaluate("pareto.data.map((trace) => trace.name)")
+    assert [name.split()[0] for name in names] == ["like", "flagged:"]
+    assert (
+        "gap: band <b>gap</b> in eV; at least 3" in page.locator("#goals").inner_text()
+    )
     page.locator("th[data-column=n_opt] button").click()
     assert column(page, "n_opt")[:3] == ["4.500", "4.510", "4.490"]
     assert "wanted from 4.45 to 4.55" in page.locator("#goals").inner_text()
@@ -612,12 +618,12 @@ def test_100_000_rows_are_there_but_only_those_in_sight_are_drawn(
 def test_a_report_without_candidates_or_training_set_says_so(
     browser: Any, tmp_path: Path
 ) -> None:
-    options = RankOptions(parse_goals(["n_opt:max"]))
-    data = ReportData("empty", "mftscreen rank", COLUMNS, [], [INDEX], options, {})
+    both = [INDEX, GAP]
+    data = ReportData("empty", "mftscreen rank", COLUMNS, [], both, OPTIONS, {})
     build_report(data, tmp_path / "r.html")
     page = open_page(browser, tmp_path / "r.html")
     assert page.locator("#shown").inner_text() == "0 of 0 rows"
-    for part in ("scatter", "map", "distribution"):
+    for part in ("pareto", "scatter", "map", "distribution"):
         assert page.locator(f"#{part}-note").inner_text() != ""
     assert page.locator("#failures").inner_text() == "None."
     assert page.complaints == []

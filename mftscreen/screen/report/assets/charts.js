@@ -145,7 +145,8 @@ class PointChart {
 }
 
 function describe(row) {
-  const values = report.properties.map(({ name, label, unit }) => {
+  const known = report.properties.filter(({ name }) => columns.has(name));
+  const values = known.map(({ name, label, unit }) => {
     const column = columns.get(name);
     const interval = columns.get(`${name}_interval`);
     const range = interval ? cellText(interval, row) : "";

@@ -1,10 +1,8 @@
 // Two properties against each other, with the best compromises.
 function costOf({ name }) {
-  const column = columns.get(name);
-  return (row) =>
-    column.centre === null
-      ? column.sign * column.values[row]
-      : Math.abs(column.values[row] - column.centre);
+  const { values, sign, centre, half_width: half } = columns.get(name);
+  if (centre === null) return (row) => sign * values[row];
+  return (row) => Math.max(Math.abs(values[row] - centre) - half, 0);
 }
 
 // The candidates that no other one beats in both; of equals, all.
@@ -23,11 +21,18 @@ function paretoFront(rows, first, second) {
 }
 
 function drawPareto(chart, [first, second], rows, selected) {
+  if (![first, second].every(({ name }) => columns.has(name))) {
+    showNothing("pareto", "No candidate has a value of both.");
+    return;
+  }
+  byId("pareto").classList.remove("empty");
   const value = ({ name }) => (row) => valueOf(name, row);
   const [x, y] = [value(first), value(second)];
   const usable = rows.filter((row) => x(row) !== null && y(row) !== null);
   const ranked = usable.filter((row) => valueOf("rank", row) !== null);
-  const front = paretoFront(ranked, first, second);
+  // what is as good as any other within its bounds is nothing to compromise on
+  const contest = [first, second].every(({ name }) => columns.get(name).aim);
+  const front = contest ? paretoFront(ranked, first, second) : [];
   // a staircase is the border only where both are to be high or low
   const { centre: target, sign } = columns.get(first.name);
   const stairs = target === null && columns.get(second.name).centre === null;
@@ -48,7 +53,7 @@ function drawPareto(chart, [first, second], rows, selected) {
     },
   };
   chart.draw(
-    [line, ...candidates(usable, x, y)],
+    [...(contest ? [line] : []), ...candidates(usable, x, y)],
     layout({
       showlegend: true,
       uirevision: `${first.name} ${second.name}`,
@@ -58,6 +63,7 @@ function drawPareto(chart, [first, second], rows, selected) {
     selected,
   );
   byId("pareto-note").textContent =
-    "Pareto front: ranked candidates that none of those shown beats in both. " +
-    POINTS_NOTE;
+    (contest
+      ? "Pareto front: ranked candidates that none of those shown beats in both. "
+      : "") + POINTS_NOTE;
 }
