@@ -367,10 +367,13 @@ def test_most_of_the_best_being_doubtful_the_others_follow(
     header, *lines = second.split("\n\n")[1].splitlines()
     assert header.split() == first.splitlines()[0].split()
     assert [line.split()[0] for line in lines] == ["3"]
-    every = [replace(row, ood=None) for row in result.rows]
+    every = [replace(row, ood=True) for row in result.rows]
     text = format_table(replace(result, rows=every), limit=9)
     assert "None of all candidates is known to be in distribution" in text
+    every = [replace(row, ood=None) for row in result.rows]
+    text = format_table(replace(result, rows=every), limit=9)
     assert "untested" in text
+    assert "\n\n" not in text
     sound = [replace(row, ood=k == 0) for k, row in enumerate(result.rows)]
     text = format_table(replace(result, rows=sound), limit=9)
     assert "\n\n" not in text
