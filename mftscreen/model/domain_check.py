@@ -68,7 +68,9 @@ def judge_properties(
         try:
             head.spec.check_structure(atoms)
         except StructureError as error:
-            why, refusal = "; ".join(filter(None, (why, str(error)))), error
+            own = f"{name}: {why}" if why else ""
+            why = "; ".join(filter(None, (own, str(error))))
+            refusal = type(error)(why)
         if why and lenient and not isinstance(refusal, PeriodicityError):
             doubts[name] = (why, *doubts[name])
         elif why:

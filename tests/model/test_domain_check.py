@@ -43,6 +43,10 @@ def test_formula_units_of_another_size(card: ModelCard) -> None:
     assert not judge_properties(card, MGO.repeat((2, 1, 1)), ["gap"]).refused
     check = judge_properties(card, bulk("Mg"), ["gap"])
     assert "formula units of 2 atoms, and this one's has 1" in str(check.refused["gap"])
+    both = str(judge_properties(card, molecule("H2O"), ["gap"]).refused["gap"])
+    assert both.startswith(
+        "gap: it is for crystals, and this is not periodic; gap (eV)"
+    )
 
 
 def test_forces_on_elements_never_seen(card: ModelCard) -> None:
