@@ -119,7 +119,7 @@ class MFTCalculator(Calculator):
             msg = "heads are chosen when a model is loaded, with load_model"
             raise ValueError(msg)
         elif not check_domain and not model.lenient:
-            msg = "what a model refuses is chosen by load_model(check_domain=)"
+            msg = "load the model with load_model(..., check_domain=False)"
             raise ValueError(msg)
         self.model = model
         self._warned: set[str] = set()
@@ -175,7 +175,7 @@ class MFTCalculator(Calculator):
             raise PropertyNotImplementedError(msg)
         energy = any(name in ENERGY_PROPERTIES for name in properties)
         asked = [p for p in properties if p in self.model.properties]
-        self._warn_of_domain(current, asked, energy=energy)
+        self._check_domain(current, asked, energy=energy)
         (prediction,) = self.model.evaluate(
             [current],
             energy=energy,
@@ -262,7 +262,7 @@ class MFTCalculator(Calculator):
         )
         return frozen
 
-    def _warn_of_domain(
+    def _check_domain(
         self, atoms: Atoms, properties: Sequence[str], *, energy: bool
     ) -> None:
         """Raise if the model was not made for a structure; warn of what is doubtful."""

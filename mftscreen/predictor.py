@@ -135,7 +135,7 @@ class Predictor:
                 device=device,
             )
         elif not check_domain and not model.lenient:
-            msg = "what a model refuses is chosen by load_model(check_domain=)"
+            msg = "load the model with load_model(..., check_domain=False)"
             raise ValueError(msg)
         self.model = model
         self.properties = list(model.properties if properties is None else properties)

@@ -18,6 +18,7 @@ from mftscreen.cli.shared.options import (
     quiet_option,
 )
 from mftscreen.cli.shared.standard_output import standard_output
+from mftscreen.cli.shared.summary import say_predicted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -152,10 +153,8 @@ def command(
                 write_csv(stream, header, records())
     predicted = counts.pop("ok", 0)
     click.echo(
-        f"{predicted + counts.total()} structures: {predicted} predicted "
-        f"({trust['flagged']} of them out of distribution"
-        + (f", {trust['untested']} not tested" if trust["untested"] else "")
-        + f"), {counts.total()} failed"
+        f"{predicted + counts.total()} structures: {say_predicted(predicted, trust)}, "
+        f"{counts.total()} failed"
         + "".join(f", {status}: {n}" for status, n in counts.items())
         + (f"; {output} holds all rows" if output is not None else ""),
         err=True,

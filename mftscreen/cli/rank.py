@@ -26,6 +26,7 @@ from mftscreen.cli.shared.options import (
     verbose_option,
 )
 from mftscreen.cli.shared.standard_output import standard_output
+from mftscreen.cli.shared.summary import say_predicted
 
 if TYPE_CHECKING:
     from mftscreen.errors import DataError
@@ -283,10 +284,7 @@ def show(
     fast_only = sum(row.status == FAST_ONLY for row in result.rows)
     predicted = len(result.rows) - failed.total() - filtered - fast_only
     click.echo(
-        f"{len(result.rows)} candidates: {predicted} "
-        f"predicted ({trust['flagged']} of them out of distribution"
-        + (f", {trust['untested']} not tested" if trust["untested"] else "")
-        + "), "
+        f"{len(result.rows)} candidates: {say_predicted(predicted, trust)}, "
         + (f"{fast_only} by the fast model only, " if fast_only else "")
         + (f"{filtered} filtered out, " if filtered else "")
         + f"{failed.total()} failed"

@@ -154,7 +154,7 @@ def _interval(
     return {
         "name": f"{name}_interval",
         "title": f"{share} interval",
-        "label": f"holds the true {name} with a probability of {share}",
+        "label": f"is to hold the true {name} in {share} of cases",
         "kind": "interval",
         "values": lows,
         "highs": highs,
