@@ -8,6 +8,7 @@ exit status, as in :attr:`subprocess.Popen.returncode`.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -102,6 +103,8 @@ def _run(
         traceback.print_exc()
         code = 1
     finally:
+        # as at the end of every program: semaphores, for instance, are given back
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

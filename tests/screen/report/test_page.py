@@ -563,8 +563,15 @@ def click_on(page: Any, chart: str, row: int) -> None:
     chosen.wait_for()
     assert said.startswith(selected_id(page))
     assert chosen.get_attribute("data-row") == str(row)
-    rows = page.locator("#table").bounding_box()
-    assert rows["y"] < chosen.bounding_box()["y"] < rows["y"] + rows["height"]
+    # rows that come into sight are drawn anew, so that an element may be gone
+    page.wait_for_function(
+        f"""() => {{
+            const row = document.querySelector('#table tr[data-row="{row}"]');
+            const sight = document.querySelector("#table").getBoundingClientRect();
+            const top = row?.getBoundingClientRect().top;
+            return sight.top < top && top < sight.bottom;
+        }}"""
+    )
     assert page.evaluate(f"{chart}.layout.shapes.length") == 2
 
 
