@@ -20,6 +20,7 @@ from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.model.network.many import BatchLimit, evaluate_many
 from mftscreen.structures import to_atoms
+from mftscreen.trust.neighborhood import Surroundings
 
 __all__ = ["PredictionRow", "Predictor"]
 
@@ -48,8 +49,12 @@ class PredictionRow:
     unseen_elements, doubts : dict of str to tuple of str
         Property to the elements that its head never saw; property, or ``energy``, to
         what else it has never seen the like of. Values are worth little there.
+    around : dict of str to Surroundings
+        Property to what is around the structure in the space of the model's descriptor,
+        where the model knows that.
     errors : dict of str to float
-        Absolute errors to expect, of properties that a kernel predicts.
+        Absolute errors to expect of properties, where the model knows that, in their
+        units.
     energy : float or None
         In eV, if asked for.
     forces : ndarray of shape (n_atoms, 3) or None
@@ -66,6 +71,7 @@ class PredictionRow:
     refused: dict[str, str] = field(default_factory=dict)
     unseen_elements: dict[str, tuple[str, ...]] = field(default_factory=dict)
     doubts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    around: dict[str, Surroundings] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     energy: float | None = None
     forces: NDArray[np.float64] | None = None
@@ -237,7 +243,7 @@ def _row(
         refused={name: str(error) for name, error in check.refused.items()},
         unseen_elements=check.unseen_elements,
         doubts=check.doubts,
-        errors=prediction.errors,
+        around=prediction.around,
         energy=prediction.energy,
         forces=prediction.forces,
         virial=prediction.virial,

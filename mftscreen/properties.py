@@ -37,13 +37,14 @@ _COLUMNS = frozenset(
     (
         *("rank", "front", "candidate", "formula", "unit", "status", "reason", "model"),
         "file",
-        *("ood_p_value", "ood", "trust", "low_dimensional", "duplicate_of"),
+        *("ood_p_value", "descriptor_p_value", "ood", "trust"),
+        *("low_dimensional", "duplicate_of"),
         *("distance", "nearest", "unseen_pairs"),
     )
 )
 """Columns of result tables beside the property's own."""
 
-_AFFIXES = re.compile(r"relax_.*|.*_(unit|spread|low|high)")
+_AFFIXES = re.compile(r"relax_.*|.*_(unit|spread|error|low|high|no_interval)")
 """Columns that belong to a relaxation or to another property."""
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from mftscreen.errors import (
     PeriodicityError,
@@ -28,6 +30,8 @@ from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.model.readouts.pooling import pool
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import check_distances, check_sites
+from mftscreen.trust.intervals import IntervalCalibration
+from mftscreen.trust.neighborhood import Neighborhood, Surroundings
 
 __all__ = ["LoadedModel", "Model", "Prediction"]
 
@@ -40,11 +44,14 @@ class Prediction(Evaluation):
     ----------
     properties : dict of str to float
         In the unit of each :class:`~mftscreen.properties.PropertySpec`.
+    around : dict of str to Surroundings
+        Property to what is around the structure, where the model knows that.
     errors : dict of str to float
-        Absolute errors to expect of those that a kernel predicts, in the same units.
+        Absolute errors to expect, where the model knows them, in the same units.
     """
 
     properties: dict[str, float] = field(default_factory=dict)
+    around: dict[str, Surroundings] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
 
 
@@ -117,6 +124,8 @@ class LoadedModel:
     domain : {"crystals", "molecules"} or None
         What the energy head is for, if nobody has chosen it; then it is not evaluated
         for anything else.
+    neighborhoods : sequence of Neighborhood
+        Training rows in the space of the descriptor.
     lenient : bool
         Whether structures that heads were not made for are evaluated all the same.
     """
@@ -128,6 +137,7 @@ class LoadedModel:
     calibration: Arrays
     domain: Domain | None = None
     readouts: Mapping[str, KernelReadout] = field(default_factory=dict)
+    neighborhoods: Sequence[Neighborhood] = ()
     lenient: bool = False
 
     @property
@@ -144,6 +154,20 @@ class LoadedModel:
     def has_energy(self) -> bool:
         """Whether the model predicts energy, forces and stress."""
         return self.card.energy_head is not None
+
+    @cached_property
+    def calibrations(self) -> dict[str, IntervalCalibration]:
+        """What is known of errors, by property; without rows where nothing is.
+
+        Raises
+        ------
+        ModelFileError
+            If the file holds damaged arrays.
+        """
+        return {
+            name: IntervalCalibration.from_arrays(self.calibration, name)
+            for name in self.card.properties
+        }
 
     def check_structure(
         self, atoms: Atoms, *, energy: bool = False, distances: bool = True
@@ -256,6 +280,9 @@ class LoadedModel:
             for atoms in structures:
                 self._check_energy(atoms)
         kernels = {n: self.readouts[n] for n in properties if n in self.readouts}
+        neighborhoods = [
+            n for n in self.neighborhoods if set(properties) & set(n.labels)
+        ]
         heads = {
             name: str(self.card.properties[name].head)
             for name in properties
@@ -266,7 +293,7 @@ class LoadedModel:
             energy_head=self.card.energy_head if energy else None,
             property_heads=list(dict.fromkeys(heads.values())),
             derivatives=derivatives,
-            descriptors=descriptors or bool(kernels),
+            descriptors=descriptors or bool(kernels or neighborhoods),
         )
         predictions = [
             Prediction(
@@ -279,8 +306,13 @@ class LoadedModel:
             )
             for evaluation in evaluations
         ]
-        if kernels and structures:
-            _read_out(kernels, predictions, structures)
+        if structures and (kernels or neighborhoods):
+            rows = (each.descriptors for each in predictions)
+            pooled = np.array([pool(atomic) for atomic in rows if atomic is not None])
+            _read_out(kernels, pooled, predictions, structures)
+            _look_around(neighborhoods, pooled, predictions)
+        for name in properties:
+            _expect_errors(name, self.calibrations[name], predictions)
         if not descriptors:
             predictions = [replace(each, descriptors=None) for each in predictions]
         return predictions
@@ -305,16 +337,39 @@ class LoadedModel:
 
 def _read_out(
     kernels: Mapping[str, KernelReadout],
+    pooled: NDArray[np.float64],
     predictions: Sequence[Prediction],
     structures: Sequence[Atoms],
 ) -> None:
     """Add the properties that kernels predict from descriptors."""
-    descriptors = (each.descriptors for each in predictions)
-    pooled = np.array([pool(rows) for rows in descriptors if rows is not None])
     for name, readout in kernels.items():
-        values, errors = readout.predict(pooled, structures)
-        for each, value, error in zip(
-            predictions, values.tolist(), errors.tolist(), strict=True
-        ):
+        values = readout.predict(pooled, structures).tolist()
+        for each, value in zip(predictions, values, strict=True):
             each.properties[name] = value
+
+
+def _look_around(
+    neighborhoods: Sequence[Neighborhood],
+    pooled: NDArray[np.float64],
+    predictions: Sequence[Prediction],
+) -> None:
+    """Add what is around structures to those properties that are predicted."""
+    for neighborhood in neighborhoods:
+        for name, around in neighborhood.measure(pooled).items():
+            pairs = zip(*(column.tolist() for column in around), strict=True)
+            for each, pair in zip(predictions, pairs, strict=True):
+                if name in each.properties:
+                    each.around[name] = Surroundings(*pair)
+
+
+def _expect_errors(
+    name: str, calibration: IntervalCalibration, predictions: Sequence[Prediction]
+) -> None:
+    """Add the errors to expect of a property."""
+    nowhere = Surroundings(np.nan, np.nan)
+    around = np.array([each.around.get(name, nowhere) for each in predictions])
+    values = [each.properties[name] for each in predictions]
+    errors = calibration.expected_errors(values, Surroundings(*around.reshape(-1, 2).T))
+    for each, error in zip(predictions, errors.tolist(), strict=True):
+        if np.isfinite(error):
             each.errors[name] = error

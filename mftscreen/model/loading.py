@@ -28,6 +28,7 @@ from mftscreen.model.files.registry import (
 from mftscreen.model.loaded_model import LoadedModel
 from mftscreen.model.network.backend import DeepmdNetwork, Device
 from mftscreen.model.readouts.kernel import KernelReadout
+from mftscreen.trust.neighborhood import Neighborhood, open_neighborhoods
 
 __all__ = ["load_model", "load_state"]
 
@@ -115,6 +116,7 @@ def load_model(
         calibration,
         domain_of(name, path) if energy_head is None else None,
         _open_readouts(path, card, bundle, network),
+        _open_neighborhoods(path, card, bundle, network),
         not check_domain,
     )
 
@@ -141,6 +143,24 @@ def _open_readouts(
             msg = f"{path}: {error}"
             raise ModelFileError(msg) from error
     return readouts
+
+
+def _open_neighborhoods(
+    path: Path, card: ModelCard, bundle: Bundle, network: DeepmdNetwork
+) -> list[Neighborhood]:
+    # of several descriptors, it is not known which they are of
+    if not network.shares_descriptor:
+        return []
+    try:
+        found = open_neighborhoods(bundle.neighborhoods, network.width)
+    except ModelFileError as error:
+        msg = f"{path}: {error}"
+        raise ModelFileError(msg) from error
+    names = {name for each in found for name in each.labels}
+    if foreign := names - set(card.properties):
+        msg = f"{path}: training rows of {', '.join(sorted(foreign))}, not on the card"
+        raise ModelFileError(msg)
+    return found
 
 
 def _load_checkpoint(

@@ -8,7 +8,6 @@ from itertools import islice
 from ase import Atoms
 
 from mftscreen.errors import MftscreenError
-from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.loaded_model import LoadedModel
 from mftscreen.screen.candidates.stream import Candidate
 from mftscreen.screen.result.rows import ScreenRow, make_row
@@ -56,10 +55,6 @@ def predict_rows(
     """
     assess = Assessor(model, properties, energy=energy)
     names = [*properties, "energy"] if energy else properties
-    calibrations = {
-        name: IntervalCalibration.from_arrays(model.calibration, name)
-        for name in properties
-    }
     stream = iter(candidates)
     while chunk := list(islice(stream, CHUNK)):
         structures = [c.structure for c in chunk if isinstance(c.structure, Atoms)]
@@ -79,6 +74,6 @@ def predict_rows(
             entry = JournalRow(candidate.id, outcome, "", atoms)
             rows.append(make_row(entry, names, alpha, required=False))
             energies.append(value)
-        for name, calibration in calibrations.items():
-            add_intervals(rows, name, calibration, coverage, alpha)
+        for name in properties:
+            add_intervals(rows, name, model.calibrations[name], coverage, alpha)
         yield from zip(rows, energies, strict=True)

@@ -52,8 +52,8 @@ def test_every_candidate_has_a_row_and_values_are_in_order(
     assert result.exit_code == 3
     rows = _rows(result)
     assert list(rows[0]) == [
-        "rank", "id", "formula", "gap", "gap_unit", "trust", "ood_p_value", "ood",
-        "low_dimensional", "status", "reason", "model",
+        "rank", "id", "formula", "gap", "gap_unit", "gap_no_interval", "trust",
+        "ood_p_value", "ood", "low_dimensional", "status", "reason", "model",
     ]  # fmt: skip
     assert sorted(row["id"] for row in rows) == [str(k) for k in range(1, 8)]
     values = [float(row["gap"]) for row in rows if row["status"] == "ok"]

@@ -80,7 +80,7 @@ def fit_with_progress(
 
 def warn_if_too_small(reference: Reference, alpha: float) -> None:
     """Say on standard error that no p-value can reach alpha, if that is so."""
-    from mftscreen.ood.reference.conformal import is_significant
+    from mftscreen.trust.conformal import is_significant
 
     n = len(reference.ids)
     if reference.detector is None or is_significant(1.0 / (n + 1), alpha):

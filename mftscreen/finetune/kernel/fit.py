@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from mftscreen.finetune.kernel.regression import (
     Regression,
-    Ridge,
     SupportVectors,
     project,
 )
@@ -36,21 +35,22 @@ N_LANDMARKS = 4000
 """Of more, the function is projected on so many: the cost of a prediction, and the
 size of a file, do not grow with the training set."""
 
-ERROR_NOISE = 3.0
-"""Residuals are their own noise: the expected error varies slowly."""
-
-LEAST_ERROR = 0.1
-"""In units of the median absolute residual; some rows are predicted well by chance."""
-
 
 class Fitted(NamedTuple):
-    """A read-out, and its predictions (n_rows,) of rows that it was not fitted to.
+    """A read-out, and what it would say of rows that it was not fitted to.
 
-    NaN for rows that no fold holds out.
+    Attributes
+    ----------
+    readout : KernelReadout
+    held_out : ndarray of shape (n_rows,)
+        Predictions by the other folds; NaN for rows that no fold holds out.
+    folds : ndarray of shape (n_rows,)
+        Numbers of these folds; -1 for none.
     """
 
     readout: KernelReadout
     held_out: FloatArray
+    folds: NDArray[np.int64]
 
 
 def fit_readout(
@@ -92,9 +92,8 @@ def fit_readout(
     values = setting.regression.fit(
         x[fitted], (targets.values - shares @ of_elements)[fitted], setting.gamma
     )
-    errors = _expected_error(x, targets.values - outputs, setting)
-    landmarks, weights = _landmarks(x[fitted], values, x, errors, setting.gamma)
-    card = _card(setting, values, errors, held_out, rows.labels).model_copy(
+    landmarks, weights = _landmarks(x[fitted], values, setting.gamma)
+    card = _card(setting, values, held_out, rows.labels).model_copy(
         update={
             "elements": (
                 dict(zip(symbols, of_elements.tolist(), strict=True))
@@ -106,14 +105,13 @@ def fit_readout(
         }
     )
     center, scale = rows.standard(setting.pooling)
-    readout = KernelReadout(card, center, scale, landmarks, *weights.T)
-    return Fitted(readout, held_out)
+    readout = KernelReadout(card, center, scale, landmarks, weights)
+    return Fitted(readout, held_out, rows.folds)
 
 
 def _card(
     setting: Setting,
     values: Regression,
-    errors: Regression,
     held_out: FloatArray,
     labels: FloatArray,
 ) -> KernelCard:
@@ -128,45 +126,20 @@ def _card(
         transform=Transform(kind=setting.transform),
         per_atom=setting.per_atom,
         offset=values.offset,
-        error_offset=errors.offset,
         metrics={name: v for name, v in metrics.items() if np.isfinite(v)},
     )
 
 
-def _expected_error(
-    x: FloatArray, residuals: FloatArray, setting: Setting
-) -> Regression:
-    """Fit the logarithm of the absolute error to expect of each row."""
-    known = np.isfinite(residuals)
-    sizes = np.abs(residuals[known])
-    floor = LEAST_ERROR * float(np.median(sizes)) or 1e-12
-    logs = np.log(np.maximum(sizes, floor))
-    found = Ridge(noise=ERROR_NOISE).fit(x[known], logs, setting.gamma)
-    weights = np.zeros(len(x))
-    weights[known] = found.weights
-    # the mean of a logarithm says less than the logarithm of the mean
-    mean = max(float(sizes.mean()), floor)
-    return Regression(weights, found.offset + float(np.log(mean) - logs.mean()))
-
-
 def _landmarks(
-    fitted: FloatArray,
-    values: Regression,
-    everything: FloatArray,
-    errors: Regression,
-    gamma: float,
+    fitted: FloatArray, values: Regression, gamma: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the landmarks, and the weights of both functions for them."""
+    """Return the landmarks and their weights."""
     used = np.flatnonzero(values.weights)
     if len(used) == 0:  # labels that are all the same
         used = np.arange(1)
     drawn = np.random.default_rng(0).permutation(len(used))[:N_LANDMARKS]
     chosen = np.sort(used[drawn])
     z = fitted[chosen]
-    own = values.weights[:, None]
-    of_values = (
-        own[chosen] if len(chosen) == len(used) else project(fitted, z, gamma, own)
-    )
-    # the error varies slowly: rows that are no landmarks say little about it
-    of_errors = project(everything, z, gamma, errors.weights[:, None])
-    return z, np.hstack([of_values, of_errors])
+    if len(chosen) == len(used):
+        return z, values.weights[chosen]
+    return z, project(fitted, z, gamma, values.weights)

@@ -35,6 +35,11 @@ class PropertyFitter:
         Whose descriptor is read.
     progress : bool, default False
         Whether to show progress on stderr.
+
+    Attributes
+    ----------
+    descriptors : PooledDescriptors
+        Of the network.
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class PropertyFitter:
         self._task = task
         # those of a network that was trained will not be asked for in another run
         keep = not task.config.plan.trains
-        self._descriptors = PooledDescriptors(network, keep=keep, progress=progress)
+        self.descriptors = PooledDescriptors(network, keep=keep, progress=progress)
 
     def fit(self, name: str) -> Fitted:
         """Fit a kernel to a property.
@@ -85,7 +90,7 @@ class PropertyFitter:
             )
         return fit_readout(
             PooledRows(
-                self._descriptors(rows),
+                self.descriptors(rows),
                 property_labels(rows, name),
                 [row.atoms for row in rows],
                 folds,
@@ -99,7 +104,7 @@ class PropertyFitter:
         self, readout: KernelReadout, rows: Sequence[LabelledStructure]
     ) -> NDArray[np.float64]:
         """Return what a read-out predicts (n_rows,), in the unit of its property."""
-        return readout.predict(self._descriptors(rows), [row.atoms for row in rows])[0]
+        return readout.predict(self.descriptors(rows), [row.atoms for row in rows])
 
     def _keys_of(self, name: str) -> SubstanceKeys:
         """Return the keys of the training rows that have a label of a property."""

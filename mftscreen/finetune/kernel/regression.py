@@ -126,18 +126,18 @@ class Ridge:
 def project(
     x: FloatArray, z: FloatArray, gamma: float, weights: FloatArray
 ) -> FloatArray:
-    """Return weights of landmarks for the functions nearest to those of more rows.
+    """Return weights of landmarks for the function nearest to that of more rows.
 
     Parameters
     ----------
     x : ndarray of shape (n_rows, n_features)
     z : ndarray of shape (n_landmarks, n_features)
     gamma : float
-    weights : ndarray of shape (n_rows, n_functions)
+    weights : ndarray of shape (n_rows,)
 
     Returns
     -------
-    ndarray of shape (n_landmarks, n_functions)
+    ndarray of shape (n_landmarks,)
         Nearest in the norm of the kernel's space.
     """
     from scipy.linalg import cho_factor, cho_solve
@@ -145,7 +145,7 @@ def project(
     matrix = gaussian(z, z, gamma)
     matrix[np.diag_indices_from(matrix)] += JITTER
     factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
-    right = np.zeros((len(z), weights.shape[1]))
+    right = np.zeros(len(z))
     for start in range(0, len(x), BLOCK):
         part = slice(start, start + BLOCK)
         right += gaussian(z, x[part], gamma) @ weights[part]

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import compress
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.data.dataset import LabelledStructure
+from mftscreen.finetune.outcome.region import TrainedRegion
 from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts
-from mftscreen.intervals import IntervalCalibration, usable_p_values
+from mftscreen.ood.reference.novelty import Novelty, flag, usable_p_values
+from mftscreen.trust.intervals import IntervalCalibration, Scale
+from mftscreen.trust.neighborhood import Surroundings
 
 __all__ = [
+    "Around",
     "ReferenceSet",
     "build_reference_sets",
     "calibrate",
@@ -24,7 +30,7 @@ __all__ = [
     "measure_coverage",
 ]
 
-COVERAGE = 0.9
+COVERAGE, ALPHA = 0.9, 0.05
 
 
 class ReferenceSet(NamedTuple):
@@ -40,6 +46,22 @@ class ReferenceSet(NamedTuple):
 
     arrays: Mapping[str, NDArray[Any]]
     positions: Sequence[int]
+
+
+class Around(NamedTuple):
+    """The training rows of a property, as others are compared with them.
+
+    Attributes
+    ----------
+    reference : ReferenceSet
+    region : TrainedRegion
+    scale : {"identity", "log10"}
+        In which errors are estimated.
+    """
+
+    reference: ReferenceSet
+    region: TrainedRegion
+    scale: Scale
 
 
 def build_reference_sets(task: Task) -> dict[str, ReferenceSet]:
@@ -74,7 +96,7 @@ def calibrate(
     name: str,
     parts: Parts,
     predicted: NDArray[np.float64],
-    reference: Mapping[str, NDArray[Any]],
+    around: Around,
 ) -> IntervalCalibration:
     """Return the residuals of the validation rows, without repeated training rows.
 
@@ -87,8 +109,8 @@ def calibrate(
     parts : Parts
     predicted : ndarray of shape (n_validation,)
         In the unit of the property.
-    reference : mapping of str to ndarray
-        Of the property, from :func:`build_reference_sets`.
+    around : Around
+        The training rows.
 
     Returns
     -------
@@ -100,8 +122,10 @@ def calibrate(
     return IntervalCalibration(
         residuals=property_labels(rows, name) - values,
         predictions=values,
-        p_values=_p_values(rows, parts, reference),
+        p_values=usable_p_values(_novelties(rows, parts, around.reference)),
+        around=around.region.measure(name, around.scale, rows),
         ids=tuple(s.id for s in rows),
+        scale=around.scale,
     )
 
 
@@ -109,7 +133,8 @@ def calibrate_in_turn(
     name: str,
     rows: Sequence[LabelledStructure],
     predicted: NDArray[np.float64],
-    reference: ReferenceSet,
+    folds: NDArray[np.int64],
+    around: Around,
 ) -> IntervalCalibration:
     """Return the residuals of training rows, each predicted without it.
 
@@ -121,8 +146,10 @@ def calibrate_in_turn(
         All training rows.
     predicted : ndarray of shape (n_rows,)
         By fits to other rows, in the unit of the property.
-    reference : ReferenceSet
-        Of the property, from :func:`build_reference_sets`.
+    folds : ndarray of shape (n_rows,)
+        Rows of one number were not fitted together with any of them.
+    around : Around
+        The training rows.
 
     Returns
     -------
@@ -131,9 +158,10 @@ def calibrate_in_turn(
         equal an earlier one are not in it, and are left out. Rows with an element that
         no other has get no p-value.
     """
-    from mftscreen.ood.reference.conformal import loo_p_values
     from mftscreen.ood.reference.reference_set import open_reference
+    from mftscreen.trust.conformal import loo_p_values
 
+    reference = around.reference
     detector = open_reference(reference.arrays).detector
     p_values = np.full(len(rows), np.nan)
     kept = list(range(len(rows)))
@@ -144,11 +172,14 @@ def calibrate_in_turn(
         alone = [any(elements[s] == 1 for s in set(r.atoms.symbols)) for r in rows]
         p_values[alone] = np.nan
     residuals = property_labels(rows, name) - predicted
+    places = around.region.measure_in_turn(name, around.scale, rows, folds)
     return IntervalCalibration(
         residuals=residuals[kept],
         predictions=predicted[kept],
         p_values=p_values[kept],
+        around=Surroundings(*(column[kept] for column in places)),
         ids=tuple(rows[k].id for k in kept),
+        scale=around.scale,
     )
 
 
@@ -158,7 +189,7 @@ def measure_coverage(
     test: str,
     predicted: NDArray[np.float64],
     calibration: IntervalCalibration,
-    reference: Mapping[str, NDArray[Any]],
+    around: Around,
 ) -> dict[str, float]:
     """Return how many rows of a test have an interval, and how many lie within.
 
@@ -172,37 +203,47 @@ def measure_coverage(
     predicted : ndarray of shape (n_rows,)
         Of that part, in the unit of the property.
     calibration : IntervalCalibration
-    reference : mapping of str to ndarray
-        Of the property, from :func:`build_reference_sets`.
+    around : Around
+        The training rows.
 
     Returns
     -------
     dict of str to float
         ``n_intervals``: rows that are not flagged as out of distribution, if there is
         any interval at all; ``coverage_90``: the share of their labels that lies within
-        the interval of 90 %, if there are such rows.
+        the interval of 90 %, if there are such rows; ``error_spearman``: the rank
+        correlation of the errors of all rows with those that were to be expected.
     """
-    low, high = calibration.interval(
-        predicted, _p_values(parts[test], parts, reference), COVERAGE
-    )
-    claimed = np.isfinite(low)
+    from scipy.stats import spearmanr
+
+    rows, labels = parts[test], property_labels(parts[test], name)
+    places = around.region.measure(name, around.scale, rows)
+    low, high = calibration.interval(predicted, places, COVERAGE)
+    own = calibration.descriptor_p_values(places.distance).tolist()
+    facts = [
+        replace(each, descriptor_p_value=p if isfinite(p) else None)
+        for each, p in zip(_novelties(rows, parts, around.reference), own, strict=True)
+    ]
+    like = np.array([flag(each, ALPHA).ood is False for each in facts])
+    claimed = np.isfinite(low) & like
     found = {"n_intervals": float(claimed.sum())}
+    expected = calibration.expected_errors(predicted, places)
+    if np.isfinite(expected).all() and np.ptp(expected) > 0.0:
+        rho = float(spearmanr(expected, np.abs(labels - predicted)).statistic)
+        found |= {"error_spearman": rho} if isfinite(rho) else {}
     if claimed.any():
-        labels = property_labels(parts[test], name)
         inside = (low <= labels) & (labels <= high)
         found["coverage_90"] = float(inside[claimed].mean())
     return found
 
 
-def _p_values(
-    rows: Sequence[LabelledStructure],
-    parts: Parts,
-    reference: Mapping[str, NDArray[Any]],
-) -> NDArray[np.float64]:
-    """Return the OOD p-values of rows of a property."""
+def _novelties(
+    rows: Sequence[LabelledStructure], parts: Parts, reference: ReferenceSet
+) -> list[Novelty]:
+    """Return how rows of a property compare with its reference set."""
     from mftscreen.ood.reference.measure import measure_novelty
     from mftscreen.ood.reference.reference_set import open_reference
 
     symbols = {symbol for s in parts["train"] for symbol in s.atoms.symbols}
-    opened = open_reference(reference, symbols)
-    return usable_p_values(measure_novelty((s.atoms for s in rows), opened))
+    opened = open_reference(reference.arrays, symbols)
+    return list(measure_novelty((s.atoms for s in rows), opened))

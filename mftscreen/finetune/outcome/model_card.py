@@ -22,6 +22,7 @@ from mftscreen.finetune.outcome.calibration import (
     measure_coverage,
 )
 from mftscreen.finetune.outcome.readouts import PropertyOutcome, read_out
+from mftscreen.finetune.outcome.region import TrainedRegion, build_regions
 from mftscreen.finetune.outcome.scores import evaluate_force_field, property_labels
 from mftscreen.finetune.run.validation import sample
 from mftscreen.finetune.task.task import Task
@@ -36,6 +37,8 @@ from mftscreen.model.files.bundle import (
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.ood.reference.reference_set import pack_references
 from mftscreen.properties import PropertySpec
+from mftscreen.trust.intervals import Scale
+from mftscreen.trust.neighborhood import pack_neighborhoods
 
 __all__ = ["write_model"]
 
@@ -69,11 +72,14 @@ def write_model(
     fitter = PropertyFitter(task, network, progress=progress)
     properties = {}
     references = build_reference_sets(task)
+    regions = build_regions(task, fitter.descriptors)
+    scales: dict[TrainedRegion, dict[str, Scale]] = {}
     calibration: dict[str, NDArray[Any]] = {}
     readouts: dict[str, NDArray[Any]] = {}
     for name, spec in task.specs.items():
         split, reference = task.heads[name], references[name]
-        outcome = read_out(task, name, network, reference, fitter)
+        outcome = read_out(task, name, network, reference, regions[name], fitter)
+        scales.setdefault(regions[name], {})[name] = outcome.calibration.scale
         if outcome.kernel is not None:
             readouts |= outcome.kernel.to_arrays(name)
         calibration |= outcome.calibration.to_arrays(name)
@@ -82,9 +88,7 @@ def write_model(
         calibration[f"{name}/training_targets"] = np.quantile(
             labels, levels, method="nearest"
         ).astype(np.float32)
-        properties[name] = _property_card(
-            config, spec, split, outcome, reference.arrays
-        )
+        properties[name] = _property_card(config, spec, split, outcome)
     force_field = {
         head: _force_field_card(head, force_field.data, task.heads[head], network)
         for head, force_field in plan.force_fields.items()
@@ -112,7 +116,8 @@ def write_model(
         },
     )
     packed = pack_references({name: r.arrays for name, r in references.items()})
-    write_bundle(path, card, checkpoint, packed, calibration, readouts)
+    around = pack_neighborhoods([r.neighborhood(s) for r, s in scales.items()])
+    write_bundle(path, card, checkpoint, packed, calibration, readouts, around)
 
 
 def _portable(value: Any) -> Any:
@@ -162,7 +167,6 @@ def _property_card(
     spec: PropertySpec,
     split: Parts,
     outcome: PropertyOutcome,
-    reference: Mapping[str, NDArray[Any]],
 ) -> PropertyHead:
     labels = property_labels(split["train"], spec.name)
     metrics = {}
@@ -174,7 +178,7 @@ def _property_card(
         metrics[test] = {k: v for k, v in errors.items() if math.isfinite(v)}
         if test != "validation":  # which the intervals are made of
             metrics[test] |= measure_coverage(
-                spec.name, split, test, values, outcome.calibration, reference
+                spec.name, split, test, values, outcome.calibration, outcome.around
             )
     structures = [s.atoms for s in split["train"]]
     return PropertyHead(
@@ -189,6 +193,6 @@ def _property_card(
         training_set=config.data.description
         or ", ".join(path.name for path in config.data.train),
         training_hash=data_hash(split["train"], [spec.name]),
-        n_calibration=int(np.isfinite(outcome.calibration.p_values).sum()),
+        n_calibration=outcome.calibration.n_usable(),
         metrics=metrics,
     )

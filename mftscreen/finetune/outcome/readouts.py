@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.finetune.kernel.property_fitter import PropertyFitter
 from mftscreen.finetune.outcome.calibration import (
+    Around,
     ReferenceSet,
     calibrate,
     calibrate_in_turn,
 )
+from mftscreen.finetune.outcome.region import TrainedRegion
 from mftscreen.finetune.outcome.scores import predict_property
 from mftscreen.finetune.task.partition import in_order
 from mftscreen.finetune.task.task import Task
-from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import KernelReadout
+from mftscreen.properties import Transform
+from mftscreen.trust.intervals import IntervalCalibration, Scale
 
 __all__ = ["PropertyOutcome", "read_out"]
 
@@ -41,6 +44,8 @@ class PropertyOutcome:
         Part to its rows and their predictions, in the unit of the property.
         ``validation``: rows that the read-out was not fitted to.
     calibration : IntervalCalibration
+    around : Around
+        The training rows.
     neural : bool
         Whether the checkpoint has a head for it.
     kernel : KernelReadout or None
@@ -49,6 +54,7 @@ class PropertyOutcome:
 
     predicted: Mapping[str, tuple[Sequence[LabelledStructure], FloatArray]]
     calibration: IntervalCalibration
+    around: Around
     neural: bool = True
     kernel: KernelReadout | None = None
 
@@ -58,6 +64,7 @@ def read_out(
     name: str,
     network: DeepmdNetwork,
     reference: ReferenceSet,
+    region: TrainedRegion,
     fitter: PropertyFitter,
 ) -> PropertyOutcome:
     """Return what predicts a property: its neural head, a kernel, or the better one.
@@ -72,6 +79,8 @@ def read_out(
     reference : ReferenceSet
         Of the property, from
         :func:`mftscreen.finetune.outcome.calibration.build_reference_sets`.
+    region : TrainedRegion
+        Of the property, in the descriptor of the network.
     fitter : PropertyFitter
         Of kernels, for the same task and network.
 
@@ -81,11 +90,11 @@ def read_out(
     """
     wanted = task.config.plan.readout
     if wanted == "kernel":
-        return _kernel(task, name, reference, fitter)
-    neural = _neural(task, name, network, reference)
+        return _kernel(task, name, reference, region, fitter)
+    neural = _neural(task, name, network, reference, region)
     if wanted == "neural":
         return neural
-    kernel = _kernel(task, name, reference, fitter)
+    kernel = _kernel(task, name, reference, region, fitter)
     squared = task.config.plan.properties[name].loss == "mse"
     errors = [_error(outcome, squared) for outcome in (neural, kernel)]
     log.info("%s: error %.4g by the neural head, %.4g by a kernel", name, *errors)
@@ -102,7 +111,11 @@ def _error(outcome: PropertyOutcome, squared: bool) -> float:
 
 
 def _neural(
-    task: Task, name: str, network: DeepmdNetwork, reference: ReferenceSet
+    task: Task,
+    name: str,
+    network: DeepmdNetwork,
+    reference: ReferenceSet,
+    region: TrainedRegion,
 ) -> PropertyOutcome:
     split = task.heads[name]
     predicted = {
@@ -110,27 +123,39 @@ def _neural(
         for part in _held_out(split)
     }
     _, values = predicted[VALIDATION]
-    return PropertyOutcome(predicted, calibrate(name, split, values, reference.arrays))
+    around = Around(reference, region, _scale_of(task.specs[name].transform))
+    calibration = calibrate(name, split, values, around)
+    return PropertyOutcome(predicted, calibration, around)
 
 
 def _kernel(
-    task: Task, name: str, reference: ReferenceSet, fitter: PropertyFitter
+    task: Task,
+    name: str,
+    reference: ReferenceSet,
+    region: TrainedRegion,
+    fitter: PropertyFitter,
 ) -> PropertyOutcome:
     split = task.heads[name]
-    readout, held_out = fitter.fit(name)
+    readout, held_out, folds = fitter.fit(name)
+    around = Around(reference, region, _scale_of(readout.card.transform))
     if split[VALIDATION]:
         rows, values = split[VALIDATION], held_out[len(split["train"]) :]
-        calibration = calibrate(name, split, values, reference.arrays)
+        calibration = calibrate(name, split, values, around)
     else:
         rows, values = split["train"], held_out
-        calibration = calibrate_in_turn(name, rows, values, reference)
+        calibration = calibrate_in_turn(name, rows, values, folds, around)
     tests = (part for part in _held_out(split) if part != VALIDATION)
     predicted = {
         VALIDATION: (rows, values),
         **{test: (split[test], fitter.predict(readout, split[test])) for test in tests},
     }
     trained = task.config.plan.trains
-    return PropertyOutcome(predicted, calibration, trained, readout)
+    return PropertyOutcome(predicted, calibration, around, trained, readout)
+
+
+def _scale_of(transform: Transform) -> Scale:
+    """Return the scale that errors are about the same in everywhere."""
+    return "log10" if transform.kind == "log10" else "identity"
 
 
 def _held_out(split: Mapping[str, Sequence[LabelledStructure]]) -> list[str]:

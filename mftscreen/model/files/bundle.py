@@ -5,10 +5,11 @@
 ``model.pt``              a deepmd-kit checkpoint that stock deepmd-kit loads
 ``reference.npz``         OFM reference set of the property's training data
 ``calibration.npz``       out-of-sample residuals for prediction intervals
+``neighborhoods.npz``     training rows in the space of the descriptor
 ``readouts.npz``          landmarks and weights of kernel read-outs
 ========================  ====================================================
 
-The last three are optional. Members are stored, not compressed, so that a file takes
+The last four are optional. Members are stored, not compressed, so that a file takes
 no more memory than it has bytes, but for its arrays, which may be
 :data:`mftscreen.model.files.archive.MAX_EXPANSION` times as large. Nothing in the file
 is pickled except inside the checkpoint, which is opened with ``weights_only=True`` and
@@ -50,9 +51,12 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 CARD, CHECKPOINT = "card.json", "model.pt"
-ARRAYS = ("reference.npz", "calibration.npz", "readouts.npz")
+ARRAYS = (
+    *("reference.npz", "calibration.npz", "readouts.npz"),
+    "neighborhoods.npz",
+)
 MAX_CARD_BYTES = 64 * 1024**2
 
 
@@ -81,7 +85,7 @@ class PropertyHead(BaseModel):
     training_hash : str
         sha256 over the training structures' hashes and labels.
     n_calibration : int
-        Number of held-out rows with an OOD p-value: what intervals are made from.
+        Number of held-out rows that intervals are made from.
     metrics : dict
         Test name to metric name to value, e.g. ``{"fold 0 test": {"mae": 0.3}}``.
     """
@@ -173,7 +177,7 @@ class Bundle:
         The deepmd-kit checkpoint.
     sha256 : str
         Of the whole file; names the model in every result row.
-    reference, calibration, readouts : mapping of str to ndarray
+    reference, calibration, readouts, neighborhoods : mapping of str to ndarray
         Empty where the file has none.
     """
 
@@ -183,6 +187,7 @@ class Bundle:
     reference: Arrays = field(default_factory=dict)
     calibration: Arrays = field(default_factory=dict)
     readouts: Arrays = field(default_factory=dict)
+    neighborhoods: Arrays = field(default_factory=dict)
 
 
 def write_bundle(
@@ -192,6 +197,7 @@ def write_bundle(
     reference: Arrays | None = None,
     calibration: Arrays | None = None,
     readouts: Arrays | None = None,
+    neighborhoods: Arrays | None = None,
 ) -> None:
     """Write a model file; an existing one is replaced only when all is written.
 
@@ -203,7 +209,8 @@ def write_bundle(
         Its format and the sha256 of the checkpoint are set here.
     checkpoint : bytes
         A deepmd-kit checkpoint.
-    reference, calibration, readouts : mapping of str to ndarray, optional
+    reference, calibration, readouts, neighborhoods : mapping, optional
+        Of str to ndarray.
     """
     card = card.model_copy(
         update={
@@ -212,7 +219,8 @@ def write_bundle(
         }
     )
     members = {CARD: card.model_dump_json(indent=2).encode(), CHECKPOINT: checkpoint}
-    for name, arrays in zip(ARRAYS, (reference, calibration, readouts), strict=True):
+    parts = (reference, calibration, readouts, neighborhoods)
+    for name, arrays in zip(ARRAYS, parts, strict=True):
         if arrays:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
@@ -252,7 +260,7 @@ def read_bundle(path: Path) -> Bundle:
         msg = f"{path}: {CHECKPOINT} is not the checkpoint that {CARD} describes"
         raise ModelFileError(msg)
     arrays = (_parse_arrays(members.get(name), name, path) for name in ARRAYS)
-    reference, calibration, readouts = arrays
+    reference, calibration, readouts, neighborhoods = arrays
     return Bundle(
         card=card,
         checkpoint=members[CHECKPOINT],
@@ -260,6 +268,7 @@ def read_bundle(path: Path) -> Bundle:
         reference=reference,
         calibration=calibration,
         readouts=readouts,
+        neighborhoods=neighborhoods,
     )
 
 

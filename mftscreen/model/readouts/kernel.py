@@ -7,8 +7,7 @@ its :math:`d` components shifted and scaled as those of the training rows,
     k(x, z) = \exp\Bigl(-\frac{\gamma}{d} \sum_i (x_i - z_i)^2\Bigr),
 
 with training rows :math:`z_j` as landmarks. :math:`f` is the property, its logarithm,
-or its share of one atom, as the card says. A second function of the same landmarks is
-the logarithm of the error to expect, in units of :math:`f`.
+or its share of one atom, as the card says.
 
 Whatever has been fitted (support vectors, ridge regression), this is all that is left
 of it. Landmarks are held in half precision: the weights are fitted to them as they are.
@@ -45,7 +44,7 @@ LARGEST = 6.0e4
 
 BOUND = 1e12
 """Of all numbers, so that what is made of them is finite."""
-_KEYS = ("center", "scale", "landmarks", "weights", "error_weights")
+_KEYS = ("center", "scale", "landmarks", "weights")
 
 
 class KernelCard(BaseModel):
@@ -64,8 +63,10 @@ class KernelCard(BaseModel):
         Of the labels; undone in every prediction.
     per_atom : bool
         Whether :math:`f` is a share of one atom.
-    offset, error_offset : float
-        :math:`b` of both functions.
+    offset : float
+        :math:`b`.
+    error_offset : float, optional
+        Of a function for errors, in files of formats 3 and 4; not used any more.
     elements : dict of str to float
         What the atoms of an element add to the share of one atom.
     n_landmarks : int
@@ -84,7 +85,7 @@ class KernelCard(BaseModel):
     transform: Transform
     per_atom: bool = False
     offset: float
-    error_offset: float
+    error_offset: float | None = None
     elements: dict[str, float] = Field(default_factory=dict)
     n_landmarks: int = Field(default=1, ge=1, le=20_000)
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -112,7 +113,7 @@ class KernelReadout:
         Of the components of the pooled descriptor.
     landmarks : ndarray of shape (n_landmarks, n_features)
         Shifted and scaled; half-precision numbers.
-    weights, error_weights : ndarray of shape (n_landmarks,)
+    weights : ndarray of shape (n_landmarks,)
     """
 
     card: KernelCard
@@ -120,7 +121,6 @@ class KernelReadout:
     scale: FloatArray
     landmarks: FloatArray
     weights: FloatArray
-    error_weights: FloatArray
 
     @classmethod
     def from_arrays(
@@ -149,7 +149,7 @@ class KernelReadout:
         """
         d = width if card.pooling == "mean" else 2 * width
         n = card.n_landmarks
-        shapes = dict(zip(_KEYS, ((d,), (d,), (n, d), (n,), (n,)), strict=True))
+        shapes = dict(zip(_KEYS, ((d,), (d,), (n, d), (n,)), strict=True))
         parts: dict[str, FloatArray] = {}
         for key, shape in shapes.items():
             array = arrays.get(f"{name}/{key}")
@@ -180,14 +180,8 @@ class KernelReadout:
     def _squares(self) -> FloatArray:
         return np.asarray(np.square(self.landmarks).sum(axis=1))
 
-    @cached_property
-    def _weights(self) -> FloatArray:
-        return np.stack([self.weights, self.error_weights], axis=1)
-
-    def predict(
-        self, pooled: FloatArray, structures: Sequence[Atoms]
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the property of structures, and the error to expect.
+    def predict(self, pooled: FloatArray, structures: Sequence[Atoms]) -> FloatArray:
+        """Return the property of structures.
 
         Parameters
         ----------
@@ -197,24 +191,18 @@ class KernelReadout:
 
         Returns
         -------
-        values : ndarray of shape (n_structures,)
+        ndarray of shape (n_structures,)
             In the unit of the property.
-        errors : ndarray of shape (n_structures,)
-            Absolute errors to expect, in the same unit; to sort by, not a bound. Far
-            from all landmarks it is the average one.
         """
         card = self.card
         x = (pooled[:, : len(self.center)] - self.center) / self.scale
-        both = gaussian(x, self.landmarks, card.gamma, self._squares) @ self._weights
-        outputs = both[:, 0] + card.offset
-        errors = np.exp(both[:, 1] + card.error_offset)
+        kernel = gaussian(x, self.landmarks, card.gamma, self._squares)
+        outputs = kernel @ self.weights + card.offset
         if card.elements:
             outputs += share_of_elements(structures, card.elements)
         if card.per_atom:
-            n_atoms = np.array([len(atoms) for atoms in structures])
-            return outputs * n_atoms, errors * n_atoms
-        values = card.transform.undo(outputs)
-        return values, np.abs(card.transform.undo(outputs + errors) - values)
+            return np.asarray(outputs * [len(atoms) for atoms in structures])
+        return card.transform.undo(outputs)
 
 
 def gaussian(

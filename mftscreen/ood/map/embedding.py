@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix, issparse, vstack
 
 from mftscreen.errors import DataError
-from mftscreen.ood.reference.conformal import is_significant
 from mftscreen.ood.reference.nearest import distinct_rows
+from mftscreen.trust.conformal import is_significant
 
 if TYPE_CHECKING:
     from mftscreen.ood.reference.reference_set import Reference

@@ -13,13 +13,13 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mftscreen.ood.ofm.orbitals import Table, table_hash
-from mftscreen.ood.reference.conformal import (
+from mftscreen.ood.reference.explanation import Explanation, find_unseen
+from mftscreen.ood.reference.nearest import InvertedIndex, distinct_rows
+from mftscreen.trust.conformal import (
     conformal_p_values,
     loo_p_values,
     significance_threshold,
 )
-from mftscreen.ood.reference.explanation import Explanation, find_unseen
-from mftscreen.ood.reference.nearest import InvertedIndex, distinct_rows
 
 __all__ = ["DensityMethod", "OFMDensityDetector"]
 
@@ -71,7 +71,7 @@ class OFMDensityDetector(OutlierMixin, BaseEstimator):
     -----
     The search is exact, in the full feature space. P-values rank a score among the
     leave-one-out scores of the reference set
-    (:mod:`mftscreen.ood.reference.conformal`), up to the difference between leaving one
+    (:mod:`mftscreen.trust.conformal`), up to the difference between leaving one
     out and a separate calibration set. Vectors that equal an earlier one are left out
     by :meth:`fit`: a vector with a twin would be at distance zero from the others,
     where a new structure is not, and far more than `alpha` would be flagged. A

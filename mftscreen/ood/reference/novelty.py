@@ -6,7 +6,7 @@ how strictly they are judged; :func:`flag` makes the verdict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple
@@ -14,12 +14,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mftscreen.ood.reference.conformal import is_significant
+from mftscreen.trust.conformal import is_significant
 
-__all__ = ["LOW_DIMENSIONAL", "Novelty", "Verdict", "flag", "merge"]
+__all__ = ["LOW_DIMENSIONAL", "Novelty", "Verdict", "flag", "merge", "usable_p_values"]
 
 NAMED_PAIRS = 3
 """Unseen orbital pairs that a reason lists; a new element alone makes dozens."""
+
+SECOND = 0.2
+"""Of the significance level is for the descriptor's p-value where there is one of the
+OFM, so that both together flag little more of what is like the training set."""
+
+UNLIKE = "descriptor unlike those of the training set"
 
 LOW_DIMENSIONAL = "low-dimensional: the OFM depends on the vacuum"
 
@@ -53,6 +59,9 @@ class Novelty:
     doubts : tuple of str
         What else the model has never seen the like of
         (:meth:`mftscreen.domain.HeadDomain.doubts`).
+    descriptor_p_value : float or None
+        Share of the rows held out in training whose descriptor lies at least as far
+        from those of the training rows. None if that is not known.
     no_ofm : str
         Why there is no OFM; empty if there is one, or none to compare it with.
     unreadable : str
@@ -72,6 +81,7 @@ class Novelty:
     unseen_elements: tuple[str, ...] = ()
     unseen_pairs: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    descriptor_p_value: float | None = None
     no_ofm: str = ""
     unreadable: str = ""
     low_dimensional: bool | None = None
@@ -111,7 +121,10 @@ def flag(facts: Novelty, alpha: float) -> Verdict:
         Out of distribution is a structure with a low p-value, with an element that the
         reference set lacks (elements of one column of the periodic table often have
         the same OFM), with anything else that the model has never seen the like of, or
-        without an OFM: then nothing says that it is like the reference set.
+        without an OFM where the reference set has some: then nothing says that it is
+        like them. So is one whose descriptor lies far from those of the training rows;
+        the level of that is a fifth of `alpha`, or `alpha` where there is no OFM to go
+        by.
 
     Examples
     --------
@@ -126,18 +139,21 @@ def flag(facts: Novelty, alpha: float) -> Verdict:
     """
     if facts.unreadable:
         return Verdict(None, facts.unreadable)
-    ood: bool | None = bool(facts.unseen_elements or facts.doubts or facts.no_ofm)
-    if facts.p_value is not None:
-        ood = ood or bool(is_significant(facts.p_value, alpha))
-    elif not ood:
+    new = bool(facts.unseen_elements or facts.doubts or facts.no_ofm)
+    far = facts.p_value is not None and bool(is_significant(facts.p_value, alpha))
+    unlike = _is_unlike(facts, alpha)
+    ood: bool | None = new or far or unlike
+    if not ood and facts.p_value is None and facts.descriptor_p_value is None:
         ood = None
     elements = facts.unseen_elements
     reasons = [_list("elements never seen", elements, len(elements)), *facts.doubts]
     if ood:
         pairs = _list("orbital pairs never seen", facts.unseen_pairs, NAMED_PAIRS)
         reasons.append(pairs)
-        if not any(reasons):
+        if far and not any(reasons):
             reasons.append(facts.far)
+    if unlike:
+        reasons.append(UNLIKE)
     if facts.no_ofm:
         reasons.append(f"no OFM: {facts.no_ofm}")
     if facts.low_dimensional:
@@ -177,9 +193,43 @@ def merge(found: Sequence[Novelty]) -> Novelty:
         min(found, key=_nearness),
         unseen_elements=tuple(sorted(set(elements))),
         unseen_pairs=tuple(dict.fromkeys(pairs)),
+        descriptor_p_value=min(
+            (p for each in found if (p := each.descriptor_p_value) is not None),
+            default=None,
+        ),
         no_ofm=next((each.no_ofm for each in found if each.no_ofm), ""),
         low_dimensional=any(vacuum) if vacuum else None,
     )
+
+
+def usable_p_values(compared: Iterable[Novelty]) -> NDArray[np.float64]:
+    """Return OOD p-values, NaN where a p-value is not enough to go by.
+
+    Parameters
+    ----------
+    compared : iterable of Novelty
+
+    Returns
+    -------
+    ndarray of shape (n_structures,)
+        NaN for a structure that is flagged whatever its p-value, or has none.
+    """
+    return np.array(
+        [
+            np.nan
+            if each.p_value is None or flag(each, alpha=0.0).ood
+            else each.p_value
+            for each in compared
+        ],
+        dtype=np.float64,
+    )
+
+
+def _is_unlike(facts: Novelty, alpha: float) -> bool:
+    if facts.descriptor_p_value is None:
+        return False
+    level = alpha if facts.p_value is None else SECOND * alpha
+    return bool(is_significant(facts.descriptor_p_value, level))
 
 
 def _nearness(facts: Novelty) -> tuple[float, bool]:

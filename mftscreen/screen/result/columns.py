@@ -136,14 +136,23 @@ def _property_columns(name: str, unit: str) -> list[Column]:
     ]
     if has_unit:
         columns.append(Column(f"{name}_unit", lambda _: unit))
-    parts: dict[str, Callable[[Ranked], float | None]] = {
+    parts: dict[str, Callable[[Ranked], float | str | None]] = {
         "spread": lambda r: r.row.spreads.get(name),
+        "error": lambda r: r.row.errors.get(name),
         "low": lambda r: r.row.intervals.get(name, (None, None))[0],
         "high": lambda r: r.row.intervals.get(name, (None, None))[1],
+        "no_interval": lambda r: r.row.no_intervals.get(name, ""),
+    }
+    labels = {
+        "error": f"absolute error to expect of {name}",
+        "no_interval": f"why {name} has no interval",
     }
     return [
         *columns,
-        *(Column(f"{name}_{k}", v, optional=True) for k, v in parts.items()),
+        *(
+            Column(f"{name}_{k}", v, labels.get(k, ""), optional=True)
+            for k, v in parts.items()
+        ),
         Column(
             f"fast_{name}",
             lambda r: r.row.fast and r.row.fast.values.get(name),
@@ -168,6 +177,12 @@ _OOD = (
         "share of the training set at least as far from the rest of it",
         title="OOD p",
         cell=lambda r: "" if (p := r.row.ood_p_value) is None else f"{p:.3f}",
+    ),
+    Column(
+        "descriptor_p_value",
+        lambda r: r.row.descriptor_p_value,
+        "the same for the distance from it in the model's descriptor",
+        optional=True,
     ),
     Column(
         "ood",

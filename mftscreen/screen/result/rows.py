@@ -12,6 +12,7 @@ from mftscreen.errors import OutsideDomainError
 from mftscreen.ood.reference.novelty import flag
 from mftscreen.screen.work.journal import JournalRow
 from mftscreen.screen.work.outcome import Relaxation
+from mftscreen.trust.neighborhood import Surroundings
 
 __all__ = ["FAST_ONLY", "ScreenRow", "make_row"]
 
@@ -52,9 +53,18 @@ class ScreenRow:
     relaxation : Relaxation or None
     atoms : Atoms or None
         Relaxed, if that was asked for.
+    descriptor_p_value : float or None
+        Share of the rows held out in training whose descriptor lies at least as far
+        from those of the training rows; the smallest of all. None if unknown.
+    around : dict of str to Surroundings
+        Property to what is around the candidate among the training rows.
+    errors : dict of str to float
+        Property to the absolute error to expect, where that is known.
     intervals : dict of str to (float, float)
         Property to the interval that the true value lies in with the coverage asked
         for; a property for which no coverage is claimed is missing.
+    no_intervals : dict of str to str
+        Property to why it has none.
     fast : ScreenRow or None
         What the fast models of a funnel say. All else is of the slow ones then.
     fast_rank : int or None
@@ -73,7 +83,11 @@ class ScreenRow:
     duplicate_of: str = ""
     relaxation: Relaxation | None = None
     atoms: Atoms | None = None
+    descriptor_p_value: float | None = None
+    around: dict[str, Surroundings] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    no_intervals: dict[str, str] = field(default_factory=dict)
     fast: ScreenRow | None = None
     fast_rank: int | None = None
 
@@ -130,6 +144,8 @@ def make_row(
             name: stdev(values) for name, values in members.items() if len(values) > 1
         },
         ood_p_value=facts.p_value,
+        descriptor_p_value=facts.descriptor_p_value,
+        around=outcome.around,
         ood=ood,
         low_dimensional=outcome.low_dimensional,
         status=status,

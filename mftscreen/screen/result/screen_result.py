@@ -221,18 +221,18 @@ def _add_intervals(
     found: list[ScreenRow], calibration: Mapping[str, Any], options: RankOptions
 ) -> tuple[list[str], list[str]]:
     """Put intervals into the rows, and return whether these apply, and why."""
-    from mftscreen.intervals import IntervalCalibration
-    from mftscreen.screen.result.uncertainty import add_intervals, check_exchangeable
+    from mftscreen.screen.result.uncertainty import add_intervals, check_intervals
+    from mftscreen.trust.intervals import IntervalCalibration
 
-    every_p = np.array([np.nan if (p := r.ood_p_value) is None else p for r in found])
     remarks, details = [], []
     for name in options.goals:
-        if name not in calibration:
-            continue
-        arrays = {key: np.array(column) for key, column in calibration[name].items()}
+        columns = calibration.get(name, {})
+        arrays = {key: np.array(column) for key, column in columns.items()}
         rows = IntervalCalibration.from_arrays(arrays, name)
         add_intervals(found, name, rows, options.coverage, options.alpha)
-        check = check_exchangeable(rows.p_values, every_p)
+        if not rows.ids:
+            continue
+        check = check_intervals(rows, name, found)
         remarks.append(f"Intervals of {name}: {check.message}.")
         details.append(f"Intervals of {name}: {check.details}.")
     if remarks and any(row.relaxation for row in found):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
-from mftscreen.intervals import IntervalCalibration
 from mftscreen.screen.result.rows import ScreenRow
+from mftscreen.trust.intervals import FEW_ROWS, IntervalCalibration
+from mftscreen.trust.neighborhood import Surroundings, merge_surroundings
 
 __all__ = [
-    "ExchangeabilityCheck",
+    "IntervalCheck",
     "add_intervals",
-    "check_exchangeable",
+    "check_intervals",
     "combine_calibrations",
 ]
 
@@ -25,95 +27,109 @@ LEVEL = 0.01
 """P-values of the test from which on the candidates are called different."""
 
 N_TO_TELL = 20
-"""Rows of each kind below which the test could hardly tell any difference."""
+"""Rows of each kind below which nothing can be told."""
+
+NO_ROWS = "the model knows of no errors"
+
+MEASURED = 0.5
+"""Statistic of the test up to which it has been measured that intervals hold: that of
+the furthest published clusters; see ``benchmarks/error_estimates.py``."""
 
 
 @dataclass(frozen=True)
-class ExchangeabilityCheck:
-    """Whether candidates look as if they were drawn like the calibration rows.
+class IntervalCheck:
+    """Whether intervals can be expected to hold what they claim.
 
     Attributes
     ----------
-    statistic, p_value : float
-        Of the two-sample Kolmogorov–Smirnov test on OOD p-values; NaN without rows.
     message : str
         One sentence for people.
     details : str
         What it rests on.
     """
 
-    statistic: float
-    p_value: float
     message: str
     details: str
 
 
-def check_exchangeable(
-    calibration_p: ArrayLike, candidate_p: ArrayLike
-) -> ExchangeabilityCheck:
-    """Compare the OOD p-values of candidates with those of calibration rows.
+def check_intervals(
+    calibration: IntervalCalibration, name: str, found: Sequence[ScreenRow]
+) -> IntervalCheck:
+    """Compare candidates with the rows that intervals are made from.
 
     Parameters
     ----------
-    calibration_p, candidate_p : array_like of shape (n_rows,), (n_candidates,)
-        As :func:`mftscreen.intervals.usable_p_values`; NaN is left out.
+    calibration : IntervalCalibration
+        With rows.
+    name : str
+        Of the property.
+    found : sequence of ScreenRow
+        Results for candidates.
 
     Returns
     -------
-    ExchangeabilityCheck
+    IntervalCheck
 
     Notes
     -----
-    Both are compared with each other, not with a uniform distribution: p-values against
-    the same reference set share its chance, calibration rows and candidates alike.
-    Intervals hold for each group of p-values on its own. Different p-values are
-    therefore no proof that the coverage is wrong, but a sign that the candidates differ
-    from the calibration rows in more than what the groups account for; equal ones are
-    no proof that it is right.
-
-    Examples
-    --------
-    >>> p = np.arange(1, 201) / 200.0
-    >>> check_exchangeable(p, p**4).message
-    'probably too narrow: the candidates lie further from the training set than the ...'
+    Distances from the training set are compared by the two-sample Kolmogorov-Smirnov
+    test: those of descriptors, or OOD p-values where a model knows no others. Intervals
+    grow with the distance, so that candidates may lie further away than calibration
+    rows, but not further than what has been measured. Equal distances are no proof
+    that intervals hold: labels of another origin, for instance, differ in nothing that
+    could be seen.
     """
     from scipy.stats import ks_2samp
 
-    rows, candidates = (
-        values[np.isfinite(values)]
-        for values in (np.asarray(v, dtype=float) for v in (calibration_p, candidate_p))
+    n = calibration.n_usable()
+    own, others = (
+        values[np.isfinite(values)] for values in _nearness(calibration, name, found)
     )
-    if min(len(rows), len(candidates)) < N_TO_TELL:
-        few = "calibration rows" if len(rows) < N_TO_TELL else "candidates"
+    if min(n, len(own), len(others)) < N_TO_TELL:
+        few = "candidates" if min(n, len(own)) >= N_TO_TELL else "calibration rows"
         details = (
-            f"{len(rows)} calibration rows and {len(candidates)} candidates have an "
-            f"OOD p-value, {N_TO_TELL} of each are needed"
+            f"{n} calibration rows are usable, {len(own)} of all and {len(others)} "
+            f"candidates have a distance, {N_TO_TELL} of each are needed"
         )
-        message = f"too few {few} to say whether they hold"
-        return ExchangeabilityCheck(float("nan"), float("nan"), message, details)
-    test = ks_2samp(rows, candidates, method="asymp")
+        return IntervalCheck(f"too few {few} to say whether they hold", details)
+    test = ks_2samp(own, others, method="asymp")
     details = (
         f"Kolmogorov-Smirnov D = {test.statistic:.2g}, p = {test.pvalue:.2g}, "
-        f"{len(rows)} calibration rows, {len(candidates)} candidates"
+        f"{len(own)} calibration rows, {len(others)} candidates"
     )
-    if test.pvalue > LEVEL:
+    # negative: the candidates have the smaller values
+    further = test.pvalue <= LEVEL and test.statistic_sign < 0
+    if further and test.statistic > MEASURED:
+        message = (
+            "probably too narrow: most candidates lie further from the training set "
+            "than the rows that the intervals were made from"
+        )
+    elif n < FEW_ROWS:
+        message = (
+            f"made from {n} calibration rows only, so that what they hold may be off "
+            f"by {200 * np.sqrt(0.09 / n):.0f} % of the candidates"
+        )
+    else:
         message = (
             "as claimed for all candidates together, not the best, as far as "
             "distances from the training set tell"
         )
-    elif test.statistic_sign < 0:  # the candidates have the smaller p-values
-        message = (
-            "probably too narrow: the candidates lie further from the training set "
-            "than the rows that the intervals were made from"
-        )
-    else:
-        message = (
-            "probably wider than need be: the candidates lie closer to the training "
-            "set than the rows that the intervals were made from"
-        )
-    return ExchangeabilityCheck(
-        float(test.statistic), float(test.pvalue), message, details
-    )
+    return IntervalCheck(message, details)
+
+
+def _nearness(
+    calibration: IntervalCalibration, name: str, found: Sequence[ScreenRow]
+) -> tuple[FloatArray, FloatArray]:
+    """Return numbers for calibration rows and candidates that are smaller further away.
+
+    NaN where there is none.
+    """
+    if np.isfinite(calibration.around.distance).any():
+        nowhere = Surroundings(np.nan, np.nan)
+        places = [row.around.get(name, nowhere).distance for row in found]
+        return -calibration.around.distance, -np.array(places, dtype=float)
+    p_values = [np.nan if (p := r.ood_p_value) is None else p for r in found]
+    return calibration.p_values, np.array(p_values, dtype=float)
 
 
 def add_intervals(
@@ -123,36 +139,49 @@ def add_intervals(
     coverage: float,
     alpha: float,
 ) -> None:
-    """Put the intervals of a property into rows.
+    """Put errors to expect and intervals of a property into rows.
 
     Parameters
     ----------
     found : sequence of ScreenRow
-        Of what failed, is flagged for whatever reason or not relaxed, nothing is
-        claimed.
+        Where a prediction has no interval, the row says why: nothing is claimed of what
+        is flagged for whatever reason, untested, or not relaxed to the end.
     name : str
         Of the property.
     calibration : IntervalCalibration
+        Without rows if the model has none.
     coverage, alpha : float
-        As :meth:`mftscreen.intervals.IntervalCalibration.interval` takes them.
+        As :meth:`mftscreen.trust.intervals.IntervalCalibration.interval` takes them.
     """
-    p_values = [
-        p
-        if row.status == "ok"
-        and not (row.ood or _unrelaxed(row))
-        and (p := row.ood_p_value) is not None
-        else np.nan
-        for row in found
-    ]
-    values = [row.values.get(name, np.nan) for row in found]
-    low, high = calibration.interval(values, p_values, coverage, alpha)
-    for k in np.flatnonzero(np.isfinite(low)).tolist():
-        found[k].intervals[name] = (float(low[k]), float(high[k]))
+    rows = [row for row in found if name in row.values and row.status == "ok"]
+    nowhere = Surroundings(np.nan, np.nan)
+    places = np.array([row.around.get(name, nowhere) for row in rows], dtype=float)
+    around = Surroundings(*places.reshape(-1, 2).T)
+    values = [row.values[name] for row in rows]
+    errors = calibration.expected_errors(values, around)
+    low, high = calibration.interval(values, around, coverage, alpha)
+    n = calibration.n_usable(alpha)
+    few = f"{n} calibration rows are too few for {100 * coverage:g} %"
+    if not calibration.ids:
+        few = NO_ROWS
+    for row, error, *limits in zip(
+        rows, errors.tolist(), low.tolist(), high.tolist(), strict=True
+    ):
+        if isfinite(error):
+            row.errors[name] = error
+        if why := _why_none(row) or ("" if all(map(isfinite, limits)) else few):
+            row.no_intervals[name] = why
+        else:
+            row.intervals[name] = (limits[0], limits[1])
 
 
-def _unrelaxed(row: ScreenRow) -> bool:
-    """Return whether a relaxation was tried and did not come to its end."""
-    return row.relaxation is not None and not row.relaxation.converged
+def _why_none(row: ScreenRow) -> str:
+    if row.relaxation is not None and not row.relaxation.converged:
+        return "not relaxed to the end"
+    return {
+        "flagged": "out of distribution",
+        "untested": "nothing tells whether it is like the training set",
+    }.get(row.trust, "")
 
 
 def combine_calibrations(
@@ -193,7 +222,15 @@ def combine_calibrations(
             "models' calibration sets; an ensemble predicts one property"
         )
         raise DataError(msg)
-    p_values = np.array([c.p_values[k] for c, k in pairs]).min(axis=0)
+    around = merge_surroundings(
+        [Surroundings(*(a[k] for a in c.around)) for c, k in pairs]
+    )
+    scales = {c.scale for c in calibrations}
     return IntervalCalibration(
-        residuals.mean(axis=0), predictions.mean(axis=0), p_values, ids
+        residuals.mean(axis=0),
+        predictions.mean(axis=0),
+        np.array([c.p_values[k] for c, k in pairs]).min(axis=0),
+        around,
+        ids,
+        scales.pop() if len(scales) == 1 else "identity",
     )

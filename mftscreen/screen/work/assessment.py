@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -44,6 +45,7 @@ class Assessor:
     ) -> None:
         from mftscreen.predictor import Predictor
 
+        self._model = model
         self._predictor = Predictor(model, properties=properties, energy=energy)
         self.references = _open_references(model, properties)
 
@@ -69,11 +71,21 @@ class Assessor:
             if row.ok:
                 place = next(places)
                 facts = {
-                    name: compared[id(self.references[name])][place]
+                    name: replace(
+                        compared[id(self.references[name])][place],
+                        descriptor_p_value=self._descriptor_p_value(row, name),
+                    )
                     for name in row.properties
                 }
             found.append((row, facts))
         return found
+
+    def _descriptor_p_value(self, row: PredictionRow, name: str) -> float | None:
+        if name not in row.around:
+            return None
+        calibration = self._model.calibrations[name]
+        p_value = float(calibration.descriptor_p_values(row.around[name].distance))
+        return p_value if isfinite(p_value) else None
 
 
 def put_together(before: Outcome, found: Sequence[Assessment]) -> Outcome:
@@ -103,7 +115,7 @@ def put_together(before: Outcome, found: Sequence[Assessment]) -> Outcome:
     return outcome.with_predictions(
         [
             {
-                name: (value, facts[name])
+                name: (value, row.around.get(name), facts[name])
                 for name, value in row.properties.items()
                 if name not in refused
             }

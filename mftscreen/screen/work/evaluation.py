@@ -136,13 +136,12 @@ class Evaluator:
 
         Properties for which the models have no common calibration rows are left out.
         """
-        from mftscreen.intervals import IntervalCalibration
         from mftscreen.screen.result.uncertainty import combine_calibrations
 
         found = {}
         for name in self.settings.properties:
             parts = [
-                IntervalCalibration.from_arrays(model.calibration, name)
+                model.calibrations[name]
                 for model in self.models
                 if name in model.properties
             ]

@@ -14,6 +14,7 @@ from ase.io.jsonio import decode, encode
 
 from mftscreen.domain import total_charge
 from mftscreen.ood.reference.novelty import Novelty, merge
+from mftscreen.trust.neighborhood import Surroundings, merge_surroundings
 
 __all__ = ["Outcome", "Relaxation", "pack_atoms", "unpack_atoms"]
 
@@ -59,6 +60,11 @@ class Outcome:
         Property to the predictions of the models that have it, in their order.
     p_values : dict of str to float
         Property to the smallest p-value among its models' training sets.
+    around : dict of str to Surroundings
+        Property to what is around it in the spaces of its models' descriptors: the
+        geometric mean of them. Missing where a model does not know that.
+    descriptor_p_values : dict of str to float
+        Property to the smallest p-value of a descriptor.
     unseen_elements : dict of str to list of str
         Property to the elements that one of the training sets lacks.
     refused : dict of str to str
@@ -80,6 +86,8 @@ class Outcome:
     formula: str = ""
     values: dict[str, tuple[float, ...]] = field(default_factory=dict)
     p_values: dict[str, float] = field(default_factory=dict)
+    around: dict[str, Surroundings] = field(default_factory=dict)
+    descriptor_p_values: dict[str, float] = field(default_factory=dict)
     unseen_elements: dict[str, list[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     doubts: dict[str, list[str]] = field(default_factory=dict)
@@ -90,28 +98,31 @@ class Outcome:
     relaxation: Relaxation | None = None
 
     def with_predictions(
-        self, models: Sequence[Mapping[str, tuple[float, Novelty]]]
+        self, models: Sequence[Mapping[str, tuple[float, Surroundings | None, Novelty]]]
     ) -> Outcome:
         """Return the outcome with what models say of the structure.
 
         Parameters
         ----------
         models : sequence of mapping
-            For each model, property to its prediction and to the comparison with what
-            it was trained on.
+            For each model, property to its prediction, to what is around the
+            structure, if that is known, and to the comparison with what it was trained
+            on.
 
         Returns
         -------
         Outcome
         """
         values: dict[str, tuple[float, ...]] = {}
+        places: dict[str, list[Surroundings | None]] = {}
         compared: dict[str, list[Novelty]] = {}
         for model in models:
-            for name, (value, facts) in model.items():
+            for name, (value, around, facts) in model.items():
                 values[name] = (*values.get(name, ()), value)
+                places.setdefault(name, []).append(around)
                 compared.setdefault(name, []).append(facts)
         by_property = {name: merge(found) for name, found in compared.items()}
-        every = merge([facts for model in models for _, facts in model.values()])
+        every = merge([facts for model in models for *_, facts in model.values()])
         return replace(
             self,
             values=values,
@@ -119,6 +130,16 @@ class Outcome:
                 name: facts.p_value
                 for name, facts in by_property.items()
                 if facts.p_value is not None
+            },
+            around={
+                name: merge_surroundings(known)
+                for name, found in places.items()
+                if len(known := [each for each in found if each]) == len(found)
+            },
+            descriptor_p_values={
+                name: p
+                for name, facts in by_property.items()
+                if (p := facts.descriptor_p_value) is not None
             },
             unseen_elements={
                 name: list(facts.unseen_elements) for name, facts in by_property.items()
@@ -145,10 +166,8 @@ class Outcome:
         elements = {e for name in names for e in self.unseen_elements.get(name, ())}
         doubts = [text for name in names for text in self.doubts.get(name, ())]
         return Novelty(
-            p_value=min(
-                (self.p_values[name] for name in names if name in self.p_values),
-                default=None,
-            ),
+            p_value=_least(self.p_values, names),
+            descriptor_p_value=_least(self.descriptor_p_values, names),
             far=self.far,
             unseen_elements=tuple(sorted(elements)),
             unseen_pairs=tuple(self.unseen_pairs),
@@ -171,7 +190,13 @@ class Outcome:
         if found["relaxation"] is not None:
             found["relaxation"] = Relaxation(**found["relaxation"])
         found["values"] = {key: tuple(v) for key, v in found["values"].items()}
+        around = found.get("around", {})
+        found["around"] = {key: Surroundings(*pair) for key, pair in around.items()}
         return cls(**found)
+
+
+def _least(p_values: Mapping[str, float], names: Sequence[str]) -> float | None:
+    return min((p_values[name] for name in names if name in p_values), default=None)
 
 
 def pack_atoms(atoms: Atoms) -> bytes:

@@ -42,7 +42,8 @@ def test_without_validation_rows_all_are_held_out_in_turn(
 ) -> None:
     assert len(task.heads["softness"]["train"]) == 30
     assert not task.heads["softness"]["validation"]
-    readout, held_out = PropertyFitter(task, network).fit("softness")
+    readout, held_out, folds = PropertyFitter(task, network).fit("softness")
+    assert sorted(set(folds)) == list(range(5))
     assert np.isfinite(held_out).all()
     assert readout.card.metrics["n"] == 30
 
@@ -52,7 +53,7 @@ def test_validation_rows_alone_are_held_out(task: Task, network: DeepmdNetwork) 
     divided = {"train": rows[:22], "validation": rows[22:]}
     task = replace(task, data=replace(task.data, rows=divided))
     parts = task.heads["softness"]
-    readout, held_out = PropertyFitter(task, network).fit("softness")
+    readout, held_out, _ = PropertyFitter(task, network).fit("softness")
     n = len(parts["train"])
     assert np.isnan(held_out[:n]).all()
     assert np.isfinite(held_out[n:]).all()
@@ -82,7 +83,7 @@ def test_loss_and_head_say_what_is_fitted(
         rows: PooledRows, metric: str, *, per_atom: object, other_folds: object
     ) -> Fitted:
         asked.append((metric, per_atom, len(rows)))
-        return Fitted(None, np.zeros(len(rows)))  # type: ignore[arg-type]
+        return Fitted(None, np.zeros(len(rows)), rows.folds)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "fit_readout", fit)
     properties = {

@@ -67,8 +67,8 @@ def test_ridge_on_part_of_the_rows_is_near_that_on_all(
 
 
 def test_a_function_of_landmarks_is_projected_on_itself() -> None:
-    weights = np.zeros((len(X), 1))
-    weights[:30, 0] = np.random.default_rng(1).normal(size=30)
+    weights = np.zeros(len(X))
+    weights[:30] = np.random.default_rng(1).normal(size=30)
     projected = project(X, X[:60], 1.0, weights)
     values = gaussian(X, X[:60], 1.0) @ projected
     np.testing.assert_allclose(values, gaussian(X, X, 1.0) @ weights, atol=1e-4)

@@ -7,10 +7,11 @@ import pytest
 
 from mftscreen import Predictor
 from mftscreen.data.dataset import LabelledStructure
-from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.files.bundle import Bundle, read_bundle
 from mftscreen.model.files.registry import resolve_model
 from mftscreen.ood.reference.reference_set import reference_arrays
+from mftscreen.trust.intervals import IntervalCalibration
+from mftscreen.trust.neighborhood import Surroundings
 
 
 def test_card_counts_rows_and_measures_every_part(
@@ -42,9 +43,10 @@ def test_shipped_model_has_intervals() -> None:
     )
     mae = head.metrics["validation"]["mae"]
     assert np.abs(rows.residuals).mean() == pytest.approx(mae, rel=1e-6)
-    low, high = rows.interval([2.0, 4.0, 2.0, 2.0], [0.8, 0.8, 0.1, 0.02])
+    near, far = np.quantile(rows.around.distance, [0.1, 0.9])
+    around = Surroundings([near, near, far], [np.median(rows.around.spread)] * 3)
+    low, high = rows.interval([2.0, 4.0, 2.0], around)
     widths = high - low
     assert 0.2 < widths[0] < 1.5
-    assert widths[1] > 2 * widths[0]
+    assert widths[1] > 1.5 * widths[0]
     assert widths[2] > widths[0]
-    assert np.isnan(widths[3])

@@ -29,12 +29,12 @@ from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.run.run import run_training
 from mftscreen.finetune.task.task import load_task
 from mftscreen.finetune.trainer.balance import Combination
-from mftscreen.intervals import IntervalCalibration
 from mftscreen.model.files.bundle import Bundle, read_bundle
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
 from mftscreen.ood.reference.reference_set import reference_arrays
 from mftscreen.testing import check_model
+from mftscreen.trust.intervals import IntervalCalibration
 
 pytestmark = pytest.mark.slow
 

@@ -93,14 +93,17 @@ def test_csv_columns_and_values(tmp_path: Path, result: ScreenResult) -> None:
     write_result(tmp_path / "top.csv", result)
     lines = (tmp_path / "top.csv").read_text(encoding="utf-8").splitlines()
     assert lines == [
-        "rank,id,formula,gap,gap_unit,trust,ood_p_value,ood,low_dimensional,status,"
-        "reason,model",
-        "1,mp-1265,MgO,5.25,eV,ok,0.5,False,False,ok,,mdeadbeef0123",
-        '2,12,Si,0.0,eV,flagged,0.0,True,True,ok,"elements never seen: ""Si"", Å; '
-        'low-dimensional: the OFM depends on the vacuum",mdeadbeef0123',
-        "3,True,GaAs,-1.5,eV,untested,,,,ok,,mdeadbeef0123",
-        ",x.xyz#3,,,eV,,,,,unreadable,frame 3 is not valid extxyz,mdeadbeef0123",
-        ",nan,,,eV,,,,,invalid_geometry,the position of atom 0 (H) is not finite,"
+        "rank,id,formula,gap,gap_unit,gap_no_interval,trust,ood_p_value,ood,"
+        "low_dimensional,status,reason,model",
+        "1,mp-1265,MgO,5.25,eV,the model knows of no errors,ok,0.5,False,False,ok,,"
+        "mdeadbeef0123",
+        "2,12,Si,0.0,eV,out of distribution,flagged,0.0,True,True,ok,"
+        '"elements never seen: ""Si"", Å; low-dimensional: the OFM depends on the '
+        'vacuum",mdeadbeef0123',
+        "3,True,GaAs,-1.5,eV,nothing tells whether it is like the training set,"
+        "untested,,,,ok,,mdeadbeef0123",
+        ",x.xyz#3,,,eV,,,,,,unreadable,frame 3 is not valid extxyz,mdeadbeef0123",
+        ",nan,,,eV,,,,,,invalid_geometry,the position of atom 0 (H) is not finite,"
         "mdeadbeef0123",
     ]
 
@@ -124,6 +127,7 @@ def test_jsonl_has_one_complete_record_per_line(
     found = [json.loads(line) for line in text.splitlines()]
     assert found[0] == {
         "rank": 1, "id": "mp-1265", "formula": "MgO", "gap": 5.25, "gap_unit": "eV",
+        "gap_no_interval": "the model knows of no errors",
         "trust": "ok", "ood_p_value": 0.5, "ood": False, "low_dimensional": False,
         "status": "ok", "reason": "", "model": MODEL,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The exchangeability check and ensembles."""
+"""Whether intervals hold, which rows have one, and ensembles."""
 
 from __future__ import annotations
 
@@ -6,76 +6,113 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import kstwobign
+from numpy.typing import ArrayLike
 
 from mftscreen.errors import DataError
-from mftscreen.intervals import IntervalCalibration
-from mftscreen.screen.result.rows import make_row
+from mftscreen.screen.result.rows import ScreenRow, make_row
 from mftscreen.screen.result.uncertainty import (
     add_intervals,
-    check_exchangeable,
+    check_intervals,
     combine_calibrations,
 )
 from mftscreen.screen.work.journal import JournalRow
-from mftscreen.screen.work.outcome import Outcome
+from mftscreen.screen.work.outcome import Outcome, Relaxation
+from mftscreen.trust.intervals import IntervalCalibration
+from mftscreen.trust.neighborhood import Surroundings
 
 
-def test_equal_distributions_are_rarely_called_different() -> None:
+def calibration(
+    rng: np.random.Generator, n: int, *, known: bool = True
+) -> IntervalCalibration:
+    """Return calibration rows, at distances below 1 from the training rows if known."""
+    distances = rng.random(n) if known else np.full(n, np.nan)
+    return IntervalCalibration(
+        rng.normal(size=n), rng.uniform(1.0, 2.0, n), rng.uniform(0.06, 1.0, n),
+        Surroundings(distances, np.ones(n)), tuple(map(str, range(n))),
+    )  # fmt: skip
+
+
+def candidates(distances: ArrayLike, p_values: ArrayLike) -> list[ScreenRow]:
+    return [
+        ScreenRow(
+            id=str(k), formula="", values={"gap": 1.5}, spreads={}, ood_p_value=p,
+            ood=p <= 0.05, low_dimensional=False, status="ok", reason="",
+            around={"gap": Surroundings(d, 1.0)},
+        )
+        for k, (d, p) in enumerate(zip(distances, p_values, strict=True))
+    ]  # fmt: skip
+
+
+def test_like_candidates_have_intervals_as_claimed() -> None:
     rng = np.random.default_rng(0)
-    checks = [check_exchangeable(rng.random(190), rng.random(900)) for _ in range(300)]
-    # 3 of 300 are expected at the level of 0.01; ten or more have a chance of 0.001
-    assert sum(c.p_value <= 0.01 for c in checks) < 10
-    assert 0.3 < np.median([c.p_value for c in checks]) < 0.7
-    usual = next(c for c in checks if c.p_value > 0.01)
-    assert usual.message.startswith("as claimed for all candidates together")
-    assert "190 calibration rows, 900 candidates" in usual.details
+    found = candidates(rng.random(900), rng.random(900))
+    for known, n in ((True, 190), (False, 190)):
+        check = check_intervals(calibration(rng, n, known=known), "gap", found)
+        assert check.message.startswith("as claimed for all candidates together")
+        assert f"{n} calibration rows, 900 candidates" in check.details
 
 
-def test_direction_of_a_difference_is_named() -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_only_candidates_further_than_measured_are_warned_of(known: bool) -> None:
     rng = np.random.default_rng(1)
-    further = check_exchangeable(rng.random(190), rng.random(500) ** 3)
-    closer = check_exchangeable(rng.random(190), 1.0 - rng.random(500) ** 3)
-    for check, words in (
-        (further, "probably too narrow: the candidates lie further from"),
-        (closer, "probably wider than need be: the candidates lie closer to"),
-    ):
-        assert check.p_value < 1e-6
-        assert check.message.startswith(words)
+    rows = calibration(rng, 400, known=known)
+    for power, words in ((1.5, "as claimed"), (12.0, "probably too narrow: most can")):
+        closer = rng.random(500) ** power
+        found = candidates(1.0 - closer, closer)
+        assert check_intervals(rows, "gap", found).message.startswith(words)
+    found = candidates(rng.random(500) ** 12.0, 1.0 - rng.random(500) ** 12.0)
+    assert check_intervals(rows, "gap", found).message.startswith("as claimed")
 
 
-def test_statistic_is_the_largest_distance_of_the_two_distributions() -> None:
-    rows = np.repeat([0.1, 0.2, 0.3, 0.4], 10)
-    check = check_exchangeable(rows, np.repeat([0.35, 0.36, 0.9, np.nan], 10))
-    assert check.statistic == pytest.approx(0.75)
-    rows, candidates = np.arange(1000) / 1000, (np.arange(2000) / 2000) ** 1.1
-    check = check_exchangeable(rows, candidates)
-    assert check.p_value == pytest.approx(
-        kstwobign.sf(check.statistic * np.sqrt(2000 / 3)), rel=0.1
+def test_few_rows_of_either_kind_are_said() -> None:
+    rng = np.random.default_rng(2)
+    found = candidates(rng.random(50), rng.random(50))
+    for n, few in ((19, "calibration rows"), (300, "candidates")):
+        rows = calibration(rng, n)
+        check = check_intervals(rows, "gap", found[: 19 if few == "candidates" else 50])
+        assert check.message == f"too few {few} to say whether they hold"
+        assert f"{n} calibration rows are usable" in check.details
+    weak = check_intervals(calibration(rng, 36), "gap", found)
+    assert weak.message == (
+        "made from 36 calibration rows only, so that what they hold may be off by 10 % "
+        "of the candidates"
     )
 
 
-@pytest.mark.parametrize(("rows", "candidates"), [([], [0.5] * 50), ([0.5], [np.nan])])
-def test_nothing_to_compare(rows: list, candidates: list) -> None:
-    check = check_exchangeable(rows, candidates)
-    assert np.isnan(check.statistic)
-    assert np.isnan(check.p_value)
-    assert check.message == "too few calibration rows to say whether they hold"
-
-
-def test_few_candidates_tell_nothing_and_very_many_do() -> None:
-    rng = np.random.default_rng(2)
-    few = check_exchangeable(rng.random(190), [0.5, 0.01])
-    assert np.isnan(few.p_value)
-    assert few.message == "too few candidates to say whether they hold"
-    assert few.details.startswith("190 calibration rows and 2 candidates")
-    assert check_exchangeable(rng.random(190), rng.random(1_000_000)).p_value > 0.001
+def test_every_missing_interval_has_a_reason() -> None:
+    rng = np.random.default_rng(3)
+    rows = candidates([0.5] * 4, [0.5, 0.01, 0.5, 0.5])
+    stuck = Relaxation(converged=False, steps=9, fmax=1.0, volume_change=0.0)
+    rows[2] = replace(rows[2], relaxation=stuck)
+    rows[3] = replace(rows[3], ood=None)
+    (failed,) = candidates([0.5], [0.5])
+    failed = replace(failed, status="no_overlap", values={}, ood=None)
+    add_intervals([*rows, failed], "gap", calibration(rng, 200), 0.9, 0.05)
+    assert list(rows[0].intervals) == ["gap"]
+    assert [row.no_intervals.get("gap") for row in rows] == [
+        None,
+        "out of distribution",
+        "not relaxed to the end",
+        "nothing tells whether it is like the training set",
+    ]
+    assert all(row.errors["gap"] > 0.0 for row in rows)
+    assert failed.errors == failed.no_intervals == {}
+    for n, why in (
+        (0, "the model knows of no errors"),
+        (12, "12 calibration rows are too few for 99 %"),
+    ):
+        (row,) = candidates([0.5], [0.5])
+        add_intervals([row], "gap", calibration(rng, n), 0.99, 0.05)
+        assert row.intervals == {}
+        assert row.no_intervals == {"gap": why}
 
 
 def member(ids: str, predictions: list[float], p: list[float]) -> IntervalCalibration:
     """Return the calibration set of a model; the target of row k is 10 k."""
     targets = 10.0 * np.array([int(name) for name in ids])
+    around = Surroundings(np.array(predictions) / 10.0, np.ones(len(ids)))
     return IntervalCalibration(
-        targets - predictions, np.array(predictions), np.array(p), tuple(ids)
+        targets - predictions, np.array(predictions), np.array(p), around, tuple(ids)
     )
 
 
@@ -88,9 +125,12 @@ def test_calibration_of_an_ensemble_is_that_of_its_mean() -> None:
     assert both.residuals.tolist() == [-4.0, -2.0]
     # the smallest p-value; unknown for one model is unknown
     assert np.array_equal(both.p_values, [np.nan, 0.8], equal_nan=True)
+    assert both.around.distance == pytest.approx(
+        [(2.2 * 2.6) ** 0.5, (3.3 * 3.1) ** 0.5]
+    )
     nothing = combine_calibrations([first, member("4", [1.0], [0.5])])
     assert nothing.ids == ()
-    assert np.isnan(nothing.interval([1.0], [0.5])).all()
+    assert np.isnan(nothing.interval([1.0], Surroundings([0.5], [1.0]))).all()
 
 
 def test_intervals_of_an_ensemble_cover_its_mean() -> None:
@@ -98,44 +138,47 @@ def test_intervals_of_an_ensemble_cover_its_mean() -> None:
     shares = []
     for _ in range(40):
         truth = rng.uniform(1.0, 4.0, 1200)
-        p_values = rng.uniform(0.4, 1.0, 1200)
+        p_values, distances = rng.uniform(0.4, 1.0, (2, 1200))
         common = rng.normal(scale=0.2, size=1200)
         models = truth + common + rng.normal(scale=0.2, size=(3, 1200))
         ids = tuple(map(str, range(200)))
         calibration = combine_calibrations(
             [
                 IntervalCalibration(
-                    truth[:200] - model[:200], model[:200], p_values[:200], ids
+                    truth[:200] - model[:200],
+                    model[:200],
+                    p_values[:200],
+                    Surroundings(distances[:200], np.ones(200)),
+                    ids,
                 )
                 for model in models
             ]
         )
         mean = models[:, 200:].mean(axis=0)
-        low, high = calibration.interval(mean, p_values[200:], 0.9)
+        around = Surroundings(distances[200:], np.ones(1000))
+        low, high = calibration.interval(mean, around, 0.9)
         shares.append(((low <= truth[200:]) & (truth[200:] <= high)).mean())
     assert np.mean(shares) == pytest.approx(0.9, abs=0.02)
 
 
 def test_models_of_different_properties_are_no_ensemble() -> None:
     first = member("12", [11.0, 22.0], [0.5, 0.5])
-    other = IntervalCalibration(
-        np.array([0.0]), np.array([7.0]), np.array([0.5]), ("2",)
-    )
+    one = np.ones(1)
+    other = IntervalCalibration(0 * one, 7 * one, one, Surroundings(one, one), ("2",))
     with pytest.raises(DataError, match=r"row 2 has the targets \[20.0, 7.0\]"):
         combine_calibrations([first, other])
 
 
-def test_failed_rows_get_no_interval() -> None:
-    rng = np.random.default_rng(0)
-    calibration = IntervalCalibration(
-        rng.normal(size=200), np.full(200, 1.0), rng.random(200),
-        tuple(map(str, range(200))),
-    )  # fmt: skip
-    outcome = Outcome(values={"gap": (1.0,)}, p_values={"gap": 0.5})
+def test_refused_rows_get_no_interval() -> None:
+    outcome = Outcome(
+        values={"gap": (1.0,)},
+        p_values={"gap": 0.5},
+        around={"gap": Surroundings(0.5, 1.0)},
+    )
     refused = replace(outcome, refused={"mass": "no"})
     rows = [
         make_row(JournalRow(name, each, "", None), ("gap", "mass"), 0.05)
         for name, each in (("a", outcome), ("b", refused))
     ]
-    add_intervals(rows, "gap", calibration, 0.9, 0.05)
+    add_intervals(rows, "gap", calibration(np.random.default_rng(0), 200), 0.9, 0.05)
     assert [len(row.intervals) for row in rows] == [1, 0]

@@ -12,6 +12,7 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from mftscreen.ood.reference.novelty import Novelty
 from mftscreen.screen.work.outcome import Outcome, Relaxation, pack_atoms, unpack_atoms
+from mftscreen.trust.neighborhood import Surroundings
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,8 @@ def test_outcome_comes_back() -> None:
         formula="MgO",
         values={"gap": (1.0 / 3.0, 2.0)},
         p_values={"gap": 0.1},
+        around={"gap": Surroundings(0.25, 1.0 / 3.0)},
+        descriptor_p_values={"gap": 0.2},
         unseen_pairs=["Cu d10 – O p4"],
         relaxation=Relaxation(converged=True, steps=3, fmax=0.01, volume_change=-0.1),
     )
@@ -74,19 +77,25 @@ BEFORE = Outcome(
     formula="WO3", reason="not converged", relaxation=Relaxation(False, 9, 0.3, 0.01)
 )
 NEAR = Novelty(
-    p_value=0.8, far="1 / Bohr", unseen_elements=("W",), unseen_pairs=("x", "y")
-)
+    p_value=0.8, far="1 / Bohr", unseen_elements=("W",), unseen_pairs=("x", "y"),
+    descriptor_p_value=0.04,
+)  # fmt: skip
 FAR = Novelty(
     p_value=0.3, far="2 / Bohr", unseen_elements=("O",), unseen_pairs=("z", "x")
 )
 
 
 def test_models_of_a_property_make_an_ensemble() -> None:
-    found = BEFORE.with_predictions([{"gap": (1.0, NEAR)}, {"gap": (2.0, FAR)}])
+    one, two = Surroundings(0.1, 0.2), Surroundings(0.4, 0.2)
+    found = BEFORE.with_predictions(
+        [{"gap": (1.0, one, NEAR)}, {"gap": (2.0, two, FAR)}]
+    )
     assert found == replace(
         BEFORE,
         values={"gap": (1.0, 2.0)},
         p_values={"gap": 0.3},
+        around={"gap": Surroundings(0.2, 0.2)},
+        descriptor_p_values={"gap": 0.04},
         unseen_elements={"gap": ["O", "W"]},
         unseen_pairs=["x", "y", "z"],
         far="2 / Bohr",
@@ -97,12 +106,14 @@ def test_models_of_a_property_make_an_ensemble() -> None:
 def test_properties_keep_their_own_facts() -> None:
     nothing = Novelty(low_dimensional=False)
     models = [
-        {"gap": (1.0, nothing), "mass": (3.0, FAR)},
-        {"gap": (2.0, nothing)},
+        {"gap": (1.0, Surroundings(0.1, 0.1), nothing), "mass": (3.0, None, FAR)},
+        {"gap": (2.0, None, nothing)},
     ]
     found = BEFORE.with_predictions(models)
     assert found.values == {"gap": (1.0, 2.0), "mass": (3.0,)}
     assert found.p_values == {"mass": 0.3}
+    # what one of the models does not know is not known
+    assert found.around == {}
     assert found.unseen_elements == {"gap": [], "mass": ["O"]}
     assert found.low_dimensional is False
     assert found.novelty(["gap"]).p_value is None
@@ -115,13 +126,19 @@ def test_properties_keep_their_own_facts() -> None:
 
 def test_facts_of_several_properties_are_those_of_the_furthest() -> None:
     outcome = BEFORE.with_predictions(
-        [{"gap": (1.0, NEAR), "mass": (3.0, replace(FAR, no_ofm="no", p_value=None))}]
+        [
+            {
+                "gap": (1.0, None, NEAR),
+                "mass": (3.0, None, replace(FAR, no_ofm="no", p_value=None)),
+            }
+        ]
     )
     assert outcome.novelty(["gap", "mass"]) == Novelty(
         p_value=0.8,
         far="1 / Bohr",
         unseen_elements=("O", "W"),
         unseen_pairs=("x", "y", "z"),
+        descriptor_p_value=0.04,
         no_ofm="no",
     )
 

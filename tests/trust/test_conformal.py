@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from mftscreen.ood import OFMDensityDetector
-from mftscreen.ood.reference.conformal import (
+from mftscreen.trust.conformal import (
     conformal_p_values,
     is_significant,
     loo_p_values,
