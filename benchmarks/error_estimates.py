@@ -36,6 +36,7 @@ import numpy as np
 from kernel_folds import COLUMNS, METHODS, SEED, folds
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from trust import sparsification
 
 from mftscreen.console.text_table import text_table
 from mftscreen.data.sources import read_labelled
@@ -144,17 +145,6 @@ def mask(around: Surroundings, known: tuple[bool, bool]) -> Surroundings:
     """Forget what is not known."""
     pairs = zip(around, known, strict=True)
     return Surroundings(*(c if k else np.full(len(c), np.nan) for c, k in pairs))
-
-
-def sparsification(error: FloatArray, order: NDArray[np.int64]) -> float:
-    """Return the area above the oracle's curve, 1 for a random order."""
-
-    def curve(rows: NDArray[np.int64]) -> FloatArray:
-        starts = [int(share * len(rows)) for share in np.linspace(0, 0.95, 20)]
-        return np.array([error[rows[start:]].mean() for start in starts])
-
-    oracle = curve(np.argsort(-error))
-    return float((curve(order) - oracle).mean() / (error.mean() - oracle).mean())
 
 
 @click.command()

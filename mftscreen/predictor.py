@@ -244,6 +244,7 @@ def _row(
         unseen_elements=check.unseen_elements,
         doubts=check.doubts,
         around=prediction.around,
+        errors=prediction.errors,
         energy=prediction.energy,
         forces=prediction.forces,
         virial=prediction.virial,

@@ -172,8 +172,10 @@ def _columns(units: dict[str, str]) -> list[Column]:
     from mftscreen.screen.result.columns import result_columns
 
     kept = {"id", "formula", "trust", "ood_p_value", "ood", "status", "reason"}
+    kept.add("descriptor_p_value")
     for name in units:
-        kept |= {name, f"{name}_unit", f"{name}_low", f"{name}_high"}
+        kept.add(name)
+        kept |= {f"{name}_{k}" for k in ("unit", "error", "low", "high", "no_interval")}
     return [column for column in result_columns(units) if column.name in kept]
 
 

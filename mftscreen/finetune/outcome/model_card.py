@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from ase import Atoms
-from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
 from mftscreen.data.sources import read_force_field
 from mftscreen.domain import HeadDomain
 from mftscreen.finetune.config.blocks import BranchConfig
-from mftscreen.finetune.kernel.property_fitter import PropertyFitter
-from mftscreen.finetune.outcome.calibration import (
-    build_reference_sets,
-    measure_coverage,
+from mftscreen.finetune.outcome.property_results import (
+    evaluate_properties,
+    list_elements,
 )
-from mftscreen.finetune.outcome.readouts import PropertyOutcome, read_out
-from mftscreen.finetune.outcome.region import TrainedRegion, build_regions
-from mftscreen.finetune.outcome.scores import evaluate_force_field, property_labels
+from mftscreen.finetune.outcome.scores import evaluate_force_field
 from mftscreen.finetune.run.validation import sample
 from mftscreen.finetune.task.task import Task
-from mftscreen.finetune.task.training_data import Parts, data_hash
-from mftscreen.metrics import regression_metrics
+from mftscreen.finetune.task.training_data import Parts
 from mftscreen.model.files.bundle import (
     ForceFieldDomain,
     ModelCard,
-    PropertyHead,
     write_bundle,
 )
 from mftscreen.model.network.backend import DeepmdNetwork
-from mftscreen.ood.reference.reference_set import pack_references
-from mftscreen.properties import PropertySpec
-from mftscreen.trust.intervals import Scale
-from mftscreen.trust.neighborhood import pack_neighborhoods
 
 __all__ = ["write_model"]
-
-N_TARGETS = 5000
-"""Labels in a model file, for histograms: evenly spread quantiles, or all."""
 
 
 def write_model(
@@ -69,26 +51,7 @@ def write_model(
     """
     network = DeepmdNetwork.from_checkpoint(checkpoint)
     config, plan = task.config, task.config.plan
-    fitter = PropertyFitter(task, network, progress=progress)
-    properties = {}
-    references = build_reference_sets(task)
-    regions = build_regions(task, fitter.descriptors)
-    scales: dict[TrainedRegion, dict[str, Scale]] = {}
-    calibration: dict[str, NDArray[Any]] = {}
-    readouts: dict[str, NDArray[Any]] = {}
-    for name, spec in task.specs.items():
-        split, reference = task.heads[name], references[name]
-        outcome = read_out(task, name, network, reference, regions[name], fitter)
-        scales.setdefault(regions[name], {})[name] = outcome.calibration.scale
-        if outcome.kernel is not None:
-            readouts |= outcome.kernel.to_arrays(name)
-        calibration |= outcome.calibration.to_arrays(name)
-        labels = property_labels(split["train"], name)
-        levels = np.linspace(0, 1, min(len(labels), N_TARGETS))
-        calibration[f"{name}/training_targets"] = np.quantile(
-            labels, levels, method="nearest"
-        ).astype(np.float32)
-        properties[name] = _property_card(config, spec, split, outcome)
+    results = evaluate_properties(task, network, progress=progress)
     force_field = {
         head: _force_field_card(head, force_field.data, task.heads[head], network)
         for head, force_field in plan.force_fields.items()
@@ -98,7 +61,7 @@ def write_model(
         description=config.description,
         strategy=config.strategy,
         energy_head=task.energy_head,
-        properties=properties,
+        properties=results.cards,
         force_field=force_field,
         force_field_domains={
             head: _force_field_domain(task.heads[head]) for head in force_field
@@ -115,9 +78,15 @@ def write_model(
             **training,
         },
     )
-    packed = pack_references({name: r.arrays for name, r in references.items()})
-    around = pack_neighborhoods([r.neighborhood(s) for r, s in scales.items()])
-    write_bundle(path, card, checkpoint, packed, calibration, readouts, around)
+    write_bundle(
+        path,
+        card,
+        checkpoint,
+        results.references,
+        results.calibration,
+        results.readouts,
+        results.neighborhoods,
+    )
 
 
 def _portable(value: Any) -> Any:
@@ -152,47 +121,5 @@ def _force_field_card(
 def _force_field_domain(split: Parts) -> ForceFieldDomain:
     structures = [row.atoms for row in split["train"]]
     return ForceFieldDomain(
-        elements=_elements(structures), domain=HeadDomain.of(structures)
-    )
-
-
-def _elements(structures: Sequence[Atoms]) -> list[str]:
-    """Return the chemical symbols of structures, by atomic number."""
-    symbols = {symbol for atoms in structures for symbol in atoms.symbols}
-    return sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
-
-
-def _property_card(
-    config: Any,
-    spec: PropertySpec,
-    split: Parts,
-    outcome: PropertyOutcome,
-) -> PropertyHead:
-    labels = property_labels(split["train"], spec.name)
-    metrics = {}
-    for test, (rows, values) in outcome.predicted.items():
-        target = property_labels(rows, spec.name)
-        errors = regression_metrics(values, target)
-        errors["mae_of_training_mean"] = float(np.abs(target - labels.mean()).mean())
-        # JSON has no NaN: R2 and Spearman of a single target
-        metrics[test] = {k: v for k, v in errors.items() if math.isfinite(v)}
-        if test != "validation":  # which the intervals are made of
-            metrics[test] |= measure_coverage(
-                spec.name, split, test, values, outcome.calibration, outcome.around
-            )
-    structures = [s.atoms for s in split["train"]]
-    return PropertyHead(
-        spec=spec,
-        head=spec.name if outcome.neural else None,
-        readout=None if outcome.kernel is None else outcome.kernel.card,
-        bias=config.properties[spec.name].bias if outcome.neural else None,
-        elements=_elements(structures),
-        domain=HeadDomain.of(structures),
-        n_train=len(labels),
-        train_range=(float(labels.min()), float(labels.max())),
-        training_set=config.data.description
-        or ", ".join(path.name for path in config.data.train),
-        training_hash=data_hash(split["train"], [spec.name]),
-        n_calibration=outcome.calibration.n_usable(),
-        metrics=metrics,
+        elements=list_elements(structures), domain=HeadDomain.of(structures)
     )

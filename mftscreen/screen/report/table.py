@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ Record = Mapping[str, Any]
 _ALWAYS = ("rank", "id", "formula", "trust")
 """Columns that stay even if all rows have the same value."""
 
-_LATE = ("fast_", "relax_", "duplicate_of", "status", "model")
-"""Beginnings of columns that come after the note."""
+_LATE = re.compile("(fast_|relax_|duplicate_of|status|model).*|.*_no_interval")
+"""Columns that come after the note."""
 
 
 def as_json(value: Any) -> Any:
@@ -72,7 +73,7 @@ def build_columns(
     declared = {column.name: column for column in result_columns(units)}
     merged = {f"{name}_{end}" for name in units for end in ("low", "high", "unit")}
     columns = []
-    for name in sorted(names, key=lambda name: name.startswith(_LATE)):
+    for name in sorted(names, key=lambda name: bool(_LATE.fullmatch(name))):
         if name in merged or name == "ood":
             continue
         column = _column(name, records)
@@ -138,7 +139,7 @@ def _column(name: str, records: Sequence[Record]) -> dict[str, Any]:
         "values": values,
         "shared": shared and kind in ("flag", "text"),
         # a high p-value is what one looks for
-        "sign": -1 if name == "ood_p_value" else 1,
+        "sign": -1 if name.endswith("_p_value") else 1,
         "centre": None,
     }
 

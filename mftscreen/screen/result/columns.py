@@ -20,6 +20,9 @@ _WIDEST, _LONGEST_NOTE = 60, 200
 """Characters of a cell in a table for people; the note is not followed by others."""
 
 
+_WHY = "why there is no interval"
+
+
 class Ranked(NamedTuple):
     """What the columns of one candidate are made of.
 
@@ -137,20 +140,23 @@ def _property_columns(name: str, unit: str) -> list[Column]:
     if has_unit:
         columns.append(Column(f"{name}_unit", lambda _: unit))
     parts: dict[str, Callable[[Ranked], float | str | None]] = {
-        "spread": lambda r: r.row.spreads.get(name),
-        "error": lambda r: r.row.errors.get(name),
         "low": lambda r: r.row.intervals.get(name, (None, None))[0],
         "high": lambda r: r.row.intervals.get(name, (None, None))[1],
         "no_interval": lambda r: r.row.no_intervals.get(name, ""),
     }
-    labels = {
-        "error": f"absolute error to expect of {name}",
-        "no_interval": f"why {name} has no interval",
-    }
     return [
         *columns,
+        Column(f"{name}_spread", lambda r: r.row.spreads.get(name), optional=True),
+        Column(
+            f"{name}_error",
+            lambda r: r.row.errors.get(name),
+            f"absolute error to expect of {name}",
+            optional=True,
+            title="error",
+            cell=lambda r: f"{e:.2g}" if (e := r.row.errors.get(name)) else "",
+        ),
         *(
-            Column(f"{name}_{k}", v, labels.get(k, ""), optional=True)
+            Column(f"{name}_{k}", v, _WHY if k == "no_interval" else "", optional=True)
             for k, v in parts.items()
         ),
         Column(

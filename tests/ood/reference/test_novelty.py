@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mftscreen.ood.reference.novelty import Novelty, flag, merge
+from mftscreen.ood.reference.novelty import Novelty, flag, merge, usable_p_values
 
 p_values = st.none() | st.integers(1, 20).map(lambda k: k / 20)
 names = st.lists(st.sampled_from(["K", "Mg", "O", "W"]), unique=True, max_size=3)
@@ -18,6 +19,7 @@ novelties = st.builds(
     p_value=p_values,
     far=st.sampled_from(["1 / Bohr", "2 / Bohr"]),
     unseen_elements=names.map(sorted).map(tuple),
+    descriptor_p_value=st.none() | st.integers(1, 200).map(lambda k: k / 200),
     unseen_pairs=st.lists(st.sampled_from("abcde"), unique=True).map(tuple),
     no_ofm=st.sampled_from(["", "not periodic"]),
     low_dimensional=st.sampled_from([None, False, True]),
@@ -34,6 +36,11 @@ levels = st.floats(0.0, 1.0)
         (Novelty(p_value=1.0, unseen_pairs=("W d4 – O p4",)), False),
         (Novelty(p_value=1.0, low_dimensional=True), False),
         (Novelty(no_ofm="not periodic"), True),
+        # where there is an OFM, descriptors flag at a fifth of the level
+        (Novelty(p_value=0.5, descriptor_p_value=0.011), False),
+        (Novelty(p_value=0.5, descriptor_p_value=0.01), True),
+        (Novelty(descriptor_p_value=0.051), False),
+        (Novelty(descriptor_p_value=0.05), True),
         (Novelty(), None),
         (Novelty(unreadable="no atoms"), None),
     ],
@@ -56,6 +63,10 @@ def test_a_reason_says_what_is_known_in_the_order_of_its_weight() -> None:
     assert flag(new, 0.05).reason == f"elements never seen: W; {named}; {vacuum}"
     bare = replace(facts, unseen_pairs=(), low_dimensional=False)
     assert flag(bare, 0.05).reason == "2 / Bohr"
+    unlike = replace(bare, descriptor_p_value=0.001)
+    words = "descriptor unlike those of the training set"
+    assert flag(unlike, 0.05).reason == f"2 / Bohr; {words}"
+    assert flag(replace(unlike, p_value=0.9), 0.05).reason == words
 
 
 @given(novelties, levels, levels)
@@ -136,3 +147,16 @@ def test_merged_is_flagged_if_one_of_its_parts_is(
 @given(novelties)
 def test_one_set_needs_no_merging(facts: Novelty) -> None:
     assert merge([facts, facts]) == merge([facts]) == facts
+
+
+def test_p_values_that_are_not_enough_are_left_out() -> None:
+    compared = [
+        Novelty(p_value=0.4),
+        Novelty(p_value=0.4, unseen_elements=("K",)),
+        Novelty(p_value=0.4, doubts=("charged",)),
+        Novelty(),
+    ]
+    p_values = usable_p_values(compared)
+    assert p_values[0] == 0.4
+    assert np.isnan(p_values).tolist() == [False, True, True, True]
+    assert usable_p_values([]).shape == (0,)

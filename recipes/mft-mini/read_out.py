@@ -1,0 +1,108 @@
+"""Read trained models of this recipe out again, without training anything.
+
+Usage: python read_out.py crystals_relax.yaml mft-mini-crystals.mft -o new.mft
+
+The rows that the model was calibrated on stay its validation rows, the others of the
+configuration its training rows; the hashes on the card tell whether they are the same.
+Properties are then read out as ``readout`` in the configuration says, ``--readout``
+unless it says so: by a kernel where that has the smaller error on the validation rows.
+Written anew are the errors on the card, what intervals and error estimates are made of,
+and the kernels.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import yaml
+
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.outcome.property_results import evaluate_properties
+from mftscreen.finetune.task.task import Task
+from mftscreen.finetune.task.training_data import TrainingData, read_rows
+from mftscreen.model.files.bundle import Bundle, read_bundle, write_bundle
+from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.properties import PropertySpec
+
+
+def divide(
+    rows: Sequence[LabelledStructure], bundle: Bundle
+) -> dict[str, list[LabelledStructure]]:
+    """Return the rows that the model was trained on, and those that it was not."""
+    names = bundle.card.properties
+    held_out = {
+        name: set(np.asarray(bundle.calibration[f"{name}/ids"]).tolist())
+        for name in names
+    }
+    parts: dict[str, list[LabelledStructure]] = {"train": [], "validation": []}
+    for row in rows:
+        new = any(row.id in held_out[name] for name in names if name in row.labels)
+        parts["validation" if new else "train"].append(row)
+    return parts
+
+
+def with_readout(path: Path, readout: str) -> Any:
+    """Return a configuration with another way of reading out."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=path.parent) as stream:
+        yaml.safe_dump({"base": path.name, "readout": readout}, stream)
+        stream.flush()
+        return load_config(Path(stream.name))
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--readout", default="best", show_default=True)
+def main(config: Path, model: Path, output: Path, readout: str) -> None:
+    """Read MODEL, trained as CONFIG says, out again."""
+    settings = with_readout(config, readout)
+    bundle = read_bundle(model)
+    specs: dict[str, PropertySpec] = {
+        name: head.spec for name, head in bundle.card.properties.items()
+    }
+    columns = {name: each.column or name for name, each in settings.properties.items()}
+    data = read_rows(settings.data, columns, settings.plan.seed, validates=False)
+    parts = {**data.rows, **divide(data.rows["train"], bundle)}
+    network = DeepmdNetwork.from_checkpoint(bundle.checkpoint)
+    data = TrainingData(parts, list(specs))
+    task = Task(settings, data, network.type_map, None, "", specs)
+    results = evaluate_properties(task, network, progress=True)
+    heads = {}
+    for name, old in bundle.card.properties.items():
+        new = results.cards[name]
+        if new.n_train != old.n_train:
+            click.echo(f"{name}: {new.n_train} training rows, {old.n_train} before")
+        if new.training_hash != old.training_hash:
+            click.echo(f"{name}: other training rows than before")
+        heads[name] = old.model_copy(
+            update={
+                "readout": new.readout,
+                "domain": new.domain,
+                "n_calibration": new.n_calibration,
+                "metrics": {**old.metrics, **new.metrics},
+            }
+        )
+        for test, errors in new.metrics.items():
+            before = old.metrics.get(test, {}).get("mae", np.nan)
+            click.echo(f"{name}, {test}: MAE {before:.4g} -> {errors['mae']:.4g}")
+    write_bundle(
+        output,
+        bundle.card.model_copy(update={"properties": heads}),
+        bundle.checkpoint,
+        results.references,
+        results.calibration,
+        results.readouts,
+        results.neighborhoods,
+    )
+    click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
