@@ -78,12 +78,13 @@ class Fold(NamedTuple):
 
 
 def evaluate_fold(
-    rows: PooledRows, groups: IntArray, test: IntArray, setting: Setting, n_rows: int
+    rows: PooledRows,
+    groups: IntArray,
+    train: IntArray,
+    test: IntArray,
+    setting: Setting,
 ) -> Fold:
     """Predict the test rows, and each training row by others."""
-    train = np.setdiff1d(np.arange(len(rows)), test)
-    drawn = np.random.default_rng(SEED).permutation(len(train))[:n_rows]
-    train = train[np.sort(drawn)]
     learned = rows.take(train)
     inner = draw_folds(groups[train], 5, SEED + 1)
     learned = PooledRows(learned.pooled, learned.labels, learned.structures, inner)
@@ -171,9 +172,12 @@ def main(task: str, method: str, pretrained: str, n_folds: int, rows: int) -> No
     setting = choose_setting(every.take(first), "mae")
     click.echo(str(setting))
     tests = sorted(folds(data, task, method), key=len, reverse=True)[:n_folds]
-    found = [
-        evaluate_fold(every, groups, np.array(test), setting, rows) for test in tests
-    ]
+    found = []
+    for test in tests:
+        train = np.setdiff1d(np.arange(len(every)), test)
+        drawn = np.random.default_rng(SEED).permutation(len(train))[:rows]
+        train = train[np.sort(drawn)]
+        found.append(evaluate_fold(every, groups, train, np.array(test), setting))
     header = [
         "knows", "Spearman", "least certain tenth / others", "sparsification",
         "in 90 %", "worst fold", "median width", "flagged", "in 90 %, others",
