@@ -107,6 +107,7 @@ def command(
         write_jsonl,
         write_records,
     )
+    from mftscreen.screen.result.uncertainty import say_weak
 
     energy = energy or energy_head is not None
     if model is not None and not energy:
@@ -159,6 +160,9 @@ def command(
         + (f"; {output} holds all rows" if output is not None else ""),
         err=True,
     )
+    for name in properties:
+        if weak := say_weak(name, loaded.card.properties[name].n_train):
+            click.echo(weak, err=True)
     if "outside_domain" in counts and not names and (others := _others(model, loaded)):
         click.echo(others, err=True)
     if problems:

@@ -109,6 +109,7 @@ def _open(settings: EvaluationSettings) -> tuple[EvaluationSettings, dict[str, A
         "model_sources": list(evaluator.settings.models),
         "units": evaluator.units,
         "label_ranges": evaluator.label_ranges,
+        "n_train": evaluator.n_train,
         "calibration": evaluator.calibration_rows(),
     }
 

@@ -60,9 +60,8 @@ Scale = Literal["identity", "log10"]
 N_THIRD = 150
 """Rows that a third by distance needs for a quantile of its own."""
 
-FEW_ROWS = 200
-"""Below, what intervals of 90 % hold differs by more than 5 % from one set of training
-rows to the next, and so does what p-values flag (``benchmarks/small_sets.py``)."""
+FEW_ROWS = 100
+"""Below, chance alone lets intervals of 90 % hold 84 to 96 % or worse."""
 
 N_FOLDS = 5
 """Parts of the calibration rows, each with expected errors that the others made."""

@@ -5,8 +5,8 @@ Usage: python read_out.py crystals_relax.yaml old.mft -o new.mft --kernel dielec
 The rows that the model was calibrated on stay its validation rows, the others of the
 configuration its training rows; the hashes on the card tell whether they are the same.
 Properties that ``--kernel`` names are read out by a kernel where that has the smaller
-error on the validation rows, the others by their neural heads. Written anew are the errors on the card, what intervals and error estimates are made of,
-and the kernels.
+error on the validation rows, the others by their neural heads. Written anew are the
+errors on the card, what intervals and error estimates are made of, and the kernels.
 """
 
 from __future__ import annotations

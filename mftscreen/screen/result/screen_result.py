@@ -176,8 +176,7 @@ def read_result(
     if "funnel" in description:
         found = join_stages(found, fast, again)
         ranking = rank_rows(found, options)
-    calibration = description.get("calibration", {})
-    remarks, details = _add_intervals(found, calibration, options)
+    remarks, details = _add_intervals(found, description, options)
     ranges = description.get("label_ranges", {})
     values = rankable_values(found, options)
     remarks += find_empty_windows(options.goals, values, ranges, units)
@@ -218,15 +217,19 @@ def read_options(
 
 
 def _add_intervals(
-    found: list[ScreenRow], calibration: Mapping[str, Any], options: RankOptions
+    found: list[ScreenRow], description: Mapping[str, Any], options: RankOptions
 ) -> tuple[list[str], list[str]]:
     """Put intervals into the rows, and return whether these apply, and why."""
-    from mftscreen.screen.result.uncertainty import add_intervals, check_intervals
+    from mftscreen.screen.result.uncertainty import (
+        add_intervals,
+        check_intervals,
+        say_weak,
+    )
     from mftscreen.trust.intervals import IntervalCalibration
 
     remarks, details = [], []
     for name in options.goals:
-        columns = calibration.get(name, {})
+        columns = description.get("calibration", {}).get(name, {})
         arrays = {key: np.array(column) for key, column in columns.items()}
         rows = IntervalCalibration.from_arrays(arrays, name)
         add_intervals(found, name, rows, options.coverage, options.alpha)
@@ -235,6 +238,7 @@ def _add_intervals(
         check = check_intervals(rows, name, found)
         remarks.append(f"Intervals of {name}: {check.message}.")
         details.append(f"Intervals of {name}: {check.details}.")
+    n_train = description.get("n_train", {})
     if remarks and any(row.relaxation for row in found):
         remarks.append(
             "The candidates were relaxed, the calibration rows were not: what relaxing "
@@ -245,6 +249,7 @@ def _add_intervals(
             "A fast model chose the candidates with intervals, which may cover less "
             "for them than they claim."
         )
+    remarks += filter(None, (say_weak(g, n_train.get(g, 0)) for g in options.goals))
     return remarks, details
 
 

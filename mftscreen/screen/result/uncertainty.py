@@ -19,6 +19,7 @@ __all__ = [
     "add_intervals",
     "check_intervals",
     "combine_calibrations",
+    "say_weak",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -34,6 +35,11 @@ NO_ROWS = "the model knows of no errors"
 MEASURED = 0.5
 """Statistic of the test up to which it has been measured that intervals hold: that of
 the furthest published clusters; see ``benchmarks/error_estimates.py``."""
+
+
+FEW_LEARNED = 200
+"""Training rows below which what is flagged, and what intervals hold, differs much from
+one set of them to the next: ``benchmarks/small_sets.py``."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,29 @@ def _nearness(
         return -calibration.around.distance, -np.array(places, dtype=float)
     p_values = [np.nan if (p := r.ood_p_value) is None else p for r in found]
     return calibration.p_values, np.array(p_values, dtype=float)
+
+
+def say_weak(name: str, n_train: int) -> str:
+    """Return what to know of a small training set; empty for a large one.
+
+    Parameters
+    ----------
+    name : str
+        Of the property.
+    n_train : int
+        0 if that is not known.
+
+    Examples
+    --------
+    >>> say_weak("gap", 161)
+    'gap was learned from 161 rows: another 161 would flag other candidates.'
+    """
+    if not 0 < n_train < FEW_LEARNED:
+        return ""
+    return (
+        f"{name} was learned from {n_train} rows: another {n_train} would flag other "
+        "candidates."
+    )
 
 
 def add_intervals(

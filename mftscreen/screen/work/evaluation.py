@@ -131,6 +131,18 @@ class Evaluator:
                     found[name] = (min(low, known[0]), max(high, known[1]))
         return found
 
+    @property
+    def n_train(self) -> dict[str, int]:
+        """Property to the number of rows of its models' smallest training set."""
+        return {
+            name: min(
+                model.card.properties[name].n_train
+                for model in self.models
+                if name in model.properties
+            )
+            for name in self.settings.properties
+        }
+
     def calibration_rows(self) -> dict[str, dict[str, list[Any]]]:
         """Return what prediction intervals are made of, by property, fit for JSON.
 
