@@ -38,10 +38,10 @@ FAMILIES: dict[str, Mapping[Domain, str]] = {
 
 _SHA256 = {
     "mft-mini-crystals": (
-        "4fe8174e8c7535bc4261ef79bc81da51f40d2fbc728195b17ba41c8e28db6516"
+        "102d472ce6d326f915694fc0f9b20fc2060e0e8e0030c7a41f922191c83e9ada"
     ),
     "mft-mini-molecules": (
-        "09129e51bdb67be58c719d9e61ebd630da4dc7956097391aa65e0aa7b225f39d"
+        "c14e868dd521fa09ef88752df020f659e856370d0425afe96ae1567be89860fd"
     ),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mftscreen import Predictor
+from mftscreen import Predictor, load_model
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.model.files.bundle import Bundle, read_bundle
 from mftscreen.model.files.registry import resolve_model
@@ -26,10 +26,9 @@ def test_card_counts_rows_and_measures_every_part(
     assert "coverage_90" not in head.metrics["held out"]
     calibrated = IntervalCalibration.from_arrays(bundle.calibration, "dielectric")
     total = np.abs(calibrated.residuals).sum()
-    repeated = next(
-        Predictor(properties=["dielectric"])([rows["train"][3].atoms])
-    ).properties["dielectric"]
-    mae = (total + abs(repeated - 1.5)) / 5
+    model = load_model("mft-mini-crystals", neural=True)
+    (repeated,) = Predictor(model, properties=["dielectric"])([rows["train"][3].atoms])
+    mae = (total + abs(repeated.properties["dielectric"] - 1.5)) / 5
     assert head.metrics["validation"]["mae"] == pytest.approx(mae, rel=1e-5)
 
 
@@ -37,7 +36,8 @@ def test_shipped_model_has_intervals() -> None:
     shipped = read_bundle(resolve_model("mft-mini")[0])
     rows = IntervalCalibration.from_arrays(shipped.calibration, "dielectric")
     head = shipped.card.properties["dielectric"]
-    assert len(rows.ids) == head.n_calibration == head.metrics["validation"]["n"]
+    assert len(rows.ids) == head.metrics["validation"]["n"]
+    assert rows.n_usable() == head.n_calibration > 0.9 * len(rows.ids)
     assert not set(rows.ids) & set(
         reference_arrays(shipped.reference, "dielectric")["ids"].tolist()
     )
