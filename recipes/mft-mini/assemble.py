@@ -70,6 +70,8 @@ def main(runs: Path, folder: Path) -> None:
             bundle.checkpoint,
             bundle.reference,
             bundle.calibration,
+            bundle.readouts,
+            bundle.neighborhoods,
         )
         click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
