@@ -21,7 +21,9 @@ Record = Mapping[str, Any]
 _ALWAYS = ("rank", "id", "formula", "trust")
 """Columns that stay even if all rows have the same value."""
 
-_LATE = re.compile("(fast_|relax_|duplicate_of|status|model).*|.*_no_interval")
+_LATE = re.compile(
+    "(fast_|relax_|duplicate_of|descriptor_|status|model).*|.*_no_interval"
+)
 """Columns that come after the note."""
 
 
