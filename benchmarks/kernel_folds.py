@@ -6,7 +6,7 @@ its first fold, some of which are test rows of others; each fold is then fitted 
 them. The published validation rows of a fold are training rows here.
 
 A line of JSON for each fold is added to the output; what stands there is not done
-again.
+again. Several pretrained models: their descriptors side by side.
 
     MFTSCREEN_DATA=... python benchmarks/kernel_folds.py dielectric \
         --pretrained runs/pretrain/model.mft -o dielectric.jsonl
@@ -49,15 +49,18 @@ SEED = 0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=COLUMNS)
-    parser.add_argument("--pretrained", required=True)
+    parser.add_argument("--pretrained", nargs="+", required=True)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     data = Path(os.environ["MFTSCREEN_DATA"])
     path = data / "matbench" / f"matbench_{options.task}.json.gz"
     rows = list(read_labelled(path, COLUMNS[options.task]))
-    state, sha256 = load_pretrained(options.pretrained)
-    pooled = PooledDescriptors(DeepmdNetwork(state), progress=True)(rows)
+    found = [load_pretrained(name) for name in options.pretrained]
+    sha256 = "+".join(digest[:8] for _, digest in found)
+    pooled = side_by_side(
+        [PooledDescriptors(DeepmdNetwork(s), progress=True)(rows) for s, _ in found]
+    )
     structures = [row.atoms for row in rows]
     everything = PooledRows(
         pooled,
@@ -68,6 +71,12 @@ def main() -> None:
     for method in options.methods.split(","):
         run(everything, folds(data, options.task, method), method, sha256, options)
     print(table(options.output))
+
+
+def side_by_side(pooled: list[np.ndarray]) -> np.ndarray:
+    """Return the components of several descriptors: all means, then all deviations."""
+    halves = [np.split(each, 2, axis=1) for each in pooled]
+    return np.hstack([half[k] for k in (0, 1) for half in halves])
 
 
 def folds(data: Path, task: str, method: str) -> list[list[int]]:
@@ -137,7 +146,7 @@ def table(path: Path) -> str:
     errors = defaultdict(list)
     for line in _lines(path):
         record = json.loads(line)
-        errors[record["pretrained"][:8], record["task"], record["method"]].append(
+        errors[record["pretrained"][:17], record["task"], record["method"]].append(
             record
         )
     lines = [
@@ -159,7 +168,7 @@ def table(path: Path) -> str:
         spread = mae.std(ddof=1) if len(mae) > 1 else float("nan")
         numbers = (f"{mae.mean():.4f}", f"{spread:.4f}", f"{median:.4f}")
         lines.append([*key, str(len(mae)), *numbers, f"{seconds:.1f}"])
-    return text_table(lines, "<<<>", (10, 12, 14, 8))
+    return text_table(lines, "<<<>", (18, 12, 14, 8))
 
 
 if __name__ == "__main__":
