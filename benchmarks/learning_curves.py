@@ -1,0 +1,137 @@
+"""Errors by the number of training rows: kernels beside a random forest.
+
+    MFTSCREEN_DATA=... python benchmarks/learning_curves.py dielectric
+
+Training rows are drawn from those of official fold 0, and from those outside the
+largest published LOCO cluster, three times for each number; the tests are that fold's
+and that cluster. Kernels are those of ``strategy: kernel`` on the descriptor of a
+pretrained model, with settings chosen on the training rows alone. The random forest
+(500 trees) has the 132 Magpie features of the composition
+(doi:10.1038/npjcompumats.2016.28), by matminer, and the logarithm of the label where
+all are positive. Printed are the mean MAE, its range, and CPU seconds of one fit,
+descriptors not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+from error_estimates import IntArray
+from kernel_folds import COLUMNS, SEED, folds, predict
+from numpy.typing import NDArray
+from pymatgen.core import Composition
+
+from mftscreen.console.text_table import text_table
+from mftscreen.data.sources import read_labelled
+from mftscreen.finetune.kernel.descriptors import PooledDescriptors
+from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
+from mftscreen.finetune.kernel.search import PooledRows, choose_setting
+from mftscreen.finetune.task.pretrained import load_pretrained
+from mftscreen.model.network.backend import DeepmdNetwork
+
+SIZES, N_DRAWS = (50, 200, 1000, None), 3
+Fit = Callable[[IntArray, IntArray], NDArray[np.float64]]
+
+
+def magpie(rows: PooledRows) -> NDArray[np.float64]:
+    """Return the features of the compositions."""
+    from matminer.featurizers.composition import ElementProperty
+
+    featurizer = ElementProperty.from_preset("magpie", impute_nan=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.array(
+            [
+                featurizer.featurize(Composition(atoms.get_chemical_formula()))
+                for atoms in rows.structures
+            ]
+        )
+
+
+def forest(rows: PooledRows) -> Fit:
+    """Return what fits a random forest to some rows and predicts others."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    x, log = magpie(rows), bool((rows.labels > 0.0).all())
+
+    def fit(train: IntArray, test: IntArray) -> NDArray[np.float64]:
+        model = RandomForestRegressor(500, max_features=1 / 3, random_state=SEED)
+        labels = rows.labels[train]
+        model.fit(x[train], np.log(labels) if log else labels)
+        values = model.predict(x[test])
+        return np.asarray(np.exp(values) if log else values)
+
+    return fit
+
+
+def kernel(rows: PooledRows, groups: IntArray) -> Fit:
+    """Return what fits a kernel to some rows and predicts others."""
+
+    def fit(train: IntArray, test: IntArray) -> NDArray[np.float64]:
+        chosen = rows.take(train)
+        inner = draw_folds(groups[train], 5, SEED)
+        setting = choose_setting(
+            PooledRows(chosen.pooled, chosen.labels, chosen.structures, inner), "mae"
+        )
+        both = rows.take(np.concatenate([train, test]))
+        return predict(both, np.arange(len(train), len(both)), setting)
+
+    return fit
+
+
+@click.command()
+@click.argument("task", type=click.Choice(list(COLUMNS)))
+@click.option("--pretrained", default="7net-0", show_default=True)
+def main(task: str, pretrained: str) -> None:
+    """Print errors of a TASK for each method and number of rows."""
+    data = Path(os.environ["MFTSCREEN_DATA"])
+    path = data / "matbench" / f"matbench_{task}.json.gz"
+    labelled = list(read_labelled(path, COLUMNS[task]))
+    state, _ = load_pretrained(pretrained)
+    rows = PooledRows(
+        PooledDescriptors(DeepmdNetwork(state), progress=True)(labelled),
+        np.array([float(row.labels[COLUMNS[task]]) for row in labelled]),
+        [row.atoms for row in labelled],
+        np.zeros(len(labelled), dtype=np.int64),
+    )
+    groups = group_numbers(SubstanceKeys.of(labelled))
+    tests = {
+        "fold 0": np.array(folds(data, task, "random")[0]),
+        "LOCO": np.array(max(folds(data, task, "LOCO"), key=len)),
+    }
+    table = [["method", "rows", *(f"MAE, {test}" for test in tests), "CPU s"]]
+    for name, fit in (("kernel", kernel(rows, groups)), ("forest", forest(rows))):
+        for size in SIZES:
+            table.append([name, *measure(fit, rows.labels, tests, size)])
+            click.echo("  ".join(table[-1]))
+    click.echo(text_table(table, "<>>>>"))
+
+
+def measure(
+    fit: Fit,
+    labels: NDArray[np.float64],
+    tests: dict[str, IntArray],
+    size: int | None,
+) -> list[str]:
+    """Return the cells of a method and a number of rows."""
+    cells, seconds, n = [], [], 0
+    for test in tests.values():
+        others = np.setdiff1d(np.arange(len(labels)), test)
+        errors = []
+        for draw in range(1 if size is None else N_DRAWS):
+            train = np.random.default_rng(draw).permutation(others)[:size]
+            begin, n = time.process_time(), len(train)
+            errors.append(float(np.abs(fit(train, test) - labels[test]).mean()))
+            seconds.append(time.process_time() - begin)
+        cells.append(f"{np.mean(errors):.3g} ({min(errors):.3g}-{max(errors):.3g})")
+    return [str(size or n), *cells, f"{np.mean(seconds):.1f}"]
+
+
+if __name__ == "__main__":
+    main()
