@@ -124,7 +124,8 @@ class IntervalCalibration:
     Raises
     ------
     DataError
-        If the lengths differ, or a residual or prediction is not finite.
+        If the lengths differ, or a number is not finite, negative where it cannot be,
+        or has no logarithm where that is the scale.
     """
 
     residuals: FloatArray
@@ -142,6 +143,16 @@ class IntervalCalibration:
             raise DataError(msg)
         if not (np.isfinite(self.residuals) & np.isfinite(self.predictions)).all():
             msg = "a residual or a prediction of the calibration set is not finite"
+            raise DataError(msg)
+        if any(
+            (column < 0.0).any() or np.isinf(column).any() for column in self.around
+        ):
+            msg = (
+                "a distance or a spread of the calibration set is negative or infinite"
+            )
+            raise DataError(msg)
+        if not np.isfinite(self._errors).all():
+            msg = "a target or a prediction of the calibration set has no logarithm"
             raise DataError(msg)
 
     @classmethod

@@ -44,6 +44,9 @@ N_NEAREST, N_LABELS = 5, 10
 LARGEST = 6.0e4
 """Of what is stored in half precision."""
 
+BOUND = 1e12
+"""Of all numbers in a file, so that what is made of them is finite."""
+
 BLOCK = 256
 """Structures that are compared together."""
 
@@ -286,16 +289,14 @@ def _open(
         "points": (n, d),
         **dict.fromkeys(labels, (n,)),
     }
-    if own.keys() != shapes.keys() or not labels or not n or not d:
+    if own.keys() != shapes.keys() or not labels or not d or not 0 < n <= N_POINTS:
         msg = f"the training rows' descriptors are damaged: {', '.join(sorted(own))}"
         raise ModelFileError(msg)
     for key, shape in shapes.items():
         array = own[key]
-        if (
-            array.shape != shape
-            or array.dtype.kind != "f"
-            or not np.isfinite(array).all()
-        ):
+        numbers = array.dtype.kind == "f" and array.shape == shape
+        # not a number, either
+        if not numbers or not (np.abs(array.astype(np.float64)) <= BOUND).all():
             msg = (
                 f"the training rows' descriptors are damaged: {key} is "
                 f"{array.dtype}{array.shape}, finite numbers of shape {shape} belong "

@@ -251,10 +251,15 @@ def test_damaged_arrays_are_named() -> None:
         ("gap/predictions", np.array(["x"] * 20)),
         ("gap/p_values", np.zeros((20, 1))),
         ("gap/distances", np.zeros(19)),
+        ("gap/distances", np.full(20, -1.0)),
+        ("gap/spreads", np.full(20, np.inf)),
         ("gap/scale", np.array("sqrt")),
     ):
         with pytest.raises(ModelFileError, match="calibration set of gap is damaged"):
             IntervalCalibration.from_arrays({**arrays, key: value}, "gap")
+    negative = {"gap/predictions": -np.ones(20), "gap/scale": np.array("log10")}
+    with pytest.raises(ModelFileError, match="has no logarithm"):
+        IntervalCalibration.from_arrays(arrays | negative, "gap")
     del arrays["gap/p_values"]
     with pytest.raises(ModelFileError, match="calibration set of gap is damaged"):
         IntervalCalibration.from_arrays(arrays, "gap")

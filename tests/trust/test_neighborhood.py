@@ -107,6 +107,8 @@ def test_arrays_come_back_as_they_were(around: Neighborhood) -> None:
         ("0/points", np.zeros((0, 8), np.float16)),
         ("0/points", np.full((300, 8), np.inf, np.float16)),
         ("0/points", np.zeros(300, np.float16)),
+        ("0/points", np.zeros((4001, 8), np.float16)),
+        ("0/axes", np.full((8, 8), 1e13)),
         ("0/axes", np.zeros((8, 7), np.float32)),
         ("0/center", np.zeros(9, np.float32)),
         ("0/labels/gap", np.zeros(299, np.float32)),
