@@ -226,10 +226,10 @@ class IntervalCalibration:
             Conformal p-values; NaN where a distance is, or without rows.
         """
         asked = np.asarray(distances, dtype=np.float64)
-        known = -np.sort(-self.around.distance[np.isfinite(self.around.distance)])
-        if not len(known):
+        if not len(self._nearness):
             return np.full(asked.shape, np.nan)
-        return np.where(np.isnan(asked), np.nan, conformal_p_values(-asked, -known))
+        p_values = conformal_p_values(-asked, self._nearness)
+        return np.where(np.isnan(asked), np.nan, p_values)
 
     def n_usable(self, alpha: float = 0.05) -> int:
         """Return the number of rows that intervals are made of."""
@@ -344,6 +344,11 @@ class IntervalCalibration:
         if known.any():
             return usable & known
         return ~is_significant(self.descriptor_p_values(self.around.distance), alpha)
+
+    @cached_property
+    def _nearness(self) -> FloatArray:
+        """Negative distances from the training rows, ascending."""
+        return np.sort(-self.around.distance[np.isfinite(self.around.distance)])
 
     @cached_property
     def _errors(self) -> FloatArray:
