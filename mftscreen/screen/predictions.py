@@ -75,5 +75,7 @@ def predict_rows(
             rows.append(make_row(entry, names, alpha, required=False))
             energies.append(value)
         for name in properties:
-            add_intervals(rows, name, model.calibrations[name], coverage, alpha)
+            learned = model.card.properties[name].train_range
+            calibration = model.calibrations[name]
+            add_intervals(rows, name, calibration, learned, coverage, alpha)
         yield from zip(rows, energies, strict=True)

@@ -209,10 +209,11 @@ def measure_coverage(
     Returns
     -------
     dict of str to float
-        ``n_intervals``: rows that are not flagged as out of distribution, if there is
-        any interval at all; ``coverage_90``: the share of their labels that lies within
-        the interval of 90 %, if there are such rows; ``error_spearman``: the rank
-        correlation of the errors of all rows with those that were to be expected.
+        ``n_intervals``: rows that are not flagged as out of distribution and whose
+        interval does not reach beyond the training labels; ``coverage_90``: the share
+        of their labels that lies within the interval of 90 %, if there are such rows;
+        ``error_spearman``: the rank correlation of the errors of all rows with those
+        that were to be expected.
     """
     from scipy.stats import spearmanr
 
@@ -225,7 +226,10 @@ def measure_coverage(
         for each, p in zip(_novelties(rows, parts, around.reference), own, strict=True)
     ]
     like = np.array([flag(each, ALPHA).ood is False for each in facts])
-    claimed = np.isfinite(low) & like
+    learned = property_labels(parts["train"], name)
+    # NaN is in no range
+    known = (learned.min() <= low) & (high <= learned.max())
+    claimed = known & like
     found = {"n_intervals": float(claimed.sum())}
     expected = calibration.expected_errors(predicted, places)
     if np.isfinite(expected).all() and np.ptp(expected) > 0.0:

@@ -232,7 +232,8 @@ def _add_intervals(
         columns = description.get("calibration", {}).get(name, {})
         arrays = {key: np.array(column) for key, column in columns.items()}
         rows = IntervalCalibration.from_arrays(arrays, name)
-        add_intervals(found, name, rows, options.coverage, options.alpha)
+        learned = description.get("label_ranges", {}).get(name, ())
+        add_intervals(found, name, rows, learned, options.coverage, options.alpha)
         if not rows.ids:
             continue
         check = check_intervals(rows, name, found)

@@ -165,6 +165,7 @@ def add_intervals(
     found: Sequence[ScreenRow],
     name: str,
     calibration: IntervalCalibration,
+    learned: Sequence[float],
     coverage: float,
     alpha: float,
 ) -> None:
@@ -174,11 +175,15 @@ def add_intervals(
     ----------
     found : sequence of ScreenRow
         Where a prediction has no interval, the row says why: nothing is claimed of what
-        is flagged for whatever reason, untested, or not relaxed to the end.
+        is flagged for whatever reason, untested, or not relaxed to the end, and no
+        interval reaches beyond the labels that were learned from: of what lies there,
+        nobody knows how wrong predictions are.
     name : str
         Of the property.
     calibration : IntervalCalibration
         Without rows if the model has none.
+    learned : sequence of float
+        Smallest and largest label of the training set; empty if that is not known.
     coverage, alpha : float
         As :meth:`mftscreen.trust.intervals.IntervalCalibration.interval` takes them.
     """
@@ -198,10 +203,17 @@ def add_intervals(
     ):
         if isfinite(error):
             row.errors[name] = error
-        if why := _why_none(row) or ("" if all(map(isfinite, limits)) else few):
+        why = _why_none(row) or ("" if all(map(isfinite, limits)) else few)
+        if why := why or _beyond(limits, learned):
             row.no_intervals[name] = why
         else:
             row.intervals[name] = (limits[0], limits[1])
+
+
+def _beyond(limits: Sequence[float], learned: Sequence[float]) -> str:
+    if not learned or learned[0] <= limits[0] <= limits[1] <= learned[1]:
+        return ""
+    return f"beyond the labels learned from ({learned[0]:.4g} to {learned[1]:.4g})"
 
 
 def _why_none(row: ScreenRow) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -74,7 +76,16 @@ def test_coverage_counts_rows_that_are_not_flagged(
         np.linspace(-0.1, 0.1, 40), np.full(40, 1.5), np.ones(40),
         Surroundings(np.ones(40), np.ones(40)), tuple(map(str, range(40))),
     )  # fmt: skip
-    parts = {**rows, "test": [*rows["train"][:4], rows["validation"][2]]}
+    # intervals end where the training labels do
+    train = [
+        replace(row, labels={"dielectric": np.array(label)})
+        for row, label in zip(rows["train"], [1.0, 3.0] * 6, strict=True)
+    ]
+    parts = {
+        **rows,
+        "train": train,
+        "test": [*rows["train"][:4], rows["validation"][2]],
+    }
     predicted = np.array([1.5, 1.55, 1.45, 1.9, 1.4])
     assert measure_coverage(
         "dielectric", parts, "test", predicted, calibration, around

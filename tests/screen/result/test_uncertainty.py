@@ -87,7 +87,7 @@ def test_every_missing_interval_has_a_reason() -> None:
     rows[3] = replace(rows[3], ood=None)
     (failed,) = candidates([0.5], [0.5])
     failed = replace(failed, status="no_overlap", values={}, ood=None)
-    add_intervals([*rows, failed], "gap", calibration(rng, 200), 0.9, 0.05)
+    add_intervals([*rows, failed], "gap", calibration(rng, 200), (), 0.9, 0.05)
     assert list(rows[0].intervals) == ["gap"]
     assert [row.no_intervals.get("gap") for row in rows] == [
         None,
@@ -97,12 +97,16 @@ def test_every_missing_interval_has_a_reason() -> None:
     ]
     assert all(row.errors["gap"] > 0.0 for row in rows)
     assert failed.errors == failed.no_intervals == {}
+    (row,) = candidates([0.5], [0.5])
+    low, _ = rows[0].intervals["gap"]
+    add_intervals([row], "gap", calibration(rng, 200), (low + 0.5, 9.0), 0.9, 0.05)
+    assert row.no_intervals["gap"].startswith("beyond the labels learned from (")
     for n, why in (
         (0, "the model knows of no errors"),
         (12, "12 calibration rows are too few for 99 %"),
     ):
         (row,) = candidates([0.5], [0.5])
-        add_intervals([row], "gap", calibration(rng, n), 0.99, 0.05)
+        add_intervals([row], "gap", calibration(rng, n), (), 0.99, 0.05)
         assert row.intervals == {}
         assert row.no_intervals == {"gap": why}
 
@@ -180,5 +184,7 @@ def test_refused_rows_get_no_interval() -> None:
         make_row(JournalRow(name, each, "", None), ("gap", "mass"), 0.05)
         for name, each in (("a", outcome), ("b", refused))
     ]
-    add_intervals(rows, "gap", calibration(np.random.default_rng(0), 200), 0.9, 0.05)
+    add_intervals(
+        rows, "gap", calibration(np.random.default_rng(0), 200), (), 0.9, 0.05
+    )
     assert [len(row.intervals) for row in rows] == [1, 0]
