@@ -223,18 +223,25 @@ def _add_intervals(
     from mftscreen.screen.result.uncertainty import (
         add_intervals,
         check_intervals,
+        judge_candidates,
         say_weak,
     )
     from mftscreen.trust.intervals import IntervalCalibration
 
     remarks, details = [], []
+    withheld = judge_candidates(found)
     for name in options.goals:
         columns = description.get("calibration", {}).get(name, {})
         arrays = {key: np.array(column) for key, column in columns.items()}
         rows = IntervalCalibration.from_arrays(arrays, name)
         learned = description.get("label_ranges", {}).get(name, ())
-        add_intervals(found, name, rows, learned, options.coverage, options.alpha)
+        add_intervals(
+            found, name, rows, learned, options.coverage, options.alpha, withheld
+        )
         if not rows.ids:
+            continue
+        if withheld:
+            remarks.append(f"Intervals of {name}: none, for {withheld}.")
             continue
         check = check_intervals(rows, name, found)
         remarks.append(f"Intervals of {name}: {check.message}.")

@@ -19,6 +19,7 @@ __all__ = [
     "add_intervals",
     "check_intervals",
     "combine_calibrations",
+    "judge_candidates",
     "say_weak",
 ]
 
@@ -36,6 +37,10 @@ MEASURED = 0.5
 """Statistic of the test up to which it has been measured that intervals hold: that of
 the furthest published clusters; see ``benchmarks/error_estimates.py``."""
 
+
+MOST = 0.5
+"""Share of flagged candidates from which on the others are not to be trusted either:
+``benchmarks/shifts.py`` found 76 % in intervals of 90 % where 74 % were flagged."""
 
 FEW_LEARNED = 200
 """Training rows below which what is flagged, and what intervals hold, differs much from
@@ -138,6 +143,24 @@ def _nearness(
     return calibration.p_values, np.array(p_values, dtype=float)
 
 
+def judge_candidates(found: Sequence[ScreenRow]) -> str:
+    """Return why intervals are withheld from all candidates of a screening.
+
+    Parameters
+    ----------
+    found : sequence of ScreenRow
+
+    Returns
+    -------
+    str
+        Empty if there is no reason.
+    """
+    tested = [row.ood for row in found if row.status == "ok" and row.ood is not None]
+    if len(tested) < N_TO_TELL or sum(tested) <= MOST * len(tested):
+        return ""
+    return "most candidates are unlike the training set"
+
+
 def say_weak(name: str, n_train: int) -> str:
     """Return what to know of a small training set; empty for a large one.
 
@@ -168,6 +191,7 @@ def add_intervals(
     learned: Sequence[float],
     coverage: float,
     alpha: float,
+    withheld: str = "",
 ) -> None:
     """Put errors to expect and intervals of a property into rows.
 
@@ -186,6 +210,8 @@ def add_intervals(
         Smallest and largest label of the training set; empty if that is not known.
     coverage, alpha : float
         As :meth:`mftscreen.trust.intervals.IntervalCalibration.interval` takes them.
+    withheld : str, optional
+        Why nothing is claimed of any candidate, from :func:`judge_candidates`.
     """
     rows = [row for row in found if name in row.values and row.status == "ok"]
     nowhere = Surroundings(np.nan, np.nan)
@@ -203,7 +229,7 @@ def add_intervals(
     ):
         if isfinite(error):
             row.errors[name] = error
-        why = _why_none(row) or ("" if all(map(isfinite, limits)) else few)
+        why = _why_none(row) or withheld or ("" if all(map(isfinite, limits)) else few)
         if why := why or _beyond(limits, learned):
             row.no_intervals[name] = why
         else:

@@ -14,6 +14,7 @@ from mftscreen.screen.result.uncertainty import (
     add_intervals,
     check_intervals,
     combine_calibrations,
+    judge_candidates,
 )
 from mftscreen.screen.work.journal import JournalRow
 from mftscreen.screen.work.outcome import Outcome, Relaxation
@@ -171,6 +172,20 @@ def test_models_of_different_properties_are_no_ensemble() -> None:
     other = IntervalCalibration(0 * one, 7 * one, one, Surroundings(one, one), ("2",))
     with pytest.raises(DataError, match=r"row 2 has the targets \[20.0, 7.0\]"):
         combine_calibrations([first, other])
+
+
+def test_nothing_is_claimed_where_most_are_flagged() -> None:
+    half = candidates([0.5] * 40, [0.5] * 20 + [0.01] * 20)
+    assert judge_candidates(half) == ""
+    most = candidates([0.5] * 40, [0.5] * 19 + [0.01] * 21)
+    why = judge_candidates(most)
+    assert why == "most candidates are unlike the training set"
+    assert judge_candidates(most[21:]) == ""  # too few to tell
+    rows = calibration(np.random.default_rng(0), 200)
+    add_intervals(most, "gap", rows, (), 0.9, 0.05, why)
+    assert not any(row.intervals for row in most)
+    assert most[0].no_intervals == {"gap": why}
+    assert most[-1].no_intervals == {"gap": "out of distribution"}
 
 
 def test_refused_rows_get_no_interval() -> None:
