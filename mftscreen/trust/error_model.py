@@ -66,7 +66,7 @@ class ErrorModel:
         values : ndarray of shape (n_rows,)
             Predictions. Of few or no rows, errors are the same everywhere.
         around : Surroundings
-            NaN where that is not known: then it does not count.
+            NaN where that is not known: then errors are the same everywhere.
         errors : ndarray of shape (n_rows,)
             Absolute errors, in the same scale as `values`.
 
@@ -79,7 +79,9 @@ class ErrorModel:
             zeros = np.zeros(3)
             return cls(np.zeros(4), zeros, zeros + 1.0, zeros, zeros)
         columns = _columns(values, around)
-        columns = np.where(np.isnan(columns).any(axis=0), 0.0, columns)
+        unknown = np.isnan(columns).any(axis=0)
+        # the value alone, which errors need not grow with, would say too much
+        columns[:, unknown | unknown.any()] = 0.0
         # equal to a training row, or among rows of one label
         least = np.min(columns, axis=0, initial=np.inf, where=np.isfinite(columns))
         columns = np.maximum(columns, np.where(np.isfinite(least), least, 0.0))

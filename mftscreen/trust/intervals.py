@@ -57,6 +57,9 @@ __all__ = ["FEW_ROWS", "IntervalCalibration", "Scale", "conformal_quantile"]
 FloatArray = NDArray[np.float64]
 Scale = Literal["identity", "log10"]
 
+N_FLAGGING = 19
+"""Rows from which on there are p-values of 0.05."""
+
 N_THIRD = 150
 """Rows that a third by distance needs for a quantile of its own."""
 
@@ -223,10 +226,11 @@ class IntervalCalibration:
         Returns
         -------
         ndarray of shape (n_structures,)
-            Conformal p-values; NaN where a distance is, or without rows.
+            Conformal p-values; NaN where a distance is, and of so few rows that nothing
+            could ever be flagged at 0.05.
         """
         asked = np.asarray(distances, dtype=np.float64)
-        if not len(self._nearness):
+        if len(self._nearness) < N_FLAGGING:
             return np.full(asked.shape, np.nan)
         p_values = conformal_p_values(-asked, self._nearness)
         return np.where(np.isnan(asked), np.nan, p_values)
@@ -383,7 +387,8 @@ class IntervalCalibration:
             return np.where(values > 0.0, np.log10(values), np.nan)
 
     def _undo(self, values: FloatArray) -> FloatArray:
-        return values if self.scale == "identity" else np.asarray(10.0**values)
+        with np.errstate(over="ignore"):
+            return values if self.scale == "identity" else np.asarray(10.0**values)
 
 
 def _scale(text: str) -> Scale:

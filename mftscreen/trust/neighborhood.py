@@ -5,8 +5,7 @@ units of its spread among the training rows, are projected on their principal ax
 Two numbers say what there is to learn from around a structure: how far its nearest
 training rows are, and how much the labels of these differ.
 
-``benchmarks/error_estimates.py`` measures what they tell of errors, also with fewer
-axes: from 64 on nothing is lost.
+``benchmarks/error_estimates.py`` measures what they tell of errors.
 """
 
 from __future__ import annotations

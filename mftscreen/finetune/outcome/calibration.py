@@ -210,8 +210,9 @@ def measure_coverage(
     -------
     dict of str to float
         ``n_intervals``: rows that are not flagged as out of distribution and whose
-        interval does not reach beyond the training labels; ``coverage_90``: the share
-        of their labels that lies within the interval of 90 %, if there are such rows;
+        values, give or take the errors to expect, do not lie beyond the training
+        labels; ``coverage_90``: the share of their labels that lies within the interval
+        of 90 %, if there are such rows;
         ``error_spearman``: the rank correlation of the errors of all rows with those
         that were to be expected.
     """
@@ -227,11 +228,12 @@ def measure_coverage(
     ]
     like = np.array([flag(each, ALPHA).ood is False for each in facts])
     learned = property_labels(parts["train"], name)
-    # NaN is in no range
-    known = (learned.min() <= low) & (high <= learned.max())
-    claimed = known & like
-    found = {"n_intervals": float(claimed.sum())}
     expected = calibration.expected_errors(predicted, places)
+    within = (learned.min() <= predicted - expected) & (
+        predicted + expected <= learned.max()
+    )
+    claimed = np.isfinite(low) & within & like
+    found = {"n_intervals": float(claimed.sum())}
     if np.isfinite(expected).all() and np.ptp(expected) > 0.0:
         rho = float(spearmanr(expected, np.abs(labels - predicted)).statistic)
         found |= {"error_spearman": rho} if isfinite(rho) else {}

@@ -225,25 +225,23 @@ def _add_intervals(
         check_intervals,
         judge_candidates,
         say_weak,
+        withhold,
     )
     from mftscreen.trust.intervals import IntervalCalibration
 
     remarks, details = [], []
-    withheld = judge_candidates(found)
     for name in options.goals:
         columns = description.get("calibration", {}).get(name, {})
         arrays = {key: np.array(column) for key, column in columns.items()}
         rows = IntervalCalibration.from_arrays(arrays, name)
         learned = description.get("label_ranges", {}).get(name, ())
-        add_intervals(
-            found, name, rows, learned, options.coverage, options.alpha, withheld
-        )
+        levels = options.coverage, options.alpha
+        add_intervals(found, name, rows, learned, *levels)
         if not rows.ids:
             continue
-        if withheld:
-            remarks.append(f"Intervals of {name}: none, for {withheld}.")
-            continue
-        check = check_intervals(rows, name, found)
+        if why := judge_candidates(found, name):
+            withhold(found, name, why)
+        check = check_intervals(rows, name, found, *levels)
         remarks.append(f"Intervals of {name}: {check.message}.")
         details.append(f"Intervals of {name}: {check.details}.")
     n_train = description.get("n_train", {})

@@ -133,6 +133,8 @@ def join_stages(
                     values={},
                     spreads={},
                     ood_p_value=None,
+                    descriptor_p_value=None,
+                    around={},
                     ood=None,
                     status=FAST_ONLY,
                     reason="; ".join(filter(None, reasons)),

@@ -15,6 +15,7 @@ from mftscreen.screen.result.uncertainty import (
     check_intervals,
     combine_calibrations,
     judge_candidates,
+    withhold,
 )
 from mftscreen.screen.work.journal import JournalRow
 from mftscreen.screen.work.outcome import Outcome, Relaxation
@@ -45,29 +46,42 @@ def candidates(distances: ArrayLike, p_values: ArrayLike) -> list[ScreenRow]:
 
 
 def test_like_candidates_have_intervals_as_claimed() -> None:
-    rng = np.random.default_rng(0)
-    found = candidates(rng.random(900), rng.random(900))
+    rng = np.random.default_rng(4)
     for known, n in ((True, 190), (False, 190)):
-        check = check_intervals(calibration(rng, n, known=known), "gap", found)
+        found = candidates(rng.random(900), rng.uniform(0.06, 1.0, 900))
+        rows = calibration(rng, n, known=known)
+        add_intervals(found, "gap", rows, (), 0.9, 0.05)
+        check = check_intervals(rows, "gap", found)
         assert check.message.startswith("as claimed for all candidates together")
         assert f"{n} calibration rows, 900 candidates" in check.details
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_only_candidates_further_than_measured_are_warned_of(known: bool) -> None:
+def test_candidates_further_away_are_warned_of(known: bool) -> None:
     rng = np.random.default_rng(1)
     rows = calibration(rng, 400, known=known)
-    for power, words in ((1.5, "as claimed"), (12.0, "probably too narrow: most can")):
-        closer = rng.random(500) ** power
+    for closer, words in (
+        (rng.random(500) ** 1.5, "perhaps too narrow: the candidates lie further"),
+        (1.0 - rng.random(500) ** 1.5, "as claimed"),
+    ):
         found = candidates(1.0 - closer, closer)
+        add_intervals(found, "gap", rows, (), 0.9, 0.05)
         assert check_intervals(rows, "gap", found).message.startswith(words)
-    found = candidates(rng.random(500) ** 12.0, 1.0 - rng.random(500) ** 12.0)
-    assert check_intervals(rows, "gap", found).message.startswith("as claimed")
+
+
+def test_without_any_interval_the_reason_is_told() -> None:
+    rng = np.random.default_rng(2)
+    rows, found = calibration(rng, 120), candidates(rng.random(50), rng.random(50))
+    add_intervals(found, "gap", rows, (), 0.995, 0.05)
+    assert check_intervals(rows, "gap", found, 0.995).message == (
+        "none, mostly: 120 calibration rows are too few for 99.5 %"
+    )
 
 
 def test_few_rows_of_either_kind_are_said() -> None:
     rng = np.random.default_rng(2)
-    found = candidates(rng.random(50), rng.random(50))
+    found = candidates(rng.random(50), rng.uniform(0.1, 1.0, 50))
+    add_intervals(found, "gap", calibration(rng, 200), (), 0.9, 0.05)
     for n, few in ((19, "calibration rows"), (300, "candidates")):
         rows = calibration(rng, n)
         check = check_intervals(rows, "gap", found[: 19 if few == "candidates" else 50])
@@ -98,10 +112,11 @@ def test_every_missing_interval_has_a_reason() -> None:
     ]
     assert all(row.errors["gap"] > 0.0 for row in rows)
     assert failed.errors == failed.no_intervals == {}
-    (row,) = candidates([0.5], [0.5])
-    low, _ = rows[0].intervals["gap"]
-    add_intervals([row], "gap", calibration(rng, 200), (low + 0.5, 9.0), 0.9, 0.05)
-    assert row.no_intervals["gap"].startswith("beyond the labels learned from (")
+    for low, beyond in ((0.2, False), (1.2, True)):
+        (row,) = candidates([0.5], [0.5])  # 1.5, with an expected error of 0.8
+        add_intervals([row], "gap", calibration(rng, 200), (low, 9.0), 0.9, 0.05)
+        why = row.no_intervals.get("gap", "")
+        assert why.startswith("beyond the labels learned from (1.2 to 9)") == beyond
     for n, why in (
         (0, "the model knows of no errors"),
         (12, "12 calibration rows are too few for 99 %"),
@@ -174,18 +189,21 @@ def test_models_of_different_properties_are_no_ensemble() -> None:
         combine_calibrations([first, other])
 
 
-def test_nothing_is_claimed_where_most_are_flagged() -> None:
-    half = candidates([0.5] * 40, [0.5] * 20 + [0.01] * 20)
-    assert judge_candidates(half) == ""
-    most = candidates([0.5] * 40, [0.5] * 19 + [0.01] * 21)
-    why = judge_candidates(most)
-    assert why == "most candidates are unlike the training set"
-    assert judge_candidates(most[21:]) == ""  # too few to tell
+def test_nothing_is_claimed_where_most_are_unlike() -> None:
     rows = calibration(np.random.default_rng(0), 200)
-    add_intervals(most, "gap", rows, (), 0.9, 0.05, why)
-    assert not any(row.intervals for row in most)
-    assert most[0].no_intervals == {"gap": why}
-    assert most[-1].no_intervals == {"gap": "out of distribution"}
+    why = "most candidates are unlike the training set"
+    for n_flagged, n_beyond, expected in ((20, 0, ""), (12, 9, why), (21, 0, why)):
+        p_values = [0.5] * (40 - n_flagged) + [0.01] * n_flagged
+        found = candidates([0.5] * 40, p_values)
+        for row in found[:n_beyond]:
+            row.values["gap"] = 7.0
+        add_intervals(found, "gap", rows, (0.0, 5.0), 0.9, 0.05)
+        assert judge_candidates(found, "gap") == expected
+    assert judge_candidates(found[21:], "gap") == ""  # too few to tell
+    withhold(found, "gap", why)
+    assert not any(row.intervals for row in found)
+    assert found[0].no_intervals == {"gap": why}
+    assert found[-1].no_intervals == {"gap": "out of distribution"}
 
 
 def test_refused_rows_get_no_interval() -> None:
