@@ -32,8 +32,8 @@ and median width; in brackets Spearman and share where only the value is known.
 * log_gvrh, ten largest LOCO folds: 0.237 (0.153), 0.885 (0.859), 0.802, 0.455.
 
 Of perovskites, an earlier state of the script had 0.280, 0.879, 0.775, 0.348 on ten
-LOCO folds and 0.230, 0.909, 0.903, 0.342 on two official ones (3,000 training rows), and
-of log_gvrh 0.283, 0.902, 0.902, 0.395 on two official ones.
+LOCO folds and 0.230, 0.909, 0.903, 0.342 on two official ones (3,000 training rows),
+and of log_gvrh 0.283, 0.902, 0.902, 0.395 on two official ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""How far that what a model says of its own errors can be trusted.
 
-Labelled structures that a model has not seen are predicted as ``mftscreen predict``
-does, and its flags, error estimates and intervals are compared with the true errors.
+Labelled structures that a model has not seen are predicted and judged as candidates
+of ``mftscreen rank`` are, all together, and its flags, error estimates and intervals are compared with the true errors.
 
     python recipes/mft-mini/prepare.py --to data     # makes the files
     python benchmarks/trust.py MODEL.mft data/dielectric_test.extxyz -p dielectric
@@ -35,6 +35,7 @@ from mftscreen.model.loaded_model import LoadedModel
 from mftscreen.screen.candidates.stream import Candidate
 from mftscreen.screen.predictions import predict_rows
 from mftscreen.screen.result.rows import ScreenRow
+from mftscreen.screen.result.uncertainty import judge_candidates, withhold
 
 FloatArray = NDArray[np.float64]
 
@@ -52,8 +53,12 @@ def predict(
 ) -> list[ScreenRow]:
     """Return what a model says of structures."""
     candidates = (Candidate(row.id, row.atoms) for row in rows)
-    found = predict_rows(candidates, model, [name], coverage=coverage)
-    return [row for row, _ in found]
+    found = [
+        row for row, _ in predict_rows(candidates, model, [name], coverage=coverage)
+    ]
+    if why := judge_candidates(found, name):
+        withhold(found, name, why)
+    return found
 
 
 def judge(
@@ -74,10 +79,11 @@ def judge(
         low, high = np.array(ends).T
         claimed = np.isfinite(low)
         inside = (low <= labels) & (labels <= high)
-        shares.append(inside[claimed].mean())
+        shares.append(inside[claimed].mean() if claimed.any() else np.nan)
         if found is first:
             best = np.flatnonzero(claimed)[np.argsort(-values[claimed])[:N_TOP]]
-            top, width = inside[best].mean(), np.median((high - low)[claimed])
+            top = inside[best].mean() if claimed.any() else np.nan
+            width = np.median((high - low)[claimed]) if claimed.any() else np.nan
             without = len(rows) - claimed.sum()
     order = np.argsort(-expected)
     tenth = len(order) // 10
