@@ -1,7 +1,8 @@
 r"""How far that what a model says of its own errors can be trusted.
 
 Labelled structures that a model has not seen are predicted and judged as candidates
-of ``mftscreen rank`` are, all together, and its flags, error estimates and intervals are compared with the true errors.
+of ``mftscreen rank`` are, all together, and its flags, error estimates and intervals
+are compared with the true errors.
 
     python recipes/mft-mini/prepare.py --to data     # makes the files
     python benchmarks/trust.py MODEL.mft data/dielectric_test.extxyz -p dielectric
