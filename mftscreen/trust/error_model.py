@@ -33,6 +33,9 @@ LEAST_ERROR = 0.1
 SHRINKAGE = 1.0
 """Of the coefficients of standardised columns, in rows."""
 
+LARGEST = 300.0
+"""Logarithm of an error, however far away a structure lies."""
+
 _UPWARDS = (True, False, True)
 """Whether larger distances, values and spreads can only mean larger errors."""
 
@@ -119,7 +122,8 @@ class ErrorModel:
         high = self.high.copy()
         high[0] = np.inf
         x = (columns.clip(self.low, high) - self.center) / self.scale
-        return np.asarray(np.exp(self.weights[0] + x @ self.weights[1:]))
+        logs = self.weights[0] + x @ self.weights[1:]
+        return np.asarray(np.exp(np.minimum(logs, LARGEST)))
 
 
 def _columns(values: FloatArray, around: Surroundings) -> FloatArray:

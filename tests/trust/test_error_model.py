@@ -44,6 +44,7 @@ def test_what_lies_outside_counts_as_the_outermost_but_for_the_distance() -> Non
     assert at(5.0, 0.5, 0.5) == at(high, 0.5, 0.5) > at(low, 0.5, 0.5)
     assert at(-5.0, 0.5, 0.5) == at(low, 0.5, 0.5)
     assert at(0.0, 20.0, 0.5) > at(0.0, 10.0, 0.5) > at(0.0, 1.0, 0.5)
+    assert at(0.0, 1e300, 0.5) < np.inf
     assert at(0.0, 0.0, 0.5) == at(0.0, float(around.distance.min()), 0.5)
     assert at(0.0, 0.5, 0.0) == at(0.0, 0.5, float(around.spread.min())) > 0.0
 
