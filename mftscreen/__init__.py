@@ -13,20 +13,26 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MFTCalculator",
+    "MFTRegressor",
     "MftscreenError",
     "OFMDensityDetector",
     "Predictor",
     "PropertySpec",
     "ScreenResult",
     "__version__",
+    "compare",
+    "finetune",
     "load_model",
     "orbital_field_matrix",
     "rank",
 ]
 
 if TYPE_CHECKING:
+    from mftscreen import finetune
     from mftscreen.calculator import MFTCalculator
     from mftscreen.errors import MftscreenError
+    from mftscreen.finetune.tune import compare
+    from mftscreen.jobs.estimator import MFTRegressor
     from mftscreen.model.loading import load_model
     from mftscreen.ood import OFMDensityDetector, orbital_field_matrix
     from mftscreen.predictor import Predictor
@@ -36,11 +42,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "MFTCalculator": "calculator",
+    "MFTRegressor": "jobs.estimator",
     "MftscreenError": "errors",
     "OFMDensityDetector": "ood",
     "Predictor": "predictor",
     "PropertySpec": "properties",
     "ScreenResult": "screen.result.screen_result",
+    "compare": "finetune.tune",
     "load_model": "model.loading",
     "orbital_field_matrix": "ood",
     "rank": "screen.rank",
@@ -48,6 +56,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "finetune":  # a package that can be called
+        return importlib.import_module("mftscreen.finetune")
     if name in _HOME:
         return getattr(importlib.import_module(f"mftscreen.{_HOME[name]}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"

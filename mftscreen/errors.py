@@ -147,11 +147,11 @@ class DataError(MftscreenError, ValueError):
     ----------
     message : str
         What was wrong and what is allowed.
-    path : str or Path, optional
-        The file concerned.
+    path : str, Path or RowsInMemory, optional
+        The file concerned, or what is in its place.
     """
 
-    def __init__(self, message: str, path: str | Path | None = None) -> None:
+    def __init__(self, message: str, path: object = None) -> None:
         super().__init__(f"{path}: {message}" if path is not None else message)
         self.path = path
 

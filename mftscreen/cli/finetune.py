@@ -5,16 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import click
 
 from mftscreen.cli.shared.options import LocalPath, quiet_option
 from mftscreen.console.text_table import text_table
 from mftscreen.finetune.strategies import COMPARABLE
-
-if TYPE_CHECKING:
-    from mftscreen.finetune.strategies import DownstreamConfig, MFTConfig, TuneConfig
 
 __all__ = ["command"]
 
@@ -67,6 +64,7 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 )
 @click.option(
     "--compare",
+    "strategies",
     metavar="LIST",
     callback=_listed,
     help=f"Train each of these strategies on the same folds: {','.join(COMPARABLE)}.",
@@ -97,7 +95,7 @@ def command(
     resume: bool,
     threads: int | None,
     strategy: str | None,
-    compare: list[str],
+    strategies: list[str],
     split: str | None,
     folds: str | None,
     collapse_report: bool,
@@ -138,46 +136,51 @@ def command(
       mftscreen finetune my/config.yaml --compare kernel,ft,lp,mft --folds 3 \\
           -o runs/compare
     """
-    from mftscreen.finetune.config.derive import derive_config
     from mftscreen.finetune.config.read import load_config
-    from mftscreen.finetune.outcome.collapse import starting_model
-    from mftscreen.finetune.run.run import run_training
+    from mftscreen.finetune.tune import (
+        best_config,
+        compare,
+        default_output,
+        finetune,
+    )
 
     settings: Any = load_config(config)
     if strategy is None and settings.compares_first:
         strategy = "auto"
-    comparing = bool(compare) or strategy == "auto"
-    _check_usage(comparing, strategy, compare, split or folds)
+    comparing = bool(strategies) or strategy == "auto"
+    _check_usage(comparing, strategy, strategies, split or folds)
     # a scheduler's or terminal's signal must end the trainer, too
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
-    directory = output or config.parent / config.stem
-    options: dict[str, Any] = {"threads": threads, "progress": not quiet}
+    directory = output or default_output(config, settings)
+    options: dict[str, Any] = {
+        "threads": threads,
+        "progress": not quiet,
+        "collapse_report": collapse_report,
+    }
     again = f"mftscreen finetune {config} -o {directory} --resume"
     try:
         if comparing:
             again = "the same command"
-            best = _compare(
+            comparison = compare(
                 settings,
                 directory,
-                compare,
-                split,
-                folds,
-                {**options, "collapse_report": collapse_report},
+                strategies=strategies,
+                split=split,
+                folds=folds,
+                **options,
             )
+            click.echo(comparison.to_table(), nl=False)
+            click.echo(f"Smallest OOD error: {comparison.best}")
             if strategy != "auto":
                 return
-            settings, directory, resume = best, directory / "best", True
+            settings, strategy = best_config(settings, comparison), None
+            directory, resume = directory / "best", True
         elif strategy is not None:
-            settings = derive_config(settings, strategy, progress=not quiet)
             again += f" --strategy {strategy}"
-        path = run_training(
-            settings,
-            directory,
-            resume=resume,
-            collapse_against=starting_model(settings) if collapse_report else None,
-            **options,
-        )
+        path = finetune(
+            settings, directory, strategy=strategy, resume=resume, **options
+        ).path
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted. To continue: {again}", err=True)
         raise click.exceptions.Exit(130) from None
@@ -236,43 +239,3 @@ def _show_collapse(path: Path) -> None:
     click.echo(collapse.to_table(), nl=False)
     if (page := path.with_name(PAGE)).exists():
         click.echo(f"collapse report: {page}")
-
-
-def _compare(
-    config: TuneConfig,
-    directory: Path,
-    strategies: list[str],
-    split: str | None,
-    folds: str | None,
-    options: dict[str, Any],
-) -> DownstreamConfig:
-    """Print a comparison; return the best strategy's configuration for all rows."""
-    from mftscreen.errors import ConfigError
-    from mftscreen.finetune.compare.folds import (
-        choose_folds,
-        prepare_split,
-        without_split,
-    )
-    from mftscreen.finetune.compare.trainings import compare_strategies
-    from mftscreen.finetune.config.derive import derive_config
-
-    # raises unless it has all settings
-    config = cast("MFTConfig", derive_config(config, "mft"))
-    if config.transfer_properties:
-        problem = (
-            "transfer_properties: the heads may have been trained on the rows of a "
-            "fold's test, so that nothing can be compared"
-        )
-        raise ConfigError([problem])
-    file = prepare_split(config, split, directory, progress=options["progress"])
-    comparison = compare_strategies(
-        config,
-        directory,
-        split=file,
-        folds=choose_folds(file, folds, config),
-        strategies=strategies or list(COMPARABLE),
-        **options,
-    )
-    click.echo(comparison.to_table(), nl=False)
-    click.echo(f"Smallest OOD error: {comparison.best}")
-    return without_split(derive_config(config, comparison.best))

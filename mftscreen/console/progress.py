@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, if that is a terminal."""
+"""Progress bars: on stderr, if that is a terminal, or a notebook's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def progress_bar(
     """
     from tqdm import tqdm
 
-    disable = None if shown else True  # None: unless stderr is a terminal
+    # None: unless stderr is a terminal; that of a notebook is not, and shows bars
+    disable = (False if "ipykernel" in sys.modules else None) if shown else True
     return tqdm(items, disable=disable, file=sys.stderr, **options)
 
 

@@ -50,11 +50,14 @@ class LabelledStructure:
     labels : mapping of str to ndarray
         deepmd label name to value: ``energy`` (eV), ``force`` (n_atoms, 3) in eV/Å,
         ``virial`` (3, 3) in eV, or the name of a property.
+    group : str
+        Rows of one group are held out together; empty for those of one id.
     """
 
     id: str
     atoms: Atoms
     labels: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    group: str = ""
 
     @cached_property
     def hash(self) -> str:

@@ -13,6 +13,7 @@ from ase import Atoms
 
 from mftscreen.data.dataset import LabelledStructure, force_field_labels
 from mftscreen.data.label_report import LabelReport, OtherColumns
+from mftscreen.data.memory import RowsInMemory
 from mftscreen.data.readers import Row, iter_rows
 from mftscreen.errors import DataError
 
@@ -50,12 +51,14 @@ class RowProblem:
     message: str
 
 
-def read_labelled(path: Path, *columns: str) -> Iterator[LabelledStructure]:
+def read_labelled(
+    path: Path | RowsInMemory, *columns: str
+) -> Iterator[LabelledStructure]:
     """Yield structures with property labels.
 
     Parameters
     ----------
-    path : Path
+    path : Path or RowsInMemory
         See :func:`mftscreen.data.readers.iter_rows`. The labels are in the ``info`` of
         an extended XYZ or trajectory, the key-value pairs of an ASE database, the
         columns of a CSV or MatBench task, beside or in the ``properties`` or ``data``
@@ -80,7 +83,7 @@ def read_labelled(path: Path, *columns: str) -> Iterator[LabelledStructure]:
 
 
 def iter_labelled(
-    path: Path, *columns: str
+    path: Path | RowsInMemory, *columns: str
 ) -> Iterator[LabelledStructure | RowProblem]:
     """Yield every row as :func:`read_labelled` does, or as what is wrong with it.
 
@@ -108,7 +111,8 @@ def iter_labelled(
         raise DataError(msg, path=path)
     number, found, others = 0, False, dict[str, None]()
     numbers = OtherColumns(columns)
-    for number, row in enumerate(iter_rows(path), 1):
+    rows = iter_rows(path) if isinstance(path, Path) else iter(path)
+    for number, row in enumerate(rows, 1):
         numbers.add(row)
         found = found or any(column in row.values for column in columns)
         if not found:
@@ -121,7 +125,8 @@ def iter_labelled(
         wanted = " or ".join(map(repr, columns))
         msg = f"no label {wanted}; there is {', '.join(others)}"
         raise DataError(msg, path=path)
-    numbers.say(path)
+    if isinstance(path, Path):
+        numbers.say(path)
 
 
 def _labelled(
@@ -146,7 +151,9 @@ def _labelled(
         if kind == "not a number" or (number is not None and np.isinf(number)):
             return problem
         problems.append(problem)
-    return LabelledStructure(name, row.structure, labels) if labels else problems[0]
+    if not labels:
+        return problems[0]
+    return LabelledStructure(name, row.structure, labels, row.group)
 
 
 def _number(value: Any) -> float | None:
@@ -219,7 +226,7 @@ def _iter_force_field(
 
 
 def _without_problems(
-    rows: Iterator[LabelledStructure | RowProblem], path: Path
+    rows: Iterator[LabelledStructure | RowProblem], path: Path | RowsInMemory
 ) -> Iterator[LabelledStructure]:
     problems = []
     for row in rows:
@@ -230,14 +237,16 @@ def _without_problems(
     check_problems(problems, path)
 
 
-def check_problems(problems: Sequence[RowProblem], path: Path | None = None) -> None:
+def check_problems(
+    problems: Sequence[RowProblem], path: Path | RowsInMemory | None = None
+) -> None:
     """Raise a DataError that names the rows with problems, if there are any.
 
     Parameters
     ----------
     problems : sequence of RowProblem
-    path : Path, optional
-        The file concerned.
+    path : Path or RowsInMemory, optional
+        What is concerned.
 
     Raises
     ------

@@ -59,11 +59,14 @@ class Row(NamedTuple):
         The error that says why there are no atoms.
     values : mapping of str to object
         What else it holds, such as labels, as the file has them.
+    group : str
+        Rows of one group are held out together; empty for what its name says.
     """
 
     name: str | None
     structure: Atoms | MftscreenError
     values: Mapping[str, Any]
+    group: str = ""
 
 
 NAME_KEYS = ("id", "name", "material_id", "mp_id", "entry_id")

@@ -146,8 +146,12 @@ def _read_results(run: Path, config: DownstreamConfig) -> list[Result] | None:
     if not path.exists():
         return None
     document = json.loads(path.read_text(encoding="utf-8"))
-    # not as text: keys may have come since, which have defaults
-    if type(config).model_validate(document["config"]) != config:
+    written = document["config"]
+    # not as text alone: keys may have come since, which have defaults
+    if (
+        written != config.model_dump(mode="json")
+        and type(config).model_validate(written) != config
+    ):
         problem = (
             f"{run} holds a training with another configuration; compare in another "
             "directory with --output"

@@ -8,10 +8,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mftscreen.console.text_table import text_table
 from mftscreen.finetune.task.partition import OOD_TEST, in_order
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Comparison", "Result", "Spread"]
 
@@ -229,6 +232,12 @@ class Comparison:
             first = [result.strategy, result.fold, result.property]
             table.writerow([*first, *numbers, *moved, result.model])
         return stream.getvalue()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of :meth:`to_csv`."""
+        import pandas as pd
+
+        return pd.read_csv(io.StringIO(self.to_csv()), dtype={"fold": str})
 
     def to_table(self) -> str:
         """Return the errors, mean ± standard deviation over folds, for people."""

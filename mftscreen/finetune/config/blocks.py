@@ -13,7 +13,15 @@ from pydantic import (
     model_validator,
 )
 
-from mftscreen.finetune.config.fields import BranchName, Element, Seed, Settings, Tests
+from mftscreen.finetune.config.fields import (
+    BranchName,
+    Element,
+    LabelledTests,
+    Seed,
+    Settings,
+    Sources,
+    Tests,
+)
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
 from mftscreen.properties import Bias, PropertySpec, Transform, TransformKind
 
@@ -120,12 +128,13 @@ class SplitConfig(Settings):
 class DataConfig(Settings):
     """Labelled structures of the downstream task."""
 
-    train: list[Path] = Field(min_length=1)
+    train: Sources = Field(min_length=1)
     """extxyz, ase.db, CSV, JSON (MatBench, pymatgen, OPTIMADE) or a deepmd/npy folder;
-    relative to the configuration file."""
-    validation: list[Path] | None = None
+    relative to the configuration file. In Python also a DataFrame, or structures whose
+    ``info`` has the labels."""
+    validation: Sources | None = None
     """If not given, `validation_fraction` of the training rows is set aside."""
-    test: Tests = Field(default_factory=dict)
+    test: LabelledTests = Field(default_factory=dict)
     """Name to file; errors are written to the model's card."""
     split: SplitConfig | None = None
     """Divides the rows of `train` into training, validation and test rows."""

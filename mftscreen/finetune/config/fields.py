@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 from ase.data import chemical_symbols
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+)
+from pydantic_core import PydanticCustomError
 
+from mftscreen.data.memory import RowsInMemory, is_structure
+from mftscreen.errors import DataError
 from mftscreen.properties import check_property_name
 
-__all__ = ["BranchName", "Element", "PropertyName", "Seed", "Settings", "Tests"]
+__all__ = [
+    "BranchName",
+    "Element",
+    "LabelledTests",
+    "PropertyName",
+    "Seed",
+    "Settings",
+    "Source",
+    "Sources",
+    "Tests",
+]
 
 
 class Settings(BaseModel):
@@ -40,7 +61,28 @@ def _check_branch_name(name: str) -> str:
     return name
 
 
-def _check_test_names(tests: dict[str, Path]) -> dict[str, Path]:
+def _check_source(value: Any) -> Path | RowsInMemory:
+    """Return a path, or what is in memory: structures with labels."""
+    if isinstance(value, Path | RowsInMemory):
+        return value
+    if isinstance(value, str):
+        return Path(value)
+    try:
+        return RowsInMemory.of(value)
+    except DataError as error:
+        kind, text = "path_type", "Input is not a valid path, nor rows in memory"
+        raise PydanticCustomError(kind, text) from error
+
+
+def _as_list(value: Any) -> Any:
+    """Return a list of sources, of which one may be given as it is."""
+    plain = isinstance(value, list | tuple)
+    if value is None or (plain and not any(map(is_structure, value))):
+        return value
+    return [value]
+
+
+def _check_test_names(tests: dict[str, Any]) -> dict[str, Any]:
     taken = {"train", "validation", "training_set", "n_train"} & tests.keys()
     if taken:
         msg = f"a test set cannot be called {', '.join(sorted(taken))}"
@@ -52,4 +94,12 @@ BranchName = Annotated[str, AfterValidator(_check_branch_name)]
 Element = Annotated[str, AfterValidator(_check_element)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 PropertyName = Annotated[str, AfterValidator(check_property_name)]
+Source: TypeAlias = Annotated[
+    Path | RowsInMemory,
+    PlainValidator(_check_source),
+    PlainSerializer(lambda source: source if isinstance(source, Path) else str(source)),
+]
+"""Labelled structures: a file, or rows in memory."""
+Sources: TypeAlias = Annotated[list[Source], BeforeValidator(_as_list)]
 Tests = Annotated[dict[str, Path], AfterValidator(_check_test_names)]
+LabelledTests = Annotated[dict[str, Source], AfterValidator(_check_test_names)]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.document import parse_yaml, read_document
 from mftscreen.finetune.strategies import STRATEGIES, TuneConfig
+from mftscreen.finetune.strategies.plan import Strategy
 
-__all__ = ["load_config"]
+__all__ = ["as_config", "load_config"]
 
 _PYDANTIC = re.compile(r"\[key\]|bool|constrained-(float|int|str)|(literal|list)\[.*\]")
 """What pydantic adds to a place: the name of an entry, or one type of several."""
@@ -41,8 +44,50 @@ def load_config(path: Path) -> TuneConfig:
     ConfigError
         With every problem at once, and the closest valid key for an unknown one.
     """
-    text = read_document(path)
-    document = parse_yaml(text, path)
+    return _build(parse_yaml(read_document(path), path), path.parent, path)
+
+
+def as_config(config: TuneConfig | Mapping[str, Any] | str | Path) -> TuneConfig:
+    """Return a configuration, however it is given.
+
+    Parameters
+    ----------
+    config : TuneConfig, mapping, str or Path
+        The path of a YAML file; or the same keys and values in Python, with paths that
+        start at the current folder.
+
+    Returns
+    -------
+    TuneConfig
+
+    Raises
+    ------
+    ConfigError
+        As :func:`load_config`, or if it is none of these.
+
+    Examples
+    --------
+    >>> as_config({"strategy": "kernel", "nam": "mine"})
+    Traceback (most recent call last):
+    ...
+    mftscreen.errors.ConfigError: 5 problems
+      name: Field required
+      ...
+    """
+    if isinstance(config, str | Path):
+        return load_config(Path(config))
+    if isinstance(config, Mapping):
+        return _build(_plain(config), Path(), None)
+    if isinstance(config, Strategy):
+        return cast("TuneConfig", config)
+    problem = (
+        "a configuration is the path of a YAML file, a dictionary of its keys, or what "
+        f"load_config returns, not {type(config).__name__}"
+    )
+    raise ConfigError([problem])
+
+
+def _build(document: Any, folder: Path, path: Path | None) -> TuneConfig:
     if not isinstance(document, dict):
         raise ConfigError(["a mapping of keys to values is expected"], path=path)
     try:
@@ -50,8 +95,19 @@ def load_config(path: Path) -> TuneConfig:
     except ValidationError as error:
         problems = [_explain(dict(e)) for e in error.errors()]
         raise ConfigError(problems, path=path) from error
-    resolved: TuneConfig = _resolve_paths(config, path.parent.resolve())
+    resolved: TuneConfig = _resolve_paths(config, folder.resolve())
     return resolved
+
+
+def _plain(value: Any) -> Any:
+    """Return values as YAML has them: dictionaries, and what members of enums mean."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Mapping):
+        return _plain(dict(value))
+    return value
 
 
 def _explain(error: dict[str, Any]) -> str:

@@ -36,6 +36,7 @@ class SubstanceKeys:
     Attributes
     ----------
     ids : sequence of str
+        Or groups, of rows that have one.
     structures : sequence of int
         The same for a structure however it is written.
     bonds : sequence of tuple or None
@@ -54,7 +55,7 @@ class SubstanceKeys:
         """Return the keys of rows."""
         structures = [row.atoms for row in rows]
         return cls(
-            [row.id for row in rows],
+            [row.group or row.id for row in rows],
             same_structures(structures).tolist(),
             [None if atoms.pbc.any() else _bonds(atoms) for atoms in structures],
             [reduced_formula(a) if a.pbc.any() else None for a in structures],

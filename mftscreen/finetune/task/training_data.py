@@ -7,7 +7,6 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ from mftscreen.data.dataset import ENERGY_LABELS, LabelledStructure
 from mftscreen.data.sources import RowProblem, check_problems, read_labelled
 from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.config.blocks import DataConfig
+from mftscreen.finetune.config.fields import Source
 from mftscreen.finetune.task.partition import ID_TEST, divide, hold_out
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.structures import (
@@ -163,7 +163,7 @@ def read_rows(
         validation row.
     """
 
-    def load(paths: Sequence[Path]) -> list[LabelledStructure]:
+    def load(paths: Sequence[Source]) -> list[LabelledStructure]:
         return [row for path in paths for row in _read(path, columns)]
 
     rows = load(data.train)
@@ -173,7 +173,9 @@ def read_rows(
         parts["validation"] = load(data.validation)
     elif "validation" not in parts and validates:
         fraction = data.validation_fraction
-        parts |= hold_out(parts["train"], fraction, seed, lambda row: row.id)
+        parts |= hold_out(
+            parts["train"], fraction, seed, lambda row: row.group or row.id
+        )
     if not validates:
         parts["train"] = [*parts["train"], *parts.get("validation", ())]
         parts["validation"] = []
@@ -194,7 +196,7 @@ def read_rows(
     return found
 
 
-def _read(path: Path, columns: Mapping[str, str]) -> Iterator[LabelledStructure]:
+def _read(path: Source, columns: Mapping[str, str]) -> Iterator[LabelledStructure]:
     """Yield rows with the labels that they have, under the properties' names."""
     for row in read_labelled(path, *columns.values()):
         labels = {n: row.labels[c] for n, c in columns.items() if c in row.labels}

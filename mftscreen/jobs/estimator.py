@@ -1,0 +1,407 @@
+"""Fine-tuning as an estimator of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from mftscreen.data.memory import RowsInMemory, iter_memory
+from mftscreen.data.readers import Row
+from mftscreen.errors import ConfigError, DataError, MftscreenError
+from mftscreen.finetune.config.read import as_config
+from mftscreen.finetune.strategies import COMPARABLE
+from mftscreen.finetune.tune import finetune
+from mftscreen.jobs.prediction import prediction_table
+from mftscreen.model.files.registry import member_for
+from mftscreen.model.loading import load_model
+from mftscreen.predictor import Predictor
+from mftscreen.writing import output_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mftscreen.model.loaded_model import LoadedModel
+
+__all__ = ["MFTRegressor"]
+
+N_NAMED = 5
+"""Structures that an error message names."""
+
+
+class MFTRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Regression of a property on structures, by any of the strategies.
+
+    It runs what ``mftscreen finetune`` runs, and works in scikit-learn's
+    ``cross_val_score``, ``GridSearchCV``, ``clone`` and ``joblib.dump``. With the
+    strategy ``kernel``, descriptors of structures are kept, so that folds cost little.
+
+    Parameters
+    ----------
+    strategy : {"kernel", "scratch", "ft", "lp", "mft"}
+        ``kernel`` takes minutes; the others train a network (arXiv:2601.08486).
+    pretrained : str
+        Name of a model, or path of a ``.mft`` or ``.pt`` file; ``scratch`` needs none.
+        ``mft-mini`` is that of crystals if any structure is periodic, else that of
+        molecules.
+    property_name : str, optional
+        By default that of `y`, if it has one, or ``target``.
+    unit : str
+        Of the labels; ``"1"`` if dimensionless.
+    head : {"intensive", "extensive", "r2", "dipole_norm"}
+        What becomes of the property in a supercell.
+    loss : {"mae", "smooth_mae", "mse"}
+    steps : int
+        Training steps of a network; ``kernel`` has none.
+    config : mapping, optional
+        Further keys of a configuration, as in a YAML file: ``{"training":
+        {"batch_size": 128}}``. Without ``auxiliary``, ``mft`` makes frames for the
+        force field of the structures themselves (``self_replay``).
+    alpha, coverage : float
+        With ``return_trust``: p-value up to which structures are flagged, and share of
+        true values that intervals are to hold.
+    random_state : int
+    threads : int, optional
+        CPU threads for training; all cores by default.
+    output : str or Path, optional
+        Folder to keep what the training writes; by default it is deleted.
+    progress : bool
+        Whether to show progress.
+
+    Attributes
+    ----------
+    property_name_ : str
+    content_ : bytes
+        The model file.
+    model_ : LoadedModel
+
+    Notes
+    -----
+    Structures are :class:`ase.Atoms` or pymatgen structures, in a list, an array or a
+    column of a DataFrame (MatBench's ``df["structure"]``).
+
+    Examples
+    --------
+    >>> from mftscreen import MFTRegressor
+    >>> model = MFTRegressor(unit="eV")
+    >>> model.fit(df["structure"], df["gap"])  # doctest: +SKIP
+    >>> model.predict(structures, return_trust=True)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        strategy: str = "kernel",
+        *,
+        pretrained: str = "mft-mini",
+        property_name: str | None = None,
+        unit: str = "1",
+        head: str = "intensive",
+        loss: str = "smooth_mae",
+        steps: int = 5000,
+        config: Mapping[str, Any] | None = None,
+        alpha: float = 0.05,
+        coverage: float = 0.9,
+        random_state: int = 1,
+        threads: int | None = None,
+        output: str | Path | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.strategy = strategy
+        self.pretrained = pretrained
+        self.property_name = property_name
+        self.unit = unit
+        self.head = head
+        self.loss = loss
+        self.steps = steps
+        self.config = config
+        self.alpha = alpha
+        self.coverage = coverage
+        self.random_state = random_state
+        self.threads = threads
+        self.output = output
+        self.progress = progress
+
+    def fit(
+        self, X: Any, y: ArrayLike, groups: ArrayLike | None = None
+    ) -> MFTRegressor:
+        """Train on structures and labels.
+
+        Parameters
+        ----------
+        X : sequence of structures
+        y : array-like of shape (n_structures,)
+            Finite labels, in `unit`.
+        groups : array-like of shape (n_structures,), optional
+            Structures of one group are held out together when settings are chosen and
+            errors are measured, beside those of one substance.
+
+        Returns
+        -------
+        MFTRegressor
+            Itself.
+
+        Raises
+        ------
+        ConfigError
+            If a parameter is not allowed; lists all that are not.
+        DataError
+            If structures or labels cannot be used; they are named.
+        ModelError, TrainingError
+            See :func:`mftscreen.finetune.run.run.run_training`.
+        """
+        name = self.property_name or _name_of(y)
+        rows = _labelled_rows(X, y, groups, name)
+        settings = as_config(self._document(rows, name))
+        with _run_folder(self.output) as folder:
+            result = finetune(
+                settings,
+                folder,
+                threads=self.threads,
+                collapse_report=False,
+                progress=self.progress,
+            )
+            self.content_ = result.path.read_bytes()
+        self.property_name_ = name
+        self._loaded: LoadedModel | None = None
+        return self
+
+    def predict(
+        self, X: Any, return_trust: bool = False
+    ) -> NDArray[np.float64] | pd.DataFrame:
+        """Predict the property of structures.
+
+        Parameters
+        ----------
+        X : sequence of structures
+        return_trust : bool, default False
+            Whether to return a table that says what to trust.
+
+        Returns
+        -------
+        ndarray of shape (n_structures,) or pandas.DataFrame
+            Values in `unit`; or a table with a row for each structure: its value, the
+            interval, the p-value, the flag, and a reason where there is no value.
+
+        Raises
+        ------
+        DataError
+            If there is no value for a structure; a table has a reason instead.
+        sklearn.exceptions.NotFittedError
+            If it has not been fitted.
+        """
+        check_is_fitted(self, "content_")
+        if return_trust:
+            return prediction_table(
+                X,
+                self.model_,
+                [self.property_name_],
+                alpha=self.alpha,
+                coverage=self.coverage,
+            )
+        given = list(iter_memory(X))
+        predictor = Predictor(self.model_, properties=[self.property_name_])
+        found = list(predictor(row.structure for row in given))
+        failed = [
+            f"{row.name}: {result.reason}"
+            for row, result in zip(given, found, strict=True)
+            if not result.ok
+        ]
+        if failed:
+            msg = (
+                f"{len(failed)} of {len(found)} structures have no prediction "
+                f"(return_trust=True gives all others): {'; '.join(failed[:N_NAMED])}"
+            )
+            raise DataError(msg)
+        return np.array([row.properties[self.property_name_] for row in found])
+
+    @property
+    def model_(self) -> LoadedModel:
+        """The model in memory."""
+        check_is_fitted(self, "content_")
+        if self._loaded is None:
+            with TemporaryDirectory(prefix="mftscreen-") as folder:
+                path = Path(folder) / "model.mft"
+                path.write_bytes(self.content_)
+                self._loaded = load_model(path)
+        return self._loaded
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file, which all of mftscreen reads.
+
+        Parameters
+        ----------
+        path : str or Path
+            Should end in ``.mft``.
+
+        Raises
+        ------
+        DataError
+            If it cannot be written.
+        """
+        check_is_fitted(self, "content_")
+        with output_file(Path(path)) as partial:
+            partial.write_bytes(self.content_)
+
+    @classmethod
+    def load(cls, path: str | Path, property_name: str | None = None) -> MFTRegressor:
+        """Return a fitted estimator from a model file.
+
+        Parameters
+        ----------
+        path : str or Path
+            What :meth:`save` or ``mftscreen finetune`` wrote.
+        property_name : str, optional
+            Which property to predict, if the model has several.
+
+        Returns
+        -------
+        MFTRegressor
+            With the parameters that the model's card tells.
+
+        Raises
+        ------
+        ModelFileError
+            If it is no model file.
+        ConfigError
+            If the model has no property, or none of this name, or several.
+        """
+        model = load_model(Path(path))
+        names = list(model.properties)
+        if property_name is None and len(names) == 1:
+            property_name = names[0]
+        if property_name not in model.card.properties:
+            problem = f"property_name: one of {', '.join(names) or 'none'} is needed"
+            raise ConfigError([problem], path=path)
+        spec = model.properties[property_name]
+        found = cls(
+            model.card.strategy,
+            property_name=property_name,
+            unit=spec.unit,
+            head=spec.head,
+        )
+        found.property_name_ = property_name
+        found.content_ = Path(path).read_bytes()
+        found._loaded = model
+        return found
+
+    def _document(self, rows: RowsInMemory, name: str) -> dict[str, Any]:
+        """Return the configuration of a training."""
+        if self.strategy not in COMPARABLE:
+            problem = (
+                f"strategy: one of {', '.join(COMPARABLE)} is needed, got "
+                f"{self.strategy!r}"
+            )
+            raise ConfigError([problem])
+        periodic = any(getattr(row.structure, "pbc", np.ones(1)).any() for row in rows)
+        domain = "crystals" if periodic else "molecules"
+        document: dict[str, Any] = {
+            "strategy": self.strategy,
+            "name": f"{name}-{self.strategy}",
+            "properties": {
+                name: {"unit": self.unit, "head": self.head, "loss": self.loss}
+            },
+            "data": {"train": [rows]},
+        }
+        if self.strategy != "scratch":
+            document["pretrained"] = member_for(str(self.pretrained), domain)
+        if self.strategy == "kernel":
+            document["seed"] = self.random_state
+        else:
+            document["training"] = {"steps": self.steps, "seed": self.random_state}
+        if self.strategy == "mft":
+            document["auxiliary"] = {"head": domain, **_SELF_REPLAY}
+        return _merged(document, self.config or {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_loaded" in state:
+            state["_loaded"] = None  # it is made of content_ again
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.no_validation = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+_SELF_REPLAY = {
+    "self_replay": {},
+    "lambda_reg": "auto",
+    "loss": {"kind": "mae"},
+}
+
+
+def _merged(document: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with a user's keys, block by block."""
+    if not isinstance(own, Mapping):
+        problem = f"config: a mapping of keys to values, got {type(own).__name__}"
+        raise ConfigError([problem])
+    merged = dict(document)
+    for key, value in own.items():
+        known = merged.get(key)
+        both = isinstance(known, dict) and isinstance(value, Mapping)
+        # other data for the force field are instead of those that are made
+        replaced = key == "auxiliary" and both and "data" in value
+        merged[key] = _merged(known, value) if both and not replaced else value
+    return merged
+
+
+def _name_of(y: Any) -> str:
+    name = getattr(y, "name", None)
+    return name if isinstance(name, str) and name else "target"
+
+
+def _labelled_rows(structures: Any, y: Any, groups: Any, name: str) -> RowsInMemory:
+    """Return structures and labels as rows; raise if their numbers differ."""
+    if y is None:
+        msg = "requires y to be passed, but the target y is None: no labels to train on"
+        raise DataError(msg)
+    labels = _column(y, "y")
+    given = list(iter_memory(structures))
+    if len(given) != len(labels):
+        msg = f"{len(given)} structures and {len(labels)} labels: one of each per row"
+        raise DataError(msg)
+    kinds = [""] * len(given)
+    if groups is not None:
+        kinds = [f"group {group}" for group in _column(groups, "groups")]
+        if len(kinds) != len(given):
+            msg = f"{len(given)} structures and {len(kinds)} groups: one of each"
+            raise DataError(msg)
+    unlike = len({row.name for row in given}) == len(given)
+    return RowsInMemory(
+        Row(row.name if unlike else str(k), row.structure, {name: label}, kind)
+        for k, (row, label, kind) in enumerate(zip(given, labels, kinds, strict=True))
+    )
+
+
+def _column(values: Any, what: str) -> Sequence[Any]:
+    """Return values (n,), which may be a column (n, 1)."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, MftscreenError) as error:
+        msg = f"{what} has to be a list of values: {error}"
+        raise DataError(msg) from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        msg = f"{what} has the shape {array.shape}; one value per structure is expected"
+        raise DataError(msg)
+    found: list[Any] = array.tolist()
+    return found
+
+
+@contextmanager
+def _run_folder(output: str | Path | None) -> Iterator[Path]:
+    if output is not None:
+        yield Path(output)
+        return
+    with TemporaryDirectory(prefix="mftscreen-") as folder:
+        yield Path(folder) / "run"
