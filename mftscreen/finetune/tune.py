@@ -163,8 +163,9 @@ def finetune(
     if strategy is None and settings.compares_first:
         strategy = "auto"
     if strategy == "auto":
-        reports = {"collapse_report": collapse_report}
-        comparison = compare(settings, directory, **options, **reports)
+        comparison = compare(
+            settings, directory, collapse_report=collapse_report, **options
+        )
         settings = best_config(settings, comparison)
         directory, resume = directory / "best", True
     elif strategy is not None:

@@ -36,7 +36,7 @@ N_NAMED = 5
 """Structures that an error message names."""
 
 
-class MFTRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class MFTRegressor(RegressorMixin, BaseEstimator):
     """Regression of a property on structures, by any of the strategies.
 
     It runs what ``mftscreen finetune`` runs, and works in scikit-learn's
@@ -168,8 +168,8 @@ class MFTRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 progress=self.progress,
             )
             self.content_ = result.path.read_bytes()
+            self._loaded: LoadedModel | None = load_model(result.path)
         self.property_name_ = name
-        self._loaded: LoadedModel | None = None
         return self
 
     def predict(
@@ -327,7 +327,6 @@ class MFTRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.no_validation = True
         tags.input_tags.two_d_array = False
         return tags
 
@@ -347,10 +346,12 @@ def _merged(document: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(document)
     for key, value in own.items():
         known = merged.get(key)
-        both = isinstance(known, dict) and isinstance(value, Mapping)
-        # other data for the force field are instead of those that are made
-        replaced = key == "auxiliary" and both and "data" in value
-        merged[key] = _merged(known, value) if both and not replaced else value
+        if isinstance(known, dict) and isinstance(value, Mapping):
+            # other data for the force field are instead of those that are made
+            known = {} if key == "auxiliary" and "data" in value else known
+            merged[key] = _merged(known, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -368,6 +369,9 @@ def _labelled_rows(structures: Any, y: Any, groups: Any, name: str) -> RowsInMem
     given = list(iter_memory(structures))
     if len(given) != len(labels):
         msg = f"{len(given)} structures and {len(labels)} labels: one of each per row"
+        raise DataError(msg)
+    if len(given) < 2:
+        msg = f"n_samples = {len(given)}: two structures at least are needed to train"
         raise DataError(msg)
     kinds = [""] * len(given)
     if groups is not None:

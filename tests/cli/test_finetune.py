@@ -103,4 +103,4 @@ def test_the_command_knows_all_strategies() -> None:
     assert command is not None
     options = {option.name: option for option in command.params}
     assert list(options["strategy"].type.choices) == [*COMPARABLE, "auto"]
-    assert options["compare"].help.endswith(f": {','.join(COMPARABLE)}.")
+    assert options["strategies"].help.endswith(f": {','.join(COMPARABLE)}.")

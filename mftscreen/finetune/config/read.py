@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
@@ -79,7 +79,7 @@ def as_config(config: TuneConfig | Mapping[str, Any] | str | Path) -> TuneConfig
     if isinstance(config, Mapping):
         return _build(_plain(config), Path(), None)
     if isinstance(config, Strategy):
-        return cast("TuneConfig", config)
+        return config
     problem = (
         "a configuration is the path of a YAML file, a dictionary of its keys, or what "
         f"load_config returns, not {type(config).__name__}"

@@ -1,0 +1,192 @@
+"""Splits of labelled data: the Python side of ``mftscreen split``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mftscreen.console.progress import progress_bar
+from mftscreen.data.memory import RowsInMemory
+from mftscreen.data.sources import read_labelled
+from mftscreen.errors import ConfigError, DataError
+from mftscreen.ood.ofm.featurizer import OFMFeaturizer
+from mftscreen.ood.splits import (
+    OFM_METHODS,
+    FoldReport,
+    OFMVectors,
+    Split,
+    SplitData,
+    compute_vectors,
+    read_omee,
+    report_folds,
+    split_function,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SplitResult", "foreign_options", "split"]
+
+_COUNTS = ("folds", "clusters", "sparse", "neighbors")
+"""Options that the methods call ``n_folds`` and so on."""
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """A split, and what it was made of.
+
+    Attributes
+    ----------
+    split : Split
+        Its ``folds`` have the ids of training, validation and test rows.
+    rows : SplitData
+    path : Path or None
+        The file that holds the split, if one was asked for.
+    """
+
+    split: Split
+    rows: SplitData
+    path: Path | None = None
+    _featurizer: OFMFeaturizer = field(default_factory=OFMFeaturizer, repr=False)
+    _vectors: OFMVectors | None = field(default=None, repr=False)
+
+    @cached_property
+    def no_p_values(self) -> str:
+        """Why test folds have no p-values; empty if they have some."""
+        try:
+            return "" if self.vectors else "no vectors"
+        except DataError as error:  # molecules can be split, too
+            return str(error)
+
+    @cached_property
+    def vectors(self) -> OFMVectors:
+        """Orbital field matrices of the rows; raises DataError if there are none."""
+        if self._vectors is not None:
+            return self._vectors
+        return compute_vectors(self.rows, self._featurizer)
+
+    def reports(self) -> Iterator[FoldReport]:
+        """Yield sizes, target ranges and OOD p-values of the folds."""
+        vectors = None if self.no_p_values else self.vectors
+        return iter(report_folds(self.split, self.rows, vectors, n_jobs=-1))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return :meth:`reports` as a table, a row for each fold."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(report) for report in self.reports()])
+
+
+def split(
+    data: Any,
+    column: str,
+    *,
+    method: str,
+    output: str | Path | None = None,
+    omee: str | Path | None = None,
+    table: Any = "current",
+    mode: Any = "exact",
+    n_jobs: int = 1,
+    progress: bool = False,
+    **options: Any,
+) -> SplitResult:
+    """Split labelled rows into train, validation and test folds.
+
+    Parameters
+    ----------
+    data : str, Path or object
+        A file, or what is in memory: a DataFrame with a column of structures, or
+        structures whose ``info`` has the target.
+    column : str
+        Name of the target.
+    method : str
+        As ``mftscreen split --help`` lists them: ``random``, ``loco``, ``elements`` …
+    output : str or Path, optional
+        Write the split to this JSON file.
+    omee : str or Path, optional
+        Take the published folds of a MatBench task from this file.
+    table : {"current", "paper"}
+        Element table of the orbital field matrices.
+    mode : {"exact", "matminer"}
+        Their Voronoi cells.
+    n_jobs : int, default 1
+        Processes for them.
+    progress : bool, default False
+        Whether to show progress.
+    **options
+        Those of the method, with the names that they have on the command line:
+        ``clusters=10``, ``seed=0``, ``val_share=0.2`` …
+
+    Returns
+    -------
+    SplitResult
+
+    Raises
+    ------
+    ConfigError
+        If the method has no such option.
+    DataError
+        If there is no such method, data cannot be read or split, or the file cannot be
+        written.
+
+    Examples
+    --------
+    >>> from mftscreen import split
+    >>> result = split(frame, "gap", method="loco", clusters=10)  # doctest: +SKIP
+    >>> result.to_pandas(), result.split.folds[0].test  # doctest: +SKIP
+    """
+    source = Path(data) if isinstance(data, str | Path) else RowsInMemory.of(data)
+    chosen = {f"n_{k}" if k in _COUNTS else k: value for k, value in options.items()}
+    if foreign := foreign_options(method, chosen, published=omee is not None):
+        names = ", ".join(name.removeprefix("n_") for name in foreign)
+        raise ConfigError([f"{names}: method {method} has no such option"])
+    rows = _read(source, column)
+    featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=n_jobs)
+    vectors = None
+    if omee is not None:
+        if isinstance(source, RowsInMemory):
+            msg = "published folds are of a file that has the name of its task"
+            raise DataError(msg)
+        task = source.name.removesuffix(".gz").removesuffix(".json")
+        made = read_omee(Path(omee), task, method, rows)
+    elif method in OFM_METHODS:
+        vectors = compute_vectors(rows, featurizer, progress=progress)
+        made = split_function(method)(rows, vectors, **chosen)
+    else:
+        made = split_function(method)(rows, **chosen)
+    path = None if output is None else Path(output)
+    if path is not None:
+        made.write(path)
+    return SplitResult(made, rows, path, featurizer, vectors)
+
+
+def foreign_options(method: str, chosen: dict[str, Any], *, published: bool) -> set[str]:
+    """Return those options that a method has not.
+
+    Parameters
+    ----------
+    method : str
+    chosen : dict
+        Names as the method's function has them.
+    published : bool
+        Whether folds are read, which leaves nothing to choose.
+    """
+    if published:
+        return set(chosen)
+    return chosen.keys() - inspect.signature(split_function(method)).parameters.keys()
+
+
+def _read(source: Path | RowsInMemory, column: str) -> SplitData:
+    rows = list(read_labelled(source, column))
+    try:
+        return SplitData(
+            [row.id for row in rows],
+            [row.atoms for row in rows],
+            [float(row.labels[column]) for row in rows],
+        )
+    except DataError as error:
+        raise DataError(str(error), path=source) from error
