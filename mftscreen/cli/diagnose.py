@@ -14,12 +14,6 @@ from mftscreen.cli.shared.options import SEED, LocalPath, device_option, quiet_o
 from mftscreen.console.text_table import text_table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from ase import Atoms
-
-    from mftscreen.diagnostics.compared_models import NamedNetwork
-    from mftscreen.diagnostics.diagnosis import Diagnosis, DiagnosisOptions
     from mftscreen.model.network.backend import Device
 
 __all__ = ["command"]
@@ -137,82 +131,35 @@ def command(
       mftscreen diagnose my.mft --against pretrained.mft --data train=train.extxyz \\
           --data id=id.extxyz --data ood=ood.extxyz -o drift.html --json drift.json
     """
-    from mftscreen.diagnostics.compared_models import load_network
-    from mftscreen.diagnostics.diagnosis import DiagnosisOptions
-    from mftscreen.diagnostics.drift import check_comparable
-    from mftscreen.diagnostics.edge_kinds import parse_pair
-    from mftscreen.diagnostics.pages import (
-        check_output,
-        drift_table,
-        left_out,
-        separation_table,
-        write_diagnosis,
-        write_numbers,
-    )
+    from mftscreen.diagnostics.pages import drift_table, left_out, separation_table
+    from mftscreen.jobs.diagnose import diagnose
 
-    for path, formats in ((output, (".html", ".png")), (json_path, (".json",))):
-        if path is not None:
-            check_output(path, formats)
-    options = DiagnosisOptions(
-        n_atoms, n_samples, n_environments, tuple(map(parse_pair, pairs)), seed
-    )
-    before, after = (
-        load_network(each, device, progress=not quiet) for each in (pretrained, model)
-    )
-    check_comparable(before.network, after.network)
-    structures, n_failed = {}, 0
-    for name, file in data.items():
-        structures[name], failed = _read(file, after.network.type_map)
-        n_failed += failed
     if output is None and not quiet:
         click.echo("Numbers only; -o FILE.html writes t-SNE plots, too", err=True)
-    diagnosis = _diagnose(before, after, structures, options, quiet)
-    if output is not None:
-        write_diagnosis(diagnosis, output, _command_line())
-    if json_path is not None:
-        write_numbers(diagnosis, json_path, _command_line())
-    click.echo(text_table(drift_table(diagnosis)), nl=False)
+    found = diagnose(
+        model,
+        pretrained,
+        data,
+        output=output,
+        json=json_path,
+        n_atoms=n_atoms,
+        n_samples=n_samples,
+        n_environments=n_environments,
+        pairs=pairs,
+        seed=seed,
+        device=device,
+        progress=not quiet,
+        command=_command_line(),
+    )
+    for name, reason in found.failures.items():
+        click.echo(f"{name}: {reason}", err=True)
+    click.echo(text_table(drift_table(found.diagnosis)), nl=False)
     click.echo()
-    click.echo(text_table(separation_table(diagnosis)), nl=False)
-    for what, why in left_out(diagnosis):
+    click.echo(text_table(separation_table(found.diagnosis)), nl=False)
+    for what, why in left_out(found.diagnosis):
         click.echo(f"{what}: not compared: {why}", err=True)
-    if n_failed:
+    if found.failures:
         ctx.exit(EXIT_FAILED_ROWS)
-
-
-def _read(file: str, elements: Collection[str]) -> tuple[list[Atoms], int]:
-    """Return the usable structures of a file and how many are not; name those."""
-    from mftscreen.errors import MftscreenError
-    from mftscreen.screen.candidates.stream import iter_candidates
-    from mftscreen.structures import check_structure
-
-    usable, n_failed = [], 0
-    for candidate in iter_candidates(file):
-        try:
-            if isinstance(candidate.structure, MftscreenError):
-                raise candidate.structure
-            check_structure(candidate.structure, elements)
-        except MftscreenError as error:
-            click.echo(f"{candidate.id}: {error}", err=True)
-            n_failed += 1
-        else:
-            usable.append(candidate.structure)
-    return usable, n_failed
-
-
-def _diagnose(
-    pretrained: NamedNetwork,
-    fine_tuned: NamedNetwork,
-    data: dict[str, list[Atoms]],
-    options: DiagnosisOptions,
-    quiet: bool,
-) -> Diagnosis:
-    """Return the diagnosis, with a progress bar meanwhile."""
-    from mftscreen.console.progress import showing_stages
-    from mftscreen.diagnostics.diagnosis import diagnose
-
-    with showing_stages(options.count_stages(data), shown=not quiet) as begin:
-        return diagnose(pretrained, fine_tuned, data, options, begin)
 
 
 def _command_line() -> str:

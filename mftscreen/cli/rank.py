@@ -15,7 +15,10 @@ from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.options import (
     LocalPath,
     anyway_option,
+    carried,
+    carry_option,
     device_option,
+    id_key_option,
     jobs_option,
     limit_option,
     only_property,
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from mftscreen.screen.order.goals import Goal
     from mftscreen.screen.order.rank_options import Duplicates
     from mftscreen.screen.order.ranking import OODPolicy, RankMethod
-    from mftscreen.screen.relax.batched import (
+    from mftscreen.screen.relax.settings import (
         CellFilterName,
         OptimizerName,
         RelaxSettings,
@@ -130,6 +133,8 @@ TABLE_ROWS = 20
 @click.option(
     "--scheduler", metavar="tcp://…", help="Dask scheduler to use instead of processes."
 )
+@id_key_option
+@carry_option
 @limit_option
 @style_option
 @output_option
@@ -166,6 +171,8 @@ def command(
     anyway: bool,
     jobs: int,
     scheduler: str | None,
+    id_key: str | None,
+    carry: str | None,
     limit: int | None,
     style: str,
     output: Path | None,
@@ -234,6 +241,8 @@ def command(
         n_jobs=jobs,
         scheduler=scheduler,
         device=device,
+        id_key=id_key,
+        carry=carried(carry, output),
         structures=output is not None and output.suffix == ".db",
         progress=not quiet,
         command=_as_typed(ctx),
@@ -269,7 +278,7 @@ def show(
     if output is not None:
         structures = (row.atoms for row in result.rows)
         pairs = zip(result.records(), structures, strict=True)
-        write_records(output, result.columns, pairs)
+        write_records(output, result.columns, pairs, foreign=result.foreign)
     for remark in [*result.remarks, *(result.details if verbose else ())]:
         click.echo(remark, err=True)
     failed = Counter(row.status for row in result.failures)
@@ -306,7 +315,7 @@ def _relaxation(
     relaxer: str | None,
 ) -> RelaxSettings | None:
     if optimizer is not None:
-        from mftscreen.screen.relax.batched import RelaxSettings
+        from mftscreen.screen.relax.settings import RelaxSettings
 
         return RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
     if unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):

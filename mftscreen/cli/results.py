@@ -10,6 +10,8 @@ import click
 from mftscreen.cli.rank import show
 from mftscreen.cli.shared.options import (
     LocalPath,
+    carried,
+    carry_option,
     limit_option,
     output_option,
     reranking_options,
@@ -54,6 +56,7 @@ def command() -> None:
 @command.command("show")
 @run_argument
 @reranking_options
+@carry_option
 @limit_option
 @style_option
 @verbose_option
@@ -62,6 +65,7 @@ def show_command(
     ctx: click.Context,
     /,
     run: Path,
+    carry: str | None,
     limit: int | None,
     style: str,
     verbose: bool,
@@ -74,13 +78,15 @@ def show_command(
       mftscreen results show runs/pool -L 50
       mftscreen results show runs/pool -g 'dielectric=2..2.4' --ood exclude
     """
-    show(ctx, _read(run, None, **ranking), limit, style, None, verbose=verbose)
+    result = _read(run, None, carry, **ranking)
+    show(ctx, result, limit, style, None, verbose=verbose)
 
 
 @command.command("query", epilog=_column_help())
 @run_argument
 @click.argument("condition")
 @reranking_options
+@carry_option
 @limit_option
 @style_option
 @output_option
@@ -90,6 +96,7 @@ def query(
     /,
     run: Path,
     condition: str,
+    carry: str | None,
     limit: int | None,
     style: str,
     output: Path | None,
@@ -106,7 +113,7 @@ def query(
       mftscreen results query runs/pool 'dielectric > 3 and not ood'
       mftscreen results query runs/pool 'status != "ok"' -o failed.csv
     """
-    result = _read(run, output, **ranking).where(condition)
+    result = _read(run, output, carry, **ranking).where(condition)
     if not result.rows:
         click.echo(f"no candidate matches {condition!r}", err=True)
     show(ctx, result, limit, style, output)
@@ -116,8 +123,11 @@ def query(
 @run_argument
 @click.argument("output", type=LocalPath(dir_okay=False))
 @reranking_options
+@carry_option
 @click.pass_context
-def export(ctx: click.Context, /, run: Path, output: Path, **ranking: Any) -> None:
+def export(
+    ctx: click.Context, /, run: Path, output: Path, carry: str | None, **ranking: Any
+) -> None:
     """Write all rows of RUN to OUTPUT: .csv, .jsonl, .parquet or .db (ASE).
 
     The database holds the structures, relaxed if that was asked for, and the columns
@@ -125,14 +135,16 @@ def export(ctx: click.Context, /, run: Path, output: Path, **ranking: Any) -> No
 
     \b
     Example:
-      mftscreen results export runs/pool out.csv
+      mftscreen results export runs/pool out.csv --carry all
       mftscreen results export runs/pool out.db --ood demote
       ase db out.db 'ood=False,rank<20' -c candidate,formula,rank -s rank
     """
-    show(ctx, _read(run, output, **ranking), None, "none", output)
+    show(ctx, _read(run, output, carry, **ranking), None, "none", output)
 
 
-def _read(run: Path, output: Path | None, **ranking: Any) -> ScreenResult:
+def _read(
+    run: Path, output: Path | None, carry: str | None, **ranking: Any
+) -> ScreenResult:
     """Return what a run folder holds, ranked, as `output` needs it."""
     from mftscreen.screen.result.screen_result import read_options, read_result
     from mftscreen.screen.result.store import check_output
@@ -143,7 +155,9 @@ def _read(run: Path, output: Path | None, **ranking: Any) -> ScreenResult:
             check_output(output, journal.description.get("source"))
         structures = output is not None and output.suffix == ".db"
         options = read_options(journal, **ranking)
-        result = read_result(journal, options, structures=structures)
+        result = read_result(
+            journal, options, structures=structures, carry=carried(carry, output)
+        )
         if not journal.complete:
             click.echo(
                 "this screening is not complete; give its 'mftscreen rank' command "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,8 @@ from mftscreen.console.progress import progress_bar
 from mftscreen.console.text_table import text_table
 
 if TYPE_CHECKING:
-    from mftscreen.ood.ofm.featurizer import OFMFeaturizer
-    from mftscreen.ood.splits import FoldReport, OFMVectors, Split, SplitData
+    from mftscreen.jobs.split import SplitResult
+    from mftscreen.ood.splits import FoldReport
 
 __all__ = ["command"]
 
@@ -55,25 +54,21 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 )
 @click.option(
     "--folds",
-    "n_folds",
     type=click.IntRange(min=2),
     help="random: folds.  [default: 5]",
 )
 @click.option(
     "--clusters",
-    "n_clusters",
     type=click.IntRange(min=2),
     help="Clusters.  [default: 50]",
 )
 @click.option(
     "--sparse",
-    "n_sparse",
     type=click.IntRange(min=1),
     help="Sparse rows.  [default: 500]",
 )
 @click.option(
     "--neighbors",
-    "n_neighbors",
     type=click.IntRange(min=1),
     help="sparse_*_cluster.  [default: 10]",
 )
@@ -175,8 +170,7 @@ def command(
       mftscreen split matbench_dielectric.json.gz --column n --method loco \\
           --omee omee_ood_folds.json.xz -o published.json
     """  # click wants the character, not the two that stand for it
-    from mftscreen.ood.ofm.featurizer import OFMFeaturizer
-    from mftscreen.ood.splits import compute_vectors
+    from mftscreen.jobs.split import split
     from mftscreen.writing import check_place
 
     chosen = {name: value for name, value in options.items() if value is not None}
@@ -186,95 +180,48 @@ def command(
         raise click.UsageError(msg, ctx)
     if output is not None:
         check_place(output)
-    rows = _read(data, column)
-    featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=jobs)
-    vectors = None
-    if method in _OFM_METHODS and omee is None:
-        vectors = compute_vectors(rows, featurizer, progress=not quiet)
-    split = _split(rows, vectors, method, chosen, omee, data)
+    made = split(
+        data,
+        column,
+        method=method,
+        output=output,
+        omee=omee,
+        table=table,
+        mode=mode,
+        n_jobs=jobs,
+        progress=not quiet,
+        **chosen,
+    )
     if output is None:
-        click.echo(split.to_json())
+        click.echo(made.split.to_json())
         return
-    split.write(output)
-    click.echo(f"{len(split.folds)} folds of {len(rows)} rows: {output}", err=True)
+    n_folds = len(made.split.folds)
+    click.echo(f"{n_folds} folds of {len(made.rows)} rows: {output}", err=True)
     if report:
-        _report(split, rows, vectors, featurizer, quiet)
+        _report(made, quiet)
 
 
 def _check_options(
     ctx: click.Context, method: str, chosen: dict[str, Any], published: bool
 ) -> None:
-    if published:
-        if method not in _OFM_METHODS:
-            msg = f"--omee has folds of {', '.join(_OFM_METHODS)}"
-            raise click.UsageError(msg, ctx)
-        allowed: set[str] = set()
-    else:
-        from mftscreen.ood.splits import split_function
+    from mftscreen.jobs.split import foreign_options
 
-        allowed = set(inspect.signature(split_function(method)).parameters)
+    if published and method not in _OFM_METHODS:
+        msg = f"--omee has folds of {', '.join(_OFM_METHODS)}"
+        raise click.UsageError(msg, ctx)
     names = {option.name: option.opts[-1] for option in ctx.command.params}
-    if foreign := sorted(names[name] for name in chosen if name not in allowed):
+    foreign = foreign_options(method, chosen, published=published)
+    if foreign:
         what = "published folds have" if published else f"method {method} has"
-        msg = f"{what} no {', '.join(foreign)}"
+        msg = f"{what} no {', '.join(sorted(names[name] for name in foreign))}"
         raise click.UsageError(msg, ctx)
 
 
-def _read(path: Path, column: str) -> SplitData:
-    from mftscreen.data.sources import read_labelled
-    from mftscreen.errors import DataError
-    from mftscreen.ood.splits import SplitData
-
-    rows = list(read_labelled(path, column))
-    try:
-        return SplitData(
-            [row.id for row in rows],
-            [row.atoms for row in rows],
-            [float(row.labels[column]) for row in rows],
-        )
-    except DataError as error:
-        raise DataError(str(error), path=path) from error
-
-
-def _split(
-    rows: SplitData,
-    vectors: OFMVectors | None,
-    method: str,
-    chosen: dict[str, Any],
-    omee: Path | None,
-    data: Path,
-) -> Split:
-    from mftscreen.ood.splits import read_omee, split_function
-
-    if omee is not None:
-        task = data.name.removesuffix(".gz").removesuffix(".json")
-        return read_omee(omee, task, method, rows)
-    function = split_function(method)
-    if method in _OFM_METHODS:
-        return function(rows, vectors, **chosen)
-    return function(rows, **chosen)
-
-
-def _report(
-    split: Split,
-    rows: SplitData,
-    vectors: OFMVectors | None,
-    featurizer: OFMFeaturizer,
-    quiet: bool,
-) -> None:
-    from mftscreen.errors import DataError
-    from mftscreen.ood.splits import compute_vectors, report_folds
-
-    if vectors is None:
-        try:
-            vectors = compute_vectors(rows, featurizer, progress=not quiet)
-        except DataError as error:  # molecules can be split, too
-            click.echo(f"No p-values: {error}", err=True)
+def _report(made: SplitResult, quiet: bool) -> None:
+    if made.no_p_values:
+        click.echo(f"No p-values: {made.no_p_values}", err=True)
     folds = progress_bar(
-        report_folds(split, rows, vectors, n_jobs=-1),
-        shown=not quiet,
-        total=len(split.folds),
-        unit="fold",
+        made.reports(), shown=not quiet, total=len(made.split.folds), unit="fold"
     )
     click.echo(_format(folds), nl=False)
 

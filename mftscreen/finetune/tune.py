@@ -54,6 +54,9 @@ class TrainingResult:
     path: Path
     comparison: Comparison | None = None
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def directory(self) -> Path:
         """The run directory."""

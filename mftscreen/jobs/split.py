@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from math import inf
+from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from mftscreen.console.progress import progress_bar
 from mftscreen.data.memory import RowsInMemory
 from mftscreen.data.sources import read_labelled
 from mftscreen.errors import ConfigError, DataError
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SplitResult", "foreign_options", "split"]
 
+_LEAST = {
+    **dict.fromkeys(("folds", "clusters"), 2),
+    **dict.fromkeys(("sparse", "neighbors", "perplexity", "min_test"), 1),
+}
+"""Of options that are numbers; of others 0. No share is above 1."""
 _COUNTS = ("folds", "clusters", "sparse", "neighbors")
 """Options that the methods call ``n_folds`` and so on."""
 
@@ -140,10 +146,12 @@ def split(
     >>> result.to_pandas(), result.split.folds[0].test  # doctest: +SKIP
     """
     source = Path(data) if isinstance(data, str | Path) else RowsInMemory.of(data)
-    chosen = {f"n_{k}" if k in _COUNTS else k: value for k, value in options.items()}
-    if foreign := foreign_options(method, chosen, published=omee is not None):
-        names = ", ".join(name.removeprefix("n_") for name in foreign)
+    if foreign := foreign_options(method, options, published=omee is not None):
+        names = ", ".join(sorted(foreign))
         raise ConfigError([f"{names}: method {method} has no such option"])
+    if omee is None:
+        _check_values(method, options)
+    chosen = {_own_name(name): value for name, value in options.items()}
     rows = _read(source, column)
     featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=n_jobs)
     vectors = None
@@ -164,20 +172,49 @@ def split(
     return SplitResult(made, rows, path, featurizer, vectors)
 
 
-def foreign_options(method: str, chosen: dict[str, Any], *, published: bool) -> set[str]:
+def foreign_options(method: str, chosen: Iterable[str], *, published: bool) -> set[str]:
     """Return those options that a method has not.
 
     Parameters
     ----------
     method : str
-    chosen : dict
-        Names as the method's function has them.
+    chosen : iterable of str
+        Names of options.
     published : bool
         Whether folds are read, which leaves nothing to choose.
     """
     if published:
         return set(chosen)
-    return chosen.keys() - inspect.signature(split_function(method)).parameters.keys()
+    parameters = inspect.signature(split_function(method)).parameters.values()
+    known = {p.name for p in parameters if p.default is not p.empty} - {"by"}
+    return {name for name in chosen if _own_name(name) not in known}
+
+
+def _check_values(method: str, options: Mapping[str, Any]) -> None:
+    """Raise if the value of an option is not allowed."""
+    function: Any = split_function(method)
+    hints = get_type_hints(getattr(function, "func", function))
+    problems = []
+    for name, value in options.items():
+        kind, least = hints[_own_name(name)], _LEAST.get(name, 0)
+        if kind in (int, float):
+            number = Integral if kind is int else Real
+            sound = isinstance(value, number) and not isinstance(value, bool)
+            most = 1 if name.endswith("_share") else inf
+            if not (sound and least <= value <= most and value < inf):
+                what = "whole number" if kind is int else "number"
+                limit = f" up to {most}" if most < inf else ""
+                problems.append(f"{name}: a {what} from {least}{limit}, got {value!r}")
+        elif value not in get_args(kind):
+            allowed = ", ".join(get_args(kind))
+            problems.append(f"{name}: one of {allowed} is needed, got {value!r}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _own_name(option: str) -> str:
+    """Return what the methods call an option."""
+    return f"n_{option}" if option in _COUNTS else option
 
 
 def _read(source: Path | RowsInMemory, column: str) -> SplitData:

@@ -15,7 +15,13 @@ from mftscreen.model.files.registry import (
     check_fine_tuned,
     find_members,
 )
+from mftscreen.screen.arguments import (
+    as_element_filter,
+    check_workplace,
+    model_files,
+)
 from mftscreen.screen.candidates.elements import ElementFilter, FilteredError
+from mftscreen.screen.candidates.in_memory import Source, is_in_memory
 from mftscreen.screen.candidates.stream import (
     Candidate,
     count_candidates,
@@ -29,6 +35,7 @@ from mftscreen.screen.funnel import (
 )
 from mftscreen.screen.order.rank_options import Duplicates, Goals, RankOptions, as_goals
 from mftscreen.screen.order.ranking import OODPolicy, RankMethod
+from mftscreen.screen.relax.settings import RelaxSettings, as_relax_settings
 from mftscreen.screen.result.screen_result import ScreenResult, read_result
 from mftscreen.screen.work.evaluation import EvaluationSettings, open_evaluator
 from mftscreen.screen.work.journal import Journal
@@ -37,20 +44,17 @@ from mftscreen.screen.work.workers import Workers
 
 if TYPE_CHECKING:
     from mftscreen.model.network.backend import Device
-    from mftscreen.screen.relax.batched import RelaxSettings
 
 __all__ = ["rank"]
 
-Models = str | Path | Sequence[str | Path]
-
 
 def rank(
-    source: str | Path,
+    source: Source,
     query: str | None = None,
     *,
-    goals: Goals | str | Sequence[str],
-    models: Models | None = None,
-    then: Models | None = None,
+    goals: RankOptions | Mapping[str, Any] | str | Sequence[str],
+    models: Any = None,
+    then: Any = None,
     keep: str | int = "10%",
     method: RankMethod = "pareto",
     ood: OODPolicy = "label",
@@ -58,33 +62,44 @@ def rank(
     coverage: float = 0.9,
     diverse: int = 0,
     duplicates: Duplicates = "identical",
-    elements: ElementFilter | None = None,
-    relax: RelaxSettings | None = None,
+    elements: ElementFilter | Mapping[str, Any] | None = None,
+    relax: RelaxSettings | Mapping[str, Any] | str | bool | None = None,
     check_domain: bool = True,
     run: str | Path | None = None,
     n_jobs: int = 1,
     scheduler: str | None = None,
     device: Device = "auto",
+    id_key: str | None = None,
+    column: str | None = None,
+    carry: bool | str | Sequence[str] = True,
     structures: bool = True,
     progress: bool = False,
     command: str | None = None,
 ) -> ScreenResult:
-    """Rank the candidates of a database by predicted properties.
+    """Rank candidates by predicted properties.
 
     Parameters
     ----------
-    source : str or Path
-        As :func:`mftscreen.screen.candidates.stream.iter_candidates` takes it.
+    source : str, Path or object
+        A database, file, folder, pattern or URL, as
+        :func:`mftscreen.screen.candidates.stream.iter_candidates` takes it. Or
+        structures in memory: one or several :class:`ase.Atoms` or pymatgen structures,
+        pairs (id, structure), a DataFrame with a column of structures, or that column.
     query : str, optional
         ASE's query string, for an ase.db.
-    goals : mapping of str to Goal, or str or sequence of str
-        Property to what makes it good, or as
-        :func:`mftscreen.screen.order.goals.parse_goals` reads it: ``"dielectric:max"``.
-    models : str, Path or sequence of those, optional
-        Names or files. Several models of one property are an ensemble: their mean
-        counts, and their spread is given. By default ``mft-mini``, of which the models
-        that predict one of the goals are taken, that of crystals first.
-    then : str, Path or sequence of those, optional
+    goals : str, sequence of str, mapping or RankOptions
+        Properties, as on the command line: ``"dielectric"``, ``["gap=1.2..1.6",
+        "mass<=90"]``; or property to what makes it good: ``{"dielectric": "max"}``, see
+        :func:`mftscreen.screen.order.rank_options.as_goals`. A
+        :class:`~mftscreen.screen.order.rank_options.RankOptions` has all that decides
+        about the order; `method`, `ood`, `alpha`, `coverage`, `diverse` and
+        `duplicates` do not count then.
+    models : str, Path, object or sequence of those, optional
+        Names or files, fitted :class:`mftscreen.MFTRegressor`, results of
+        :func:`mftscreen.finetune`. Several models of one property are an ensemble:
+        their mean counts, and their spread is given. By default ``mft-mini``, of which
+        the models that predict one of the goals are taken, that of crystals first.
+    then : str, Path, object or sequence of those, optional
         Slower models, which see the best of what `models` have seen and then decide
         about the order. Candidates without a rank by `models` are not among the best.
     keep : str or int, default "10%"
@@ -96,12 +111,12 @@ def rank(
     diverse : int, default 0
     duplicates : {"identical", "equivalent"}, default "identical"
         As in :class:`RankOptions`.
-    elements : ElementFilter, optional
+    elements : ElementFilter or mapping, optional
         Candidates that it refuses are not evaluated; they become rows with the status
-        ``filtered``.
-    relax : RelaxSettings, optional
+        ``filtered``: ``{"max_elements": 3, "exclude": ["Pb"]}``.
+    relax : str, bool, mapping or RelaxSettings, optional
         Relax each candidate with the first model before the prediction, once for both
-        stages.
+        stages: ``"fire"``, ``{"fmax": 0.02, "steps": 200}``.
     check_domain : bool, default True
         Whether candidates that a model was not made for get no value, but a reason; see
         :class:`mftscreen.domain.HeadDomain`. Otherwise they are flagged.
@@ -113,6 +128,14 @@ def rank(
     scheduler : str, optional
         Address of a Dask scheduler to use instead of processes.
     device : {"auto", "cpu", "cuda"}
+    id_key : str, optional
+        Key or column of the source that names candidates.
+    column : str, optional
+        Column of a DataFrame that has the structures; by default it is found.
+    carry : bool, str or sequence of str, default True
+        What else the source says of candidates (key-value pairs of an ase.db, ``info``
+        of frames, columns of tables; texts, numbers and truth values) comes back in
+        columns of its own: all, none, or these.
     structures : bool, default True
         Whether rows hold their structures, which need more memory than all the rest.
     progress : bool, default False
@@ -127,7 +150,8 @@ def rank(
     Raises
     ------
     ConfigError
-        If a goal is not understood, or `keep` is neither a share nor a number.
+        If a goal or another argument is not understood, or `keep` is neither a share
+        nor a number.
     DataError
         If the source cannot be read or the run folder cannot be used.
     UnknownPropertyError, ModelError
@@ -143,30 +167,36 @@ def rank(
     >>> [row.formula for row in result.top(3)]  # doctest: +SKIP
     ['Te', 'SnTe', 'GeTe']
     """
-    options = RankOptions(
-        as_goals(goals), method, ood, alpha, coverage, diverse, duplicates
-    )
-    common = {"device": device, "check_domain": check_domain}
-    stages = _stages(options.goals, models, then, keep, relax, common)
-    opened, facts = open_models(stages, keep)
-    with Journal(None if run is None else Path(run)) as journal:
-        about = {"command": command, "source": _lasting_source(source), "query": query}
-        journal.begin({**about, "options": options.to_json(), **facts})
-        work = partial(_work, journal, n_jobs, scheduler, progress)
-        candidates = _filter(iter_candidates(source, query), elements)
-        work(opened[0], candidates, count_candidates(source, query))
-        for settings in opened[1:]:
-            journal.begin_again()
-            best = choose_best(journal, options, keep)
-            work(settings, read_again(journal, best), len(best))
-        journal.finish()
-        return read_result(journal, options, structures=structures)
+    options = goals
+    if not isinstance(options, RankOptions):
+        options = RankOptions(
+            as_goals(goals), method, ood, alpha, coverage, diverse, duplicates
+        )
+    check_workplace(run, n_jobs, scheduler, device)
+    refused, settings = as_element_filter(elements), as_relax_settings(relax)
+    folder = None if run is None else Path(run)
+    common = {"device": device, "check_domain": bool(check_domain)}
+    with model_files(folder, models, then) as (fast, slow):
+        stages = _stages(options.goals, fast, slow, keep, settings, common)
+        opened, facts = open_models(stages, keep)
+        with Journal(folder) as journal:
+            about = {"command": command, "source": _lasting(source), "query": query}
+            journal.begin({**about, "options": options.to_json(), **facts})
+            work = partial(_work, journal, int(n_jobs), scheduler, progress)
+            found = iter_candidates(source, query, id_key=id_key, column=column)
+            work(opened[0], _filter(found, refused), count_candidates(source, query))
+            for stage in opened[1:]:
+                journal.begin_again()
+                best = choose_best(journal, options, keep)
+                work(stage, read_again(journal, best), len(best))
+            journal.finish()
+            return read_result(journal, options, structures=structures, carry=carry)
 
 
 def _stages(
     goals: Goals,
-    models: Models | None,
-    then: Models | None,
+    models: Sequence[str | Path],
+    then: Sequence[str | Path],
     keep: str | int,
     relax: RelaxSettings | None,
     common: Mapping[str, Any],
@@ -208,10 +238,8 @@ def _work(
             bar.update(n_done)
 
 
-def _find_models(models: Models | None, goals: Goals) -> tuple[str, ...]:
+def _find_models(models: Sequence[str | Path], goals: Goals) -> tuple[str, ...]:
     """Return names or paths of single models, those of a collection that are needed."""
-    if isinstance(models, str | Path):
-        models = [models]
     models = models or [DEFAULT_MODEL]
     for model in models:
         check_fine_tuned(model)  # before it is downloaded
@@ -220,8 +248,16 @@ def _find_models(models: Models | None, goals: Goals) -> tuple[str, ...]:
     )
 
 
-def _lasting_source(source: str | Path) -> str:
+def _lasting(source: Source) -> str | list[str] | None:
     """Return a source as it may be kept: without password and current folder."""
+    if is_in_memory(source):
+        return None
+    if not isinstance(source, str | Path):
+        return [_lasting_path(each) for each in source]
+    return _lasting_path(source)
+
+
+def _lasting_path(source: str | Path) -> str:
     text = str(source)
     if "://" in text:
         return without_password(text)

@@ -15,7 +15,10 @@ __all__ = [
     "LocalPath",
     "alpha_option",
     "anyway_option",
+    "carried",
+    "carry_option",
     "device_option",
+    "id_key_option",
     "jobs_option",
     "limit_option",
     "model_option",
@@ -96,6 +99,19 @@ output_option = click.option(
     type=LocalPath(dir_okay=False),
     default=None,
     help="Write all rows to FILE.csv, .jsonl, .parquet or .db (ASE).",
+)
+carry_option = click.option(
+    "--carry",
+    metavar="all|none|KEY,KEY",
+    default=None,
+    help="What the source says of candidates (key-value pairs of an ase.db, info of "
+    "extxyz, columns of CSV) as columns, too.  [default: all for -o FILE.db, or none]",
+)
+id_key_option = click.option(
+    "--id-key",
+    metavar="KEY",
+    default=None,
+    help="Name candidates by this key of the source.",
 )
 _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
     "method": (
@@ -201,6 +217,13 @@ def reranking_options(command: Command) -> Command:
         command = click.option(flag, name, **changed)(command)
     text = f"gap:max, gap=1.2..1.6, 'mass<=90'; quote < and >.  {_AS_SCREENED}"
     return click.option("-g", "--goal", "goals", multiple=True, help=text)(command)
+
+
+def carried(carry: str | None, output: Path | None) -> bool | str:
+    """Return what ``--carry`` means for an output."""
+    if carry is None:
+        return output is not None and output.suffix == ".db"
+    return {"all": True, "none": False}.get(carry, carry)
 
 
 def _not_zero(ctx: click.Context, param: click.Parameter, value: int) -> int:

@@ -1,25 +1,39 @@
-"""Candidates of a source, streamed: id and structure.
+"""Candidates of a source, streamed: id, structure and what they bring along.
 
-A source is a file, a folder, a glob pattern, or the URL of a database server or an
-OPTIMADE provider. Every row of it becomes a candidate: one that cannot be read is a
-candidate with an error. What is kept in memory is one row at a time, and the ids.
+A source is a file, a folder, a glob pattern, the URL of a database server or an
+OPTIMADE provider, or what is in memory. Every row of it becomes a candidate: one that
+cannot be read is a candidate with an error. What is kept in memory is one row at a
+time, and the ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ase import Atoms
 
 from mftscreen.data import readers
 from mftscreen.errors import DataError, MftscreenError
+from mftscreen.screen.candidates.carried import (
+    Carried,
+    carried_values,
+    find_id,
+)
 from mftscreen.screen.candidates.folders import (
     has_place_for,
     is_glob,
     is_same,
     list_files,
+)
+from mftscreen.screen.candidates.in_memory import (
+    Found,
+    Source,
+    are_paths,
+    count_in_memory,
+    is_in_memory,
+    memory_rows,
 )
 
 __all__ = [
@@ -59,10 +73,14 @@ class Candidate:
         ``#3``, ... is added. What UTF-8 cannot hold is escaped, e.g. ``\udcfc``.
     structure : Atoms or MftscreenError
         The error if the row could not be read.
+    carried : mapping of str to str, int, float or bool
+        What else the source says of it, see
+        :func:`mftscreen.screen.candidates.carried.carried_values`.
     """
 
     id: str
     structure: Atoms | MftscreenError
+    carried: Carried = field(default_factory=dict)
 
     @property
     def atoms(self) -> Atoms | None:
@@ -71,21 +89,30 @@ class Candidate:
 
 
 def iter_candidates(
-    source: str | Path, query: str | None = None
+    source: Source,
+    query: str | None = None,
+    *,
+    id_key: str | None = None,
+    column: str | None = None,
 ) -> Iterator[Candidate]:
     """Yield the candidates of a source, in an order that is always the same.
 
     Parameters
     ----------
-    source : str or Path
+    source : str, Path or object
         A file: ASE database, extended XYZ, trajectory, JSON or JSON Lines (pymatgen,
         MatBench, OPTIMADE), CSV table, SDF, list of SMILES, or any format that ASE
         reads; its name tells the format. A folder: all files below it, but for CSV
         tables (they list other files), hidden ones, and folders of ``mftscreen rank
         --run``. A glob pattern such as ``"relaxed/**/*.cif"``. A URL:
-        ``postgresql://…``, ``mysql://…``, or an OPTIMADE provider's.
+        ``postgresql://…``, ``mysql://…``, or an OPTIMADE provider's. Several paths. Or
+        structures in memory, see :func:`mftscreen.data.memory.iter_memory`.
     query : str, optional
         ASE's query string for a database, an OPTIMADE filter for a provider.
+    id_key : str, optional
+        Value that names a row, instead of what it is called by default.
+    column : str, optional
+        Where a DataFrame has its structures; by default it is found.
 
     Yields
     ------
@@ -97,13 +124,14 @@ def iter_candidates(
     Raises
     ------
     DataError
-        If not a single row of the source can be read, its format is unknown, or the
-        query is malformed or is given for a format that has none.
+        If not a single row of the source can be read, its format is unknown, the
+        query is malformed or is given for a format that has none, or there is no value
+        `id_key`.
     """
     seen: set[str] = set()
     last: dict[str, int] = {}
-    for name, structure in _rows_to_the_end(source, query):
-        escaped = _escape(name)
+    for name, structure, values in _rows_to_the_end(source, query, column):
+        escaped = _escape(find_id(values, id_key) or name)
         unique = escaped
         while unique in seen:
             last[escaped] = last.get(escaped, 1) + 1
@@ -111,10 +139,10 @@ def iter_candidates(
         seen.add(unique)
         if isinstance(structure, MftscreenError):
             structure.args = (_escape(str(structure)),)
-        yield Candidate(unique, structure)
+        yield Candidate(unique, structure, carried_values(values, structure))
 
 
-def count_candidates(source: str | Path, query: str | None = None) -> int | None:
+def count_candidates(source: Source, query: str | None = None) -> int | None:
     """Return the number of candidates where it is known without reading them.
 
     Parameters
@@ -134,6 +162,10 @@ def count_candidates(source: str | Path, query: str | None = None) -> int | None
     DataError
         If a database, trajectory or folder cannot be read or the query is malformed.
     """
+    if is_in_memory(source):
+        return count_in_memory(source)
+    if are_paths(source):
+        return None
     source = _local(source)
     if isinstance(source, str):
         return readers.count_ase_db(source, query) if _is_server(source) else None
@@ -198,38 +230,42 @@ def is_read(source: str | Path, path: Path) -> bool:
 
 
 def _rows_to_the_end(
-    source: str | Path, query: str | None
-) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+    source: Source, query: str | None, column: str | None
+) -> Iterator[Found]:
     """Yield each row, and what ends their reading as one more."""
+    if are_paths(source):
+        for path in source:
+            yield from _rows_to_the_end(path, query, column)
+        return
     empty = True
     try:
-        for row in _rows(source, query):
+        rows = memory_rows(source, query, column)
+        for row in rows if is_in_memory(source) else _rows(source, query):
             empty = False
             yield row
     except DataError as error:
-        if empty:
+        if empty or is_in_memory(source):
             raise
         where = _local(source)
         is_url = isinstance(where, str)
-        yield (readers.without_password(where) if is_url else Path(where).name), error
+        name = readers.without_password(where) if is_url else Path(where).name
+        yield name, error, {}
 
 
-def _rows(
-    source: str | Path, query: str | None
-) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+def _rows(source: str | Path, query: str | None) -> Iterator[Found]:
     """Yield each row with its id, not yet told from others of the same id."""
     source = _local(source)
     if isinstance(source, str) and _is_server(source):
         for row in readers.iter_database(source, query):
-            yield str(row.name), row.structure
+            yield str(row.name), row.structure, row.values
     elif isinstance(source, str):
         if "optimade" not in source:
             raise _unknown(source)
         for number, row in enumerate(readers.iter_optimade(source, query)):
-            yield row.name or f"optimade#{number}", row.structure
+            yield row.name or f"optimade#{number}", row.structure, row.values
     elif _is_database(source) and not (source.is_dir() or is_glob(source)):
         for row in readers.iter_database(source, query):
-            yield str(row.name), row.structure
+            yield str(row.name), row.structure, row.values
     elif query is not None:
         msg = f"a query ({query!r}) needs an ase.db or an OPTIMADE provider"
         raise DataError(msg, path=source)
@@ -239,7 +275,7 @@ def _rows(
         yield from _file_rows(source, source.name)
 
 
-def _folder_rows(source: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+def _folder_rows(source: Path) -> Iterator[Found]:
     empty = True
     for path, label in list_files(source):
         empty = False
@@ -248,29 +284,30 @@ def _folder_rows(source: Path) -> Iterator[tuple[str, Atoms | MftscreenError]]:
                 readers.check_file(path)
             yield from _file_rows(path, label)
         except DataError as error:
-            yield label, error
+            yield label, error, {}
     if empty:
         msg = "no structure files found"
         raise DataError(msg, path=source)
 
 
-def _file_rows(path: Path, label: str) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+def _file_rows(path: Path, label: str) -> Iterator[Found]:
     if _is_database(path):
         for row in readers.iter_database(path):
-            yield f"{label}#{row.name}", row.structure
+            yield f"{label}#{row.name}", row.structure, row.values
         return
     reader = readers.row_reader(path)
     if reader is not None:
         for number, row in enumerate(reader(path)):
-            yield row.name or f"{label}#{number}", row.structure
+            yield row.name or f"{label}#{number}", row.structure, row.values
         return
     if readers.plain_name(path).lower().endswith(_DATABASES):  # compressed
         raise _unknown(path)
     try:
         for number, structure in enumerate(readers.iter_structure_file(path)):
-            found = isinstance(structure, Atoms)
-            name = readers.find_name(structure.info) if found else None
-            yield name or (f"{label}#{number}" if number else label), structure
+            values = structure.info if isinstance(structure, Atoms) else {}
+            name = readers.find_name(values)
+            default = f"{label}#{number}" if number else label
+            yield name or default, structure, values
     except readers.UnknownFormatError as error:
         raise _unknown(path) from error
 

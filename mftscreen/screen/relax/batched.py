@@ -7,24 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from mftscreen.errors import ConfigError, StructureError, UnknownPropertyError
+from mftscreen.errors import StructureError, UnknownPropertyError
 from mftscreen.model.loaded_model import Model
 from mftscreen.predictor import PredictionRow, Predictor
 from mftscreen.screen.relax.coordinates import Coordinates
+from mftscreen.screen.relax.settings import OptimizerName, RelaxSettings
 from mftscreen.structures import check_structure
 
-__all__ = [
-    "CellFilterName",
-    "OptimizerName",
-    "RelaxResult",
-    "RelaxSettings",
-    "Relaxer",
-]
+__all__ = ["RelaxResult", "RelaxSettings", "Relaxer"]
 
 POOL = 64
 """Structures that are relaxed at a time; one that is done makes room for the next."""
@@ -40,68 +35,6 @@ VOLUME_RANGE = (0.3, 3.0)
 
 MAX_DISPLACEMENT = 5.0
 """An atom this far (Å) from its start belongs to another structure."""
-
-OptimizerName = Literal["fire", "bfgs", "lbfgs"]
-CellFilterName = Literal["frechet", "none"]
-
-
-@dataclass(frozen=True)
-class RelaxSettings:
-    """How structures are relaxed.
-
-    Attributes
-    ----------
-    optimizer : {"fire", "bfgs", "lbfgs"}
-        ASE's.
-    cell_filter : {"frechet", "none"}
-        ``frechet`` relaxes the cell, too, in its periodic directions, with the
-        coordinates of :class:`ase.filters.FrechetCellFilter`.
-    fmax : float
-        Largest force (eV/Å) at which a structure counts as relaxed. With a cell filter
-        the forces on the cell, divided by the number of atoms, are among them.
-    steps : int
-        Steps after which a structure is left as it is.
-    relaxer : str, optional
-        ``module:factory``, an importable function or class that returns an ASE
-        calculator, in place of the model's force field. A run folder knows it by this
-        name alone: what it has relaxed is not relaxed again when the function changes.
-
-    Raises
-    ------
-    ConfigError
-        If a value is not allowed; lists all that are not.
-
-    Examples
-    --------
-    >>> RelaxSettings(fmax=0.01).optimizer
-    'fire'
-    >>> RelaxSettings(fmax=-1)
-    Traceback (most recent call last):
-    ...
-    mftscreen.errors.ConfigError: fmax is a positive number of eV/Å, got -1
-    """
-
-    optimizer: OptimizerName = "fire"
-    cell_filter: CellFilterName = "frechet"
-    fmax: float = 0.05
-    steps: int = 500
-    relaxer: str | None = None
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is one of {', '.join(get_args(allowed))}, got {value!r}"
-            for name, value, allowed in (
-                ("optimizer", self.optimizer, OptimizerName),
-                ("cell_filter", self.cell_filter, CellFilterName),
-            )
-            if value not in get_args(allowed)
-        ]
-        if not (self.fmax > 0 and math.isfinite(self.fmax)):
-            problems.append(f"fmax is a positive number of eV/Å, got {self.fmax}")
-        if self.steps < 1:
-            problems.append(f"steps is at least 1, got {self.steps}")
-        if problems:
-            raise ConfigError(problems)
 
 
 @dataclass(frozen=True)

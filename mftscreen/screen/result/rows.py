@@ -10,6 +10,7 @@ from ase import Atoms
 
 from mftscreen.errors import OutsideDomainError
 from mftscreen.ood.reference.novelty import flag
+from mftscreen.screen.candidates.carried import Carried
 from mftscreen.screen.work.journal import JournalRow
 from mftscreen.screen.work.outcome import Relaxation
 from mftscreen.trust.neighborhood import Surroundings
@@ -69,6 +70,8 @@ class ScreenRow:
         What the fast models of a funnel say. All else is of the slow ones then.
     fast_rank : int or None
         The rank among what the fast models have seen.
+    carried : mapping of str to str, int, float or bool
+        What else its source says of it.
     """
 
     id: str
@@ -90,6 +93,7 @@ class ScreenRow:
     no_intervals: dict[str, str] = field(default_factory=dict)
     fast: ScreenRow | None = None
     fast_rank: int | None = None
+    carried: Carried = field(default_factory=dict)
 
     @property
     def trust(self) -> str:
@@ -153,4 +157,5 @@ def make_row(
         duplicate_of=row.duplicate_of,
         relaxation=outcome.relaxation,
         atoms=row.atoms,
+        carried=row.carried,
     )

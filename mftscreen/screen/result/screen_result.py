@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import ConfigError
+from mftscreen.screen.candidates.carried import choose_carried
 from mftscreen.screen.order.goals import parse_goals
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.order.ranking import Ranking
 from mftscreen.screen.order.windows import find_empty_windows
+from mftscreen.screen.result.carried_columns import carried_columns, held_names
 from mftscreen.screen.result.columns import FLAGS, Column, Ranked, result_columns
 from mftscreen.screen.result.conditions import select_rows
 from mftscreen.screen.result.rows import FAST_ONLY, ScreenRow
@@ -61,6 +63,8 @@ class ScreenResult:
         The fast models of a funnel, likewise; empty without one.
     details : list of str
         What `remarks` on intervals rest on.
+    carried : list of str
+        Names of what sources say of the candidates, for columns of their own.
     """
 
     rows: list[ScreenRow]
@@ -73,6 +77,7 @@ class ScreenResult:
     remarks: list[str]
     fast_model: str = ""
     details: list[str] = field(default_factory=list)
+    carried: list[str] = field(default_factory=list)
 
     def top(self, n: int) -> list[ScreenRow]:
         """Return the first `n` rows that have a rank."""
@@ -97,7 +102,17 @@ class ScreenResult:
     @cached_property
     def _columns(self) -> list[Column]:
         possible = result_columns(self.units)
-        return [column for column in possible if column.is_kept(self.ranked())]
+        kept = [column for column in possible if column.is_kept(self.ranked())]
+        return kept + self._foreign
+
+    @cached_property
+    def foreign(self) -> list[str]:
+        """Names of those columns that hold what sources say."""
+        return [column.name for column in self._foreign]
+
+    @cached_property
+    def _foreign(self) -> list[Column]:
+        return carried_columns(self.carried, self.units)
 
     def ranked(self) -> Iterator[Ranked]:
         """Yield the rows with their ranks, as :class:`Column` takes them."""
@@ -145,7 +160,11 @@ class ScreenResult:
 
 
 def read_result(
-    journal: Journal, options: RankOptions, *, structures: bool = True
+    journal: Journal,
+    options: RankOptions,
+    *,
+    structures: bool = True,
+    carry: bool | str | Sequence[str] = False,
 ) -> ScreenResult:
     """Rank the candidates that a journal holds.
 
@@ -154,6 +173,7 @@ def read_result(
     journal : Journal
     options : RankOptions
     structures : bool, default True
+    carry : bool, str or sequence of str, default False
         As in :func:`rank`.
 
     Returns
@@ -163,7 +183,8 @@ def read_result(
     Raises
     ------
     ConfigError
-        If the journal holds no values of a property.
+        If the journal holds no values of a property, or no candidate has a value that
+        is to be carried.
     """
     description = journal.description
     units = description.get("units", {})
@@ -171,7 +192,9 @@ def read_result(
         held = ", ".join(units) or "nothing"
         problem = f"goals: {', '.join(missing)} was not predicted; there is {held}"
         raise ConfigError([problem])
-    found, again = read_rows(journal, options, structures=structures)
+    found, again = read_rows(
+        journal, options, structures=structures, carried=carry is not False
+    )
     ranking = fast = rank_rows(found, options)
     if "funnel" in description:
         found = join_stages(found, fast, again)
@@ -184,7 +207,8 @@ def read_result(
     if options.diverse:
         order = _diversify(order, ranking, journal, options.diverse)
     result = _arrange(found, ranking, order, options, description, remarks)
-    return replace(result, details=details)
+    carried = choose_carried(carry, held_names(found))
+    return replace(result, details=details, carried=carried)
 
 
 def read_options(

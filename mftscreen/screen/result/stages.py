@@ -19,7 +19,11 @@ __all__ = ["join_stages", "order_rows", "rank_rows", "rankable_values", "read_ro
 
 
 def read_rows(
-    journal: Journal, options: RankOptions, *, structures: bool = False
+    journal: Journal,
+    options: RankOptions,
+    *,
+    structures: bool = False,
+    carried: bool = False,
 ) -> tuple[list[ScreenRow], dict[str, ScreenRow]]:
     """Return the rows of a journal, by the stages of a funnel if it was one.
 
@@ -29,6 +33,8 @@ def read_rows(
     options : RankOptions
     structures : bool, default False
         Whether rows hold their structures.
+    carried : bool, default False
+        Whether rows hold what else their source says.
 
     Returns
     -------
@@ -41,7 +47,7 @@ def read_rows(
     names = list(options.goals)
     outcomes = {row.id: row.outcome for row in journal.rows(again=True)}
     first, again = [], {}
-    for row in journal.rows(structures=structures):
+    for row in journal.rows(structures=structures, carried=carried):
         first.append(make_row(row, names, options.alpha))
         outcome = outcomes.get(row.duplicate_of or row.id)
         if outcome is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from mftscreen.console.text_table import text_table
 from mftscreen.errors import DataError
 from mftscreen.screen.candidates.stream import is_read
+from mftscreen.screen.result.carried_columns import database_pair
 from mftscreen.screen.result.columns import IDS, result_columns
 from mftscreen.writing import check_place, output_file
 
@@ -40,6 +41,7 @@ class _Table(NamedTuple):
     header: Sequence[str]
     records: Iterable[Record]
     ids: Collection[str]
+    foreign: Collection[str]
 
 
 def write_records(
@@ -47,6 +49,7 @@ def write_records(
     header: Sequence[str],
     records: Iterable[Record],
     ids: Collection[str] = IDS,
+    foreign: Collection[str] = (),
 ) -> None:
     """Write a table to a file; an existing one is replaced only when all is written.
 
@@ -62,6 +65,9 @@ def write_records(
         Column to value, and the structure, which only an ASE database keeps.
     ids : collection of str, optional
         Columns that hold ids, ``id`` among them; by default those of results.
+    foreign : collection of str, optional
+        Columns of the candidates' source, whose names and values an ASE database may
+        not be able to hold as they are.
 
     Raises
     ------
@@ -70,7 +76,7 @@ def write_records(
     """
     check_output(path)
     with output_file(path) as partial:
-        _WRITERS[path.suffix](partial, _Table(header, records, ids))
+        _WRITERS[path.suffix](partial, _Table(header, records, ids, foreign))
 
 
 def check_output(path: Path, *inputs: str | Path | None) -> None:
@@ -156,9 +162,15 @@ def _write_db(path: Path, table: _Table) -> None:
             pairs = {
                 key: f"id:{value}" if key in table.ids else value
                 for key, value in values.items()
-                if value not in (None, "") and key != "formula"
+                if value not in (None, "")
+                and key != "formula"
+                and key not in table.foreign
             }
             pairs["candidate"] = pairs.pop("id")
+            for key in table.foreign:
+                if (value := values[key]) is not None:
+                    name, value = database_pair(key, value, pairs)
+                    pairs[name] = value
             database.write(atoms or Atoms(), key_value_pairs=pairs)
 
 

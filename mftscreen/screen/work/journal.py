@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from mftscreen.errors import DataError
+from mftscreen.screen.candidates.carried import Carried
 from mftscreen.screen.work.journal_check import damaged
 from mftscreen.screen.work.journal_file import DATABASE, errors
 from mftscreen.screen.work.journal_store import Store
@@ -40,11 +41,14 @@ class Entry:
         What its outcome is filed under; None if it could not be read.
     outcome : Outcome or None
         Why it could not be read.
+    carried : mapping of str to str, int, float or bool
+        What else its source says of it.
     """
 
     id: str
     key: str | None
     outcome: Outcome | None = None
+    carried: Carried = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,15 @@ class JournalRow:
         Id of an earlier candidate with the same structure; empty if there is none.
     atoms : Atoms or None
         The structure, relaxed if that was asked for; only if it was asked for.
+    carried : mapping of str to str, int, float or bool
+        What else its source says of it; only if it was asked for.
     """
 
     id: str
     outcome: Outcome
     duplicate_of: str
     atoms: Atoms | None
+    carried: Carried = field(default_factory=dict)
 
 
 class Journal:
@@ -254,13 +261,14 @@ class Journal:
                 [
                     (e.id, e.key, e.outcome.to_json() if e.outcome else None)
                     for e in entries
-                ]
+                ],
+                [dict(e.carried) for e in entries],
             )
             self._store.set_meta("in_flight", "[]")
         self._begun = None
 
     def rows(
-        self, *, structures: bool = False, again: bool = False
+        self, *, structures: bool = False, again: bool = False, carried: bool = False
     ) -> Iterator[JournalRow]:
         """Yield the candidates of the last screening, in the order of their source.
 
@@ -271,12 +279,15 @@ class Journal:
         again : bool, default False
             Those of the second stage instead, see :meth:`begin_again`; they have the
             ids that they have in the first one.
+        carried : bool, default False
+            Whether to read what else their source says of them.
 
         Yields
         ------
         JournalRow
         """
         first: dict[str, str] = {}
+        others = self._store.carried() if carried else {}
         with errors(self.folder):
             n_rows, end, last = self._places(again)
             for place, name, key, failure, outcome, packed in self._store.candidates(
@@ -293,6 +304,7 @@ class Journal:
                     atoms=None
                     if packed is None or not structures
                     else unpack_atoms(packed),
+                    carried=others.get(place, {}),
                 )
             if end not in (None, n_rows):
                 raise damaged(_MISSING, self.folder)

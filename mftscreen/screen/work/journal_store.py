@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ _TABLES = (
     "CREATE TABLE candidates (position INTEGER PRIMARY KEY, "
     "id TEXT, key TEXT, outcome TEXT, checksum INTEGER)",
 )
+
+_CARRIED = (
+    "CREATE TABLE IF NOT EXISTS carried "
+    "(position INTEGER PRIMARY KEY, content TEXT, checksum INTEGER)"
+)
+"""What candidates bring along; journals of earlier versions have no such table."""
 
 _MAX_VARIABLES = 500  # SQLite's own limit used to be 999
 
@@ -68,6 +75,8 @@ class Store:
             with errors(folder):
                 self._checked = self._format() != UNCHECKED
                 self._check_format()
+                if not read_only:
+                    self._database.execute(_CARRIED)
         except BaseException:
             self.close()
             raise
@@ -182,19 +191,49 @@ class Store:
     def clear_candidates(self) -> None:
         """Forget the candidates, within a transaction."""
         self._database.execute("DELETE FROM candidates")
+        self._database.execute("DELETE FROM carried")
         self.set_meta("n_candidates", "0")
 
     def add_candidates(
-        self, candidates: Sequence[tuple[str, str | None, str | None]]
+        self,
+        candidates: Sequence[tuple[str, str | None, str | None]],
+        carried: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Add ids, keys and failures after those that are there, in a transaction."""
+        """Add ids, keys and failures after those that are there, in a transaction.
+
+        With each goes what it brings along.
+        """
         n_before = self.n_candidates() or 0
         rows = [(k, *row) for k, row in enumerate(candidates, n_before + 1)]
         self._database.executemany(
             "INSERT INTO candidates VALUES (?, ?, ?, ?, ?)",
             [(*row, checksum(*row)) for row in rows],
         )
+        texts = [
+            (k, json.dumps(values, ensure_ascii=False))
+            for k, values in enumerate(carried, n_before + 1)
+            if values
+        ]
+        self._database.executemany(
+            "INSERT INTO carried VALUES (?, ?, ?)",
+            [(*row, checksum(*row)) for row in texts],
+        )
         self.set_meta("n_candidates", str(n_before + len(rows)))
+
+    def carried(self) -> dict[int, dict[str, Any]]:
+        """Return what candidates bring along, by their positions."""
+        known = "SELECT name FROM sqlite_master WHERE name = 'carried'"
+        found = {}
+        with errors(self.folder):
+            if self._database.execute(known).fetchone() is None:
+                return {}
+            query = "SELECT position, content, checksum FROM carried"
+            for *row, check in self._database.execute(query):
+                if checksum(*row) != check:
+                    what = f"what candidate {row[0]} brings along has changed"
+                    raise damaged(what, self.folder)
+                found[int(row[0])] = json.loads(row[1])
+        return found
 
     def put_outcomes(self, outcomes: Sequence[tuple[str, str, bytes]]) -> None:
         """Add or replace keys, outcomes and packed atoms, within a transaction."""

@@ -128,12 +128,12 @@ def _enter(
         if isinstance(structure, MftscreenError):
             formula = structure.formula if isinstance(structure, FilteredError) else ""
             outcome = Outcome(structure.status, str(structure), formula)
-            entries.append(Entry(candidate.id, None, outcome))
+            entries.append(Entry(candidate.id, None, outcome, candidate.carried))
         else:
             name = key(structure)
             # of equal structures, the first is the original
             structures.setdefault(name, structure)
-            entries.append(Entry(candidate.id, name))
+            entries.append(Entry(candidate.id, name, carried=candidate.carried))
     return entries, structures
 
 
