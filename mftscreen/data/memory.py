@@ -113,7 +113,7 @@ def iter_memory(source: Any, column: str | None = None) -> Iterator[Row]:
         yield Row(name or str(number), row.structure, known)
 
 
-def find_structure_column(table: Any, column: str | None = None) -> str:
+def find_structure_column(table: Any, column: str | None = None) -> Any:
     """Return the name of a table's column of structures.
 
     Parameters
@@ -137,10 +137,10 @@ def find_structure_column(table: Any, column: str | None = None) -> str:
             msg = f"the table has no column {column!r}; there is {_listed(names)}"
             raise DataError(msg)
         return column
-    found = [name for name in names if _holds_structures(table[name])]
+    found = [n for k, n in enumerate(names) if _holds_structures(table.iloc[:, k])]
     known = [name for name in _KNOWN_COLUMNS if name in found]
     if len(found) == 1 or known:
-        return str((known or found)[0])
+        return (known or found)[0]
     if found:
         msg = f"several columns hold structures: {_listed(found)}; name one"
     else:
@@ -176,12 +176,15 @@ def _items(
 def _table_items(
     table: Any, column: str | None
 ) -> Iterator[tuple[str | None, Any, Mapping[str, Any]]]:
-    column = find_structure_column(table, column)
-    others = [name for name in table.columns if name != column]
-    named = [str(name) for name in others]
-    structures, cells = table[column], table[others].itertuples(index=False, name=None)
-    for label, thing, values in zip(_labels(table), structures, cells, strict=True):
-        yield label, thing, dict(zip(named, values, strict=True))
+    place = [*table.columns].index(find_structure_column(table, column))
+    others = {
+        str(name): table.iloc[:, k]
+        for k, name in enumerate(table.columns)
+        if k != place
+    }
+    structures = table.iloc[:, place]
+    for k, (label, thing) in enumerate(zip(_labels(table), structures, strict=True)):
+        yield label, thing, {name: cells.iloc[k] for name, cells in others.items()}
 
 
 def _labels(frame: Any) -> Iterator[str | None]:

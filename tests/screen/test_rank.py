@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import write
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from mftscreen import ScreenResult, rank
 from mftscreen.errors import (
@@ -29,8 +34,8 @@ from mftscreen.screen.order.goals import Goal
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.order.ranking import order_candidates
 from mftscreen.screen.relax.batched import RelaxSettings
-from mftscreen.screen.result.screen_result import read_options
-from mftscreen.screen.work.journal import Journal
+from mftscreen.screen.result.screen_result import read_options, read_result
+from mftscreen.screen.work.journal import DATABASE, Journal
 
 
 def write_pool(path: Path, structures: Sequence[Atoms]) -> Path:
@@ -350,3 +355,172 @@ def test_what_nothing_can_test_counts_as_in_distribution(
         )  # fmt: skip
         assert [row.trust for row in result.rows] == ["untested", "flagged"]
         assert result.ranks == ranks
+
+
+def _frozen(crystals: Sequence[Atoms]) -> list[Atoms]:
+    """Structures with what cannot be sent to other processes."""
+    given = [atoms.copy() for atoms in crystals]
+    for atoms in given:
+        atoms.info["callback"] = lambda: None
+        atoms.calc = object()
+    return given
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda crystals: crystals,
+        lambda crystals: iter(crystals),
+        lambda crystals: [(str(k), atoms) for k, atoms in enumerate(crystals)],
+        lambda crystals: pd.DataFrame({"atoms": crystals}),
+        lambda crystals: pd.Series(crystals, name="structure"),
+        lambda crystals: [
+            AseAtomsAdaptor.get_structure(a) if a.pbc.any() else a for a in crystals
+        ],
+        _frozen,
+    ],
+    ids=["list", "iterator", "pairs", "table", "column", "pymatgen", "frozen"],
+)
+def test_what_is_in_memory_is_ranked_as_a_file_is(
+    source: Callable[[list[Atoms]], Any],
+    ranked: ScreenResult,
+    crystals: list[Atoms],
+    tiny_model: Path,
+) -> None:
+    result = rank(source(crystals), goals="gap", models=tiny_model)
+    assert [str(int(row.id) + 1) for row in result.rows] == [r.id for r in ranked.rows]
+    values = [row.values.get("gap") for row in result.rows]
+    assert values == pytest.approx([r.values.get("gap") for r in ranked.rows])
+
+
+@pytest.mark.slow
+def test_what_is_in_memory_goes_to_other_processes_and_is_known_again(
+    crystals: list[Atoms], tiny_model: Path, tmp_path: Path, ranked: ScreenResult
+) -> None:
+    table = pd.DataFrame(
+        {"s": _frozen(crystals), "note": range(8)}, index=list("ABCDEFGH")
+    )
+    options: dict[str, Any] = {"goals": "gap", "models": tiny_model, "run": tmp_path}
+    result = rank(table, n_jobs=2, **options)
+    assert result.to_pandas()["note"].tolist() == [
+        "ABCDEFGH".index(row.id) for row in result.rows
+    ]
+    with Journal(tmp_path, read_only=True) as journal:
+        assert journal.description["source"] is None
+    again = rank(iter(_frozen(crystals)), **options)
+    assert [r.values for r in again.rows] == [r.values for r in result.rows]
+    with pytest.raises(DataError, match=r"a query \('O'\) needs an ase.db"):
+        rank(crystals, "O", goals="gap", models=tiny_model)
+
+
+def test_what_a_source_says_of_candidates_comes_back(
+    crystals: list[Atoms], tiny_model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "pool.extxyz"
+    frames = [atoms.copy() for atoms in crystals[:3]]
+    for k, atoms in enumerate(frames):
+        # one name that results have, one that is a formula, a text like a number
+        atoms.info = {"mp": f"mp-{k}", "gap": 0.5 * k, "Si": "007", "far": bool(k)}
+    write(path, frames)
+    options: dict[str, Any] = {"goals": "gap", "models": tiny_model}
+    result = rank(path, id_key="mp", **options)
+    table = result.to_pandas().set_index("id")
+    assert set(table.index) == {"mp-0", "mp-1", "mp-2"}
+    assert table["source_gap"]["mp-1"] == 0.5
+    assert result.foreign == ["mp", "source_gap", "Si", "far"]
+    with pytest.raises(DataError, match="no row has 'mpid' to name it by; there is"):
+        rank(path, id_key="mpid", **options)
+    assert rank(path, carry=False, **options).foreign == []
+    assert rank(path, carry="far, mp", **options).foreign == ["far", "mp"]
+    with pytest.raises(ConfigError, match="no candidate has nothing; there is mp"):
+        rank(path, carry=["nothing"], **options)
+    only = result.where("source_gap > 0 and far")
+    assert {row.id for row in only.rows} == {"mp-1", "mp-2"}
+
+
+def test_a_journal_of_before_has_nothing_to_carry(
+    pool: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"goals": "gap", "models": tiny_model, "run": tmp_path}
+    before = rank(pool, **options)
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
+        database.execute("DROP TABLE carried")
+    with Journal(tmp_path, read_only=True) as journal:
+        result = read_result(journal, before.options, carry=True)
+    assert [row.id for row in result.rows] == [row.id for row in before.rows]
+    assert result.foreign == []
+    table = pd.DataFrame({"atoms": [bulk("Si")], "note": ["x"]})
+    assert rank(table, **options).to_pandas()["note"].tolist() == ["x"]
+
+
+class Ood(Enum):
+    """As a user's own code may have it."""
+
+    DEMOTE = "demote"
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"goals": "gap"},
+        {"goals": ["gap:max"]},
+        {"goals": {"gap": "max"}},
+        {"goals": {"gap": Goal()}},
+        {"goals": RankOptions({"gap": Goal()})},
+        {"ood": "label"},
+        {"elements": {"exclude": []}},
+        {"elements": ElementFilter()},
+        {"relax": False},
+        {"alpha": np.float64(0.05), "diverse": np.int64(0), "n_jobs": np.int64(1)},
+    ],
+    ids=str,
+)
+def test_arguments_may_be_texts_mappings_and_objects(
+    same: dict[str, Any], pool: Path, tiny_model: Path, ranked: ScreenResult
+) -> None:
+    result = rank(
+        str(pool), **{"goals": "gap:max", "models": [str(tiny_model)], **same}
+    )
+    assert list(result.records()) == list(ranked.records())
+
+
+def test_optimisers_and_policies_may_be_texts_and_enums(
+    crystals: list[Atoms], tiny_model: Path
+) -> None:
+    options: dict[str, Any] = {"goals": "gap", "models": tiny_model}
+    by_name, by_mapping = (
+        rank(crystals[:2], relax=relax, ood=Ood.DEMOTE, **options)
+        for relax in ("fire", {"steps": 500, "optimizer": "fire"})
+    )
+    assert by_name.options.policy == "demote"
+    assert by_name.rows[0].relaxation is not None
+    assert list(by_name.records()) == list(by_mapping.records())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"goals": 3}, "goals: 3 is not understood"),
+        ({"goals": {"gap": object()}}, "goals: gap: <object"),
+        ({"goals": {"gap": "best"}}, "goals: gap: 'best' is not understood"),
+        ({"goals": {"gap": "x:max"}}, "goals: gap: 'x:max' is not understood"),
+        ({"relax": 3}, "relax: an optimiser"),
+        ({"relax": "newton"}, "optimizer is one of fire"),
+        ({"relax": {"fmx": 0.1}}, "relax: fmx: unknown; known: optimizer"),
+        ({"relax": {"fmax": "small"}}, "fmax is a positive number"),
+        ({"elements": ["Pb"]}, "elements: a mapping with max_elements"),
+        ({"elements": {"exclude": 3}}, "exclude: 3 is not a list"),
+        ({"alpha": "a"}, "alpha: 'a' is not between 0 and 1"),
+        ({"method": 3}, "method: one of pareto"),
+        ({"diverse": 1.5}, "diverse: 1.5 is not a whole number"),
+        ({"n_jobs": 0}, "n_jobs: 0 is neither"),
+        ({"device": "tpu"}, "device: one of cpu"),
+        ({"run": 3}, "run: the path of a folder"),
+        ({"models": 3}, "models: names, paths, fitted estimators"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_is_done(
+    wrong: dict[str, Any], message: str, pool: Path
+) -> None:
+    with pytest.raises((ConfigError, UnknownPropertyError), match=message):
+        rank(pool, **{"goals": "dielectric", **wrong})

@@ -159,7 +159,8 @@ def _as_goal(name: str, goal: Any) -> Goal:
     if isinstance(goal, str):
         word = goal.strip()
         text = _WORDS.get(word, word)
-        return parse_goals([name + text])[name]
+        if not text[:1].isalnum():
+            return parse_goals([name + text])[name]
     if isinstance(goal, Real) and not isinstance(goal, bool):
         return Goal("target", float(goal))
     if isinstance(goal, list | tuple) and len(goal) == 2:

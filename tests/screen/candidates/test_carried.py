@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from mftscreen.errors import ConfigError, DataError
+from mftscreen.screen.candidates.carried import (
+    carried_values,
+    choose_carried,
+    find_id,
+    without_baggage,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "carried"),
+    [
+        ("oxide", "oxide"),
+        (np.str_("oxide"), "oxide"),
+        (3, 3),
+        (np.int64(3), 3),
+        (1.5, 1.5),
+        (np.float32(1.5), 1.5),
+        (np.True_, True),
+        ("\udcfc", "\\udcfc"),
+    ],
+)
+def test_scalars_travel(value: Any, carried: Any) -> None:
+    found = carried_values({"key": value})
+    assert found == {"key": carried}
+    assert type(found["key"]) is type(carried)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "x" * 301,
+        float("nan"),
+        np.inf,
+        10**400,
+        [1],
+        {"a": 1},
+        np.ones(3),
+        b"x",
+    ],
+)
+def test_other_values_stay_behind(value: Any) -> None:
+    assert carried_values({"key": value}) == {}
+
+
+def test_results_of_the_structure_as_it_was_stay_behind() -> None:
+    atoms = Atoms("O", info={"energy": "mine"})
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, free_energy=-1.0)
+    values = {"energy": "mine", "free_energy": -1.0, "group": "gas"}
+    assert carried_values(values, atoms) == {"energy": "mine", "group": "gas"}
+    assert len(carried_values({str(k): k for k in range(200)})) == 100
+
+
+def test_ids_are_found_under_a_key() -> None:
+    assert find_id({"mp": " 7 "}, "mp") == "7"
+    assert find_id({"mp": 7}, "mp") == "7"
+    assert find_id({"mp": None}, "mp") is find_id({"mp": " "}, "mp") is None
+    assert find_id({}, "mp") is find_id({"mp": 7}, None) is None
+    with pytest.raises(DataError, match="no row has 'mp' to name it by; there is id"):
+        find_id({"id": 7}, "mp")
+
+
+def test_only_what_can_be_sent_stays_with_a_structure() -> None:
+    atoms = Atoms("O", info={"note": "x"})
+    assert without_baggage(atoms) is atoms
+    atoms.info["callback"] = lambda: None
+    atoms.calc = object()
+    light = without_baggage(atoms)
+    assert light.info == {"note": "x"}
+    assert light.calc is None
+    assert set(atoms.info) == {"note", "callback"}  # not changed
+
+
+def test_names_are_chosen() -> None:
+    held = ["group", "note"]
+    assert choose_carried(True, held) == held
+    assert choose_carried(False, held) == []
+    assert choose_carried("note , group", held) == ["note", "group"]
+    assert choose_carried(("note", "note"), held) == ["note"]
+    with pytest.raises(ConfigError, match="has Note; there is group, note"):
+        choose_carried(["Note"], held)
