@@ -21,10 +21,13 @@ __all__ = [
     "ScreenResult",
     "__version__",
     "compare",
+    "diagnose",
     "finetune",
     "load_model",
     "orbital_field_matrix",
     "rank",
+    "relax",
+    "split",
 ]
 
 if TYPE_CHECKING:
@@ -32,7 +35,10 @@ if TYPE_CHECKING:
     from mftscreen.calculator import MFTCalculator
     from mftscreen.errors import MftscreenError
     from mftscreen.finetune.tune import compare
+    from mftscreen.jobs.diagnose import diagnose
     from mftscreen.jobs.estimator import MFTRegressor
+    from mftscreen.jobs.relax import relax
+    from mftscreen.jobs.split import split
     from mftscreen.model.loading import load_model
     from mftscreen.ood import OFMDensityDetector, orbital_field_matrix
     from mftscreen.predictor import Predictor
@@ -49,9 +55,12 @@ _HOME = {
     "PropertySpec": "properties",
     "ScreenResult": "screen.result.screen_result",
     "compare": "finetune.tune",
+    "diagnose": "jobs.diagnose",
     "load_model": "model.loading",
     "orbital_field_matrix": "ood",
     "rank": "screen.rank",
+    "relax": "jobs.relax",
+    "split": "jobs.split",
 }
 
 

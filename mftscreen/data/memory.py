@@ -178,13 +178,13 @@ def _table_items(
 ) -> Iterator[tuple[str | None, Any, Mapping[str, Any]]]:
     place = [*table.columns].index(find_structure_column(table, column))
     others = {
-        str(name): table.iloc[:, k]
+        str(name): table.iloc[:, k].tolist()
         for k, name in enumerate(table.columns)
         if k != place
     }
     structures = table.iloc[:, place]
     for k, (label, thing) in enumerate(zip(_labels(table), structures, strict=True)):
-        yield label, thing, {name: cells.iloc[k] for name, cells in others.items()}
+        yield label, thing, {name: cells[k] for name, cells in others.items()}
 
 
 def _labels(frame: Any) -> Iterator[str | None]:

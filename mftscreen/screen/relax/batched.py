@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from mftscreen.errors import StructureError, UnknownPropertyError
 from mftscreen.model.loaded_model import Model
@@ -63,6 +64,10 @@ class RelaxResult:
         be evaluated at all.
     reason : str
         Why it failed or has not converged; else empty.
+    forces : ndarray of shape (n_atoms, 3) or None
+        In eV/Å, at the end.
+    virial : ndarray of shape (3, 3) or None
+        In eV, at the end; zero if a foreign calculator had no need of it.
     """
 
     atoms: Atoms
@@ -73,6 +78,8 @@ class RelaxResult:
     energy: float | None
     status: str = "ok"
     reason: str = ""
+    forces: NDArray[np.float64] | None = None
+    virial: NDArray[np.float64] | None = None
 
     @property
     def ok(self) -> bool:
@@ -218,6 +225,8 @@ class _Relaxation:
             volume_change=self.coordinates.volume_change,
             energy=row.energy,
             reason="" if converged else reason,
+            forces=row.forces,
+            virial=row.virial,
         )
 
     def _trouble(self, row: PredictionRow) -> str:
