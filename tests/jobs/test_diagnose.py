@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from mftscreen import diagnose
+from mftscreen.errors import ConfigError, DataError, MftscreenError
+
+
+@pytest.mark.slow
+def test_structures_in_memory_are_compared(checkpoint: Path, tmp_path: Path) -> None:
+    crystals = [bulk("MgO", "rocksalt", a=4.0 + 0.02 * k, cubic=True) for k in range(8)]
+    found = diagnose(
+        checkpoint,
+        checkpoint,
+        {"train": [*crystals, Atoms("Po")], "other": iter(crystals[:3])},
+        n_samples=20,
+        json=tmp_path / "numbers.json",
+    )
+    assert found.failures == {"8": "holds Po, which the model does not know"}
+    table = found.to_pandas()
+    assert table["data_set"].tolist() == ["train", "other"]
+    assert table["n_structures"].tolist() == [8, 3]
+    assert table["w1"].tolist() == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert (tmp_path / "numbers.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ("train.extxyz", {}, "data: names and what they stand for"),
+        ({}, {}, "data: names"),
+        ({"a": []}, {"output": "drift.pdf"}, "unknown format of a report"),
+        ({"a": []}, {"pairs": ["C"]}, "C"),
+        ({"a": 3}, {}, "int is not understood"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    data: Any, options: dict[str, Any], message: str, checkpoint: Path
+) -> None:
+    with pytest.raises((ConfigError, DataError, MftscreenError), match=message):
+        diagnose(checkpoint, checkpoint, data, **options)
