@@ -27,6 +27,7 @@ from mftscreen.model.domain_check import DomainCheck
 from mftscreen.model.loaded_model import Model
 from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
+from mftscreen.properties import own_names, suggestion
 from mftscreen.stress import virial_to_stress
 from mftscreen.structures import check_sites
 
@@ -140,9 +141,12 @@ class MFTCalculator(Calculator):
             If the model does not predict `name`; the message lists what it does.
         """
         if name not in self.implemented_properties:
+            name = own_names([name], self.model.properties)[name]
+        if name not in self.implemented_properties:
             msg = (
-                f"the model does not predict {name!r}; "
-                f"it predicts: {', '.join(self.implemented_properties)}"
+                f"the model does not predict {name!r}; it predicts: "
+                f"{', '.join(self.implemented_properties)}"
+                f"{suggestion(name, self.model.properties)}"
             )
             raise UnknownPropertyError(msg)
         return super().get_property(name, atoms, allow_calculation)

@@ -19,6 +19,7 @@ from mftscreen.model.loaded_model import Model, Prediction
 from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.model.network.many import BatchLimit, evaluate_many
+from mftscreen.properties import own_names, suggestion
 from mftscreen.structures import to_atoms
 from mftscreen.trust.neighborhood import Surroundings
 
@@ -91,8 +92,8 @@ class Predictor:
     model : str, Path or Model, optional
         As for :class:`mftscreen.MFTCalculator`.
     properties : sequence of str, optional
-        Properties to predict; all of the model by default. Of ``mft-mini``, that model
-        is loaded which predicts them.
+        Properties to predict, by name or meaning (``refractive index``); all of the
+        model by default. Of ``mft-mini``, that model is loaded which predicts them.
     energy, forces : bool
         Whether to evaluate the force field too; `forces` includes the virial.
     check_domain : bool, default True
@@ -144,13 +145,14 @@ class Predictor:
             msg = "load the model with load_model(..., check_domain=False)"
             raise ValueError(msg)
         self.model = model
-        self.properties = list(model.properties if properties is None else properties)
+        names = own_names(properties or (), model.properties).values()
+        self.properties = list(model.properties if properties is None else names)
         unknown = [name for name in self.properties if name not in model.properties]
         if unknown:
             known = [*(["energy"] if model.has_energy else []), *model.properties]
             msg = (
-                f"the model does not predict {', '.join(unknown)}; "
-                f"it predicts: {', '.join(known)}"
+                f"the model does not predict {', '.join(unknown)}; it predicts: "
+                f"{', '.join(known)}{suggestion(unknown[0], model.properties)}"
             )
             raise UnknownPropertyError(msg)
         self.energy = energy or forces

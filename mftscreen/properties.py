@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +30,8 @@ __all__ = [
     "Transform",
     "TransformKind",
     "check_property_name",
+    "own_names",
+    "suggestion",
 ]
 
 Bias = Literal["per_element", "global"]
@@ -257,3 +261,69 @@ class PropertySpec(BaseModel):
             head = "intensive" if document["intensive"] else "extensive"
             return {"head": head, **rest}
         return document
+
+
+_OTHERWISE = {
+    "dielectric_constant": "",
+    "zero_point_energy": "zpve",
+    "dipole": "dipole_moment",
+    "mu": "dipole_moment",
+    "alpha": "polarizability",
+    "cv": "heat_capacity",
+}
+"""What the same quantities are called elsewhere. Empty for another quantity, whose name
+must not be taken for one that looks like it."""
+
+
+def own_names(
+    names: Iterable[str], known: Mapping[str, PropertySpec]
+) -> dict[str, str]:
+    """Return what models call the properties that names stand for.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names, labels (``refractive index``), or what is common elsewhere, in whatever
+        case, with spaces, dashes or underscores.
+    known : mapping of str to PropertySpec
+
+    Returns
+    -------
+    dict of str to str
+        Name to a property; one that stands for none is itself.
+
+    Examples
+    --------
+    >>> spec = PropertySpec(name="dielectric", label="refractive index")
+    >>> known = {"dielectric": spec}
+    >>> own_names(["refractive_index", "Dielectric", "gap"], known)
+    {'refractive_index': 'dielectric', 'Dielectric': 'dielectric', 'gap': 'gap'}
+    """
+    by_text = {_folded(spec.label): name for name, spec in known.items()}
+    by_text |= {text: name for text, name in _OTHERWISE.items() if name in known}
+    by_text |= {_folded(name): name for name in known}
+    return {
+        name: name if name in known else by_text.get(_folded(name), name)
+        for name in names
+    }
+
+
+def suggestion(name: str, known: Mapping[str, PropertySpec] | Iterable[str]) -> str:
+    """Return a question for a name that nothing has; empty without an answer.
+
+    Examples
+    --------
+    >>> suggestion("dielectrics", ["gap", "dielectric"])
+    "; did you mean 'dielectric'?"
+    """
+    texts = {_folded(each): each for each in known}
+    if isinstance(known, Mapping):
+        texts |= {_folded(spec.label): each for each, spec in known.items()}
+    close = difflib.get_close_matches(_folded(name), texts, n=1)
+    if not close or _OTHERWISE.get(_folded(name)) == "":
+        return ""
+    return f"; did you mean {texts[close[0]]!r}?"
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"[\s_-]+", "_", text.strip()).casefold()

@@ -7,7 +7,13 @@ from pydantic import ValidationError
 
 from mftscreen.errors import DataError, PeriodicityError
 from mftscreen.head_forms import HeadKind
-from mftscreen.properties import PropertySpec, Transform, TransformKind
+from mftscreen.properties import (
+    PropertySpec,
+    Transform,
+    TransformKind,
+    own_names,
+    suggestion,
+)
 
 
 def test_defaults_are_dimensionless_and_intensive() -> None:
@@ -111,3 +117,41 @@ def test_labels_that_cannot_be_transformed() -> None:
     with pytest.raises(DataError, match="all labels are 3"):
         Transform.fit("standardise", [3.0, 3.0])
     assert np.isinf(Transform(kind="log10").undo(400.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("dielectric", "dielectric"),
+        ("refractive index", "dielectric"),
+        ("Refractive-Index", "dielectric"),
+        ("GAP", "gap"),
+        ("band_gap", "gap"),
+        ("cv", "cv"),  # no model here has the heat capacity
+        ("dielectric_constant", "dielectric_constant"),
+        ("", ""),
+    ],
+)
+def test_people_find_their_property(name: str, own: str) -> None:
+    known = {
+        "dielectric": PropertySpec(name="dielectric", label="refractive index"),
+        "gap": PropertySpec(name="gap", label="band gap", unit="eV"),
+    }
+    assert own_names([name], known) == {name: own}
+
+
+def test_a_name_is_never_taken_for_another_that_exists() -> None:
+    known = {
+        "gap": PropertySpec(name="gap", label="HOMO-LUMO gap"),
+        "index": PropertySpec(name="index", label="gap"),
+    }
+    assert own_names(["gap", "index"], known) == {"gap": "gap", "index": "index"}
+
+
+def test_close_names_are_suggested() -> None:
+    known = {"dielectric": PropertySpec(name="dielectric", label="refractive index")}
+    assert suggestion("dielectrics", known) == "; did you mean 'dielectric'?"
+    assert suggestion("refractive_indx", known) == "; did you mean 'dielectric'?"
+    # the square of it
+    assert suggestion("dielectric_constant", known) == ""
+    assert suggestion("melting_point", known) == ""

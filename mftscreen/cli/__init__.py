@@ -24,7 +24,7 @@ _COMMANDS = {
     "diagnose": "Measure what fine-tuning did to a model's representations.",
     "data": "Describe, convert and download labelled data.",
     "split": "Split labelled data into in- and out-of-distribution folds.",
-    "models": "List, download and show models.",
+    "models": "List, download, show, export and import models.",
 }
 
 

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.shared.options import quiet_option
+from mftscreen.cli.shared.options import LocalPath, quiet_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from mftscreen.model.files.branches import Domain
+    from mftscreen.properties import PropertySpec
 
 __all__ = ["command"]
 
 
 @click.group("models")
 def command() -> None:
-    """List, download and show models.
+    """List, download, show, export and import models.
 
     \b
     Example:
       mftscreen models list
       mftscreen models show mft-mini
       mftscreen models download DPA-3.1-3M
+      mftscreen models export mft-mini --head crystals -o crystals.pth
     """
 
 
@@ -35,7 +37,9 @@ def list_models() -> None:
     """List the models that have a name.
 
     They come with the package, or are downloaded or converted when they are first
-    used, or by 'mftscreen models download'.
+    used, or by 'mftscreen models download'. With tabs between: name, what it predicts
+    (energies in eV, forces in eV/Å, stress in eV/Å^3; units of other properties in
+    brackets), sha256, size and where it is.
 
     \b
     Example:
@@ -54,9 +58,10 @@ def list_models() -> None:
     for model in registered_models().values():
         card = read_bundle(model.path).card
         predicts = ["energy", "forces", "stress"] if card.energy_head else []
+        predicts += [_with_unit(head.spec) for head in card.properties.values()]
         click.echo(
-            f"{model.name}\t{', '.join([*predicts, *card.properties])}"
-            f"\tsha256 {model.sha256[:12]}\tshipped"
+            f"{model.name}\t{', '.join(predicts)}\tsha256 {model.sha256[:12]}"
+            f"\t{_size(model.path)}\tshipped"
         )
     for name, domains in pretrained_models().items():
         try:
@@ -65,19 +70,32 @@ def list_models() -> None:
             click.echo(error, err=True)
             continue
         where = known.path if known.path.is_file() else "not downloaded"
-        _echo_backbone(name, domains, known.sha256, where)
+        _echo_backbone(name, domains, known.sha256, known.path, where)
     for name, kind in converted_models().items():
         made = converted_model(name)
         where = made.path if made.sha256 else f"comes with {kind.package}"
-        _echo_backbone(name, kind.converted[name], made.sha256, where)
+        _echo_backbone(name, kind.converted[name], made.sha256, made.path, where)
 
 
 def _echo_backbone(
-    name: str, domains: Mapping[Domain, str], sha256: str | None, where: Path | str
+    name: str,
+    domains: Mapping[Domain, str],
+    sha256: str | None,
+    path: Path,
+    where: Path | str,
 ) -> None:
     heads = ", ".join(f"{domain}: {head}" for domain, head in domains.items())
     digest = f"sha256 {sha256[:12]}" if sha256 else "not converted"
-    click.echo(f"{name}\tenergy, forces, stress ({heads})\t{digest}\t{where}")
+    predicts = f"energy, forces, stress ({heads})"
+    click.echo(f"{name}\t{predicts}\t{digest}\t{_size(path)}\t{where}")
+
+
+def _with_unit(spec: PropertySpec) -> str:
+    return spec.name if spec.unit == "1" else f"{spec.name} ({spec.unit})"
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB" if path.is_file() else "-"
 
 
 @command.command("download")
@@ -105,9 +123,10 @@ def download_model(name: str, quiet: bool) -> None:
 
 @command.command("show")
 @click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="All of the card, for programs.")
 @quiet_option
-def show_model(model: str, quiet: bool) -> None:
-    """Show the card of MODEL (a name or a file) as JSON.
+def show_model(model: str, as_json: bool, quiet: bool) -> None:
+    """Show what MODEL (a name or a file) predicts, in which units, and how well.
 
     A deepmd-kit checkpoint has no card; its elements and heads are shown, and where it
     is from if it says so. A large pretrained model is downloaded or converted for that,
@@ -116,8 +135,10 @@ def show_model(model: str, quiet: bool) -> None:
     \b
     Example:
       mftscreen models show mft-mini
+      mftscreen models show my.mft --json
     """
     from mftscreen.model.files.bundle import read_bundle
+    from mftscreen.model.files.card_view import card_text
     from mftscreen.model.files.registry import find_members, resolve_model
 
     first, *others = find_members(model)
@@ -128,11 +149,132 @@ def show_model(model: str, quiet: bool) -> None:
         click.echo(msg, err=True)
     path, _ = resolve_model(first, progress=not quiet)
     if path.suffix == ".pt":
-        click.echo(json.dumps(_describe_checkpoint(path), indent=2))
+        found = _describe_checkpoint(path)
+        click.echo(json.dumps(found, indent=2) if as_json else _checkpoint_text(found))
         return
     bundle = read_bundle(path)
-    click.echo(bundle.card.model_dump_json(indent=2))
-    click.echo(f"sha256 {bundle.sha256}", err=True)
+    if as_json:
+        click.echo(bundle.card.model_dump_json(indent=2))
+        click.echo(f"sha256 {bundle.sha256}", err=True)
+        return
+    size = path.stat().st_size / 1e6
+    click.echo(card_text(bundle.card, bundle.sha256, size), nl=False)
+
+
+@command.command("export")
+@click.argument("model")
+@click.option(
+    "--head",
+    default=None,
+    help="Force field or property to write.  [default: the force field]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=LocalPath(dir_okay=False),
+    required=True,
+    help="FILE.pth (frozen, for LAMMPS and dp) or FILE.pt (a checkpoint).",
+)
+def export(model: str, head: str | None, output: Path) -> None:
+    """Write a head of MODEL as a file that deepmd-kit and LAMMPS load.
+
+    A frozen .pth is what 'dp --pt freeze' makes: 'pair_style deepmd FILE.pth' in LAMMPS
+    built with deepmd-kit, DeepPot('FILE.pth') in Python. It knows neither domains nor
+    p-values. 7net and DPA4 cannot be frozen so.
+
+    \b
+    Example:
+      mftscreen models export mft-mini --head crystals -o crystals.pth
+      mftscreen models export my.mft --head gap -o gap.pth
+    """
+    from mftscreen.model.exchange import export_model
+
+    name = export_model(model, output, head)
+    click.echo(f"head {name} of {model}", err=True)
+    click.echo(output)
+
+
+def _units(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    units = {}
+    for value in values:
+        name, equals, unit = value.partition("=")
+        if not (name and equals and unit):
+            msg = f"{value!r} is not PROPERTY=UNIT, such as gap=eV"
+            raise click.BadParameter(msg, ctx, param)
+        units[name] = unit
+    return units
+
+
+@command.command("import")
+@click.argument("file", type=LocalPath(dir_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    type=LocalPath(dir_okay=False),
+    required=True,
+    help="Write FILE.mft.",
+)
+@click.option("--name", default=None, help="Of the model.  [default: that of FILE]")
+@click.option(
+    "--energy-head", default=None, help="Head for energies, where there are several."
+)
+@click.option(
+    "--unit",
+    "units",
+    multiple=True,
+    metavar="PROPERTY=UNIT",
+    callback=_units,
+    help="Of a property, which FILE does not say; may be repeated.",
+)
+@click.option("--licence", default="", help="Of the model.")
+def import_(
+    file: Path,
+    output: Path,
+    name: str | None,
+    energy_head: str | None,
+    units: dict[str, str],
+    licence: str,
+) -> None:
+    """Make a .mft of deepmd-kit's FILE: a .pt checkpoint or a frozen .pth.
+
+    It predicts what FILE does. There are no p-values and no intervals, since its
+    training set is not known. A frozen .pth is a program: take it only from those whom
+    you trust.
+
+    \b
+    Example:
+      mftscreen models import model.ckpt.pt -o theirs.mft --unit gap=eV
+    """
+    from mftscreen.model.exchange import import_model
+
+    card = import_model(
+        file,
+        output,
+        name=name,
+        energy_head=energy_head,
+        units=units,
+        licence=licence,
+    )
+    predicts = ["energy"] if card.energy_head else []
+    click.echo(f"predicts {', '.join([*predicts, *card.properties])}", err=True)
+    click.echo(output)
+
+
+def _checkpoint_text(found: dict[str, Any]) -> str:
+    """Return what is known of a checkpoint, as a terminal shows it."""
+    from mftscreen.console.text_table import text_table
+
+    lines = [f"{key}: {value}" for key, value in found.get("info", {}).items()]
+    elements: list[str] = found["elements"]
+    lines.append(f"{len(elements)} elements: {' '.join(elements)}")
+    table = [["head", "predicts", "also called"]]
+    table += [
+        [name, head["predicts"], ", ".join(head["aliases"])]
+        for name, head in found["heads"].items()
+    ]
+    return "\n".join(lines) + "\n\n" + text_table(table).rstrip()
 
 
 def _describe_checkpoint(path: Path) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def command(
     """
     from mftscreen.model.files.registry import check_fine_tuned
     from mftscreen.model.loading import load_model
+    from mftscreen.properties import own_names
     from mftscreen.screen.candidates.stream import Candidate
     from mftscreen.screen.predictions import predict_rows
     from mftscreen.screen.result.columns import IDS
@@ -122,7 +123,8 @@ def command(
         device=device,
         progress=not quiet,
     )
-    properties = list(dict.fromkeys(names or loaded.properties))
+    found = own_names(names, loaded.properties).values()
+    properties = list(dict.fromkeys(found or loaded.properties))
     places: list[str] = []
 
     def candidates() -> Iterator[Candidate]:

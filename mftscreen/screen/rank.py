@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mftscreen.console.progress import progress_bar
 from mftscreen.data.readers import without_password
+from mftscreen.errors import ConfigError
 from mftscreen.model.files.registry import (
     DEFAULT_MODEL,
     check_fine_tuned,
     find_members,
+    properties_of,
 )
+from mftscreen.properties import own_names
 from mftscreen.screen.arguments import (
     as_element_filter,
     check_workplace,
@@ -177,6 +180,7 @@ def rank(
     folder = None if run is None else Path(run)
     common = {"device": device, "check_domain": bool(check_domain)}
     with model_files(folder, models, then) as (fast, slow):
+        options = _named_by(options, [*(fast or [DEFAULT_MODEL]), *slow])
         stages = _stages(options.goals, fast, slow, keep, settings, common)
         opened, facts = open_models(stages, keep)
         with Journal(folder) as journal:
@@ -191,6 +195,16 @@ def rank(
                 work(stage, read_again(journal, best), len(best))
             journal.finish()
             return read_result(journal, options, structures=structures, carry=carry)
+
+
+def _named_by(options: RankOptions, models: Sequence[str | Path]) -> RankOptions:
+    """Return options whose goals have the names that models give to properties."""
+    own = own_names(options.goals, properties_of(models))
+    if len(set(own.values())) < len(own):
+        texts = ", ".join(f"{name} is {found}" for name, found in own.items())
+        raise ConfigError([f"goals: two for one property: {texts}"])
+    goals = {own[name]: goal for name, goal in options.goals.items()}
+    return replace(options, goals=goals)
 
 
 def _stages(

@@ -37,7 +37,8 @@ def test_list_says_what_is_in_the_cache(publisher: Any) -> None:
     assert before["mft-mini"] == [
         "mft-mini-crystals or mft-mini-molecules, by the property that is asked for"
     ]
-    assert before["mft-mini-crystals"][-1] == "shipped"
+    assert before["mft-mini-crystals"][-2:] == ["6.0 MB", "shipped"]
+    assert "log_gvrh (log10(GPa))" in before["mft-mini-crystals"][0]
     assert before["mft-mini-molecules"][0].startswith("energy, forces, stress, ")
     assert before[publisher.name][0].endswith("(crystals: OMat24, molecules: SPICE2)")
     assert {before[name][-1] for name in pretrained_models()} == {"not downloaded"}
@@ -80,6 +81,7 @@ def test_what_comes_with_a_package_is_converted(
     assert before == [
         "energy, forces, stress (crystals: MPtrj)",
         "not converted",
+        "-",
         "comes with sevenn",
     ]
     for _ in range(2):
@@ -89,12 +91,14 @@ def test_what_comes_with_a_package_is_converted(
     path = Path(result.stdout.strip())
     assert path.parent.parent == tmp_path / "kept"
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert listed()["7net-0"] == [before[0], f"sha256 {sha256[:12]}", str(path)]
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    digest = f"sha256 {sha256[:12]}"
+    assert listed()["7net-0"] == [before[0], digest, size, str(path)]
     assert listed()["7net-l3i5"][1:] == before[1:]
 
 
 def test_show_says_where_a_checkpoint_is_from(conversion: list[str]) -> None:
-    document = json.loads(run("models", "show", "7net-0").stdout)
+    document = json.loads(run("models", "show", "7net-0", "--json").stdout)
     assert document["info"] == {"licence": "MIT"}
     assert document["heads"] == {"MPtrj": {"predicts": "energy", "aliases": []}}
 
@@ -118,7 +122,7 @@ def test_only_large_models_are_downloaded() -> None:
 
 
 def test_show_says_that_a_name_stands_for_several() -> None:
-    result = run("models", "show", "mft-mini")
+    result = run("models", "show", "mft-mini", "--json")
     assert json.loads(result.stdout)["name"] == "mft-mini-crystals"
     assert "mft-mini stands for mft-mini-crystals, shown here, and mft-mini-mol" in (
         result.stderr
@@ -126,7 +130,7 @@ def test_show_says_that_a_name_stands_for_several() -> None:
 
 
 def test_show_lists_the_heads(publisher: Any) -> None:
-    result = run("models", "show", publisher.name)
+    result = run("models", "show", publisher.name, "--json")
     document = json.loads(result.stdout)
     assert document["elements"] == ["H", "O", "Mg", "Si", "Ga", "As"]
     assert list(document["heads"]) == ["Domains_Alloy", "Omat24", "SPICE2", "OC22"]
@@ -135,7 +139,7 @@ def test_show_lists_the_heads(publisher: Any) -> None:
 
 
 def test_show_tells_properties_from_energies(checkpoint: Path) -> None:
-    heads = json.loads(run("models", "show", str(checkpoint)).stdout)["heads"]
+    heads = json.loads(run("models", "show", str(checkpoint), "--json").stdout)["heads"]
     kinds = {name: head["predicts"] for name, head in heads.items()}
     assert kinds == {
         "alloys": "energy", "oxides": "energy", "gap": "gap", "alpha": "alpha",
@@ -245,3 +249,33 @@ def test_pretrained_model_without_a_property_is_not_obtained(
     assert "mftscreen finetune" in result.stderr
     assert publisher.requests == 0
     assert conversion == []
+
+
+def test_show_is_for_people(checkpoint: Path) -> None:
+    text = run("models", "show", "mft-mini-molecules").stdout
+    assert "zero-point vibrational energy" in text
+    assert "BOOM OOD" in text
+    lines = run("models", "show", str(checkpoint)).stdout.splitlines()
+    assert lines[0] == "6 elements: H O Mg Si Ga As"
+    assert [line.split() for line in lines[2:4]] == [
+        ["head", "predicts", "also", "called"],
+        ["alloys", "energy"],
+    ]
+
+
+def test_export_and_import(checkpoint: Path, tmp_path: Path) -> None:
+    pt, mft = str(tmp_path / "gap.pt"), str(tmp_path / "gap.mft")
+    result = run("models", "export", str(checkpoint), "--head", "gap", "-o", pt)
+    assert (result.exit_code, result.stdout) == (0, f"{pt}\n")
+    result = run("models", "import", pt, "-o", mft, "--unit", "gap=eV", "--name", "my")
+    assert (result.exit_code, result.stdout) == (0, f"{mft}\n")
+    assert result.stderr == "predicts gap\n"
+    text = run("models", "show", mft).stdout
+    assert text.startswith("my\n")
+    assert "eV" in text
+    result = run("models", "import", pt, "-o", mft, "--unit", "gap")
+    assert result.exit_code == 2
+    assert "'gap' is not PROPERTY=UNIT" in result.stderr
+    result = run("models", "export", str(checkpoint), "--head", "no", "-o", pt)
+    assert result.exit_code == 1
+    assert "no head 'no'; it has alloys, oxides, gap, alpha" in result.stderr

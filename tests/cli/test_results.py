@@ -168,9 +168,7 @@ def test_a_start_that_fails_leaves_the_finished_screening(
 def test_passwords_are_not_kept(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def candidates(
-        source: str, query: str | None, **_: object
-    ) -> Iterator[Candidate]:
+    def candidates(source: str, query: str | None, **_: object) -> Iterator[Candidate]:
         assert ":secret@" in source
         yield Candidate("1", bulk("MgO", "rocksalt", a=4.2))
 

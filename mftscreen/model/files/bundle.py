@@ -90,7 +90,12 @@ class PropertyHead(BaseModel):
         Test name to metric name to value, e.g. ``{"fold 0 test": {"mae": 0.3}}``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        # of labels whose range nobody knows, which JSON has no numbers for
+        ser_json_inf_nan="strings",
+    )
 
     spec: PropertySpec
     head: str | None

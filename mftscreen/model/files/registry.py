@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from mftscreen.errors import (
 from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.pretrained import BACKBONES, obtain_backbone
+from mftscreen.properties import PropertySpec, own_names, suggestion
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -25,6 +27,7 @@ __all__ = [
     "domain_of",
     "find_members",
     "member_for",
+    "properties_of",
     "registered_models",
     "resolve_model",
 ]
@@ -106,7 +109,8 @@ def find_members(
     source : str or Path
         One of :data:`FAMILIES`; anything else stands for itself.
     properties : collection of str, optional
-        Those members are of use that predict one of these; all are by default.
+        Those members are of use that predict one of these, by whatever name
+        (:func:`mftscreen.properties.own_names`); all are by default.
 
     Returns
     -------
@@ -124,16 +128,45 @@ def find_members(
     if not properties:
         return members
     known = registered_models()
-    offered = {name: read_bundle(known[name].path).card.properties for name in members}
+    offered = {name: _specs(known[name].path) for name in members}
     found = tuple(
-        name for name in members if not set(properties).isdisjoint(offered[name])
+        name
+        for name, own in offered.items()
+        if not own.keys().isdisjoint(own_names(properties, own).values())
     )
     if found:
         return found
-    msg = f"{source} does not predict {', '.join(properties)}; " + "; ".join(
+    every = {name: spec for own in offered.values() for name, spec in own.items()}
+    hints = "".join(suggestion(name, every) for name in properties)
+    msg = f"{source} does not predict {', '.join(properties)}{hints}; " + "; ".join(
         f"{name} predicts: {', '.join(own)}" for name, own in offered.items()
     )
     raise UnknownPropertyError(msg)
+
+
+def properties_of(sources: Iterable[str | Path]) -> dict[str, PropertySpec]:
+    """Return the properties of models that have a card, without loading them.
+
+    Parameters
+    ----------
+    sources : iterable of str or Path
+        Names or files. Those that cannot be read are passed over, since who loads them
+        says why; and checkpoints, which do not say what their properties mean.
+    """
+    known = registered_models()
+    found: dict[str, PropertySpec] = {}
+    for member in (each for source in sources for each in find_members(source)):
+        name = str(member)
+        path = known[name].path if name in known else Path(member)
+        if path.suffix == ".mft" and path.is_file():
+            with suppress(ModelFileError):
+                found |= _specs(path)
+    return found
+
+
+def _specs(path: Path) -> dict[str, PropertySpec]:
+    properties = read_bundle(path).card.properties
+    return {name: head.spec for name, head in properties.items()}
 
 
 def member_for(source: str, domain: str | None) -> str:

@@ -42,7 +42,11 @@ class Head:
 
 
 def build_models(
-    state: Mapping[str, Any], device: torch.device, *, frozen: bool = True
+    state: Mapping[str, Any],
+    device: torch.device,
+    *,
+    frozen: bool = True,
+    accelerated: bool = True,
 ) -> dict[str, Any]:
     """Return deepmd-kit's models by head name, with a checkpoint's weights.
 
@@ -53,11 +57,14 @@ def build_models(
     device : torch.device
     frozen : bool, default True
         Whether no weight has a gradient; otherwise those have that a training changes.
+    accelerated : bool, default True
+        Whether they are changed to what evaluates faster here; otherwise they are as
+        deepmd-kit knows them.
 
     Returns
     -------
     dict of str to torch.nn.Module
-        For evaluation, in accelerated form.
+        For evaluation.
 
     Raises
     ------
@@ -88,7 +95,8 @@ def build_models(
             ) as error:  # fmt: skip
                 msg = f"head {name!r} cannot be rebuilt by deepmd-kit: {error}"
                 raise ModelFileError(msg) from error
-            find_architecture(head_params["descriptor"]).accelerate(model)
+            if accelerated:
+                find_architecture(head_params["descriptor"]).accelerate(model)
             models[name] = model.to(device).eval()
             if frozen:
                 model.requires_grad_(requires_grad=False)

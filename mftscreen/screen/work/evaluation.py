@@ -13,6 +13,7 @@ from ase import Atoms
 
 from mftscreen.domain import total_charge
 from mftscreen.errors import ModelError, UnknownPropertyError
+from mftscreen.properties import suggestion
 from mftscreen.screen.work.assessment import Assessor, put_together
 from mftscreen.screen.work.outcome import Outcome, Relaxation
 from mftscreen.structures import reduced_formula, structure_hash
@@ -195,10 +196,11 @@ class Evaluator:
     def _check_properties(self) -> None:
         for model in self.models:
             if not set(self.settings.properties) & set(model.properties):
+                asked = self.settings.properties
+                hints = (suggestion(name, model.properties) for name in asked)
                 msg = (
-                    f"model {model.card.name} predicts none of "
-                    f"{', '.join(self.settings.properties)}, only: "
-                    f"{', '.join(model.properties)}"
+                    f"model {model.card.name} predicts none of {', '.join(asked)}, "
+                    f"only: {', '.join(model.properties)}{''.join(hints)}"
                 )
                 raise UnknownPropertyError(msg)
         for name in self.settings.properties:
@@ -206,10 +208,11 @@ class Evaluator:
                 m.properties[name].unit for m in self.models if name in m.properties
             }
             if len(units) != 1:
+                known = [own for m in self.models for own in m.properties]
                 what = (
                     f"the models give {name} in {' and '.join(sorted(units))}"
                     if units
-                    else f"no model predicts {name}"
+                    else f"no model predicts {name}{suggestion(name, known)}"
                 )
                 raise UnknownPropertyError(what)
 

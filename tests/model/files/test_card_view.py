@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from mftscreen.model.files.bundle import ModelCard, PropertyHead, read_bundle
+from mftscreen.model.files.card_view import card_html, card_text
+from mftscreen.model.files.registry import registered_models
+from mftscreen.properties import PropertySpec
+
+
+def _card() -> ModelCard:
+    return read_bundle(registered_models()["mft-mini-crystals"].path).card
+
+
+def test_text_has_units_meanings_and_errors() -> None:
+    text = card_text(_card(), "abc", 1.25)
+    assert text.startswith("mft-mini-crystals\n")
+    assert "sha256 abc, 1.2 MB" in text
+    assert "shear modulus (Voigt-Reuss-Hill)" in text
+    assert "stress in eV/Å^3" in text
+    (line,) = (
+        x for x in text.splitlines() if x.startswith("log_gvrh") and "fold 0" in x
+    )
+    assert line.split()[4:] == [
+        "2,198",
+        "0.08027",
+        "0.2944",
+        "0.903",
+        "91%",
+        "log10(GPa)",
+    ]
+
+
+def test_what_is_unknown_is_not_a_number() -> None:
+    spec = PropertySpec(name="gap", label="<gap>")
+    head = PropertyHead(
+        spec=spec, head="gap", elements=["O"], n_train=0, training_set="",
+        train_range=(float("-inf"), float("inf")), training_hash="",
+    )  # fmt: skip
+    card = ModelCard(name="bare", strategy="unknown", properties={"gap": head})
+    text = card_text(card)
+    assert "inf" not in text
+    assert text.count("unknown") == 3
+    again = ModelCard.model_validate_json(card.model_dump_json())
+    assert again == card
+    assert "&lt;gap&gt;" in card_html(card)
+
+
+def test_html_is_well_formed() -> None:
+    opened: list[str] = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            opened.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert opened.pop() == tag
+
+    Parser().feed(card_html(_card(), "abc"))
+    assert opened == []
