@@ -52,7 +52,8 @@ def test_databases_and_documents(tmp_path: Path, tiny_model: Path) -> None:
 
 
 def test_models_list_and_show(tiny_model: Path) -> None:
-    shown = CliRunner().invoke(main, ["models", "show", str(tiny_model)])
+    arguments = ["models", "show", str(tiny_model), "--json"]
+    shown = CliRunner().invoke(main, arguments)
     assert json.loads(shown.stdout)["name"] == "tiny"
     listed = CliRunner().invoke(main, ["models", "list"])
     assert listed.exit_code == 0
