@@ -26,7 +26,9 @@ from mftscreen.finetune.outcome.collapse import (
 from mftscreen.finetune.run.run import run_training
 from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, TuneConfig
 from mftscreen.model.files.bundle import ModelCard, read_bundle
+from mftscreen.model.files.card_view import card_html
 from mftscreen.model.loading import load_model
+from mftscreen.parity import plot_parity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +55,46 @@ class TrainingResult:
 
     path: Path
     comparison: Comparison | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.card.name} by {self.card.strategy} in {self.path}>"
+
+    def _repr_html_(self) -> str:
+        return card_html(self.card)
+
+    def plot(self, name: str | None = None, ax: Any = None) -> Any:
+        """Draw predictions of held-out rows against their labels.
+
+        Parameters
+        ----------
+        name : str, optional
+            Property; by default the first.
+        ax : matplotlib.axes.Axes, optional
+            To draw into; by default a new one.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ConfigError
+            If there is no such property.
+        DataError
+            If no rows were held out.
+        """
+        names = list(self.card.properties)
+        name = name or next(iter(names), None)
+        if name not in self.card.properties:
+            problem = f"name: one of {', '.join(names) or 'none'} is needed"
+            raise ConfigError([problem])
+        held = self.model.calibrations[name]
+        return plot_parity(
+            held.predictions + held.residuals,
+            held.predictions,
+            title=f"{name} ({self.card.properties[name].spec.unit})",
+            ax=ax,
+        )
 
     def __fspath__(self) -> str:
         return str(self.path)

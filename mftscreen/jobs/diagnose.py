@@ -42,6 +42,15 @@ class DiagnosisResult:
     diagnosis: Diagnosis
     failures: dict[str, str]
 
+    def __repr__(self) -> str:
+        found = self.diagnosis
+        names = ", ".join(each.name for each in found.data_sets)
+        models = f"{found.fine_tuned.source} against {found.pretrained.source}"
+        return f"<{models} on {names}>"
+
+    def _repr_html_(self) -> str:
+        return str(self.to_pandas()._repr_html_())
+
     def to_pandas(self) -> pd.DataFrame:
         """Return how far descriptors have moved, a row for each data set.
 

@@ -22,6 +22,7 @@ from mftscreen.finetune.tune import finetune
 from mftscreen.jobs.prediction import prediction_table
 from mftscreen.model.files.registry import member_for
 from mftscreen.model.loading import load_model
+from mftscreen.parity import plot_parity
 from mftscreen.predictor import Predictor
 from mftscreen.writing import output_file
 
@@ -220,6 +221,34 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             )
             raise DataError(msg)
         return np.array([row.properties[self.property_name_] for row in found])
+
+    def plot(self, X: Any, y: ArrayLike, ax: Any = None) -> Any:
+        """Draw predictions against labels, with intervals and flags.
+
+        Parameters
+        ----------
+        X : sequence of structures
+        y : array-like of shape (n_structures,)
+        ax : matplotlib.axes.Axes, optional
+            To draw into; by default a new one.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        table = self.predict(X, return_trust=True)
+        name = self.property_name_
+        ends = [f"{name}_{end}" for end in ("low", "high")]
+        has_ends = set(ends) <= set(table.columns)
+        unit = "" if self.unit == "1" else f" ({self.unit})"
+        return plot_parity(
+            _column(y, "y"),
+            table[name].to_numpy(dtype=float),
+            intervals=table[ends].to_numpy(dtype=float) if has_ends else None,
+            flagged=table["ood"].to_numpy() == True,  # noqa: E712 - None is unknown
+            title=f"{name}{unit}",
+            ax=ax,
+        )
 
     @property
     def model_(self) -> LoadedModel:

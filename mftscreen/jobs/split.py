@@ -60,6 +60,10 @@ class SplitResult:
     _featurizer: OFMFeaturizer = field(default_factory=OFMFeaturizer, repr=False)
     _vectors: OFMVectors | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        n_folds, n_rows = len(self.split.folds), len(self.rows)
+        return f"<{n_folds} folds of {n_rows} rows by {self.split.method}>"
+
     @cached_property
     def no_p_values(self) -> str:
         """Why test folds have no p-values; empty if they have some."""

@@ -215,7 +215,8 @@ def _thaw(path: Path) -> dict[str, Any]:
     import mftscreen.model.plugins  # noqa: F401 - deepmd-kit's own operators
 
     try:
-        frozen = torch.jit.load(str(path), map_location="cpu")
+        load: Any = torch.jit.load  # which has no types
+        frozen = load(str(path), map_location="cpu")
         parameters = json.loads(frozen.get_model_def_script())
         weights = {f"model.Default.{k}": v for k, v in frozen.state_dict().items()}
     except (AttributeError, OSError, RuntimeError, ValueError) as error:

@@ -25,6 +25,7 @@ from mftscreen.model.domain_check import (
 from mftscreen.model.files.archive import Arrays
 from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.bundle import ModelCard
+from mftscreen.model.files.card_view import card_html
 from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.model.readouts.pooling import pool
@@ -139,6 +140,13 @@ class LoadedModel:
     readouts: Mapping[str, KernelReadout] = field(default_factory=dict)
     neighborhoods: Sequence[Neighborhood] = ()
     lenient: bool = False
+
+    def __repr__(self) -> str:
+        predicts = [*(["energy"] if self.has_energy else []), *self.properties]
+        return f"<{self.card.name}: {', '.join(predicts)}; sha256 {self.sha256[:12]}>"
+
+    def _repr_html_(self) -> str:
+        return card_html(self.card, self.sha256)
 
     @property
     def type_map(self) -> tuple[str, ...]:

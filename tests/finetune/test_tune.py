@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from ase.build import bulk
@@ -67,6 +68,13 @@ def test_a_dictionary_with_a_table_is_trained(
     assert result.model.properties["volume_of_cell"].unit == "Å^3"
     assert result.comparison is result.collapse is None
     assert result.card.properties["volume_of_cell"].training_set == "12 rows in memory"
+    assert repr(result).startswith("<volumes by kernel in volumes/")
+    assert "Å^3" in result._repr_html_()
+    with plt.rc_context({"backend": "agg"}):
+        assert result.plot().get_title().startswith("12 rows")
+        plt.close("all")
+    with pytest.raises(ConfigError, match="name: one of volume_of_cell is needed"):
+        result.plot("gap")
     # what was done is known again, rows in memory included
     again = finetune(document, resume=True)
     assert again.card == result.card
@@ -98,6 +106,8 @@ def test_strategies_are_compared(
     table = found.to_pandas()
     assert table["strategy"].tolist() == ["kernel"]
     assert table["ood_mae"][0] > 0
+    assert repr(found) == "<Comparison of kernel on 1 folds; best: kernel>"
+    assert "kernel" in found._repr_html_()
     (fold,) = found.folds
     same = compare(
         load_config(config), tmp_path, strategies=["kernel"],

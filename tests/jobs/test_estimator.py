@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,6 +82,15 @@ def test_trust_is_a_table_with_the_index_of_the_column(
     assert table["status"].tolist()[1] != "ok"
     assert np.isnan(table["volume_of_atom"][1])
     assert table["reason"][1]
+
+
+@pytest.mark.slow
+def test_parity_is_drawn(fitted: MFTRegressor, frame: pd.DataFrame) -> None:
+    with plt.rc_context({"backend": "agg"}):
+        ax = fitted.plot(frame["structure"], frame["volume"])
+        assert ax.get_ylabel() == "predicted volume_of_atom (Å^3)"
+        assert ax.get_title().startswith("30 rows, MAE ")
+        plt.close("all")
 
 
 @pytest.mark.slow

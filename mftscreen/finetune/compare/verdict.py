@@ -233,6 +233,13 @@ class Comparison:
             table.writerow([*first, *numbers, *moved, result.model])
         return stream.getvalue()
 
+    def __repr__(self) -> str:
+        strategies, n = ", ".join(self.strategies), len(self.folds)
+        return f"<Comparison of {strategies} on {n} folds; best: {self.best}>"
+
+    def _repr_html_(self) -> str:
+        return str(self.to_pandas()._repr_html_())
+
     def to_pandas(self) -> pd.DataFrame:
         """Return the table of :meth:`to_csv`."""
         import pandas as pd

@@ -79,6 +79,26 @@ class ScreenResult:
     details: list[str] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        from mftscreen.screen.result.notebook import result_line
+
+        return result_line(self)
+
+    def _repr_html_(self) -> str:
+        from mftscreen.screen.result.notebook import result_html
+
+        return result_html(self)
+
+    def plot(self, n: int = 30, ax: Any = None) -> Any:
+        """Draw the first ranked candidates with their intervals.
+
+        Parameters, returns and errors are those of
+        :func:`mftscreen.screen.result.notebook.plot_result`.
+        """
+        from mftscreen.screen.result.notebook import plot_result
+
+        return plot_result(self, n, ax)
+
     def top(self, n: int) -> list[ScreenRow]:
         """Return the first `n` rows that have a rank."""
         ranked = zip(self.ranks, self.rows, strict=True)
