@@ -1,4 +1,4 @@
-"""Cross-validate on N rows of MatBench, or on densities, then rank with what is fitted."""
+"""Cross-validate on (N rows of) MatBench or on densities, then rank with a fit."""
 
 import os
 import sys
@@ -22,6 +22,4 @@ scores = cross_val_score(MFTRegressor(), X, y, cv=folds, scoring=error)
 print(f"MAE {-scores.mean():.3f} ± {scores.std():.3f} in 5 folds of {len(df)} rows")
 crystals = [bulk("GaAs", "zincblende", a=5.65), bulk("MgO", "rocksalt", a=4.21)]
 result = rank(crystals, goals="n", models=MFTRegressor().fit(X, y))
-print(
-    result.to_pandas()[["rank", "formula", "n", "n_low", "n_high", "trust", "reason"]]
-)
+print(result.to_pandas()[["rank", "formula", "n", "n_low", "n_high", "trust"]])

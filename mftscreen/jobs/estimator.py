@@ -169,7 +169,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
                 progress=self.progress,
             )
             self.content_ = result.path.read_bytes()
-            self._loaded: LoadedModel | None = load_model(result.path)
+            self._loaded: LoadedModel | None = _load(result.path)
         self.property_name_ = name
         return self
 
@@ -177,6 +177,10 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         self, X: Any, return_trust: bool = False
     ) -> NDArray[np.float64] | pd.DataFrame:
         """Predict the property of structures.
+
+        Also of those that are of another kind than most of the training set, which
+        ``return_trust`` flags: scores are of all rows. (:func:`mftscreen.rank` refuses
+        them, unless ``check_domain=False``.)
 
         Parameters
         ----------
@@ -193,7 +197,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         Raises
         ------
         DataError
-            If there is no value for a structure; a table has a reason instead.
+            If a structure cannot be evaluated; a table has a reason instead.
         sklearn.exceptions.NotFittedError
             If it has not been fitted.
         """
@@ -258,7 +262,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             with TemporaryDirectory(prefix="mftscreen-") as folder:
                 path = Path(folder) / "model.mft"
                 path.write_bytes(self.content_)
-                self._loaded = load_model(path)
+                self._loaded = _load(path)
         return self._loaded
 
     def save(self, path: str | Path) -> None:
@@ -301,7 +305,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         ConfigError
             If the model has no property, or none of this name, or several.
         """
-        model = load_model(Path(path))
+        model = _load(Path(path))
         names = list(model.properties)
         if property_name is None and len(names) == 1:
             property_name = names[0]
@@ -365,6 +369,11 @@ _SELF_REPLAY = {
     "lambda_reg": "auto",
     "loss": {"kind": "mae"},
 }
+
+
+def _load(path: Path) -> LoadedModel:
+    """Load a model that says what it can: scores are of all rows that can be had."""
+    return load_model(path, check_domain=False)
 
 
 def _merged(document: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
