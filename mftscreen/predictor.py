@@ -19,7 +19,7 @@ from mftscreen.model.loaded_model import Model, Prediction
 from mftscreen.model.loading import load_model
 from mftscreen.model.network.backend import Device
 from mftscreen.model.network.many import BatchLimit, evaluate_many
-from mftscreen.properties import own_names, suggestion
+from mftscreen.properties import as_names, own_names, suggestion
 from mftscreen.structures import to_atoms
 from mftscreen.trust.neighborhood import Surroundings
 
@@ -91,7 +91,7 @@ class Predictor:
     ----------
     model : str, Path or Model, optional
         As for :class:`mftscreen.MFTCalculator`.
-    properties : sequence of str, optional
+    properties : str or sequence of str, optional
         Properties to predict, by name or meaning (``refractive index``); all of the
         model by default. Of ``mft-mini``, that model is loaded which predicts them.
     energy, forces : bool
@@ -124,7 +124,7 @@ class Predictor:
         self,
         model: str | Path | Model | None = None,
         *,
-        properties: Sequence[str] | None = None,
+        properties: str | Sequence[str] | None = None,
         energy: bool = False,
         forces: bool = False,
         check_domain: bool = True,
@@ -134,10 +134,11 @@ class Predictor:
         if batch_size != "auto" and batch_size < 1:
             msg = f"batch_size is 'auto' or at least 1, got {batch_size}"
             raise ValueError(msg)
+        asked = as_names(properties)
         if model is None or isinstance(model, str | Path):
             model = load_model(
                 model,
-                properties=properties or (),
+                properties=asked,
                 check_domain=check_domain,
                 device=device,
             )
@@ -145,7 +146,7 @@ class Predictor:
             msg = "load the model with load_model(..., check_domain=False)"
             raise ValueError(msg)
         self.model = model
-        names = own_names(properties or (), model.properties).values()
+        names = own_names(asked, model.properties).values()
         self.properties = list(model.properties if properties is None else names)
         unknown = [name for name in self.properties if name not in model.properties]
         if unknown:

@@ -21,7 +21,12 @@ from pydantic import (
     model_validator,
 )
 
-from mftscreen.errors import DataError, OutsideDomainError, PeriodicityError
+from mftscreen.errors import (
+    DataError,
+    OutsideDomainError,
+    PeriodicityError,
+    UnknownPropertyError,
+)
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
 
 __all__ = [
@@ -29,6 +34,7 @@ __all__ = [
     "PropertySpec",
     "Transform",
     "TransformKind",
+    "as_names",
     "check_property_name",
     "own_names",
     "suggestion",
@@ -273,6 +279,39 @@ _OTHERWISE = {
 }
 """What the same quantities are called elsewhere. Empty for another quantity, whose name
 must not be taken for one that looks like it."""
+
+
+def as_names(properties: Any) -> list[str]:
+    """Return names of properties, of which one may be given as it is.
+
+    Parameters
+    ----------
+    properties : str, iterable of str or None
+
+    Returns
+    -------
+    list of str
+        Empty for None.
+
+    Raises
+    ------
+    UnknownPropertyError
+        If there is something else than names.
+
+    Examples
+    --------
+    >>> as_names("gap"), as_names(("gap", "homo"))
+    (['gap'], ['gap', 'homo'])
+    """
+    if properties is None:
+        return []
+    names = [properties] if isinstance(properties, str) else properties
+    if isinstance(names, Iterable):
+        names = list(names)
+        if all(isinstance(name, str) for name in names):
+            return names
+    msg = f"names of properties are expected, got {properties!r}"
+    raise UnknownPropertyError(msg)
 
 
 def own_names(

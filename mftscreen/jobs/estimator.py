@@ -51,7 +51,8 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
     pretrained : str
         Name of a model, or path of a ``.mft`` or ``.pt`` file; ``scratch`` needs none.
         ``mft-mini`` is that of crystals if any structure is periodic, else that of
-        molecules.
+        molecules; it has learned from labels of MatBench and QM9, so that scores on
+        these are not those of new rows, and ``7net-0`` has not.
     property_name : str, optional
         By default that of `y`, if it has one, or ``target``.
     unit : str

@@ -150,6 +150,8 @@ def split(
     >>> result.to_pandas(), result.split.folds[0].test  # doctest: +SKIP
     """
     source = Path(data) if isinstance(data, str | Path) else RowsInMemory.of(data)
+    if not isinstance(column, str):
+        raise ConfigError([f"column: the name of the target is needed, got {column!r}"])
     if foreign := foreign_options(method, options, published=omee is not None):
         names = ", ".join(sorted(foreign))
         raise ConfigError([f"{names}: method {method} has no such option"])

@@ -66,7 +66,7 @@ def split_function(method: str) -> Callable[..., Split]:
     >>> split_function("loco").__name__
     'loco'
     """
-    if method not in _FUNCTIONS:
+    if not isinstance(method, str) or method not in _FUNCTIONS:
         msg = f"no split method {method!r}; the methods are {', '.join(_FUNCTIONS)}"
         raise DataError(msg)
     return _FUNCTIONS[method]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -138,6 +138,8 @@ def choose_carried(
     if isinstance(carry, bool):
         return list(held) if carry else []
     parts = carry.split(",") if isinstance(carry, str) else carry
+    if not isinstance(parts, Iterable):
+        raise ConfigError([f"carry: names, True or False are expected, got {carry!r}"])
     names = list(dict.fromkeys(str(part).strip() for part in parts))
     if unknown := [name for name in names if name not in held]:
         there = ", ".join(held) or "nothing"
