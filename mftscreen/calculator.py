@@ -82,6 +82,9 @@ class MFTCalculator(Calculator):
     ``energy``. Any combination of ``pbc`` is exact: neighbours are searched only
     along periodic directions. The stress needs a cell with a volume.
 
+    A pickled calculator has its model in it, and can go to other processes
+    (multiprocessing, joblib); there, many copies of it share one in memory.
+
     Only the heads that are asked for are evaluated, all in one descriptor pass. Of
     properties there are no gradients, whether a neural head or a kernel predicts them.
 

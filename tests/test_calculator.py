@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pickle
+import shutil
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -250,3 +253,35 @@ def test_freezing_what_is_broken(bulk_model: Path) -> None:
     flat = Atoms("Mg", cell=[[9, 0, 0], [0, 9, 0], [9, 9, 0]], pbc=True)
     with pytest.raises(InvalidGeometryError):
         MFTCalculator(bulk_model).freeze(flat)
+
+
+def test_it_is_pickled_by_content(bulk_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gone.mft"
+    shutil.copy(bulk_model, path)
+    atoms = bulk("MgO", "rocksalt", a=4.2)
+    atoms.calc = MFTCalculator(path)
+    energy = atoms.get_potential_energy()
+    path.unlink()
+    copies = [pickle.loads(pickle.dumps(atoms)) for _ in range(2)]
+    for copy in copies:
+        assert copy.calc.results["energy"] == energy  # what was computed is there
+        copy.calc.reset()
+        assert copy.get_potential_energy() == pytest.approx(energy, rel=1e-6)
+        assert copy.calc.get_property("gap", copy) == pytest.approx(
+            atoms.calc.get_property("gap", atoms), rel=1e-6
+        )
+        assert copy.calc.model.sha256 == atoms.calc.model.sha256
+    # many copies of a model are one in memory
+    assert copies[0].calc.model.network is copies[1].calc.model.network
+
+
+@pytest.mark.slow
+def test_it_goes_to_other_processes(tiny_model: Path) -> None:
+    structures = [bulk("MgO", "rocksalt", a=a) for a in (4.1, 4.2, 4.3)]
+    calculator = MFTCalculator(tiny_model, check_domain=False)
+    for atoms in structures:
+        atoms.calc = calculator
+    expected = [atoms.get_potential_energy() for atoms in structures]
+    with get_context("spawn").Pool(1) as pool:
+        found = pool.map(Atoms.get_potential_energy, structures)
+    assert found == pytest.approx(expected, rel=1e-6)

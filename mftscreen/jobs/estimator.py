@@ -241,7 +241,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         -------
         matplotlib.axes.Axes
         """
-        table = self.predict(X, return_trust=True)
+        table: Any = self.predict(X, return_trust=True)
         name = self.property_name_
         ends = [f"{name}_{end}" for end in ("low", "high")]
         has_ends = set(ends) <= set(table.columns)

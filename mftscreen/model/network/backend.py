@@ -31,7 +31,7 @@ from mftscreen.errors import (
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.files.branches import main_head
-from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.model.files.checkpoint import model_parameters, save_state
 from mftscreen.model.files.reading import read_state
 from mftscreen.model.network.batch import add_derivatives
 from mftscreen.model.network.features import DescriptorPass, Features
@@ -93,6 +93,7 @@ class DeepmdNetwork:
 
     def __init__(self, state: Mapping[str, Any], device: Device = "auto") -> None:
         self.device = _choose_device(device)
+        self._origin = state, device
         parameters = model_parameters(state)
         models = build_models(state, self.device)
         self.heads = {
@@ -133,6 +134,17 @@ class DeepmdNetwork:
             anything but tensors and plain containers.
         """
         return cls(read_state(source), device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # as a file's contents: tensors by themselves are shared between processes, and
+        # end with the one that has sent them
+        return _unpickle, (*self._packed, self._origin[1])
+
+    @cached_property
+    def _packed(self) -> tuple[str, bytes]:
+        """The weights as the contents of a file, and their sha256 before them."""
+        content = save_state(self._origin[0])
+        return hashlib.sha256(content).hexdigest(), content
 
     def energy_heads(self) -> list[str]:
         """Return the names of the heads that predict energies."""
@@ -376,6 +388,20 @@ def _typed_errors() -> Iterator[None]:
             raise MemoryError(str(error)) from error
         msg = f"torch cannot evaluate the model: {error}"
         raise ModelError(msg) from error
+
+
+_unpickled: dict[tuple[str, Device], DeepmdNetwork] = {}
+"""The last network that came from another process."""
+
+
+def _unpickle(sha256: str, content: bytes, device: Device) -> DeepmdNetwork:
+    """Return a network that was pickled; many copies of one are built once."""
+    key = sha256, device
+    if key not in _unpickled:
+        network = DeepmdNetwork.from_checkpoint(content, device)
+        _unpickled.clear()
+        _unpickled[key] = network
+    return _unpickled[key]
 
 
 def _choose_device(device: Device) -> torch.device:
