@@ -64,16 +64,15 @@ class RowsInMemory:
 
 
 def is_structure(thing: Any) -> bool:
-    """Tell a structure, of ASE or pymatgen, from other things.
+    """Tell a structure of ASE or pymatgen, or the dictionary of one, from other things.
 
     Examples
     --------
     >>> is_structure(Atoms("O")), is_structure(["O"])
     (True, False)
     """
-    return isinstance(thing, Atoms) or (
-        hasattr(thing, "is_ordered") and hasattr(thing, "sites")
-    )
+    known = hasattr(thing, "is_ordered") and hasattr(thing, "sites")
+    return isinstance(thing, Atoms) or known or _is_document(thing)
 
 
 def iter_memory(source: Any, column: str | None = None) -> Iterator[Row]:
@@ -157,7 +156,7 @@ def _items(
     elif hasattr(source, "iloc"):
         for label, thing in zip(_labels(source), source, strict=True):
             yield label, thing, {}
-    elif is_structure(source) or _is_document(source):
+    elif is_structure(source):
         yield None, source, {}
     elif isinstance(source, Mapping):
         for label, thing in source.items():
@@ -230,7 +229,7 @@ def _is_document(thing: Any) -> bool:
 
 def _holds_structures(column: Any) -> bool:
     first = next((value for value in column if value is not None), None)
-    return is_structure(first) or _is_document(first)
+    return is_structure(first)
 
 
 def _listed(names: Iterable[Any]) -> str:

@@ -1,8 +1,9 @@
-"""Relaxation of structures in memory, all in one batch."""
+"""Relaxation of structures, all in one batch."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from mftscreen.data.memory import iter_memory
 from mftscreen.errors import MftscreenError, ModelError
 from mftscreen.model.files.registry import DEFAULT_MODEL, member_for
 from mftscreen.model.loading import load_model
+from mftscreen.screen.candidates.in_memory import is_in_memory
+from mftscreen.screen.candidates.stream import iter_candidates
 from mftscreen.screen.order.rank_options import plain_value
 from mftscreen.screen.relax.batched import Relaxer, RelaxResult
 from mftscreen.screen.relax.settings import RelaxSettings
@@ -45,7 +48,7 @@ def relax(
     Parameters
     ----------
     structures : Atoms, pymatgen structure or several
-        As :func:`mftscreen.data.memory.iter_memory` takes them. They are not changed.
+        Whatever :func:`mftscreen.rank` takes, files included. They are not changed.
     model : str, Path, object, optional
         Name or file of a model, a loaded one, or a result of
         :func:`mftscreen.finetune`. By default ``mft-mini``: that of crystals if any
@@ -94,10 +97,11 @@ def relax(
     """
     settings = RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
     given = []
-    for row in iter_memory(structures):
-        if not isinstance(row.structure, Atoms):
-            raise _named(row.structure, str(row.name))
-        given.append(row.structure)
+    for name, structure in _named_structures(structures):
+        if not isinstance(structure, Atoms):
+            structure.args = (f"structure {name}: {structure}",)
+            raise structure
+        given.append(structure)
     periodic = any(atoms.pbc.any() for atoms in given) or not given
     loaded = _load(model, "crystals" if periodic else "molecules", check_domain, device)
     results = Relaxer(loaded, settings)(given)
@@ -106,6 +110,15 @@ def relax(
         _with_results(atoms, result, settings)
         for atoms, result in zip(given, found, strict=True)
     ]
+
+
+def _named_structures(source: Any) -> Iterator[tuple[str, Atoms | MftscreenError]]:
+    if is_in_memory(source):
+        for row in iter_memory(source):
+            yield str(row.name), row.structure
+    else:
+        for candidate in iter_candidates(source):
+            yield candidate.id, candidate.structure
 
 
 def _load(model: Any, domain: str, check_domain: bool, device: Device) -> Model:
@@ -147,8 +160,3 @@ def _with_results(given: Atoms, result: RelaxResult, settings: RelaxSettings) ->
         own["stress"] = virial_to_stress(result.virial, atoms.get_volume())
     atoms.calc = SinglePointCalculator(atoms, **own)
     return atoms
-
-
-def _named(error: MftscreenError, name: str) -> MftscreenError:
-    error.args = (f"structure {name}: {error}",)
-    return error

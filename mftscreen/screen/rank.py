@@ -170,8 +170,9 @@ def rank(
     >>> [row.formula for row in result.top(3)]  # doctest: +SKIP
     ['Te', 'SnTe', 'GeTe']
     """
-    options = goals
-    if not isinstance(options, RankOptions):
+    if isinstance(goals, RankOptions):
+        options = replace(goals, goals=as_goals(goals.goals))
+    else:
         options = RankOptions(
             as_goals(goals), method, ood, alpha, coverage, diverse, duplicates
         )

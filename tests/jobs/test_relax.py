@@ -76,6 +76,12 @@ def test_molecules_are_for_the_model_of_molecules() -> None:
     assert "stress" not in water.calc.results
 
 
+def test_files_are_read(model: LoadedModel, tmp_path: Path) -> None:
+    write(tmp_path / "Si.cif", bulk("Si"))
+    (atoms,) = relax(tmp_path / "Si.cif", model)
+    assert atoms.info["relax_converged"]
+
+
 def test_nothing_is_relaxed_to_nothing(model: LoadedModel) -> None:
     assert relax([], model) == []
 

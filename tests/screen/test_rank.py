@@ -19,9 +19,11 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import write
+from click.testing import CliRunner
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from mftscreen import ScreenResult, rank
+from mftscreen.cli import main
 from mftscreen.errors import (
     ConfigError,
     DataError,
@@ -428,7 +430,7 @@ def test_what_a_source_says_of_candidates_comes_back(
     assert set(table.index) == {"mp-0", "mp-1", "mp-2"}
     assert table["source_gap"]["mp-1"] == 0.5
     assert result.foreign == ["mp", "source_gap", "Si", "far"]
-    with pytest.raises(DataError, match="no row has 'mpid' to name it by; there is"):
+    with pytest.raises(DataError, match="the first row has no 'mpid' to be named by"):
         rank(path, id_key="mpid", **options)
     assert rank(path, carry=False, **options).foreign == []
     assert rank(path, carry="far, mp", **options).foreign == ["far", "mp"]
@@ -436,6 +438,25 @@ def test_what_a_source_says_of_candidates_comes_back(
         rank(path, carry=["nothing"], **options)
     only = result.where("source_gap > 0 and far")
     assert {row.id for row in only.rows} == {"mp-1", "mp-2"}
+
+
+def test_several_paths_are_one_source(
+    crystals: list[Atoms], tiny_model: Path, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{k}.extxyz" for k in range(3)]
+    for path, atoms in zip(paths[:2], crystals, strict=False):
+        atoms.write(path)
+    run = tmp_path / "run"
+    result = rank(paths, goals="gap", models=tiny_model, run=run)
+    (failed,) = result.failures
+    assert (failed.id, failed.status) == ("2.extxyz", "unreadable")
+    assert {row.id for row in result.rows[:2]} == {"0.extxyz#0", "1.extxyz#0"}
+    with Journal(run, read_only=True) as journal:
+        assert journal.description["source"] == list(map(str, paths))
+    exported = CliRunner().invoke(
+        main, ["results", "export", str(run), str(paths[0].with_suffix(".csv"))]
+    )
+    assert exported.exit_code == 3, exported.stderr
 
 
 def test_a_journal_of_before_has_nothing_to_carry(

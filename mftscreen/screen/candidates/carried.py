@@ -59,7 +59,9 @@ def carried_values(
     return found
 
 
-def find_id(values: Mapping[str, Any], key: str | None) -> str | None:
+def find_id(
+    values: Mapping[str, Any], key: str | None, *, required: bool = False
+) -> str | None:
     """Return the id that stands under a key of a row.
 
     Parameters
@@ -67,6 +69,8 @@ def find_id(values: Mapping[str, Any], key: str | None) -> str | None:
     values : mapping of str to object
     key : str or None
         None for no such id.
+    required : bool, default False
+        Whether a row with other values has to have this one.
 
     Returns
     -------
@@ -76,16 +80,15 @@ def find_id(values: Mapping[str, Any], key: str | None) -> str | None:
     Raises
     ------
     DataError
-        If the row has values, but not under this key.
+        If it is required and missing.
     """
     if key is None or not values:
         return None
-    if key not in values:
-        msg = (
-            f"no row has {key!r} to name it by; there is {', '.join(map(str, values))}"
-        )
+    if required and key not in values:
+        there = ", ".join(map(str, values))
+        msg = f"the first row has no {key!r} to be named by; there is {there}"
         raise DataError(msg)
-    value = values[key]
+    value = values.get(key)
     missing = value is None or (isinstance(value, float) and not isfinite(value))
     return None if missing else str(value).strip() or None
 

@@ -125,13 +125,15 @@ def iter_candidates(
     ------
     DataError
         If not a single row of the source can be read, its format is unknown, the
-        query is malformed or is given for a format that has none, or there is no value
-        `id_key`.
+        query is malformed or is given for a format that has none, or the first row has
+        no value `id_key`.
     """
     seen: set[str] = set()
     last: dict[str, int] = {}
+    first = True
     for name, structure, values in _rows_to_the_end(source, query, column):
-        escaped = _escape(find_id(values, id_key) or name)
+        escaped = _escape(find_id(values, id_key, required=first) or name)
+        first = first and not values
         unique = escaped
         while unique in seen:
             last[escaped] = last.get(escaped, 1) + 1
@@ -235,7 +237,10 @@ def _rows_to_the_end(
     """Yield each row, and what ends their reading as one more."""
     if are_paths(source):
         for path in source:
-            yield from _rows_to_the_end(path, query, column)
+            try:
+                yield from _rows_to_the_end(path, query, column)
+            except DataError as error:  # the others may be of use
+                yield Path(path).name, error, {}
         return
     empty = True
     try:

@@ -86,7 +86,7 @@ def collect(
     if embedding != "none" and reference is not None:
         places, embedded = _place(reference, structures, embedding)
     return ReportData(
-        title=f"{Path(description['source']).name}: {', '.join(options.goals)}",
+        title=f"{_source_name(description)}: {', '.join(options.goals)}",
         command=description["command"],
         columns=result.columns,
         records=_records(result, molecules),
@@ -102,6 +102,16 @@ def collect(
         embedding=places,
         embedded=embedded,
     )
+
+
+def _source_name(description: Mapping[str, Any]) -> str:
+    """Return what candidates came from: a file, several, or structures in memory."""
+    source = description["source"]
+    if source is None:
+        return "structures in memory"
+    if isinstance(source, list):
+        return f"{Path(source[0]).name} and {len(source) - 1} more"
+    return Path(source).name
 
 
 def _molecules(journal: Journal) -> dict[int, str]:

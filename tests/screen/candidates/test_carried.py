@@ -67,8 +67,9 @@ def test_ids_are_found_under_a_key() -> None:
     assert find_id({"mp": 7}, "mp") == "7"
     assert find_id({"mp": None}, "mp") is find_id({"mp": " "}, "mp") is None
     assert find_id({}, "mp") is find_id({"mp": 7}, None) is None
-    with pytest.raises(DataError, match="no row has 'mp' to name it by; there is id"):
-        find_id({"id": 7}, "mp")
+    assert find_id({"id": 7}, "mp") is None
+    with pytest.raises(DataError, match="first row has no 'mp' to be named by; there"):
+        find_id({"id": 7}, "mp", required=True)
 
 
 def test_only_what_can_be_sent_stays_with_a_structure() -> None:

@@ -138,3 +138,15 @@ def test_what_the_intervals_rest_on_and_molecules_are_shown(
     assert found == {"1": "MgO", "2": "H2O2", "3": "MgO"}
     assert data.remarks == result.remarks
     assert data.remark_details == result.details
+
+
+def test_what_was_in_memory_has_a_report(tiny_model: Path, tmp_path: Path) -> None:
+    run, crystals = tmp_path / "run", [bulk("MgO", "rocksalt", a=4.2), bulk("Si")]
+    rank(crystals, goals="gap", models=tiny_model, run=run)
+    assert collect(run).title == "structures in memory: gap"
+    files = []
+    for k, atoms in enumerate(crystals):
+        files.append(tmp_path / f"{k}.extxyz")
+        atoms.write(files[-1])
+    rank(files, goals="gap", models=tiny_model, run=run)
+    assert collect(run).title == "0.extxyz and 1 more: gap"
