@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from mftscreen.model.files.registry import member_for
 from mftscreen.model.loading import load_model
 from mftscreen.parity import plot_parity
 from mftscreen.predictor import Predictor
+from mftscreen.properties import check_property_name
 from mftscreen.writing import output_file
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         molecules; it has learned from labels of MatBench and QM9, so that scores on
         these are not those of new rows, and ``7net-0`` has not.
     property_name : str, optional
-        By default that of `y`, if it has one, or ``target``.
+        By default after that of `y`, if it has one, or ``target``.
     unit : str
         Of the labels; ``"1"`` if dimensionless.
     head : {"intensive", "extensive", "r2", "dipole_norm"}
@@ -395,8 +397,13 @@ def _merged(document: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name_of(y: Any) -> str:
-    name = getattr(y, "name", None)
-    return name if isinstance(name, str) and name else "target"
+    """Return a property's name after that of a column, if that can be one."""
+    given = getattr(y, "name", None)
+    name = re.sub(r"\W+", "_", str(given or "")).strip("_")
+    try:
+        return check_property_name(name)
+    except ValueError:
+        return "target"
 
 
 def _labelled_rows(structures: Any, y: Any, groups: Any, name: str) -> RowsInMemory:

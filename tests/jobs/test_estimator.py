@@ -183,6 +183,22 @@ def test_the_pretrained_model_is_that_of_the_structures(strategy: str) -> None:
             assert config.auxiliary.self_replay is not None
 
 
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("gap", "gap"),
+        ("log10(G_VRH)", "log10_G_VRH"),
+        ("Si", "target"),
+        (None, "target"),
+    ],
+)
+def test_properties_are_named_after_columns(column: str | None, name: str) -> None:
+    from mftscreen.jobs.estimator import _name_of
+
+    assert _name_of(pd.Series([1.0], name=column)) == name
+    assert _name_of([1.0]) == "target"
+
+
 def test_frames_of_the_user_replace_those_that_are_made() -> None:
     own = {"auxiliary": {"head": "crystals", "data": ["frames.extxyz"]}}
     document = MFTRegressor("mft", config=own)._document([], "gap")  # type: ignore[arg-type]
