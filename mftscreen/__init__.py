@@ -31,10 +31,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from mftscreen import finetune
     from mftscreen.calculator import MFTCalculator
     from mftscreen.errors import MftscreenError
-    from mftscreen.finetune.tune import compare
+    from mftscreen.finetune.tune import compare, finetune
     from mftscreen.jobs.diagnose import diagnose
     from mftscreen.jobs.estimator import MFTRegressor
     from mftscreen.jobs.relax import relax
