@@ -80,6 +80,9 @@ def test_a_dictionary_with_a_table_is_trained(
     assert again.card == result.card
     with pytest.raises(ConfigError, match="already holds a run"):
         finetune(document)
+    # what was trained is something to start from
+    further = finetune({**document, "pretrained": result}, tmp_path / "further")
+    assert further.card.provenance["config"]["pretrained"] == "model.mft"
     with pytest.raises(ConfigError, match="differs from the configuration given"):
         finetune({**document, "seed": 2}, resume=True)
 

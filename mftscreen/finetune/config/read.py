@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -100,9 +101,11 @@ def _build(document: Any, folder: Path, path: Path | None) -> TuneConfig:
 
 
 def _plain(value: Any) -> Any:
-    """Return values as YAML has them: dictionaries, and what members of enums mean."""
+    """Return values as YAML has them: dictionaries, texts, what enums mean."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, dict):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Mapping):
