@@ -21,9 +21,8 @@ of which the further ones are never smaller.
 ``benchmarks/error_estimates.py`` measures what is covered, on clusters that were left
 out, too.
 
-MAPIE 1.6 wants an estimator that predicts from a feature matrix; crepes' regressors
-need scikit-learn-like wrappers around the same two lines. Both are oracles in the
-tests.
+crepes makes the same intervals of given difficulties, and is the oracle of the tests;
+here a sorted array for each third is all that is needed.
 
 References
 ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import crepes
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -87,7 +88,6 @@ def test_expected_errors_sort_errors_and_have_their_size() -> None:
 
 
 def test_equal_scores_are_those_of_crepes() -> None:
-    crepes = pytest.importorskip("crepes")
     rng = np.random.default_rng(2)
     calibration = calibrate(rng, 150)  # too few for quantiles by distance
     predictions, _, around = draw(rng, 50)
