@@ -1,0 +1,1 @@
+"""Studies: grids of trainings as jobs, and their tables beside published ones."""
