@@ -21,6 +21,7 @@ _COMMANDS = {
     "ood": "Find what is out of distribution, without a model.",
     "recipes": "List, show, copy and validate configurations for fine-tuning.",
     "finetune": "Fine-tune a model on your own labels (scratch, ft, lp, mft).",
+    "study": "Train a grid of models; show errors beside published ones.",
     "diagnose": "Measure what fine-tuning did to a model's representations.",
     "data": "Describe, convert and download labelled data.",
     "split": "Split labelled data into in- and out-of-distribution folds.",

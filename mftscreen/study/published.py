@@ -137,5 +137,5 @@ def _values(table: Mapping[str, Any], key: str) -> Iterator[PublishedValue]:
         known = {name: row.pop(name) for name in _KEYS if name in row}
         known.setdefault("split", table.get("split", ""))
         for column, text in row.items():
-            found = {**known, table["columns"]: column}
+            found: dict[str, Any] = {**known, table["columns"]: column}
             yield PublishedValue(**found, value=float(text))

@@ -18,7 +18,13 @@ from mftscreen.ood.splits import (
     split_function,
 )
 
-__all__ = ["choose_folds", "in_fold", "prepare_split", "without_split"]
+__all__ = [
+    "choose_folds",
+    "in_fold",
+    "largest_folds",
+    "prepare_split",
+    "without_split",
+]
 
 
 def prepare_split(
@@ -115,17 +121,35 @@ def choose_folds(split: Path, wanted: str | None, config: MFTConfig) -> list[str
             return [config.data.split.fold]
         return [fold.name for fold in folds]
     if wanted.isdecimal():
-        count = int(wanted)
-        if not 1 <= count <= len(folds):
-            msg = f"{count} folds are asked for; there are {len(folds)}"
-            raise DataError(msg, path=split)
-        largest = sorted(folds, key=lambda fold: -len(fold.test))
-        return [fold.name for fold in largest[:count]]
+        return largest_folds(found, int(wanted), split)
     names = dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip())
     if not names:
         msg = f"{wanted!r} names no fold"
         raise DataError(msg, path=split)
     return [find_fold(found, name, split).name for name in names]
+
+
+def largest_folds(split: Split, count: int, path: Path) -> list[str]:
+    """Return the names of the folds with the most test rows.
+
+    Parameters
+    ----------
+    split : Split
+    count : int
+        How many.
+    path : Path
+        Where the split was read from; for the message.
+
+    Raises
+    ------
+    DataError
+        If there are fewer.
+    """
+    if not 1 <= count <= len(split.folds):
+        msg = f"{count} folds are asked for; there are {len(split.folds)}"
+        raise DataError(msg, path=path)
+    largest = sorted(split.folds, key=lambda fold: -len(fold.test))
+    return [fold.name for fold in largest[:count]]
 
 
 def without_split(config: DownstreamConfig) -> DownstreamConfig:

@@ -123,6 +123,11 @@ class SplitConfig(Settings):
     id_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     """Share of the fold's training rows that are the test ``id`` where the fold has no
     ID test of its own; 0 to train on all of them, as in published folds."""
+    train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the fold's training and validation rows that are used, at least one of
+    each: for learning curves. A smaller share is part of a larger one."""
+    train_seed: Seed = 0
+    """Of which rows these are."""
 
 
 class DataConfig(Settings):

@@ -18,7 +18,7 @@ from mftscreen.finetune.config.document import parse_yaml, read_document
 from mftscreen.finetune.strategies import STRATEGIES, TuneConfig
 from mftscreen.finetune.strategies.plan import Strategy
 
-__all__ = ["as_config", "load_config"]
+__all__ = ["as_config", "explain_problem", "load_config", "resolve_paths"]
 
 _PYDANTIC = re.compile(r"\[key\]|bool|constrained-(float|int|str)|(literal|list)\[.*\]")
 """What pydantic adds to a place: the name of an entry, or one type of several."""
@@ -94,9 +94,9 @@ def _build(document: Any, folder: Path, path: Path | None) -> TuneConfig:
     try:
         config = _ADAPTER.validate_python(document)
     except ValidationError as error:
-        problems = [_explain(dict(e)) for e in error.errors()]
+        problems = [explain_problem(dict(e)) for e in error.errors()]
         raise ConfigError(problems, path=path) from error
-    resolved: TuneConfig = _resolve_paths(config, folder.resolve())
+    resolved: TuneConfig = resolve_paths(config, folder.resolve())
     return resolved
 
 
@@ -113,14 +113,26 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _explain(error: dict[str, Any]) -> str:
+def explain_problem(error: dict[str, Any], model: Any = None) -> str:
+    """Return a problem that pydantic has found, as users have to hear of it.
+
+    Parameters
+    ----------
+    error : dict
+        What ``ValidationError.errors`` has of it.
+    model : type, optional
+        The configuration's class; by default one of a strategy, which `error` names.
+
+    Returns
+    -------
+    str
+        With the closest valid key for an unknown one.
+    """
     parts = map(str, error["loc"])
     location = [part for part in parts if not _PYDANTIC.fullmatch(part)]
-    if location and location[0] in STRATEGIES:
-        model: Any = STRATEGIES[location[0]]
+    if model is None and location and location[0] in STRATEGIES:
+        model = STRATEGIES[location[0]]
         location = location[1:]
-    else:
-        model = None
     location, known = _walk(model, location)
     where = ".".join(location)
     if error["type"] == "extra_forbidden":
@@ -144,8 +156,8 @@ def _walk(model: Any, location: list[str]) -> tuple[list[str], list[str]]:
             continue
         written.append(part)
         known = sorted(getattr(model, "model_fields", {}))
-        if getattr(model, "__origin__", None) is dict:
-            model = model.__args__[1]  # the part is a key that users choose
+        if getattr(model, "__origin__", None) in (dict, list):
+            model = model.__args__[-1]  # the part is a user's key, or a place in a list
             continue
         field = getattr(model, "model_fields", {}).get(part)
         model = getattr(field, "annotation", None)
@@ -158,20 +170,28 @@ def _is_tag(kind: Any) -> bool:
     return isinstance(getattr(kind, "__metadata__", [None])[0], Tag)
 
 
-def _resolve_paths(value: Any, folder: Path) -> Any:
+def resolve_paths(value: Any, folder: Path) -> Any:
+    """Return a configuration whose relative paths start at a folder.
+
+    Parameters
+    ----------
+    value : object
+        A configuration, or a part of one.
+    folder : Path
+    """
     if isinstance(value, Path):
         return value if value.is_absolute() else folder / value
     if isinstance(value, BaseModel):
         update = {
-            name: _resolve_paths(getattr(value, name), folder)
+            name: resolve_paths(getattr(value, name), folder)
             for name in type(value).model_fields
         }
         pretrained = update.get("pretrained")
         if isinstance(pretrained, str) and pretrained.endswith((".mft", ".pt")):
-            update["pretrained"] = str(_resolve_paths(Path(pretrained), folder))
+            update["pretrained"] = str(resolve_paths(Path(pretrained), folder))
         return value.model_copy(update=update)
     if isinstance(value, list):
-        return [_resolve_paths(item, folder) for item in value]
+        return [resolve_paths(item, folder) for item in value]
     if isinstance(value, dict):
-        return {key: _resolve_paths(item, folder) for key, item in value.items()}
+        return {key: resolve_paths(item, folder) for key, item in value.items()}
     return value

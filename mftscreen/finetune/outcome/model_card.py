@@ -10,6 +10,7 @@ from typing import Any
 from mftscreen.data.sources import read_force_field
 from mftscreen.domain import HeadDomain
 from mftscreen.finetune.config.blocks import BranchConfig
+from mftscreen.finetune.outcome.predictions import PREDICTIONS, write_predictions
 from mftscreen.finetune.outcome.property_results import (
     evaluate_properties,
     list_elements,
@@ -38,6 +39,9 @@ def write_model(
 ) -> None:
     """Evaluate a checkpoint on validation and test sets and write a model file.
 
+    Predictions for these sets are written beside it, before it; see
+    :mod:`mftscreen.finetune.outcome.predictions`.
+
     Parameters
     ----------
     path : Path
@@ -52,6 +56,8 @@ def write_model(
     network = DeepmdNetwork.from_checkpoint(checkpoint)
     config, plan = task.config, task.config.plan
     results = evaluate_properties(task, network, progress=progress)
+    if results.predictions:
+        write_predictions(path.with_name(PREDICTIONS), results.predictions)
     force_field = {
         head: _force_field_card(head, force_field.data, task.heads[head], network)
         for head, force_field in plan.force_fields.items()

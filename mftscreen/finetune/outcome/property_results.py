@@ -17,6 +17,7 @@ from mftscreen.finetune.outcome.calibration import (
     build_reference_sets,
     measure_coverage,
 )
+from mftscreen.finetune.outcome.predictions import Prediction, list_predictions
 from mftscreen.finetune.outcome.readouts import PropertyOutcome, read_out
 from mftscreen.finetune.outcome.region import TrainedRegion, build_regions
 from mftscreen.finetune.outcome.scores import property_labels
@@ -46,6 +47,8 @@ class PropertyResults(NamedTuple):
     cards : dict of str to PropertyHead
     references, calibration, readouts, neighborhoods : dict of str to ndarray
         As :func:`mftscreen.model.files.bundle.write_bundle` takes them.
+    predictions : list of Prediction
+        Of rows that were not trained on.
     """
 
     cards: dict[str, PropertyHead]
@@ -53,6 +56,7 @@ class PropertyResults(NamedTuple):
     calibration: _Arrays
     readouts: _Arrays
     neighborhoods: _Arrays
+    predictions: list[Prediction]
 
 
 def evaluate_properties(
@@ -79,6 +83,7 @@ def evaluate_properties(
     references = build_reference_sets(task)
     regions = build_regions(task, fitter.descriptors)
     scales: dict[TrainedRegion, dict[str, Scale]] = {}
+    predictions: list[Prediction] = []
     for name, spec in task.specs.items():
         split = task.heads[name]
         outcome = read_out(task, name, network, references[name], regions[name], fitter)
@@ -92,12 +97,14 @@ def evaluate_properties(
             labels, levels, method="nearest"
         ).astype(np.float32)
         cards[name] = _property_card(task.config, spec, split, outcome)
+        predictions += list_predictions(name, outcome.predicted)
     return PropertyResults(
         cards,
         pack_references({name: r.arrays for name, r in references.items()}),
         calibration,
         readouts,
         pack_neighborhoods([r.neighborhood(s) for r, s in scales.items()]),
+        predictions,
     )
 
 

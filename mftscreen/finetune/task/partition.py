@@ -44,7 +44,8 @@ def divide(
     -------
     dict of str to list of LabelledStructure
         ``train``, ``ood`` (the fold's test) and, unless they are empty, ``validation``
-        and ``id``. A row of the split that is in no part of the fold is left out.
+        and ``id``. A row of the split that is in no part of the fold is left out, and
+        so are training and validation rows beyond the share that is to be used.
 
     Raises
     ------
@@ -64,6 +65,10 @@ def divide(
     for row in rows:
         if row.id in part_of:
             parts.setdefault(part_of[row.id], []).append(row)
+    if settings.train_share < 1:
+        for part in ("train", "validation"):
+            if part in parts:
+                parts[part] = _draw(parts[part], settings)
     return parts
 
 
@@ -208,6 +213,20 @@ def _place(group: str, seed: int) -> float:
     """Return a number between 0 and 1, evenly distributed over groups."""
     digest = hashlib.sha256(f"{seed} {group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _draw(
+    rows: Sequence[LabelledStructure], settings: SplitConfig
+) -> list[LabelledStructure]:
+    """Return the share of rows that is used, in their order."""
+
+    def place(row: LabelledStructure) -> float:
+        # other places than those by which rows are held out with the same seed
+        return _place(f"share {row.id}", settings.train_seed)
+
+    n_used = max(1, round(settings.train_share * len(rows)))
+    used = {row.id for row in sorted(rows, key=place)[:n_used]}
+    return [row for row in rows if row.id in used]
 
 
 def _draw_id_test(fold: Fold, share: float, seed: int) -> list[str]:

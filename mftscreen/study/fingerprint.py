@@ -1,0 +1,76 @@
+"""What a training depends on, as a hash that is the same in another folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mftscreen.finetune.strategies import DownstreamConfig
+from mftscreen.model.files.registry import registered_models
+
+__all__ = ["file_digest", "fingerprint"]
+
+_LARGE = 1 << 28
+"""Bytes of a file from which on its size stands for what is in it."""
+_MODELS = (".mft", ".pt")
+
+
+def fingerprint(config: DownstreamConfig) -> str:
+    """Return the sha256 of a configuration and of the files that it names.
+
+    Parameters
+    ----------
+    config : DownstreamConfig
+        Keys with their default value do not count, so that one that comes with a later
+        version changes nothing.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    document = _with_digests(config.model_dump(exclude_defaults=True))
+    if registered := registered_models().get(document.get("pretrained", "")):
+        document["pretrained"] = registered.sha256
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def file_digest(path: Path) -> str:
+    """Return what is in a file, once for each process.
+
+    Parameters
+    ----------
+    path : Path
+        A folder stands for its files; a large file, of 256 MiB and more, for its size.
+
+    Returns
+    -------
+    str
+    """
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.is_file():
+                name = file.relative_to(path).as_posix()
+                digest.update(f"{name} {file_digest(file)}\n".encode())
+    elif path.stat().st_size >= _LARGE:
+        digest.update(f"{path.stat().st_size} bytes".encode())
+    else:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _with_digests(value: Any) -> Any:
+    """Return settings with the content of files in place of their paths."""
+    if isinstance(value, dict):
+        return {key: _with_digests(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_digests(item) for item in value]
+    if isinstance(value, str) and value.endswith(_MODELS):
+        value = Path(value)
+    return file_digest(value) if isinstance(value, Path) else value

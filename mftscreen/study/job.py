@@ -1,0 +1,214 @@
+"""One job of a study: trained once, its result written when all is done."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mftscreen import __version__
+from mftscreen.errors import DataError, WorkerError
+from mftscreen.finetune.outcome.collapse import read_collapse, starting_model
+from mftscreen.finetune.run.run import run_training
+from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.study.plan import Conditions, Job
+from mftscreen.writing import output_file
+
+__all__ = ["FAILURE", "JobResult", "PropertyResult", "read_result", "run_job"]
+
+RESULT, FAILURE = "result.json", "failure.txt"
+LOCK = ".job.lock"
+LOCK_SECONDS = 5.0  # a process whose study was killed takes a moment to be gone
+_LEFTOVERS = ("data", "pretrained.pt", "model.ckpt*", "checkpoint", "*.traj")
+"""What only a training that goes on needs."""
+
+
+@dataclass(frozen=True)
+class PropertyResult:
+    """What a job came to, for one property.
+
+    Attributes
+    ----------
+    property, unit : str
+    n_train : int
+        Rows it was trained on.
+    metrics : mapping of str to mapping of str to float
+        Part (``validation``, ``id``, ``ood``) to metric to value. The test of a fold of
+        random rows is ``id``.
+    drift : mapping of str to float
+        As :class:`mftscreen.finetune.compare.verdict.Result` has it, if the study asks
+        for collapse reports.
+    """
+
+    property: str
+    unit: str
+    n_train: int
+    metrics: Mapping[str, Mapping[str, float]]
+    drift: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job came to.
+
+    Attributes
+    ----------
+    conditions : Conditions
+    fingerprint : str
+        Of the job.
+    properties : tuple of PropertyResult
+    seconds : float
+        From the last start to the end.
+    version : str
+        Of mftscreen.
+    """
+
+    conditions: Conditions
+    fingerprint: str
+    properties: tuple[PropertyResult, ...]
+    seconds: float
+    version: str = __version__
+
+    def __str__(self) -> str:
+        errors = [
+            f"{found.property} {part} MAE {metrics['mae']:.4g}"
+            for found in self.properties
+            for part, metrics in found.metrics.items()
+            if part in (ID_TEST, OOD_TEST)
+        ]
+        return ", ".join([*errors, f"{self.seconds:.0f} s"])
+
+
+def run_job(job: Job, directory: Path, *, threads: int | None = None) -> JobResult:
+    """Train the model of a job, or go on with it, and write its result.
+
+    Parameters
+    ----------
+    job : Job
+    directory : Path
+        Of the study.
+    threads : int, optional
+        CPU threads for training; all cores by default.
+
+    Returns
+    -------
+    JobResult
+        At once if the job has been finished before.
+
+    Raises
+    ------
+    WorkerError
+        If another process is at the job.
+    ConfigError, DataError, ModelError, TrainingError
+        See :func:`mftscreen.finetune.run.run.run_training`.
+    """
+    folder = directory / job.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        found = read_result(directory, job.folder, job.fingerprint)
+        if found is None:
+            found = _train(job, folder, threads)
+            # what makes the job a finished one
+            with output_file(folder / RESULT) as partial:
+                partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
+        (folder / FAILURE).unlink(missing_ok=True)
+        _drop_leftovers(folder)
+    return found
+
+
+def read_result(directory: Path, folder: Path, fingerprint: str) -> JobResult | None:
+    """Return the result of a job if it is finished.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the study.
+    folder : Path
+        Of the job, relative to it.
+    fingerprint : str
+        Of the job.
+
+    Returns
+    -------
+    JobResult or None
+        None if there is none, or one of another configuration.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    path = directory / folder / RESULT
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["fingerprint"] != fingerprint:
+            return None
+        conditions = Conditions(**document.pop("conditions"))
+        properties = tuple(PropertyResult(**p) for p in document.pop("properties"))
+        return JobResult(conditions, properties=properties, **document)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"is not the result of a job: {error}; remove it, and the job runs again"
+        raise DataError(msg, path=path) from error
+
+
+def _train(job: Job, folder: Path, threads: int | None) -> JobResult:
+    begin = time.monotonic()
+    model = run_training(
+        job.config,
+        folder,
+        resume=True,
+        threads=threads,
+        collapse_against=starting_model(job.config) if job.collapse_report else None,
+    )
+    card, collapse = read_bundle(model).card, read_collapse(model)
+    drift = {} if collapse is None else collapse.numbers
+    renamed = _renamed if job.conditions.in_distribution else dict
+    properties = tuple(
+        PropertyResult(
+            name, head.spec.unit, head.n_train, renamed(head.metrics), renamed(drift)
+        )
+        for name, head in card.properties.items()
+    )
+    seconds = time.monotonic() - begin
+    return JobResult(job.conditions, job.fingerprint, properties, seconds)
+
+
+def _renamed(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Call the test of a fold of random rows what it is."""
+    names = {OOD_TEST: ID_TEST, f"w1_{OOD_TEST}": f"w1_{ID_TEST}"}
+    return {names.get(name, name): value for name, value in numbers.items()}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a job; it ends with the process."""
+    with (folder / LOCK).open("ab") as stream:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    msg = f"another process is at the job in {folder}"
+                    raise WorkerError(msg) from error
+                time.sleep(0.2)
+        yield
+
+
+def _drop_leftovers(folder: Path) -> None:
+    for pattern in _LEFTOVERS:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

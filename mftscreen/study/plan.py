@@ -1,0 +1,278 @@
+"""The jobs of a study: its grids taken apart, in the same order every time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+from mftscreen.errors import ConfigError
+from mftscreen.finetune.compare.folds import in_fold
+from mftscreen.finetune.config.blocks import SplitConfig
+from mftscreen.finetune.config.derive import derive_config
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.config.recipes import missing_files
+from mftscreen.finetune.strategies import (
+    COMPARABLE,
+    DownstreamConfig,
+    KernelConfig,
+    MFTConfig,
+)
+from mftscreen.ood.splits import Split
+from mftscreen.study.config import StudyConfig
+from mftscreen.study.fingerprint import fingerprint
+from mftscreen.study.folds import choose_names, prepare_split
+
+__all__ = ["Conditions", "Job", "plan_jobs", "take_shard"]
+
+JOBS, SPLITS = "jobs", "splits"
+"""Folders in that of a study."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What tells a job from the others of its study.
+
+    Attributes
+    ----------
+    task, split, fold, strategy : str
+    backbone : str
+        Empty for that of the task's own configuration.
+    train_share : float
+    train_seed, seed : int
+    in_distribution : bool
+        Whether the fold's test is one: it is of random rows.
+    """
+
+    task: str
+    split: str
+    fold: str
+    strategy: str
+    backbone: str = ""
+    train_share: float = 1.0
+    train_seed: int = 0
+    seed: int = 1
+    in_distribution: bool = False
+
+    def __str__(self) -> str:
+        return " ".join(self._parts)
+
+    @property
+    def slug(self) -> str:
+        """The same as the name of a folder."""
+        return quote(".".join(self._parts), safe="+")[:120]
+
+    @property
+    def _parts(self) -> list[str]:
+        parts = [self.task, self.split, self.fold, self.strategy]
+        if self.backbone:
+            parts.append(self.backbone)
+        if self.train_share < 1:
+            parts.append(f"share{self.train_share:.4g}-{self.train_seed}")
+        return [*parts, f"seed{self.seed}"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes
+    ----------
+    conditions : Conditions
+    config : DownstreamConfig
+    fingerprint : str
+        Of all that it depends on.
+    collapse_report : bool
+    """
+
+    conditions: Conditions
+    config: DownstreamConfig
+    fingerprint: str
+    collapse_report: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where it runs, in the folder of the study."""
+        return Path(JOBS, f"{self.conditions.slug}-{self.fingerprint[:8]}")
+
+    @property
+    def n_gpus(self) -> int:
+        """How many it trains on, where there are some."""
+        training = self.config.plan.training
+        return 1 if training is None else training.n_gpus
+
+    def to_json(self) -> str:
+        """Return the job as text for another process."""
+        document = asdict(self) | {"config": self.config.model_dump(mode="json")}
+        return json.dumps(document)
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Return the job that :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+        """
+        document = json.loads(text)
+        conditions = Conditions(**document.pop("conditions"))
+        kind: Any = COMPARABLE[conditions.strategy]
+        config = kind.model_validate(document.pop("config"))
+        return cls(conditions, config, **document)
+
+
+def plan_jobs(study: StudyConfig, directory: Path) -> list[Job]:
+    """Return the jobs of a study; what is in several grids is one of them.
+
+    Parameters
+    ----------
+    study : StudyConfig
+    directory : Path
+        Of the study. Splits are made there unless they are there already.
+
+    Returns
+    -------
+    list of Job
+        In the order of the grids; in each, by task, split, fold and so on, strategies
+        last.
+
+    Raises
+    ------
+    ConfigError
+        If a task's configuration cannot be used, or files that it names are missing.
+    DataError, ModelError
+        If rows cannot be divided or a pretrained model cannot be read.
+    """
+    planner = _Planner(study, directory.resolve())
+    jobs: dict[Conditions, Job] = {}
+    for conditions in planner.all_conditions():
+        if conditions not in jobs:
+            jobs[conditions] = planner.job(conditions)
+    return list(jobs.values())
+
+
+def take_shard(jobs: Iterable[Job], number: int, count: int) -> list[Job]:
+    """Return one of several equal parts of the jobs, drawn by their hashes.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+    number : int
+        From 1 to `count`.
+    count : int
+
+    Returns
+    -------
+    list of Job
+        In their order. Strategies, some of which take longer, are spread evenly.
+    """
+    jobs = list(jobs)
+    drawn = sorted(jobs, key=lambda job: job.fingerprint)[number - 1 :: count]
+    chosen = {job.fingerprint for job in drawn}
+    return [job for job in jobs if job.fingerprint in chosen]
+
+
+class _Planner:
+    """Reads what jobs have in common once."""
+
+    def __init__(self, study: StudyConfig, directory: Path) -> None:
+        self._study = study
+        self._directory = directory
+        self._tasks = {
+            name: _load_task(name, path) for name, path in study.tasks.items()
+        }
+        self._derived = cache(self._derive)
+        self._split = cache(self._prepare)
+
+    def all_conditions(self) -> Iterator[Conditions]:
+        study = self._study
+        for grid in study.grids:
+            tasks, splits = (study.chosen(grid, kind) for kind in ("tasks", "splits"))
+            backbones = study.chosen(grid, "backbones") or [""]
+            for task, name in product(tasks, splits):
+                path, split = self._split(task, name)
+                folds = choose_names(split, grid.folds, path)
+                for fold, backbone, share, draw, seed, strategy in product(
+                    folds, backbones, grid.train_shares, grid.train_seeds,
+                    grid.seeds, grid.strategies,
+                ):  # fmt: skip
+                    yield Conditions(
+                        task, name, fold, strategy, backbone, share,
+                        draw if share < 1 else 0, seed, split.method == "random",
+                    )  # fmt: skip
+
+    def job(self, conditions: Conditions) -> Job:
+        path, _ = self._split(conditions.task, conditions.split)
+        derived = self._derived(
+            conditions.task, conditions.backbone, conditions.strategy
+        )
+        id_share = self._study.splits[conditions.split].id_share
+        settings = SplitConfig(
+            file=path,
+            fold=conditions.fold,
+            # the test of random rows is one of its own
+            id_share=0.0 if conditions.in_distribution else id_share,
+            train_share=conditions.train_share,
+            train_seed=conditions.train_seed,
+        )
+        data = derived.data.model_copy(update={"split": settings})
+        config = in_fold(
+            _with_seed(derived, conditions.seed).model_copy(update={"data": data}),
+            path,
+            conditions.fold,
+        )
+        report = self._study.collapse_report and config.plan.trains
+        return Job(conditions, config, fingerprint(config), report)
+
+    def _derive(self, task: str, backbone: str, strategy: str) -> DownstreamConfig:
+        config = self._tasks[task]
+        if backbone:
+            config = _start_from(config, self._study, backbone)
+        if missing := missing_files(config):
+            problems = [f"tasks: {task}: not there yet: {path}" for path in missing]
+            raise ConfigError(problems)
+        return derive_config(config, strategy)
+
+    def _prepare(self, task: str, name: str) -> tuple[Path, Split]:
+        path = prepare_split(
+            self._study.splits[name],
+            self._tasks[task],
+            self._directory / SPLITS,
+            f"{task}-{name}",
+        )
+        return path, Split.read(path)
+
+
+def _load_task(name: str, path: Path) -> MFTConfig:
+    config: Any = load_config(path)
+    # raises unless it has all settings; without a split, which the study has
+    mft = cast("MFTConfig", derive_config(config, "mft"))
+    if mft.transfer_properties:
+        problem = (
+            f"tasks: {name}: transfer_properties: the heads may have been trained on "
+            "the rows of a fold's test, so that nothing can be compared"
+        )
+        raise ConfigError([problem])
+    data = mft.data.model_copy(update={"split": None, "validation": None})
+    return mft.model_copy(update={"data": data})
+
+
+def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
+    backbone = study.backbones[name]
+    head = backbone.head or config.auxiliary.head
+    auxiliary = config.auxiliary.model_copy(update={"head": head})
+    values = {key: getattr(config, key) for key in type(config).model_fields}
+    values |= {"pretrained": backbone.pretrained, "auxiliary": auxiliary}
+    return MFTConfig(**values)
+
+
+def _with_seed(config: DownstreamConfig, seed: int) -> DownstreamConfig:
+    if isinstance(config, KernelConfig):
+        return config.model_copy(update={"seed": seed})
+    training = config.training.model_copy(update={"seed": seed})
+    return config.model_copy(update={"training": training})

@@ -1,0 +1,174 @@
+"""A study as a whole: planned, done job by job, and read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mftscreen.errors import DataError
+from mftscreen.study.config import StudyConfig
+from mftscreen.study.job import FAILURE, JobResult, read_result
+from mftscreen.study.plan import Conditions, Job, plan_jobs
+from mftscreen.study.work.outcome import Outcome
+from mftscreen.study.work.pool import do_jobs
+from mftscreen.writing import output_file
+
+__all__ = ["Study", "plan_study", "read_study", "run_jobs", "unfinished"]
+
+PLAN = "study.json"
+"""In the folder of a study: its jobs."""
+_FORMAT = "mftscreen study 1"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The jobs of a study and what those that are finished came to.
+
+    Attributes
+    ----------
+    name : str
+    published : str or None
+        Table to show beside.
+    results : tuple of JobResult
+        In the order of the plan.
+    missing : tuple of Conditions
+        Jobs without a result.
+    failures : mapping of Conditions to str
+        Why those of them failed that did.
+    folders : mapping of Conditions to Path
+        Of the finished jobs.
+    """
+
+    name: str
+    published: str | None
+    results: tuple[JobResult, ...]
+    missing: tuple[Conditions, ...]
+    failures: dict[Conditions, str]
+    folders: dict[Conditions, Path]
+
+
+def plan_study(study: StudyConfig, directory: Path) -> list[Job]:
+    """Plan a study, and write the plan into its folder.
+
+    Parameters
+    ----------
+    study : StudyConfig
+    directory : Path
+        Of the study.
+
+    Returns
+    -------
+    list of Job
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+        See :func:`mftscreen.study.plan.plan_jobs`.
+    """
+    jobs = plan_jobs(study, directory)
+    document = {
+        "format": _FORMAT,
+        "name": study.name,
+        "description": study.description,
+        "published": study.published,
+        "jobs": [
+            {
+                "conditions": asdict(job.conditions),
+                "fingerprint": job.fingerprint,
+                "folder": job.folder.as_posix(),
+            }
+            for job in jobs
+        ],
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    with output_file(directory / PLAN) as partial:
+        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    return jobs
+
+
+def unfinished(jobs: Sequence[Job], directory: Path) -> list[Job]:
+    """Return the jobs that have no result yet.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    directory : Path
+        Of the study.
+    """
+    return [
+        job
+        for job in jobs
+        if read_result(directory, job.folder, job.fingerprint) is None
+    ]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    directory: Path,
+    *,
+    n_jobs: int = 1,
+    threads: int | None = None,
+) -> Iterator[tuple[Job, Outcome]]:
+    """Do jobs and yield each when it has ended.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    directory : Path
+        Of the study.
+    n_jobs, threads
+        See :func:`mftscreen.study.work.pool.do_jobs`.
+
+    Yields
+    ------
+    Job, Outcome
+    """
+    outcomes = do_jobs(jobs, directory.resolve(), n_jobs=n_jobs, threads=threads)
+    with closing(outcomes):
+        yield from outcomes
+
+
+def read_study(directory: Path) -> Study:
+    """Return what is there of a study.
+
+    Parameters
+    ----------
+    directory : Path
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    DataError
+        If the folder holds no study, or a file in it cannot be read.
+    """
+    path = directory / PLAN
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        planned = [
+            (Conditions(**job["conditions"]), job["fingerprint"], Path(job["folder"]))
+            for job in document["jobs"]
+        ]
+        name, published = document["name"], document["published"]
+    except FileNotFoundError as error:
+        msg = f"no such file; 'mftscreen study run STUDY.yaml -o {directory}' writes it"
+        raise DataError(msg, path=path) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"is not the plan of a study: {error}"
+        raise DataError(msg, path=path) from error
+    results, missing, failures, folders = [], [], {}, {}
+    for conditions, fingerprint, folder in planned:
+        found = read_result(directory, folder, fingerprint)
+        if found is not None:
+            results.append(found)
+            folders[conditions] = directory / folder
+            continue
+        missing.append(conditions)
+        if (failure := directory / folder / FAILURE).exists():
+            failures[conditions] = failure.read_text(encoding="utf-8").strip()
+    return Study(name, published, tuple(results), tuple(missing), failures, folders)

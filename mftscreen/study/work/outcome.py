@@ -1,0 +1,59 @@
+"""How a job ended."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from mftscreen.errors import MftscreenError
+from mftscreen.study.job import FAILURE, run_job
+from mftscreen.study.plan import Job
+
+__all__ = ["Outcome", "attempt"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes
+    ----------
+    text : str
+        Its errors, or why it failed, on one line.
+    failed : bool
+    """
+
+    text: str
+    failed: bool = False
+
+
+def attempt(job: Job, directory: Path, threads: int | None) -> Outcome:
+    """Do a job; whatever is wrong with it is its outcome, and stands in its folder.
+
+    Parameters
+    ----------
+    job : Job
+    directory : Path
+        Of the study.
+    threads : int or None
+
+    Returns
+    -------
+    Outcome
+    """
+    try:
+        return Outcome(str(run_job(job, directory, threads=threads)))
+    except MftscreenError as error:
+        text = str(error)
+    except Exception as error:  # other jobs are not to suffer from it
+        log.exception("not an error of the job's own")
+        text = "".join(traceback.format_exception_only(error))
+    text = " ".join(text.split())
+    folder = directory / job.folder
+    if folder.is_dir():
+        (folder / FAILURE).write_text(f"{text}\n", encoding="utf-8")
+    return Outcome(text, failed=True)

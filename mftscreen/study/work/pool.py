@@ -1,0 +1,183 @@
+"""Processes of this machine that do the jobs of a study, and outlive none of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from joblib import cpu_count, effective_n_jobs
+
+from mftscreen.study.plan import Job
+from mftscreen.study.work.outcome import Outcome
+from mftscreen.study.work.process import STOP_SECONDS
+
+__all__ = ["do_jobs"]
+
+_COMMAND = [sys.executable, "-P", "-m", "mftscreen.study.work.process"]
+
+
+def do_jobs(
+    jobs: Sequence[Job],
+    directory: Path,
+    *,
+    n_jobs: int = 1,
+    threads: int | None = None,
+) -> Generator[tuple[Job, Outcome], None, None]:
+    """Do jobs in other processes and yield each when it has ended.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    directory : Path
+        Of the study.
+    n_jobs : int, default 1
+        Processes, as joblib counts them: -1 for one for each core.
+    threads : int, optional
+        Of each process; by default the cores are shared out among them.
+
+    Yields
+    ------
+    Job, Outcome
+
+    Notes
+    -----
+    GPUs that are there are shared out among the processes, as many to each as its
+    trainings take. A process that dies is replaced, and its job has failed.
+    """
+    n_processes = min(effective_n_jobs(n_jobs), len(jobs))
+    if n_processes == 0:
+        return
+    threads = threads or max(1, cpu_count() // n_processes)
+    n_gpus = max(job.n_gpus for job in jobs)
+    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    ended: queue.SimpleQueue[tuple[Job, Outcome] | BaseException] = queue.SimpleQueue()
+    workers = [
+        _Worker(directory, threads, _visible_gpus(number, n_gpus))
+        for number in range(n_processes)
+    ]
+    for worker in workers:
+        threading.Thread(
+            target=_work, args=(worker, waiting, ended), daemon=True
+        ).start()
+    try:
+        for _ in jobs:
+            outcome = ended.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
+    finally:
+        while not waiting.empty():
+            waiting.get()
+        for worker in workers:
+            worker.leave()
+        for worker in workers:
+            worker.stop()
+
+
+def _work(
+    worker: _Worker,
+    waiting: queue.SimpleQueue[Job],
+    ended: queue.SimpleQueue[tuple[Job, Outcome] | BaseException],
+) -> None:
+    try:
+        while True:
+            job = waiting.get_nowait()
+            ended.put((job, worker.do(job)))
+    except queue.Empty:
+        return
+    except Exception as error:  # noqa: BLE001  raised where the outcomes are awaited
+        ended.put(error)
+
+
+class _Worker:
+    """A process that does one job after the other; started when there is one."""
+
+    def __init__(self, directory: Path, threads: int, gpus: str | None) -> None:
+        self._directory = directory
+        self._threads = threads
+        self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        if gpus is not None:
+            self._environment["CUDA_VISIBLE_DEVICES"] = gpus
+        self._process: subprocess.Popen[str] | None = None
+
+    def do(self, job: Job) -> Outcome:
+        process = self._process
+        if process is None or process.poll() is not None:
+            process = self._process = self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        request = {
+            "job": job.to_json(),
+            "directory": str(self._directory),
+            "threads": self._threads,
+        }
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            return Outcome(_death(process.wait()), failed=True)
+        return Outcome(**json.loads(answer))
+
+    def leave(self) -> None:
+        """Let the process end; in the middle of a job, it stops its trainer first."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):  # it may have gone with a job unread
+                self._process.stdin.close()
+
+    def stop(self) -> None:
+        """Wait for the end of the process."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(STOP_SECONDS + 5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self._environment,
+            encoding="utf-8",
+            # Ctrl-C is for this process, which then ends the others in order
+            start_new_session=True,
+        )
+
+
+def _death(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"its process was ended by {name}, perhaps for lack of memory"
+    return f"its process ended with exit code {code}"
+
+
+def _visible_gpus(number: int, n_gpus: int) -> str | None:
+    """Return the GPUs of a process, as CUDA_VISIBLE_DEVICES names them, if any."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        devices = [name for name in named.split(",") if name]
+    else:
+        import torch
+
+        devices = [str(k) for k in range(torch.cuda.device_count())]
+    if not devices:
+        return None
+    first = number * n_gpus
+    return ",".join(
+        dict.fromkeys(devices[(first + k) % len(devices)] for k in range(n_gpus))
+    )
