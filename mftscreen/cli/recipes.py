@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -83,18 +84,25 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
       mftscreen recipes validate my/config.yaml
     """
     from mftscreen.errors import ConfigError
+    from mftscreen.finetune.config.document import read_document
     from mftscreen.finetune.config.read import load_config
-    from mftscreen.finetune.config.recipes import missing_files
+    from mftscreen.finetune.config.recipes import is_study, missing_files
+    from mftscreen.study.config import load_study
 
     n_bad = 0
     for path in paths:
+        config: Any
         try:
-            config = load_config(path)
+            if is_study(read_document(path)):
+                config, kind = load_study(path), "study"
+            else:
+                config = load_config(path)
+                kind = config.strategy
         except ConfigError as error:
             click.echo(f"Error: {error}{_how_to_copy(path)}", err=True)
             n_bad += 1
             continue
-        click.echo(f"{path}: a valid {config.strategy} configuration")
+        click.echo(f"{path}: a valid {kind} configuration")
         for missing in missing_files(config):
             click.echo(f"  not there yet: {missing}")
     if n_bad:

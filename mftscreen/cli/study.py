@@ -11,11 +11,19 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.options import LocalPath, jobs_option
+from mftscreen.writing import output_file
 
 if TYPE_CHECKING:
     from mftscreen.study.plan import Job
+    from mftscreen.study.run import Study
 
 __all__ = ["command"]
+
+_CONDITIONS = (
+    *("task", "split", "fold", "strategy", "backbone"),
+    *("train_share", "train_seed", "seed"),
+)
+_FILE = LocalPath(dir_okay=False)
 
 
 @click.group("study")
@@ -137,3 +145,100 @@ def _run(
         said = f"FAILED: {outcome.text}" if outcome.failed else outcome.text
         click.echo(f"{number}/{n_all}  {job.conditions}: {said}", err=True)
     return n_failed
+
+
+def _conditions(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, set[str]]:
+    wanted: dict[str, set[str]] = {}
+    for text in texts:
+        key, _, values = text.partition("=")
+        if key not in _CONDITIONS or not values:
+            msg = f"{text!r} is not KEY=VALUE; keys are {', '.join(_CONDITIONS)}"
+            raise click.BadParameter(msg, ctx, param)
+        wanted.setdefault(key, set()).update(values.split(","))
+    return wanted
+
+
+@command.command("show")
+@click.argument("directory", type=LocalPath(file_okay=False))
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    callback=_conditions,
+    help=f"Only these jobs. Keys: {', '.join(_CONDITIONS)}.",
+)
+@click.option(
+    "--common-folds", is_flag=True, help="Only folds that all lines of a table have."
+)
+@click.option("--csv", type=_FILE, help="Write every number of every job.")
+@click.option("--json", type=_FILE, help="Write means, results and what is missing.")
+@click.option(
+    "--plots", type=LocalPath(file_okay=False), help="Write figures (PNG) to a folder."
+)
+@click.option(
+    "--matbench",
+    type=_FILE,
+    metavar="FILE.json.gz",
+    help="Write MatBench's record of its five folds; needs the package matbench.",
+)
+def show(
+    directory: Path,
+    only: dict[str, set[str]],
+    common_folds: bool,
+    csv: Path | None,
+    json: Path | None,
+    plots: Path | None,
+    matbench: Path | None,
+) -> None:
+    """Print the errors of the study in DIRECTORY, so far as its jobs are finished.
+
+    Means and standard deviations (n - 1) are over folds and seeds. Gains over scratch
+    are paired: those of each fold, then their mean and standard deviation. A study that
+    names a published table has its numbers beside. Tests of random folds are
+    in-distribution (ID) ones.
+
+    \b
+    Example:
+      mftscreen study show runs/table_4 --plots figures --csv table_4.csv
+      mftscreen study show runs/table_4 --only strategy=kernel \\
+          --matbench results.json.gz
+    """
+    from mftscreen.study.matbench_record import write_matbench_record
+    from mftscreen.study.plots import write_plots
+    from mftscreen.study.published import load_published
+    from mftscreen.study.run import read_study
+    from mftscreen.study.summary import common_folds as keep_common_folds
+    from mftscreen.study.summary import measurements, summarize
+    from mftscreen.study.tables import to_csv, to_json, to_text
+
+    study = read_study(directory).only(only)
+    published = None if study.published is None else load_published(study.published)
+    found = measurements(study.results)
+    if common_folds:
+        found = keep_common_folds(found)
+    summaries = summarize(found, published)
+    click.echo(to_text(summaries, published), nl=False)
+    if csv is not None:
+        with output_file(csv) as partial:
+            partial.write_text(to_csv(found), encoding="utf-8")
+    if json is not None:
+        with output_file(json) as partial:
+            text = to_json(study, summaries, published)
+            partial.write_text(text, encoding="utf-8")
+    if plots is not None:
+        metric = "mae" if published is None else published.metric
+        for figure in write_plots(plots, found, summaries, metric):
+            click.echo(figure, err=True)
+    if matbench is not None:
+        write_matbench_record(study, matbench)
+    _say_what_is_missing(study)
+
+
+def _say_what_is_missing(study: Study) -> None:
+    n_missing, n_all = len(study.missing), len(study.missing) + len(study.results)
+    if n_missing:
+        click.echo(f"{n_missing} of {n_all} jobs are not finished", err=True)
+    for conditions, why in study.failures.items():
+        click.echo(f"{conditions} failed: {why}", err=True)

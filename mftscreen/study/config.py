@@ -29,7 +29,6 @@ __all__ = [
     "GridConfig",
     "SplitSettings",
     "StudyConfig",
-    "is_study",
     "load_study",
 ]
 
@@ -159,17 +158,6 @@ class StudyConfig(Settings):
         """
         own = getattr(grid, kind)
         return list(getattr(self, kind)) if own is None else own
-
-
-def is_study(text: str) -> bool:
-    """Return whether a configuration is one of a study, and not of one training.
-
-    Parameters
-    ----------
-    text : str
-        Of a YAML file.
-    """
-    return re.search(r"^grids\s*:", text, re.MULTILINE) is not None
 
 
 def load_study(path: Path) -> StudyConfig:

@@ -233,10 +233,11 @@ class _Planner:
         config = self._tasks[task]
         if backbone:
             config = _start_from(config, self._study, backbone)
-        if missing := missing_files(config):
+        derived = derive_config(config, strategy)
+        if missing := missing_files(derived):
             problems = [f"tasks: {task}: not there yet: {path}" for path in missing]
             raise ConfigError(problems)
-        return derive_config(config, strategy)
+        return derived
 
     def _prepare(self, task: str, name: str) -> tuple[Path, Split]:
         path = prepare_split(

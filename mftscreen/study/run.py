@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mftscreen.errors import DataError
@@ -48,6 +48,39 @@ class Study:
     missing: tuple[Conditions, ...]
     failures: dict[Conditions, str]
     folders: dict[Conditions, Path]
+
+    def only(self, wanted: Mapping[str, Collection[str]]) -> Study:
+        """Return the part of the study that has some conditions.
+
+        Parameters
+        ----------
+        wanted : mapping of str to collection of str
+            Name of a condition to its values, as text.
+
+        Raises
+        ------
+        DataError
+            If there is no such job.
+        """
+
+        def kept(conditions: Conditions) -> bool:
+            return all(_text(getattr(conditions, k)) in wanted[k] for k in wanted)
+
+        if not any(map(kept, (*self.folders, *self.missing))):
+            listed = ", ".join(f"{k}={','.join(wanted[k])}" for k in wanted)
+            msg = f"study {self.name} has no job with {listed}"
+            raise DataError(msg)
+        return replace(
+            self,
+            results=tuple(r for r in self.results if kept(r.conditions)),
+            missing=tuple(c for c in self.missing if kept(c)),
+            failures={c: why for c, why in self.failures.items() if kept(c)},
+            folders={c: path for c, path in self.folders.items() if kept(c)},
+        )
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def plan_study(study: StudyConfig, directory: Path) -> list[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,14 @@ from pydantic import BaseModel
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.document import read_document
 
-__all__ = ["Recipe", "copy_recipe", "find_recipe", "find_recipes", "missing_files"]
+__all__ = [
+    "Recipe",
+    "copy_recipe",
+    "find_recipe",
+    "find_recipes",
+    "is_study",
+    "missing_files",
+]
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,25 @@ class Recipe:
         return read_document(self.path)
 
     @property
+    def is_study(self) -> bool:
+        """Whether it is of many trainings: for ``mftscreen study``."""
+        return is_study(self.text)
+
+    @property
     def summary(self) -> str:
         """The first line of its comment."""
         return self.text.splitlines()[0].lstrip("# ")
+
+
+def is_study(text: str) -> bool:
+    """Return whether a configuration is one of a study, and not of one training.
+
+    Parameters
+    ----------
+    text : str
+        Of a YAML file.
+    """
+    return re.search(r"^grids\s*:", text, re.MULTILINE) is not None
 
 
 def recipes_folder() -> Path:

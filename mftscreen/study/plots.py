@@ -1,0 +1,163 @@
+"""Figures of a study: errors by fold, gains over scratch, data efficiency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from mftscreen.diagnostics.plots import HUES
+from mftscreen.study.summary import METRICS, Measured, Summary, Way
+from mftscreen.writing import output_file
+
+__all__ = ["write_plots"]
+
+
+def write_plots(
+    folder: Path,
+    found: Sequence[Measured],
+    summaries: Sequence[Summary],
+    metric: str = "mae",
+) -> list[Path]:
+    """Write the figures of a study as PNG files.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    found : sequence of Measured
+    summaries : sequence of Summary
+        Of the same jobs.
+    metric : {"mae", "rmse"}
+
+    Returns
+    -------
+    list of Path
+        ``folds-…``: errors fold by fold (Figs. 6 to 8 of arXiv:2601.08486), where there
+        are several folds; ``gains``: bars of the gain over scratch (Fig. 2a to c), if
+        that was trained; ``efficiency-…``: errors over training rows (Fig. 3a and b),
+        where these differ.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    metric = metric if metric in METRICS else "mae"
+    figures = [
+        *_fold_figures(found, metric),
+        *_gain_figures(summaries, metric),
+        *_efficiency_figures(summaries, metric),
+    ]
+    paths = []
+    for name, figure in figures:
+        path = folder / f"{name}.png"
+        with output_file(path) as partial:
+            figure.savefig(partial, dpi=150)
+        paths.append(path)
+    return paths
+
+
+def _figure(width: float = 6.4) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, 4.0), layout="constrained")
+    axes = figure.subplots()
+    axes.set_prop_cycle(color=HUES)
+    return figure, axes
+
+
+def _label(way: Way) -> str:
+    return f"{way.strategy} {way.backbone}".strip()
+
+
+def _fold_figures(found: Sequence[Measured], metric: str) -> Iterator[tuple[str, Any]]:
+    groups: dict[tuple[str, str, str, str], dict[Way, dict[str, list[float]]]] = {}
+    units = {}
+    for m in found:
+        if m.conditions.train_share == 1:
+            key = (*m.group, m.test)
+            units[key] = m.unit
+            folds = groups.setdefault(key, {}).setdefault(Way.of(m.conditions), {})
+            folds.setdefault(m.conditions.fold, []).append(m.numbers[metric])
+    for key, lines in groups.items():
+        errors = {
+            way: {fold: fmean(values) for fold, values in folds.items()}
+            for way, folds in lines.items()
+        }
+        first = max(errors.values(), key=len)
+        if len(first) < 2:
+            continue
+        order = sorted(first, key=first.__getitem__)
+        figure, axes = _figure(max(6.4, 0.16 * len(order)))
+        for way, values in errors.items():
+            places = [k for k, fold in enumerate(order) if fold in values]
+            shown = [values[order[k]] for k in places]
+            axes.plot(places, shown, "o", ms=4, label=_label(way))
+        axes.set_xticks(range(len(order)), order, rotation=90, fontsize=7)
+        axes.set_xlabel("fold")
+        axes.set_ylabel(f"{key[3].upper()} {metric.upper()} ({units[key]})")
+        axes.set_title(f"{key[0]}, {key[1]}: {key[2]}")
+        axes.legend()
+        yield f"folds-{'-'.join(key)}", figure
+
+
+def _gain_figures(
+    summaries: Sequence[Summary], metric: str
+) -> Iterator[tuple[str, Any]]:
+    rows = [s for s in summaries if metric in s.gains and s.way.train_share == 1]
+    if not rows:
+        return
+    places = list(dict.fromkeys((s.task, s.split, s.test) for s in rows))
+    ways = list(dict.fromkeys(s.way for s in rows))
+    figure, axes = _figure(max(6.4, 0.5 * len(places) * len(ways)))
+    width = 0.8 / len(ways)
+    for number, way in enumerate(ways):
+        bars = {
+            (s.task, s.split, s.test): s.gains[metric] for s in rows if s.way == way
+        }
+        at = [k + (number - (len(ways) - 1) / 2) * width for k in range(len(places))]
+        axes.bar(
+            [x for x, place in zip(at, places, strict=True) if place in bars],
+            [bars[place].mean for place in places if place in bars],
+            width,
+            yerr=[bars[place].std or 0.0 for place in places if place in bars],
+            capsize=2,
+            label=_label(way),
+        )
+    names = [f"{task}\n{split}\n{test.upper()}" for task, split, test in places]
+    axes.set_xticks(range(len(places)), names, fontsize=7)
+    axes.axhline(0, color="black", lw=0.8)
+    axes.set_ylabel(f"{metric.upper()} below that of scratch (%)")
+    axes.legend()
+    yield "gains", figure
+
+
+def _efficiency_figures(
+    summaries: Sequence[Summary], metric: str
+) -> Iterator[tuple[str, Any]]:
+    groups: dict[tuple[str, str, str, str], list[Summary]] = {}
+    for s in summaries:
+        groups.setdefault((s.task, s.split, s.property, s.test), []).append(s)
+    for key, rows in groups.items():
+        lines: dict[str, list[Summary]] = {}
+        for s in rows:
+            lines.setdefault(_label(s.way), []).append(s)
+        if all(len(line) < 2 for line in lines.values()):
+            continue
+        figure, axes = _figure()
+        for label, line in lines.items():
+            line.sort(key=lambda s: s.n_train)
+            spreads = [s.numbers[metric] for s in line]
+            axes.errorbar(
+                [s.n_train for s in line],
+                [spread.mean for spread in spreads],
+                [spread.std or 0.0 for spread in spreads],
+                marker="o",
+                capsize=2,
+                label=label,
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("training rows")
+        axes.set_ylabel(f"{key[3].upper()} {metric.upper()} ({rows[0].unit})")
+        axes.set_title(f"{key[0]}, {key[1]}: {key[2]}")
+        axes.legend()
+        yield f"efficiency-{'-'.join(key)}", figure

@@ -1,0 +1,240 @@
+"""Errors of a study, mean and spread over folds and seeds, beside published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple, TypeVar
+
+from mftscreen.finetune.compare.verdict import Spread
+from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
+from mftscreen.study.job import JobResult
+from mftscreen.study.plan import Conditions
+from mftscreen.study.published import PublishedTable
+
+__all__ = [
+    "METRICS",
+    "TESTS",
+    "Measured",
+    "Summary",
+    "Way",
+    "common_folds",
+    "measurements",
+    "summarize",
+]
+
+TESTS = (ID_TEST, OOD_TEST)
+METRICS = ("mae", "rmse")
+W1 = "w1"
+BASELINE = "scratch"
+_T = TypeVar("_T")
+
+
+class Way(NamedTuple):
+    """How a model is made: what a line of a table is of.
+
+    Attributes
+    ----------
+    strategy, backbone : str
+    train_share : float
+    """
+
+    strategy: str
+    backbone: str
+    train_share: float
+
+    @classmethod
+    def of(cls, conditions: Conditions) -> Way:
+        """Return the one of a job.
+
+        Parameters
+        ----------
+        conditions : Conditions
+        """
+        return cls(conditions.strategy, conditions.backbone, conditions.train_share)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The errors of one job for one property on one test.
+
+    Attributes
+    ----------
+    conditions : Conditions
+    name, unit, test : str
+        `name` is that of the property.
+    n_train : int
+    numbers : mapping of str to float
+        Metrics and, if there is a collapse report, ``w1``.
+    """
+
+    conditions: Conditions
+    name: str
+    unit: str
+    test: str
+    n_train: int
+    numbers: dict[str, float]
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Task, split and property: what a table is of."""
+        return self.conditions.task, self.conditions.split, self.name
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Jobs that differ in fold and seed only, for one property and one test.
+
+    Attributes
+    ----------
+    task, split, property, unit, test : str
+    way : Way
+    folds : tuple of str
+    n_runs : int
+        Jobs.
+    n_train : float
+        Training rows, mean.
+    numbers : mapping of str to Spread
+        Metric, or ``w1``, to its mean and standard deviation over the jobs.
+    gains : mapping of str to Spread
+        Metric to how much smaller it is than that of ``scratch``, in per cent: mean and
+        standard deviation over the folds that both have, each a mean over its jobs.
+    published : float or None
+        What was published for this strategy.
+    """
+
+    task: str
+    split: str
+    property: str
+    unit: str
+    test: str
+    way: Way
+    folds: tuple[str, ...]
+    n_runs: int
+    n_train: float
+    numbers: dict[str, Spread]
+    gains: dict[str, Spread]
+    published: float | None = None
+
+
+def measurements(results: Iterable[JobResult]) -> list[Measured]:
+    """Return the errors of jobs on their tests.
+
+    Parameters
+    ----------
+    results : iterable of JobResult
+
+    Returns
+    -------
+    list of Measured
+        In the order of the jobs.
+    """
+    found = []
+    for result in results:
+        for each in result.properties:
+            for test in TESTS:
+                numbers = dict(each.metrics.get(test, {}))
+                if not numbers:
+                    continue
+                if (moved := each.drift.get(f"{W1}_{test}")) is not None:
+                    numbers[W1] = moved
+                found.append(
+                    Measured(
+                        result.conditions, each.property, each.unit, test,
+                        each.n_train, numbers,
+                    )
+                )  # fmt: skip
+    return found
+
+
+def common_folds(found: Sequence[Measured]) -> list[Measured]:
+    """Return the errors on those folds that every line of a table has.
+
+    Parameters
+    ----------
+    found : sequence of Measured
+    """
+    kept = []
+    for group in _grouped(found, lambda m: m.group):
+        lines = _grouped(group, lambda m: Way.of(m.conditions))
+        shared = set.intersection(*({m.conditions.fold for m in li} for li in lines))
+        kept += [m for m in group if m.conditions.fold in shared]
+    return kept
+
+
+def summarize(
+    found: Sequence[Measured], published: PublishedTable | None = None
+) -> list[Summary]:
+    """Return the mean errors of every line of every table.
+
+    Parameters
+    ----------
+    found : sequence of Measured
+    published : PublishedTable, optional
+        To stand beside.
+
+    Returns
+    -------
+    list of Summary
+        By task, split and property, then by line, then by test.
+    """
+    summaries = []
+    for group in _grouped(found, lambda m: m.group):
+        for line in _grouped(group, lambda m: Way.of(m.conditions)):
+            for test in TESTS:
+                if rows := [m for m in line if m.test == test]:
+                    baseline = _baseline(group, rows[0])
+                    summaries.append(_summary(rows, baseline, published))
+    return summaries
+
+
+def _baseline(group: Sequence[Measured], like: Measured) -> list[Measured]:
+    """Return what scratch came to under the same conditions."""
+    way = Way.of(like.conditions)._replace(strategy=BASELINE)
+    if way == Way.of(like.conditions):
+        return []
+    return [m for m in group if m.test == like.test and Way.of(m.conditions) == way]
+
+
+def _summary(
+    rows: Sequence[Measured],
+    baseline: Sequence[Measured],
+    published: PublishedTable | None,
+) -> Summary:
+    first = rows[0]
+    task, split, name = first.group
+    way = Way.of(first.conditions)
+    numbers = {}
+    for metric in (*METRICS, W1):
+        if values := [m.numbers[metric] for m in rows if metric in m.numbers]:
+            numbers[metric] = Spread.of(values)
+    gains = {}
+    for metric in METRICS:
+        ours, theirs = _by_fold(rows, metric), _by_fold(baseline, metric)
+        if paired := [100 * (1 - ours[f] / theirs[f]) for f in ours if theirs.get(f)]:
+            gains[metric] = Spread.of(paired)
+    value = None
+    if published is not None and way.train_share == 1:
+        model = published.strategies.get(way.strategy, "")
+        known = published.find(task, split, first.test).get(model)
+        value = None if known is None else known.value
+    return Summary(
+        task, split, name, first.unit, first.test, way,
+        tuple(dict.fromkeys(m.conditions.fold for m in rows)), len(rows),
+        fmean(m.n_train for m in rows), numbers, gains, value,
+    )  # fmt: skip
+
+
+def _by_fold(rows: Iterable[Measured], metric: str) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        values.setdefault(row.conditions.fold, []).append(row.numbers[metric])
+    return {fold: fmean(each) for fold, each in values.items()}
+
+
+def _grouped(items: Iterable[_T], key: Callable[[_T], object]) -> list[list[_T]]:
+    groups: dict[object, list[_T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())

@@ -1,0 +1,163 @@
+"""Tables of a study: for people, as CSV and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mftscreen.console.text_table import text_table
+from mftscreen.finetune.compare.verdict import Spread
+from mftscreen.study.published import PublishedTable
+from mftscreen.study.run import Study
+from mftscreen.study.summary import METRICS, TESTS, W1, Measured, Summary
+
+__all__ = ["to_csv", "to_json", "to_text"]
+
+_KEYS = ("task", "split", "fold", "strategy", "backbone")
+_NUMBERS = ("train_share", "train_seed", "seed")
+
+
+def to_text(
+    summaries: Sequence[Summary], published: PublishedTable | None = None
+) -> str:
+    """Return a table for each task, split and property.
+
+    Parameters
+    ----------
+    summaries : sequence of Summary
+    published : PublishedTable, optional
+        That stands beside.
+    """
+    groups: dict[tuple[str, str, str], list[Summary]] = {}
+    for each in summaries:
+        groups.setdefault((each.task, each.split, each.property), []).append(each)
+    return "\n".join(_table(group, published) for group in groups.values())
+
+
+def _table(group: Sequence[Summary], published: PublishedTable | None) -> str:
+    lines: dict[Any, dict[str, Summary]] = {}
+    for each in group:
+        lines.setdefault(each.way, {})[each.test] = each
+    tests = [test for test in TESTS if any(test in line for line in lines.values())]
+    backbones = any(way.backbone for way in lines)
+    shares = any(way.train_share < 1 for way in lines)
+    metric = "mae" if published is None else published.metric
+    columns = [column for test in tests for column in _columns(test, group, metric)]
+    named = ["backbone"] * backbones + ["train rows"] * shares + ["folds", "runs"]
+    table = [["strategy", *named, *(title for title, _, _ in columns)]]
+    for way, line in lines.items():
+        some = next(iter(line.values()))
+        table.append(
+            [
+                way.strategy,
+                *([way.backbone] * backbones),
+                *([f"{some.n_train:.0f}"] * shares),
+                *(str(len(some.folds)), str(some.n_runs)),
+                *(
+                    _cell(line[test], key) if test in line else ""
+                    for _, test, key in columns
+                ),
+            ]
+        )
+    first = group[0]
+    title = f"{first.task}, {first.split}: {first.property} ({first.unit})"
+    text = f"{title}, mean ± standard deviation over runs\n{text_table(table)}"
+    if len({each.folds for each in group}) > 1:
+        text += "Lines differ in their folds; --common-folds takes those of all.\n"
+    return text + _others(first.task, first.split, tests, published)
+
+
+def _columns(
+    test: str, group: Sequence[Summary], metric: str
+) -> list[tuple[str, str, str]]:
+    """Return title, test and key of the columns of a test."""
+    rows = [each for each in group if each.test == test]
+    name = test.upper()
+    shown = [m for m in (*METRICS, W1) if any(m in each.numbers for each in rows)]
+    columns = [(f"{name} {m.upper()}", test, m) for m in shown]
+    gain = metric if metric in METRICS else "mae"
+    if any(gain in each.gains for each in rows):
+        title = f"{name} {gain.upper()} below scratch, %"
+        columns.append((title, test, f"gain {gain}"))
+    if any(each.published is not None for each in rows):
+        columns.append((f"published {metric.upper()}", test, "published"))
+    return columns
+
+
+def _cell(summary: Summary, key: str) -> str:
+    if key == "published":
+        return "" if summary.published is None else f"{summary.published:.4g}"
+    if key.startswith("gain "):
+        found = summary.gains.get(key.removeprefix("gain "))
+        return "" if found is None else _percent(found)
+    return str(summary.numbers.get(key, ""))
+
+
+def _percent(spread: Spread) -> str:
+    text = f"{spread.mean:+.1f}"
+    return text if spread.std is None else f"{text} ± {spread.std:.1f}"
+
+
+def _others(
+    task: str, split: str, tests: Sequence[str], published: PublishedTable | None
+) -> str:
+    """Return what a table has of other models."""
+    if published is None:
+        return ""
+    text = ""
+    for test in tests:
+        if found := published.find(task, split, test):
+            listed = ", ".join(f"{name} {v.value:.4g}" for name, v in found.items())
+            text += f"{published.source}, {test.upper()} {published.metric.upper()}: "
+            text += f"{listed}\n"
+    return text
+
+
+def to_csv(found: Iterable[Measured]) -> str:
+    """Return a line for each job, property and test, with every number.
+
+    Parameters
+    ----------
+    found : iterable of Measured
+    """
+    found = list(found)
+    metrics = list(dict.fromkeys(key for m in found for key in m.numbers))
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    named = ["property", "unit", "n_train", "test"]
+    table.writerow([*_KEYS, *_NUMBERS, *named, *metrics])
+    for each in found:
+        conditions = asdict(each.conditions)
+        table.writerow(
+            [
+                *(conditions[key] for key in (*_KEYS, *_NUMBERS)),
+                *(each.name, each.unit, each.n_train, each.test),
+                *(each.numbers.get(metric, "") for metric in metrics),
+            ]
+        )
+    return stream.getvalue()
+
+
+def to_json(
+    study: Study, summaries: Iterable[Summary], published: PublishedTable | None
+) -> str:
+    """Return summaries, results, and what is missing, as JSON.
+
+    Parameters
+    ----------
+    study : Study
+    summaries : iterable of Summary
+    published : PublishedTable or None
+    """
+    document = {
+        "name": study.name,
+        "published": None if published is None else published.source,
+        "summary": [{**asdict(each), "way": each.way._asdict()} for each in summaries],
+        "results": [asdict(result) for result in study.results],
+        "missing": [asdict(conditions) for conditions in study.missing],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
