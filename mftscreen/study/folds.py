@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from mftscreen.data.sources import read_labelled
@@ -62,19 +63,16 @@ def prepare_split(
     origin = {
         "method": settings.method,
         "options": settings.options,
-        "published": settings.published and file_digest(settings.published),
+        # published folds are found by the name of the file that they are of
+        "published": settings.published
+        and [file_digest(settings.published), paths[0].name],
         "data": [file_digest(path) for path in paths],
         "column": column,
     }
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
     path = folder / f"{stem}-{digest[:12]}.json"
     if not path.exists():
-        rows = [row for source in paths for row in read_labelled(source, column)]
-        data = SplitData(
-            [row.id for row in rows],
-            [row.atoms for row in rows],
-            [float(row.labels[column]) for row in rows],
-        )
+        data = _read_rows(tuple(paths), column)
         folder.mkdir(parents=True, exist_ok=True)
         _split(settings, data, paths).write(path)
     return path
@@ -107,6 +105,17 @@ def choose_names(
 def _column(config: MFTConfig) -> str:
     name, first = next(iter(config.properties.items()))
     return first.column or name
+
+
+@lru_cache(maxsize=1)
+def _read_rows(paths: tuple[Path, ...], column: str) -> SplitData:
+    """Return the rows of a task, which several splits divide."""
+    rows = [row for path in paths for row in read_labelled(path, column)]
+    return SplitData(
+        [row.id for row in rows],
+        [row.atoms for row in rows],
+        [float(row.labels[column]) for row in rows],
+    )
 
 
 def _split(settings: SplitSettings, data: SplitData, paths: Sequence[Path]) -> Split:

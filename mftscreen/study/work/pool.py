@@ -17,7 +17,6 @@ from joblib import cpu_count, effective_n_jobs
 
 from mftscreen.study.plan import Job
 from mftscreen.study.work.outcome import Outcome
-from mftscreen.study.work.process import STOP_SECONDS
 
 __all__ = ["do_jobs"]
 
@@ -65,10 +64,12 @@ def do_jobs(
         _Worker(directory, threads, _visible_gpus(number, n_gpus))
         for number in range(n_processes)
     ]
-    for worker in workers:
-        threading.Thread(
-            target=_work, args=(worker, waiting, ended), daemon=True
-        ).start()
+    threads_here = [
+        threading.Thread(target=_work, args=(worker, waiting, ended), daemon=True)
+        for worker in workers
+    ]
+    for thread in threads_here:
+        thread.start()
     try:
         for _ in jobs:
             outcome = ended.get()
@@ -80,8 +81,8 @@ def do_jobs(
             waiting.get()
         for worker in workers:
             worker.leave()
-        for worker in workers:
-            worker.stop()
+        for thread in threads_here:
+            thread.join()
 
 
 def _work(
@@ -97,6 +98,8 @@ def _work(
         return
     except Exception as error:  # noqa: BLE001  raised where the outcomes are awaited
         ended.put(error)
+    finally:
+        worker.stop()
 
 
 class _Worker:
@@ -112,7 +115,7 @@ class _Worker:
 
     def do(self, job: Job) -> Outcome:
         process = self._process
-        if process is None or process.poll() is not None:
+        if process is None:
             process = self._process = self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -125,27 +128,29 @@ class _Worker:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             answer = process.stdout.readline()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # it has died, or is to leave
             answer = ""
         if not answer:
-            return Outcome(_death(process.wait()), failed=True)
+            return Outcome(_death(self.stop()), failed=True)
         return Outcome(**json.loads(answer))
 
     def leave(self) -> None:
         """Let the process end; in the middle of a job, it stops its trainer first."""
-        if self._process is not None and self._process.stdin is not None:
+        process = self._process
+        if process is not None and process.stdin is not None:
             with suppress(OSError):  # it may have gone with a job unread
-                self._process.stdin.close()
+                process.stdin.close()
 
-    def stop(self) -> None:
-        """Wait for the end of the process."""
-        if self._process is None:
-            return
-        try:
-            self._process.wait(STOP_SECONDS + 5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def stop(self) -> int:
+        """Wait for the end of the process; return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        return process.wait()
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(

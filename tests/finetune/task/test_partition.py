@@ -199,3 +199,25 @@ def test_a_split_excludes_other_ways(tmp_path: Path, extra: str, problem: str) -
     path.write_text(CONFIG.replace("training:", f"{extra}training:"))
     with pytest.raises(ConfigError, match=problem):
         load_config(path)
+
+
+def test_a_share_is_part_of_a_larger_one(tmp_path: Path) -> None:
+    path = write_split(tmp_path, Fold("a", IDS[:20], IDS[20:28], IDS[30:]))
+
+    def drawn(share: float, seed: int = 0) -> dict[str, list[LabelledStructure]]:
+        settings = SplitConfig(
+            file=path, fold="a", id_share=0, train_share=share, train_seed=seed
+        )
+        return divide(ROWS, settings)
+
+    whole, half, quarter = (drawn(share) for share in (1.0, 0.5, 0.25))
+    assert [len(parts["train"]) for parts in (whole, half, quarter)] == [20, 10, 5]
+    assert [len(parts["validation"]) for parts in (whole, half, quarter)] == [8, 4, 2]
+    for part in ("train", "validation"):
+        assert names(quarter, part) < names(half, part) < names(whole, part)
+    assert names(half, "ood") == names(whole, "ood")
+    assert names(drawn(0.5, seed=1), "train") != names(half, "train")
+    # one is left, and other rows are held out by a hash with the same seed
+    assert [len(rows) for rows in drawn(0.001).values()] == [1, 1, 10]
+    parts = hold_out(half["train"], 0.3, 0, lambda row: row.id)
+    assert 0 < len(parts["train"]) < 10

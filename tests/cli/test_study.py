@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from mftscreen.cli import main
+from mftscreen.finetune.config.recipes import find_recipe
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, ["study", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def smoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the smoke study, its data beside it."""
+    import runpy
+
+    recipe = find_recipe("paper/table_4/smoke/study")
+    copied = CliRunner().invoke(main, ["recipes", "copy", recipe.name, str(tmp_path)])
+    assert copied.exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("make_data.py")["main"]()
+    return tmp_path / "study.yaml"
+
+
+def test_jobs_are_listed_without_being_done(smoke: Path) -> None:
+    code, listed, errors = run("run", smoke, "--dry-run")
+    assert code == 0, errors
+    lines = listed.splitlines()
+    # kernels on 3 random folds and 4 clusters; 3 strategies on the largest of each
+    assert len(lines) == 7 + 6
+    assert lines[0].startswith("to do  density random fold_0 kernel seed1  jobs/")
+    assert "13 jobs, 0 of them done" in errors
+    halves = [run("run", smoke, "--dry-run", "--shard", f"{k}/2")[1] for k in (1, 2)]
+    assert sorted("".join(halves).splitlines()) == sorted(lines)
+    code, _, errors = run("run", smoke, "--shard", "3/2")
+    assert code == 2
+    assert "'3/2' is not I/N" in errors
+    code, table, errors = run("show", smoke.parent / "study")
+    assert (code, table) == (0, "")
+    assert "13 of 13 jobs are not finished" in errors
+
+
+def test_wrong_input_is_named(smoke: Path, tmp_path: Path) -> None:
+    assert run("show", tmp_path / "none")[0] == 1
+    run("run", smoke, "--dry-run")
+    code, _, errors = run("show", smoke.parent / "study", "--only", "model=x")
+    assert code == 2
+    assert "keys are task, split" in errors
+    code, _, errors = run("show", smoke.parent / "study", "--only", "strategy=lp")
+    assert code == 1
+    assert "no job with strategy=lp" in errors
+
+
+@pytest.mark.slow
+def test_a_study_is_done_and_shown(smoke: Path, tmp_path: Path) -> None:
+    document = yaml.safe_load(smoke.read_text())
+    document["grids"] = [
+        {"strategies": ["kernel"], "splits": ["loco"]},
+        {"strategies": ["ft"], "splits": ["loco"], "folds": ["none"]},
+    ]
+    smoke.write_text(yaml.safe_dump(document))
+    code, _, errors = run("run", smoke)
+    assert code == 1
+    assert "no fold 'none'" in errors
+    document["grids"].pop()
+    smoke.write_text(yaml.safe_dump(document))
+    code, printed, errors = run("run", smoke, "--threads", "1")
+    assert code == 0, errors
+    assert printed.strip() == str(smoke.parent / "study")
+    lines = errors.splitlines()
+    assert lines[-1].startswith("4/4  density loco 3 kernel seed1: number_density ood")
+    again = run("run", smoke)
+    assert "4 of 4 jobs are done already" in again[2]
+    figures, numbers = tmp_path / "figures", tmp_path / "numbers.csv"
+    code, table, errors = run(
+        "show", smoke.parent / "study", "--plots", figures, "--csv", numbers,
+        "--json", tmp_path / "numbers.json",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "kernel    4      4" in table
+    assert len(numbers.read_text().splitlines()) == 5
+    assert [path.name for path in figures.iterdir()] == [
+        "folds-density-loco-number_density-ood.png"
+    ]
+    code, _, errors = run(
+        "show", smoke.parent / "study", "--matbench", tmp_path / "r.json.gz"
+    )
+    assert code == 1
+    assert "no finished job is of random folds" in errors

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from mftscreen.errors import ConfigError, DataError
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.strategies import MFTConfig
+from mftscreen.ood.splits import Split
+from mftscreen.study.config import SplitSettings
+from mftscreen.study.folds import choose_names, prepare_split
+
+
+@pytest.fixture
+def task(tiny_task: Path) -> MFTConfig:
+    config = load_config(tiny_task)
+    assert isinstance(config, MFTConfig)
+    return config
+
+
+def test_a_split_is_made_once(task: MFTConfig, tmp_path: Path) -> None:
+    settings = SplitSettings(method="loco", options={"clusters": 4, "val_share": 0.1})
+    path = prepare_split(settings, task, tmp_path, "density-loco")
+    split = Split.read(path)
+    assert (split.method, len(split.folds)) == ("loco", 4)
+    before = path.stat().st_mtime_ns
+    assert prepare_split(settings, task, tmp_path, "density-loco") == path
+    assert path.stat().st_mtime_ns == before
+    other = SplitSettings(method="loco", options={"clusters": 3})
+    assert prepare_split(other, task, tmp_path, "density-loco") != path
+    own = SplitSettings(file=path)
+    assert prepare_split(own, task, tmp_path / "none", "x") == path
+
+
+def test_folds_are_chosen_by_size_or_name(task: MFTConfig, tmp_path: Path) -> None:
+    settings = SplitSettings(method="loco", options={"clusters": 4})
+    path = prepare_split(settings, task, tmp_path, "x")
+    split = Split.read(path)
+    sizes = {fold.name: len(fold.test) for fold in split.folds}
+    assert choose_names(split, None, path) == list(sizes)
+    largest = choose_names(split, 2, path)
+    assert (
+        sorted((sizes[n] for n in largest), reverse=True)
+        == sorted(sizes.values(), reverse=True)[:2]
+    )
+    assert choose_names(split, ["3", "1"], path) == ["3", "1"]
+    with pytest.raises(DataError, match="no fold '9'"):
+        choose_names(split, ["9"], path)
+
+
+def test_published_folds_are_of_the_file_named_after_the_task(
+    task: MFTConfig, tmp_path: Path
+) -> None:
+    data = task.data.train[0]
+    named = tmp_path / "matbench_made_up.extxyz"
+    named.write_bytes(data.read_bytes())
+    tests = [{"cluster": 5, "test": [0, 1], "val": [46, 47]}]
+    published = tmp_path / "folds.json.gz"
+    document = {"matbench_made_up.extxyz": {"LOCO": tests}}
+    published.write_bytes(gzip.compress(json.dumps(document).encode()))
+    settings = SplitSettings(method="loco", published=published)
+    own = task.model_copy(
+        update={"data": task.data.model_copy(update={"train": [named]})}
+    )
+    (fold,) = Split.read(prepare_split(settings, own, tmp_path, "p")).folds
+    assert (fold.name, len(fold.test), len(fold.val)) == ("5", 2, 2)
+    with pytest.raises(DataError, match=r"no LOCO folds of 'data\.extxyz'"):
+        prepare_split(settings, task, tmp_path, "p")
+    two = task.model_copy(
+        update={"data": task.data.model_copy(update={"train": [named, named]})}
+    )
+    with pytest.raises((ConfigError, DataError)):
+        prepare_split(settings, two, tmp_path, "p")

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from mftscreen.study.job import JobResult, PropertyResult
+from mftscreen.study.plan import Conditions
+from mftscreen.study.published import load_published
+from mftscreen.study.run import Study
+from mftscreen.study.summary import measurements, summarize
+from mftscreen.study.tables import to_csv, to_json, to_text
+
+
+def _result(split: str, strategy: str, fold: str, mae: float) -> JobResult:
+    inside = split == "random"
+    conditions = Conditions("dielectric", split, fold, strategy, in_distribution=inside)
+    metrics = {"id" if inside else "ood": {"n": 9.0, "mae": mae, "rmse": 2 * mae}}
+    found = PropertyResult("n", "1", 100, metrics)
+    return JobResult(conditions, "0", (found,), 1.0)
+
+
+RESULTS = (
+    _result("random", "scratch", "fold_0", 0.5),
+    _result("random", "mft", "fold_0", 0.4),
+    _result("loco", "scratch", "1", 0.8),
+    _result("loco", "scratch", "2", 1.0),
+    _result("loco", "mft", "1", 0.6),
+)
+TABLE = load_published("table_4")
+
+
+def test_published_numbers_stand_beside_and_random_folds_are_in_distribution() -> None:
+    text = to_text(summarize(measurements(RESULTS), TABLE), TABLE)
+    random, loco = text.split("\n\n")
+    title, header, scratch, mft, others = random.splitlines()
+    assert title == "dielectric, random: n (1), mean ± standard deviation over runs"
+    assert "OOD" not in random
+    assert header.split("  ")[0] == "strategy"
+    assert "ID MAE below scratch, %" in header
+    assert mft.split() == ["mft", "1", "1", "0.4", "0.8", "+20.0", "0.2639"]
+    assert scratch.split() == ["scratch", "1", "1", "0.5", "1"]
+    assert others.startswith("arXiv:2601.08486, Table 4, ID MAE: CGCNN 0.5988, ")
+    assert "ID " not in loco.replace("arXiv", "")
+    assert "0.9 ± 0.141" in loco
+    assert "+25.0" in loco
+    assert "DPA3-MFT 0.469" in loco
+    assert "Lines differ in their folds; --common-folds" in loco
+    assert "Lines differ" not in random
+
+
+def test_csv_has_every_number_and_json_what_is_missing() -> None:
+    found = measurements(RESULTS)
+    rows = list(csv.DictReader(io.StringIO(to_csv(found))))
+    assert len(rows) == 5
+    assert rows[4]["test"] == "ood"
+    assert (rows[4]["fold"], float(rows[4]["rmse"])) == ("1", 1.2)
+    missing = Conditions("dielectric", "loco", "2", "mft")
+    folders = {r.conditions: Path(r.conditions.slug) for r in RESULTS}
+    study = Study("made up", "table_4", RESULTS, (missing,), {}, folders)
+    document = json.loads(to_json(study, summarize(found, TABLE), TABLE))
+    assert document["published"] == "arXiv:2601.08486, Table 4"
+    assert document["missing"][0]["fold"] == "2"
+    (mft,) = (
+        s
+        for s in document["summary"]
+        if s["way"]["strategy"] == "mft" and s["split"] == "loco"
+    )
+    assert mft["published"] == 0.469
+    assert mft["numbers"]["mae"] == {"mean": 0.6, "std": None}
