@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -73,6 +73,9 @@ def _shard(
     callback=_shard,
     help="Do the I-th of N parts of the jobs, I from 1: for arrays of Slurm.",
 )
+@click.option(
+    "--scheduler", metavar="tcp://…", help="Dask scheduler to use instead of processes."
+)
 @click.option("--dry-run", is_flag=True, help="List the jobs; do none of them.")
 def run_command(
     study: Path,
@@ -80,6 +83,7 @@ def run_command(
     jobs: int,
     threads: int | None,
     shard: tuple[int, int],
+    scheduler: str | None,
     dry_run: bool,
 ) -> None:
     """Train all models of STUDY (YAML): tasks, splits, folds, strategies, seeds ...
@@ -122,7 +126,8 @@ def run_command(
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
     try:
-        n_failed = _run(waiting, directory, jobs, threads, n_done)
+        options = {"n_jobs": jobs, "threads": threads, "scheduler": scheduler}
+        n_failed = _run(waiting, directory, options, n_done)
     except KeyboardInterrupt:
         click.echo("\nInterrupted. To continue: the same command", err=True)
         raise click.exceptions.Exit(130) from None
@@ -133,13 +138,13 @@ def run_command(
 
 
 def _run(
-    waiting: list[Job], directory: Path, jobs: int, threads: int | None, n_done: int
+    waiting: list[Job], directory: Path, options: dict[str, Any], n_done: int
 ) -> int:
     """Do jobs, print a line for each, and return how many failed."""
     from mftscreen.study.run import run_jobs
 
     n_failed, n_all = 0, n_done + len(waiting)
-    ended = run_jobs(waiting, directory, n_jobs=jobs, threads=threads)
+    ended = run_jobs(waiting, directory, **options)
     for number, (job, outcome) in enumerate(ended, n_done + 1):
         n_failed += outcome.failed
         said = f"FAILED: {outcome.text}" if outcome.failed else outcome.text

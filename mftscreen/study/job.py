@@ -21,11 +21,13 @@ from mftscreen.model.files.bundle import read_bundle
 from mftscreen.study.plan import Conditions, Job
 from mftscreen.writing import output_file
 
-__all__ = ["FAILURE", "JobResult", "PropertyResult", "read_result", "run_job"]
+__all__ = ["FAILURE", "PLAN", "JobResult", "PropertyResult", "read_result", "run_job"]
 
+PLAN = "study.json"
+"""In the folder of a study: its jobs."""
 RESULT, FAILURE = "result.json", "failure.txt"
 LOCK = ".job.lock"
-LOCK_SECONDS = 5.0  # a process whose study was killed takes a moment to be gone
+LOCK_SECONDS = 30.0  # a process whose study was killed has to stop its trainer first
 _LEFTOVERS = ("data", "pretrained.pt", "model.ckpt*", "checkpoint", "*.traj")
 """What only a training that goes on needs."""
 

@@ -10,16 +10,15 @@ from pathlib import Path
 
 from mftscreen.errors import DataError
 from mftscreen.study.config import StudyConfig
-from mftscreen.study.job import FAILURE, JobResult, read_result
+from mftscreen.study.job import FAILURE, PLAN, JobResult, read_result
 from mftscreen.study.plan import Conditions, Job, plan_jobs
+from mftscreen.study.work.cluster import do_jobs_on_cluster
 from mftscreen.study.work.outcome import Outcome
 from mftscreen.study.work.pool import do_jobs
 from mftscreen.writing import output_file
 
 __all__ = ["Study", "plan_study", "read_study", "run_jobs", "unfinished"]
 
-PLAN = "study.json"
-"""In the folder of a study: its jobs."""
 _FORMAT = "mftscreen study 1"
 
 
@@ -144,6 +143,7 @@ def run_jobs(
     *,
     n_jobs: int = 1,
     threads: int | None = None,
+    scheduler: str | None = None,
 ) -> Iterator[tuple[Job, Outcome]]:
     """Do jobs and yield each when it has ended.
 
@@ -154,12 +154,19 @@ def run_jobs(
         Of the study.
     n_jobs, threads
         See :func:`mftscreen.study.work.pool.do_jobs`.
+    scheduler : str, optional
+        Address of a Dask scheduler to use instead of processes; see
+        :func:`mftscreen.study.work.cluster.do_jobs_on_cluster`.
 
     Yields
     ------
     Job, Outcome
     """
-    outcomes = do_jobs(jobs, directory.resolve(), n_jobs=n_jobs, threads=threads)
+    folder = directory.resolve()
+    if scheduler is None:
+        outcomes = do_jobs(jobs, folder, n_jobs=n_jobs, threads=threads)
+    else:
+        outcomes = do_jobs_on_cluster(jobs, folder, scheduler, threads=threads)
     with closing(outcomes):
         yield from outcomes
 

@@ -52,12 +52,13 @@ def test_a_copy_is_whole_and_valid(tmp_path: Path) -> None:
 
 
 def test_all_configurations_are_validated(tmp_path: Path) -> None:
-    good = RECIPES["smoke"].path
+    good, study = RECIPES["smoke"].path, RECIPES["paper/table_4/mini"].path
     bad = tmp_path / "bad.yaml"
     bad.write_text(good.read_text() + "unknown: 1\n")
-    code, printed, errors = run("validate", bad, tmp_path / "none.yaml", good)
+    code, printed, errors = run("validate", bad, tmp_path / "none.yaml", good, study)
     assert code == 1
     assert f"{good}: a valid mft configuration" in printed
+    assert f"{study}: a valid study configuration" in printed
     assert f"{bad}: unknown: unknown key" in " ".join(errors.split())
     assert str(tmp_path / "none.yaml") in errors
     assert errors.count("Error: ") == 2

@@ -20,7 +20,7 @@ from mftscreen.errors import MftscreenError, WorkerError
 from mftscreen.screen.work.evaluation import EvaluationSettings, evaluate
 from mftscreen.screen.work.outcome import Outcome
 
-__all__ = ["Cluster", "evaluate_here"]
+__all__ = ["Cluster", "connect", "evaluate_here"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Cluster:
     def __init__(self, address: str, settings: EvaluationSettings) -> None:
         self._address = address
         self._settings = settings
-        self._client = _connect(address)
+        self._client = connect(address)
         self._pool = self._client.get_executor(pure=False)
         self._waiting = False
         self._sent: list[str] = []
@@ -283,7 +283,19 @@ def _quiet() -> Iterator[None]:
         logger.disabled = False
 
 
-def _connect(address: str) -> Any:
+def connect(address: str) -> Any:
+    """Return a client of a Dask scheduler.
+
+    Parameters
+    ----------
+    address : str
+        ``tcp://host:port``.
+
+    Raises
+    ------
+    WorkerError
+        If the scheduler cannot be reached or Dask is not installed.
+    """
     try:
         from distributed import Client
     except ImportError:

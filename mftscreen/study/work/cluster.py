@@ -1,0 +1,135 @@
+"""The workers of a Dask cluster, which do jobs in processes of their own."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Generator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mftscreen import __version__
+from mftscreen.errors import WorkerError
+from mftscreen.screen.work.cluster import connect
+from mftscreen.study.job import PLAN
+from mftscreen.study.plan import Job
+from mftscreen.study.work.outcome import Outcome
+from mftscreen.study.work.pool import do_jobs
+
+__all__ = ["do_jobs_on_cluster", "job_here"]
+
+log = logging.getLogger(__name__)
+
+_DO = f"import_module({__name__!r}).job_here(**job)"
+"""As text: a worker that lacks mftscreen could not even unpickle a function of it."""
+
+
+def do_jobs_on_cluster(
+    jobs: Sequence[Job], directory: Path, address: str, *, threads: int | None = None
+) -> Generator[tuple[Job, Outcome], None, None]:
+    """Do jobs on a Dask cluster and yield each when it has ended.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    directory : Path
+        Of the study, on a file system that the workers share.
+    address : str
+        Of the scheduler, ``tcp://host:port``.
+    threads : int, optional
+        Of each job; by default the cores of a worker are shared out among its threads.
+
+    Yields
+    ------
+    Job, Outcome
+
+    Raises
+    ------
+    WorkerError
+        If the scheduler cannot be reached, or is lost.
+
+    Notes
+    -----
+    The job of a worker that dies goes to another one.
+    """
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    client = connect(address)
+    try:
+        if not client.nthreads():
+            log.warning(
+                "Waiting for workers: the Dask scheduler has none at the moment"
+            )
+        futures = {
+            client.submit(eval, _DO, _given(job, directory, threads), pure=False): job
+            for job in jobs
+        }
+        for future in as_completed(list(futures)):
+            yield futures[future], _outcome(future, KilledWorker)
+    except (OSError, CancelledError) as error:
+        msg = (
+            f"the Dask scheduler at {address} has gone, or has cancelled the work; "
+            "jobs that are finished are kept, and the same command goes on"
+        )
+        raise WorkerError(msg) from error
+    finally:
+        client.close()
+
+
+def job_here(job: str, directory: str, threads: int | None, version: str) -> Any:
+    """Do a job on this worker, in a process that ends with it.
+
+    Parameters
+    ----------
+    job : str
+        As :meth:`mftscreen.study.plan.Job.to_json` wrote it.
+    directory : str
+        Of the study.
+    threads : int or None
+    version : str
+        Of the mftscreen that asks.
+
+    Returns
+    -------
+    dict
+        The fields of an :class:`mftscreen.study.work.outcome.Outcome`.
+    """
+    from distributed import get_worker
+    from joblib import cpu_count
+
+    worker = get_worker()
+    where = f"the Dask worker {worker.address} on {platform.node()}"
+    if version != __version__:
+        text = f"{where} has mftscreen {__version__}, this command {version}"
+        return asdict(Outcome(text, failed=True))
+    if not Path(directory, PLAN).exists():
+        text = f"{where} cannot see the study's folder {directory}"
+        return asdict(Outcome(text, failed=True))
+    threads = threads or max(1, cpu_count() // worker.state.nthreads)
+    ((_, outcome),) = do_jobs([Job.from_json(job)], Path(directory), threads=threads)
+    return asdict(outcome)
+
+
+def _given(job: Job, directory: Path, threads: int | None) -> dict[str, Any]:
+    return {
+        "import_module": import_module,
+        "job": {
+            "job": job.to_json(),
+            "directory": str(directory),
+            "threads": threads,
+            "version": __version__,
+        },
+    }
+
+
+def _outcome(future: Any, killed: type[Exception]) -> Outcome:
+    try:
+        return Outcome(**future.result())
+    except killed:
+        return Outcome("several Dask workers died of it", failed=True)
+    except ImportError as error:
+        return Outcome(f"a Dask worker lacks a package: {error}", failed=True)

@@ -1,0 +1,55 @@
+"""A real Dask cluster on this machine, one of whose workers is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mftscreen.errors import WorkerError
+from mftscreen.study.config import load_study
+from mftscreen.study.run import plan_study, read_study
+from mftscreen.study.work.cluster import do_jobs_on_cluster
+
+distributed = pytest.importorskip("distributed")
+
+# Dask leaves sockets of lost connections to the garbage collector
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_no_job(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    jobs = plan_study(load_study(write_study()), out)
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster) as client:
+        pids = list(client.run(os.getpid).values())
+        ended = do_jobs_on_cluster(jobs, out, cluster.scheduler_address, threads=1)
+        outcomes = [next(ended)]
+        os.kill(pids[0], signal.SIGKILL)
+        outcomes += ended
+        assert not [o.text for _, o in outcomes if o.failed]
+        # another folder is one that the workers cannot see
+        elsewhere = do_jobs_on_cluster(
+            jobs[:1], tmp_path / "none", cluster.scheduler_address
+        )
+        ((_, outcome),) = elsewhere
+        assert outcome.failed
+        assert "cannot see the study's folder" in outcome.text
+    assert {job.folder for job, _ in outcomes} == {job.folder for job in jobs}
+    assert len(read_study(out).results) == 3
+
+
+def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match=r"no Dask scheduler answers at nowhere"):
+        list(do_jobs_on_cluster([], tmp_path, "nowhere://x"))
