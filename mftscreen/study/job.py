@@ -201,7 +201,7 @@ def _locked(folder: Path) -> Iterator[None]:
                 break
             except OSError as error:
                 if time.monotonic() > deadline:
-                    msg = f"another process is at the job in {folder}"
+                    msg = f"the job in {folder} is locked"
                     raise WorkerError(msg) from error
                 time.sleep(0.2)
         yield

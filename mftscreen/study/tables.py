@@ -112,7 +112,8 @@ def _others(
     for test in tests:
         if found := published.find(task, split, test):
             listed = ", ".join(f"{name} {v.value:.4g}" for name, v in found.items())
-            text += f"{published.source}, {test.upper()} {published.metric.upper()}: "
+            text += f"{published.source}, all folds, {test.upper()} "
+            text += f"{published.metric.upper()}: "
             text += f"{listed}\n"
     return text
 

@@ -41,7 +41,7 @@ def test_published_numbers_stand_beside_and_random_folds_are_in_distribution() -
     assert "ID MAE below scratch, %" in header
     assert mft.split() == ["mft", "1", "1", "0.4", "0.8", "+20.0", "0.2639"]
     assert scratch.split() == ["scratch", "1", "1", "0.5", "1"]
-    assert others.startswith("arXiv:2601.08486, Table 4, ID MAE: CGCNN 0.5988, ")
+    assert others.startswith("arXiv:2601.08486, Table 4, all folds, ID MAE: CGCNN")
     assert "ID " not in loco.replace("arXiv", "")
     assert "0.9 ± 0.141" in loco
     assert "+25.0" in loco

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from mftscreen.errors import MftscreenError
+from mftscreen.errors import MftscreenError, WorkerError
 from mftscreen.study.job import FAILURE, run_job
 from mftscreen.study.plan import Job
 
@@ -23,7 +23,7 @@ class Outcome:
     Attributes
     ----------
     text : str
-        Its errors, or why it failed, on one line.
+        Its errors, why it failed, or who else is at it, on one line.
     failed : bool
     """
 
@@ -47,6 +47,8 @@ def attempt(job: Job, directory: Path, threads: int | None) -> Outcome:
     """
     try:
         return Outcome(str(run_job(job, directory, threads=threads)))
+    except WorkerError as error:
+        return Outcome(f"left to another process: {error}")
     except MftscreenError as error:
         text = str(error)
     except Exception as error:  # other jobs are not to suffer from it

@@ -64,11 +64,11 @@ def do_jobs(
         _Worker(directory, threads, _visible_gpus(number, n_gpus))
         for number in range(n_processes)
     ]
-    threads_here = [
+    watchers = [
         threading.Thread(target=_work, args=(worker, waiting, ended), daemon=True)
         for worker in workers
     ]
-    for thread in threads_here:
+    for thread in watchers:
         thread.start()
     try:
         for _ in jobs:
@@ -81,7 +81,7 @@ def do_jobs(
             waiting.get()
         for worker in workers:
             worker.leave()
-        for thread in threads_here:
+        for thread in watchers:
             thread.join()
 
 

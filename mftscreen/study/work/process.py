@@ -19,10 +19,12 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mftscreen.study.work.outcome import Outcome
 
 __all__ = ["main"]
 
@@ -46,8 +48,10 @@ def main() -> None:
     try:
         while line := lines.get():
             busy.set()
-            _answer(line, answers)
-            busy.clear()
+            outcome = _do(line)
+            busy.clear()  # before the answer, after which the input may end
+            answers.write(json.dumps(asdict(outcome)) + "\n")
+            answers.flush()
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -62,7 +66,7 @@ def _listen(lines: queue.SimpleQueue[str], busy: threading.Event) -> None:
         os._exit(1)
 
 
-def _answer(line: str, answers: IO[str]) -> None:
+def _do(line: str) -> Outcome:
     from mftscreen.study.plan import Job
     from mftscreen.study.work.outcome import attempt
 
@@ -71,9 +75,7 @@ def _answer(line: str, answers: IO[str]) -> None:
     folder = directory / job.folder
     folder.mkdir(parents=True, exist_ok=True)
     with _saying_it_in(folder / LOG):
-        outcome = attempt(job, directory, request["threads"])
-    answers.write(json.dumps(asdict(outcome)) + "\n")
-    answers.flush()
+        return attempt(job, directory, request["threads"])
 
 
 @contextmanager

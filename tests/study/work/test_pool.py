@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -23,65 +24,42 @@ def jobs(write_study: Callable[..., Path], tmp_path: Path) -> list[Job]:
 
 
 @pytest.mark.slow
-def test_a_job_that_fails_does_not_stop_the_others(
-    jobs: list[Job], tmp_path: Path
+def test_what_goes_wrong_with_one_job_does_not_stop_the_others(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The first one's process is killed, the second fails, the third is left."""
+    started: list[subprocess.Popen[str]] = []
+    start = pool._Worker._start
+
+    def noted(worker: pool._Worker) -> subprocess.Popen[str]:
+        started.append(start(worker))
+        if len(started) == 1:  # before it can have imported all
+            Thread(target=_kill_soon, args=(started[0].pid,)).start()
+        return started[-1]
+
+    monkeypatch.setattr(pool._Worker, "_start", noted)
     data = jobs[1].config.data.model_copy(update={"train": [tmp_path / "none.extxyz"]})
     config = jobs[1].config.model_copy(update={"data": data})
     jobs[1] = replace(jobs[1], config=config)
-    ended = do_jobs(jobs, tmp_path, n_jobs=2, threads=1)
-    outcomes = {job.folder: outcome for job, outcome in ended}
-    first, second, third = (outcomes[job.folder] for job in jobs)
-    assert (first.failed, second.failed, third.failed) == (False, True, False)
-    failed = tmp_path / jobs[1].folder
-    assert "none.extxyz" in second.text
-    assert (failed / "failure.txt").read_text().strip() == second.text
-    assert not (failed / "result.json").exists()
-    assert "MAE" in first.text
-
-
-@pytest.mark.slow
-def test_a_process_that_dies_is_replaced(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[int] = []
-    start = pool._Worker._start
-
-    def noted(worker: pool._Worker) -> object:
-        process = start(worker)
-        started.append(process.pid)
-        if len(started) == 1:  # before it can have imported all
-            Thread(target=_kill_soon, args=(process.pid,)).start()
-        return process
-
-    monkeypatch.setattr(pool._Worker, "_start", noted)
-    outcomes = [outcome for _, outcome in do_jobs(jobs, tmp_path, threads=1)]
-    assert [outcome.failed for outcome in outcomes] == [True, False, False]
-    assert "ended by SIGKILL" in outcomes[0].text
+    with closing(do_jobs(jobs, tmp_path, threads=1)) as ended:
+        (first, killed), (second, bad) = next(ended), next(ended)
+    assert [first, second] == jobs[:2]
+    assert killed.failed
+    assert "ended by SIGKILL" in killed.text
+    assert bad.failed
+    assert "none.extxyz" in bad.text
+    folder = tmp_path / second.folder
+    assert (folder / "failure.txt").read_text().strip() == bad.text
+    assert not (folder / "result.json").exists()
+    # nobody waits for the third
     assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
+    assert not (tmp_path / jobs[2].folder / "failure.txt").exists()
 
 
 def _kill_soon(pid: int) -> None:
     time.sleep(0.5)
     os.kill(pid, signal.SIGKILL)
-
-
-@pytest.mark.slow
-def test_processes_end_when_nobody_waits_for_them(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = []
-    start = pool._Worker._start
-
-    def noted(worker: pool._Worker) -> object:
-        started.append(start(worker))
-        return started[-1]
-
-    monkeypatch.setattr(pool._Worker, "_start", noted)
-    with closing(do_jobs(jobs, tmp_path, threads=1)) as outcomes:
-        next(outcomes)
-    (process,) = started
-    assert process.poll() is not None
 
 
 def test_nothing_to_do_is_done_at_once(tmp_path: Path) -> None:
