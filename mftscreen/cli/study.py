@@ -32,9 +32,10 @@ def command() -> None:
 
     \b
     Example:
-      mftscreen recipes copy paper/table_4/smoke table_4
-      mftscreen study run table_4/smoke.yaml -o runs/table_4
-      mftscreen study show runs/table_4
+      mftscreen recipes copy paper/table_4/smoke/study smoke
+      (cd smoke; python make_data.py)
+      mftscreen study run smoke/study.yaml -o runs/smoke
+      mftscreen study show runs/smoke
     """
 
 
@@ -86,7 +87,7 @@ def run_command(
     scheduler: str | None,
     dry_run: bool,
 ) -> None:
-    """Train all models of STUDY (YAML): tasks, splits, folds, strategies, seeds ...
+    """Train all models of STUDY (YAML): tasks, splits, folds, strategies, seeds …
 
     Each training is a job with a folder of its own. The same command goes on where it
     was interrupted: jobs that are finished are not repeated, others go on from their
@@ -95,7 +96,7 @@ def run_command(
 
     GPUs that are there are shared out among the processes of --jobs, one each. Parts of
     one study may run at the same time on several machines that share the folder; each
-    takes its --shard, or gets from a job that another one is at to the next.
+    takes its --shard; a job that another one is at is left to it.
 
     \b
     Example:
