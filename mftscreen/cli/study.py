@@ -87,7 +87,7 @@ def run_command(
     scheduler: str | None,
     dry_run: bool,
 ) -> None:
-    """Train all models of STUDY (YAML): tasks, splits, folds, strategies, seeds …
+    """Train all models of STUDY (YAML): tasks x splits x folds x strategies x seeds.
 
     Each training is a job with a folder of its own. The same command goes on where it
     was interrupted: jobs that are finished are not repeated, others go on from their
@@ -115,9 +115,9 @@ def run_command(
     waiting = unfinished(chosen, directory)
     n_done = len(chosen) - len(waiting)
     if dry_run:
-        unfinished_jobs = {job.fingerprint for job in waiting}
+        to_do = {job.folder for job in waiting}
         for job in chosen:
-            state = "to do" if job.fingerprint in unfinished_jobs else "done "
+            state = "to do" if job.folder in to_do else "done "
             click.echo(f"{state}  {job.conditions}  {job.folder}")
         click.echo(f"{len(chosen)} jobs, {n_done} of them done", err=True)
         return

@@ -18,7 +18,7 @@ _LARGE = 1 << 28
 _MODELS = (".mft", ".pt")
 
 
-def fingerprint(config: DownstreamConfig) -> str:
+def fingerprint(config: DownstreamConfig, collapse_report: bool = False) -> str:
     """Return the sha256 of a configuration and of the files that it names.
 
     Parameters
@@ -26,6 +26,8 @@ def fingerprint(config: DownstreamConfig) -> str:
     config : DownstreamConfig
         Keys with their default value do not count, so that one that comes with a later
         version changes nothing.
+    collapse_report : bool, default False
+        Whether the result has the numbers of one.
 
     Returns
     -------
@@ -35,6 +37,8 @@ def fingerprint(config: DownstreamConfig) -> str:
     document = _with_digests(config.model_dump(exclude_defaults=True))
     if registered := registered_models().get(document.get("pretrained", "")):
         document["pretrained"] = registered.sha256
+    if collapse_report:
+        document["collapse_report"] = True
     text = json.dumps(document, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -6,7 +6,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,21 +15,31 @@ from typing import Any
 from mftscreen import __version__
 from mftscreen.errors import DataError, WorkerError
 from mftscreen.finetune.outcome.collapse import read_collapse, starting_model
-from mftscreen.finetune.run.run import run_training
+from mftscreen.finetune.run.launch import INPUT
+from mftscreen.finetune.run.run import MODEL, run_training
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.study.plan import Conditions, Job
 from mftscreen.writing import output_file
 
-__all__ = ["FAILURE", "PLAN", "JobResult", "PropertyResult", "read_result", "run_job"]
+__all__ = [
+    "FAILURE",
+    "LOG",
+    "PLAN",
+    "JobResult",
+    "PropertyResult",
+    "read_result",
+    "run_job",
+]
 
 PLAN = "study.json"
 """In the folder of a study: its jobs."""
 RESULT, FAILURE = "result.json", "failure.txt"
-LOCK = ".job.lock"
+LOCK, LOG = ".job.lock", "job.log"
 LOCK_SECONDS = 30.0  # a process whose study was killed has to stop its trainer first
-_LEFTOVERS = ("data", "pretrained.pt", "model.ckpt*", "checkpoint", "*.traj")
+_LEFTOVERS = (INPUT, "data", "pretrained.pt", "model.ckpt*", "checkpoint", "*.traj")
 """What only a training that goes on needs."""
+_KEPT = (LOCK, LOG)
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,7 @@ def run_job(job: Job, directory: Path, *, threads: int | None = None) -> JobResu
     with _locked(folder):
         found = read_result(directory, job.folder, job.fingerprint)
         if found is None:
+            _clear_if_spent(job, folder)
             found = _train(job, folder, threads)
             # what makes the job a finished one
             with output_file(folder / RESULT) as partial:
@@ -209,8 +220,21 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _drop_leftovers(folder: Path) -> None:
     for pattern in _LEFTOVERS:
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        _remove(folder.glob(pattern))
+
+
+def _clear_if_spent(job: Job, folder: Path) -> None:
+    """Let a training begin anew where its result is gone, and with it what it needs."""
+    left = [path for path in folder.iterdir() if path.name not in _KEPT]
+    names = {path.name for path in left}
+    if job.config.plan.trains and MODEL in names and INPUT not in names:
+        # the model last, by which it is known that all has to go
+        _remove(sorted(left, key=lambda path: path.name == MODEL))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

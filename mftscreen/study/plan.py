@@ -172,9 +172,10 @@ def take_shard(jobs: Iterable[Job], number: int, count: int) -> list[Job]:
         In their order. Strategies, some of which take longer, are spread evenly.
     """
     jobs = list(jobs)
-    drawn = sorted(jobs, key=lambda job: job.fingerprint)[number - 1 :: count]
-    chosen = {job.fingerprint for job in drawn}
-    return [job for job in jobs if job.fingerprint in chosen]
+    # two jobs may train the same: scratch beside two backbones of one size
+    order = sorted(jobs, key=lambda job: (job.fingerprint, job.conditions.slug))
+    chosen = {job.conditions for job in order[number - 1 :: count]}
+    return [job for job in jobs if job.conditions in chosen]
 
 
 class _Planner:
@@ -227,7 +228,7 @@ class _Planner:
             conditions.fold,
         )
         report = self._study.collapse_report and config.plan.trains
-        return Job(conditions, config, fingerprint(config), report)
+        return Job(conditions, config, fingerprint(config, report), report)
 
     def _derive(self, task: str, backbone: str, strategy: str) -> DownstreamConfig:
         config = self._tasks[task]

@@ -84,8 +84,14 @@ def test_a_training_leaves_no_checkpoints_but_its_model(
     (found,) = run_job(job, tmp_path, threads=1).properties
     assert {"w1_train", "w1_id"} <= found.drift.keys()
     assert "w1_ood" not in found.drift
-    names = {path.name for path in (tmp_path / job.folder).iterdir()}
+    folder = tmp_path / job.folder
+    names = {path.name for path in folder.iterdir()}
     assert {"model.mft", "predictions.csv", "lcurve.out", "collapse.html"} <= names
     assert not {name for name in names if name.startswith(("model.ckpt", "data"))} - {
         "data.sha256"
     }
+    # without its result, it begins anew
+    (folder / "result.json").unlink()
+    (again,) = run_job(job, tmp_path, threads=1).properties
+    assert again.metrics["id"]["n"] == found.metrics["id"]["n"]
+    assert (folder / "lcurve.out").read_text().count("step") == 1

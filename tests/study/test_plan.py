@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,9 @@ def test_shards_divide_the_jobs(jobs: list[Job]) -> None:
         sizes = {len(shard) for shard in shards}
         assert max(sizes) - min(sizes) <= 1
     assert [job for job in jobs if job in shards[0]] == shards[0]
+    # two that train the same are two
+    twins = [jobs[0], replace(jobs[0], conditions=replace(jobs[0].conditions, seed=9))]
+    assert take_shard(twins, 1, 2) + take_shard(twins, 2, 2) == twins
 
 
 def test_folds_and_files_that_are_not_there_are_named(

@@ -30,8 +30,6 @@ __all__ = ["main"]
 
 STOP_SECONDS = 30.0
 """Given to a trainer to end."""
-LOG = "job.log"
-"""In the folder of a job: what is said while it is done."""
 
 
 def main() -> None:
@@ -67,6 +65,7 @@ def _listen(lines: queue.SimpleQueue[str], busy: threading.Event) -> None:
 
 
 def _do(line: str) -> Outcome:
+    from mftscreen.study.job import LOG
     from mftscreen.study.plan import Job
     from mftscreen.study.work.outcome import attempt
 
