@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,11 +146,11 @@ def _run(
     from mftscreen.study.run import run_jobs
 
     n_failed, n_all = 0, n_done + len(waiting)
-    ended = run_jobs(waiting, directory, **options)
-    for number, (job, outcome) in enumerate(ended, n_done + 1):
-        n_failed += outcome.failed
-        said = f"FAILED: {outcome.text}" if outcome.failed else outcome.text
-        click.echo(f"{number}/{n_all}  {job.conditions}: {said}", err=True)
+    with closing(run_jobs(waiting, directory, **options)) as ended:
+        for number, (job, outcome) in enumerate(ended, n_done + 1):
+            n_failed += outcome.failed
+            said = f"FAILED: {outcome.text}" if outcome.failed else outcome.text
+            click.echo(f"{number}/{n_all}  {job.conditions}: {said}", err=True)
     return n_failed
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -144,7 +143,7 @@ def run_jobs(
     n_jobs: int = 1,
     threads: int | None = None,
     scheduler: str | None = None,
-) -> Iterator[tuple[Job, Outcome]]:
+) -> Generator[tuple[Job, Outcome], None, None]:
     """Do jobs and yield each when it has ended.
 
     Parameters
@@ -161,14 +160,12 @@ def run_jobs(
     Yields
     ------
     Job, Outcome
+        Close the generator to leave the rest; what is begun is interrupted.
     """
     folder = directory.resolve()
     if scheduler is None:
-        outcomes = do_jobs(jobs, folder, n_jobs=n_jobs, threads=threads)
-    else:
-        outcomes = do_jobs_on_cluster(jobs, folder, scheduler, threads=threads)
-    with closing(outcomes):
-        yield from outcomes
+        return do_jobs(jobs, folder, n_jobs=n_jobs, threads=threads)
+    return do_jobs_on_cluster(jobs, folder, scheduler, threads=threads)
 
 
 def read_study(directory: Path) -> Study:

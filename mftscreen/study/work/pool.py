@@ -77,8 +77,6 @@ def do_jobs(
                 raise outcome
             yield outcome
     finally:
-        while not waiting.empty():
-            waiting.get()
         for worker in workers:
             worker.leave()
         for thread in watchers:
@@ -91,7 +89,7 @@ def _work(
     ended: queue.SimpleQueue[tuple[Job, Outcome] | BaseException],
 ) -> None:
     try:
-        while True:
+        while not worker.is_leaving:
             job = waiting.get_nowait()
             ended.put((job, worker.do(job)))
     except queue.Empty:
@@ -112,11 +110,14 @@ class _Worker:
         if gpus is not None:
             self._environment["CUDA_VISIBLE_DEVICES"] = gpus
         self._process: subprocess.Popen[str] | None = None
+        self.is_leaving = False
 
     def do(self, job: Job) -> Outcome:
         process = self._process
         if process is None:
             process = self._process = self._start()
+            if self.is_leaving:  # since it was looked at last
+                self.leave()
         assert process.stdin is not None
         assert process.stdout is not None
         request = {
@@ -136,6 +137,7 @@ class _Worker:
 
     def leave(self) -> None:
         """Let the process end; in the middle of a job, it stops its trainer first."""
+        self.is_leaving = True
         process = self._process
         if process is not None and process.stdin is not None:
             with suppress(OSError):  # it may have gone with a job unread
