@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mftscreen.errors import DataError
 from mftscreen.finetune.strategies import DownstreamConfig
 from mftscreen.model.files.registry import registered_models
 
@@ -55,13 +56,26 @@ def file_digest(path: Path) -> str:
     Returns
     -------
     str
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
     """
+    try:
+        return _digest(path)
+    except OSError as error:
+        msg = f"cannot be read: {error.strerror or error}"
+        raise DataError(msg, path=path) from error
+
+
+def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.is_file():
                 name = file.relative_to(path).as_posix()
-                digest.update(f"{name} {file_digest(file)}\n".encode())
+                digest.update(f"{name} {_digest(file)}\n".encode())
     elif path.stat().st_size >= _LARGE:
         digest.update(f"{path.stat().st_size} bytes".encode())
     else:

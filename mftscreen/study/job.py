@@ -14,11 +14,10 @@ from typing import Any
 
 from mftscreen import __version__
 from mftscreen.errors import DataError, WorkerError
-from mftscreen.finetune.outcome.collapse import read_collapse, starting_model
 from mftscreen.finetune.run.launch import INPUT
-from mftscreen.finetune.run.run import MODEL, run_training
+from mftscreen.finetune.run.run import MODEL
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
-from mftscreen.model.files.bundle import read_bundle
+from mftscreen.finetune.tune import finetune
 from mftscreen.study.plan import Conditions, Job
 from mftscreen.writing import output_file
 
@@ -119,7 +118,7 @@ def run_job(job: Job, directory: Path, *, threads: int | None = None) -> JobResu
     WorkerError
         If another process is at the job.
     ConfigError, DataError, ModelError, TrainingError
-        See :func:`mftscreen.finetune.run.run.run_training`.
+        See :func:`mftscreen.finetune.tune.finetune`.
     """
     folder = directory / job.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,21 +174,20 @@ def read_result(directory: Path, folder: Path, fingerprint: str) -> JobResult | 
 
 def _train(job: Job, folder: Path, threads: int | None) -> JobResult:
     begin = time.monotonic()
-    model = run_training(
+    trained = finetune(
         job.config,
         folder,
         resume=True,
         threads=threads,
-        collapse_against=starting_model(job.config) if job.collapse_report else None,
+        collapse_report=job.collapse_report,
     )
-    card, collapse = read_bundle(model).card, read_collapse(model)
-    drift = {} if collapse is None else collapse.numbers
+    drift = {} if trained.collapse is None else trained.collapse.numbers
     renamed = _renamed if job.conditions.in_distribution else dict
     properties = tuple(
         PropertyResult(
             name, head.spec.unit, head.n_train, renamed(head.metrics), renamed(drift)
         )
-        for name, head in card.properties.items()
+        for name, head in trained.card.properties.items()
     )
     seconds = time.monotonic() - begin
     return JobResult(job.conditions, job.fingerprint, properties, seconds)

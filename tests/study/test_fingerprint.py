@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from mftscreen.errors import DataError
 from mftscreen.finetune.config.derive import derive_config
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.strategies import KernelConfig
@@ -16,6 +19,8 @@ def test_files_count_by_what_is_in_them(tmp_path: Path) -> None:
     assert same == again != other
     assert file_digest(tmp_path / "a") == file_digest(tmp_path / "b")
     assert file_digest(tmp_path / "a") != file_digest(tmp_path / "c")
+    with pytest.raises(DataError, match="none: cannot be read: No such file"):
+        file_digest(tmp_path / "none")
 
 
 def test_defaults_do_not_count_and_models_do(tiny_task: Path) -> None:

@@ -72,5 +72,5 @@ def test_published_folds_are_of_the_file_named_after_the_task(
     two = task.model_copy(
         update={"data": task.data.model_copy(update={"train": [named, named]})}
     )
-    with pytest.raises((ConfigError, DataError)):
+    with pytest.raises(ConfigError, match=r"data\.train: a task of a study has one"):
         prepare_split(settings, two, tmp_path, "p")
