@@ -20,7 +20,7 @@ from mftscreen.errors import MftscreenError, WorkerError
 from mftscreen.screen.work.evaluation import EvaluationSettings, evaluate
 from mftscreen.screen.work.outcome import Outcome
 
-__all__ = ["Cluster", "connect", "evaluate_here"]
+__all__ = ["Cluster", "connect", "evaluate_here", "leave"]
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +72,7 @@ class Cluster:
         with suppress(WorkerError), self._reached():
             for name in self._sent:
                 self._client.unregister_worker_plugin(name)
-        if self._client.status == "running":
-            self._client.close()
-        else:
-            with _quiet():  # an attempt to connect again that is cancelled
-                self._client.close()
+        leave(self._client)
 
     @property
     def n_workers(self) -> int:
@@ -306,3 +302,17 @@ def connect(address: str) -> Any:
     except (OSError, ValueError) as error:
         msg = f"no Dask scheduler answers at {address}: {error}"
         raise WorkerError(msg) from error
+
+
+def leave(client: Any) -> None:
+    """Close what :func:`connect` has returned.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+    if client.status == "running":
+        client.close()
+        return
+    with _quiet():  # an attempt to connect again that is cancelled
+        client.close()

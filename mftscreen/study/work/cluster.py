@@ -13,7 +13,7 @@ from typing import Any
 
 from mftscreen import __version__
 from mftscreen.errors import WorkerError
-from mftscreen.screen.work.cluster import connect
+from mftscreen.screen.work.cluster import connect, leave
 from mftscreen.study.job import PLAN
 from mftscreen.study.plan import Job
 from mftscreen.study.work.outcome import Outcome
@@ -55,10 +55,10 @@ def do_jobs_on_cluster(
     -----
     The job of a worker that dies goes to another one.
     """
+    client = connect(address)  # says so if there is no Dask
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    client = connect(address)
     try:
         if not client.nthreads():
             log.warning(
@@ -77,7 +77,7 @@ def do_jobs_on_cluster(
         )
         raise WorkerError(msg) from error
     finally:
-        client.close()
+        leave(client)
 
 
 def job_here(job: str, directory: str, threads: int | None, version: str) -> Any:
