@@ -47,7 +47,7 @@ VARIANTS: list[tuple[str, dict[str, object], float]] = [
 
 
 def read_structures(path: Path) -> list[Atoms]:
-    return [atoms for _, atoms, _ in iter_matbench(path)]
+    return [atoms for _, atoms, *_ in iter_matbench(path)]
 
 
 def swap_element(atoms: Atoms, symbols: list[str], rng: np.random.Generator) -> Atoms:

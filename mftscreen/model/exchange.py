@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -199,13 +200,31 @@ def _freeze(state: Mapping[str, Any], path: Path) -> None:
 
     (model,) = build_models(state, torch.device("cpu"), accelerated=False).values()
     try:
-        script = torch.jit.script(model)
+        with _own_index_select():
+            script = torch.jit.script(model)
     except (OSError, RuntimeError, TypeError) as error:
         kind = model_parameters(state)["Default"]["descriptor"]["type"]
         raise UnsupportedByBackboneError(kind, f"frozen files ({FROZEN})") from error
     with output_file(path) as partial:
         # what deepmd-kit looks for in its files
         torch.jit.save(script, str(partial), {"data_modifier.pth": ""})
+
+
+@contextmanager
+def _own_index_select() -> Iterator[None]:
+    """Give torch its own function back.
+
+    torch_geometric, which sevenn imports, puts another in its place that a frozen model
+    cannot contain.
+    """
+    import torch
+
+    other = torch.index_select
+    torch.index_select = torch._C._VariableFunctions.index_select
+    try:
+        yield
+    finally:
+        torch.index_select = other
 
 
 def _thaw(path: Path) -> dict[str, Any]:

@@ -23,7 +23,8 @@ SHARE = 2e-3
 def predictor() -> Predictor:
     from mftscreen.model.loading import load_model
 
-    model = load_model(None, properties=["dielectric"], device="cpu")
+    # the right values are of its neural head
+    model = load_model("mft-mini-crystals", neural=True, device="cpu")
     return Predictor(model, properties=["dielectric"])
 
 

@@ -47,7 +47,7 @@ def entry(name: str = "e", **attributes: Any) -> dict[str, Any]:
 def rows(path: Path, reader: Callable = iter_json) -> list[tuple[str | None, str]]:
     return [
         (name, str(item.symbols) if isinstance(item, Atoms) else "error")
-        for name, item, _ in reader(path)
+        for name, item, *_ in reader(path)
     ]
 
 
@@ -94,7 +94,7 @@ def test_pymatgens_own_documents(tmp_path: Path) -> None:
     path.write_text(json.dumps([crystal, computed], cls=MontyEncoder))
     assert rows(path) == [(None, "MgO"), ("mp-1", "MgO")]
     (tmp_path / "one.json").write_text(crystal.to_json())
-    ((_, atoms, _),) = iter_json(tmp_path / "one.json")
+    ((_, atoms, *_),) = iter_json(tmp_path / "one.json")
     np.testing.assert_allclose(atoms.positions, [[0, 0, 0], [2.1, 0, 0]])
 
 

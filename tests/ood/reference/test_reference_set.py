@@ -124,7 +124,7 @@ def test_twins_are_left_out() -> None:
 @pytest.mark.skipif(DATA is None, reason="MFTSCREEN_DATA is not set")
 def test_twins_leave_the_share_of_flagged_rows() -> None:
     source = Path(DATA or "") / "matbench/matbench_dielectric.json.gz"
-    rows = [(name, atoms) for name, atoms, _ in islice(iter_matbench(source), 600)]
+    rows = [(name, atoms) for name, atoms, *_ in islice(iter_matbench(source), 600)]
     known = [rows[k] for k in np.random.default_rng(0).permutation(600)[:400]]
     names = dict(known)
     new = [atoms for name, atoms in rows if name not in names]

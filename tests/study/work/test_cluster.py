@@ -30,7 +30,7 @@ def test_a_worker_that_is_killed_costs_no_job(
     out = tmp_path / "out"
     jobs = plan_study(load_study(write_study()), out)
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
+        n_workers=2, threads_per_worker=1, dashboard_address=":0"
     )
     with cluster, distributed.Client(cluster) as client:
         pids = list(client.run(os.getpid).values())
