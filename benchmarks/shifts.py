@@ -150,7 +150,7 @@ def main(case: str, pretrained: str) -> None:
             table.append([name, *judge(loaded, NAME, rows)[1:]])
             continue
         trust = Counter(
-            row.trust or row.status for row in predict(loaded, "y", rows, 0.9)
+            row.trust or row.status for row in predict(loaded, NAME, rows, 0.9)
         )
         click.echo(f"{name}: {dict(trust)}")
     if len(table) > 1:
