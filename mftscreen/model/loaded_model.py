@@ -32,7 +32,11 @@ from mftscreen.model.readouts.pooling import pool
 from mftscreen.properties import PropertySpec
 from mftscreen.structures import check_distances, check_sites
 from mftscreen.trust.intervals import IntervalCalibration
-from mftscreen.trust.neighborhood import Neighborhood, Surroundings
+from mftscreen.trust.neighborhood import (
+    Neighborhood,
+    Surroundings,
+    gather_surroundings,
+)
 
 __all__ = ["LoadedModel", "Model", "Prediction"]
 
@@ -374,10 +378,9 @@ def _expect_errors(
     name: str, calibration: IntervalCalibration, predictions: Sequence[Prediction]
 ) -> None:
     """Add the errors to expect of a property."""
-    nowhere = Surroundings(np.nan, np.nan)
-    around = np.array([each.around.get(name, nowhere) for each in predictions])
+    around = gather_surroundings(each.around.get(name) for each in predictions)
     values = [each.properties[name] for each in predictions]
-    errors = calibration.expected_errors(values, Surroundings(*around.reshape(-1, 2).T))
+    errors = calibration.expected_errors(values, around)
     for each, error in zip(predictions, errors.tolist(), strict=True):
         if np.isfinite(error):
             each.errors[name] = error

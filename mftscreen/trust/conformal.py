@@ -16,11 +16,14 @@ References
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "conformal_p_values",
+    "conformal_quantile",
     "is_significant",
     "loo_p_values",
     "significance_threshold",
@@ -70,6 +73,39 @@ def loo_p_values(scores: FloatArray) -> FloatArray:
     """
     at_most = np.searchsorted(np.sort(scores), scores, side="right")
     return np.asarray(at_most / len(scores), dtype=np.float64)
+
+
+def conformal_quantile(scores: ArrayLike, coverage: float) -> float:
+    r"""Return the score that a further one stays below with probability `coverage`.
+
+    Parameters
+    ----------
+    scores : array_like of shape (n_scores,)
+    coverage : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    float
+        The :math:`\lceil (n + 1) c \rceil`-th smallest of the :math:`n` scores, which
+        at least a share `c` of further scores do not exceed; NaN if there are fewer
+        scores than that: less than :math:`c / (1 - c)`, i.e. 9 for 0.9.
+
+    References
+    ----------
+    Lei et al. (2018), doi:10.1080/01621459.2017.1307116, algorithm 2.
+
+    Examples
+    --------
+    >>> conformal_quantile([5.0, 1.0, 3.0, 2.0], 0.8)
+    5.0
+    >>> conformal_quantile([5.0, 1.0, 3.0, 2.0], 0.9)
+    nan
+    """
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    # the small number is for a product that is an integer but for rounding
+    rank = ceil((len(ordered) + 1) * coverage * (1.0 - 1e-12))
+    return float(ordered[rank - 1]) if rank <= len(ordered) else float("nan")
 
 
 def is_significant(p_values: ArrayLike, alpha: float) -> NDArray[np.bool_]:

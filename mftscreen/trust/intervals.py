@@ -37,21 +37,24 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mftscreen.errors import DataError, ModelFileError
-from mftscreen.trust.conformal import conformal_p_values, is_significant
+from mftscreen.trust.conformal import (
+    conformal_p_values,
+    conformal_quantile,
+    is_significant,
+)
 from mftscreen.trust.error_model import ErrorModel
 from mftscreen.trust.neighborhood import Surroundings
 
-__all__ = ["FEW_ROWS", "IntervalCalibration", "Scale", "conformal_quantile"]
+__all__ = ["FEW_ROWS", "IntervalCalibration", "Scale", "is_within"]
 
 FloatArray = NDArray[np.float64]
 Scale = Literal["identity", "log10"]
@@ -71,39 +74,6 @@ N_FOLDS = 5
 _COLUMNS = ("residuals", "predictions", "p_values", "distances", "spreads")
 _LATER = ("distances", "spreads")
 """Unknown in files of format 4 and before."""
-
-
-def conformal_quantile(scores: ArrayLike, coverage: float) -> float:
-    r"""Return the score that a further one stays below with probability `coverage`.
-
-    Parameters
-    ----------
-    scores : array_like of shape (n_scores,)
-    coverage : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    float
-        The :math:`\lceil (n + 1) c \rceil`-th smallest of the :math:`n` scores, which
-        at least a share `c` of further scores do not exceed; NaN if there are fewer
-        scores than that: less than :math:`c / (1 - c)`, i.e. 9 for 0.9.
-
-    References
-    ----------
-    Lei et al. (2018), doi:10.1080/01621459.2017.1307116, algorithm 2.
-
-    Examples
-    --------
-    >>> conformal_quantile([5.0, 1.0, 3.0, 2.0], 0.8)
-    5.0
-    >>> conformal_quantile([5.0, 1.0, 3.0, 2.0], 0.9)
-    nan
-    """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    # the small number is for a product that is an integer but for rounding
-    rank = ceil((len(ordered) + 1) * coverage * (1.0 - 1e-12))
-    return float(ordered[rank - 1]) if rank <= len(ordered) else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -396,6 +366,27 @@ def _scale(text: str) -> Scale:
             return known  # type: ignore[no-any-return]
     msg = f"a scale {text!r}"
     raise ValueError(msg)
+
+
+def is_within(
+    values: ArrayLike, errors: ArrayLike, learned: Sequence[float]
+) -> NDArray[np.bool_]:
+    """Return which values, give or take an error, lie within the training labels.
+
+    Parameters
+    ----------
+    values, errors : array_like of shape (n,)
+        Predictions, and the errors to expect.
+    learned : sequence of float
+        Smallest and largest training label.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Of the others nobody knows how wrong they are.
+    """
+    f, e = np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
+    return np.asarray((learned[0] <= f - e) & (f + e <= learned[1]))
 
 
 def _check_fraction(name: str, value: float) -> None:

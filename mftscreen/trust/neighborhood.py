@@ -10,7 +10,7 @@ training rows are, and how much the labels of these differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ __all__ = [
     "Space",
     "Surroundings",
     "draw_rows",
+    "gather_surroundings",
     "measure_held_out",
     "merge_surroundings",
     "open_neighborhoods",
@@ -84,6 +85,13 @@ def merge_surroundings(found: Sequence[Surroundings]) -> Surroundings:
     with np.errstate(divide="ignore"):
         means = np.exp(np.log(np.array(found)).mean(axis=0))
     return Surroundings(*(means if means.ndim > 1 else means.tolist()))
+
+
+def gather_surroundings(found: Iterable[Surroundings | None]) -> Surroundings:
+    """Return the surroundings of several structures as arrays, NaN for None."""
+    unknown = Surroundings(np.nan, np.nan)
+    pairs = np.array([each or unknown for each in found], dtype=np.float64)
+    return Surroundings(*pairs.reshape(-1, 2).T)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 from mftscreen.ood import OFMDensityDetector
 from mftscreen.trust.conformal import (
     conformal_p_values,
+    conformal_quantile,
     is_significant,
     loo_p_values,
     significance_threshold,
@@ -73,3 +74,18 @@ def test_p_values_fall_with_the_distance_from_the_reference_set() -> None:
     assert (np.diff(found[np.argsort(distances)]) <= 0.0).all()
     assert found[0] > 0.5
     assert found[-1] == 1 / 61
+
+
+@pytest.mark.parametrize("n", [4, 9, 19, 100])
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
+def test_quantile_covers_exactly_what_exchangeable_scores_allow(
+    n: int, coverage: float
+) -> None:
+    # of n + 1 exchangeable scores, the last is the k-th smallest with probability
+    # 1 / (n + 1): the quantile is right if it is the first rank that reaches coverage
+    quantile = conformal_quantile(np.arange(1.0, n + 1), coverage)
+    if np.isnan(quantile):
+        assert n / (n + 1) < coverage
+    else:
+        assert quantile / (n + 1) >= coverage - 1e-12
+        assert (quantile - 1) / (n + 1) < coverage

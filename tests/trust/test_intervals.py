@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from mftscreen.errors import DataError, ModelFileError
 from mftscreen.model.files.bundle import ModelCard, read_bundle, write_bundle
-from mftscreen.trust.intervals import IntervalCalibration, Scale, conformal_quantile
+from mftscreen.trust.intervals import IntervalCalibration, Scale
 from mftscreen.trust.neighborhood import Surroundings
 
 UNKNOWN = Surroundings([np.nan], [np.nan])
@@ -45,21 +45,6 @@ def covered(
     low, high = calibration.interval(predictions, around, coverage)
     true = predictions + residuals
     return (low <= true) & (true <= high), predictions, around
-
-
-@pytest.mark.parametrize("n", [4, 9, 19, 100])
-@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
-def test_quantile_covers_exactly_what_exchangeable_scores_allow(
-    n: int, coverage: float
-) -> None:
-    # of n + 1 exchangeable scores, the last is the k-th smallest with probability
-    # 1 / (n + 1): the quantile is right if it is the first rank that reaches coverage
-    quantile = conformal_quantile(np.arange(1.0, n + 1), coverage)
-    if np.isnan(quantile):
-        assert n / (n + 1) < coverage
-    else:
-        assert quantile / (n + 1) >= coverage - 1e-12
-        assert (quantile - 1) / (n + 1) < coverage
 
 
 @pytest.mark.parametrize("n", [100, 400])

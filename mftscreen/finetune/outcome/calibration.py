@@ -18,7 +18,7 @@ from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts
 from mftscreen.ood.reference.novelty import Novelty, flag, usable_p_values
-from mftscreen.trust.intervals import IntervalCalibration, Scale
+from mftscreen.trust.intervals import IntervalCalibration, Scale, is_within
 from mftscreen.trust.neighborhood import Surroundings
 
 __all__ = [
@@ -229,9 +229,7 @@ def measure_coverage(
     like = np.array([flag(each, ALPHA).ood is False for each in facts])
     learned = property_labels(parts["train"], name)
     expected = calibration.expected_errors(predicted, places)
-    within = (learned.min() <= predicted - expected) & (
-        predicted + expected <= learned.max()
-    )
+    within = is_within(predicted, expected, (learned.min(), learned.max()))
     claimed = np.isfinite(low) & within & like
     found = {"n_intervals": float(claimed.sum())}
     if np.isfinite(expected).all() and np.ptp(expected) > 0.0:

@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
 from mftscreen.screen.result.rows import ScreenRow
-from mftscreen.trust.intervals import FEW_ROWS, IntervalCalibration
-from mftscreen.trust.neighborhood import Surroundings, merge_surroundings
+from mftscreen.trust.intervals import FEW_ROWS, IntervalCalibration, is_within
+from mftscreen.trust.neighborhood import (
+    Surroundings,
+    gather_surroundings,
+    merge_surroundings,
+)
 
 __all__ = [
     "IntervalCheck",
@@ -148,9 +152,8 @@ def _nearness(
     NaN where there is none.
     """
     if np.isfinite(calibration.around.distance).any():
-        nowhere = Surroundings(np.nan, np.nan)
-        places = [row.around.get(name, nowhere).distance for row in found]
-        return -calibration.around.distance, -np.array(places, dtype=float)
+        around = gather_surroundings(row.around.get(name) for row in found)
+        return -calibration.around.distance, -around.distance
     p_values = [np.nan if (p := r.ood_p_value) is None else p for r in found]
     return calibration.p_values, np.array(p_values, dtype=float)
 
@@ -246,9 +249,7 @@ def add_intervals(
         As :meth:`mftscreen.trust.intervals.IntervalCalibration.interval` takes them.
     """
     rows = [row for row in found if name in row.values and row.status == "ok"]
-    nowhere = Surroundings(np.nan, np.nan)
-    places = np.array([row.around.get(name, nowhere) for row in rows], dtype=float)
-    around = Surroundings(*places.reshape(-1, 2).T)
+    around = gather_surroundings(row.around.get(name) for row in rows)
     values = [row.values[name] for row in rows]
     errors = calibration.expected_errors(values, around)
     low, high = calibration.interval(values, around, coverage, alpha)
@@ -269,7 +270,7 @@ def add_intervals(
 
 
 def _beyond(value: float, error: float, learned: Sequence[float]) -> str:
-    if not learned or learned[0] <= value - error <= value + error <= learned[1]:
+    if not learned or is_within(value, error, learned):
         return ""
     return f"{BEYOND} ({learned[0]:.4g} to {learned[1]:.4g})"
 
