@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,40 +20,60 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-def _data_sets(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    """Return the files of ``NAME=FILE`` arguments by name."""
+def _named(values: Sequence[str], what: str) -> dict[str, str]:
+    """Return the values of ``NAME=VALUE`` arguments by name."""
     found: dict[str, str] = {}
     for value in values:
         name, equals, file = value.partition("=")
         if not (name and equals and file):
             msg = f"{value!r} is not NAME=FILE, such as ood=test.extxyz"
-            raise click.BadParameter(msg, ctx, param)
+            raise click.UsageError(msg)
         if name in found:
-            msg = f"{name!r} names two data sets"
-            raise click.BadParameter(msg, ctx, param)
+            msg = f"{name!r} names two {what}"
+            raise click.UsageError(msg)
         found[name] = file
     return found
 
 
+def _models(values: Sequence[str]) -> list[str] | dict[str, str]:
+    """Return models, by name if they have been given names."""
+    if all("=" in value and not Path(value).exists() for value in values):
+        return _named(values, "models")
+    return list(values)
+
+
+def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | None:
+    """Return data sets by name, or the one that is divided by a split."""
+    if split is None:
+        return _named(values, "data sets") or None
+    if len(values) != 1:
+        msg = "--split divides the rows of one --data FILE"
+        raise click.UsageError(msg)
+    return values[0]
+
+
 @click.command("diagnose")
-@click.argument("model")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--against",
     "pretrained",
-    required=True,
     metavar="PRETRAINED",
-    help="The model that MODEL was fine-tuned from.",
+    help="The model that MODEL was fine-tuned from.  [default: as the folder of its "
+    "training says]",
 )
 @click.option(
     "--data",
     multiple=True,
-    required=True,
-    callback=_data_sets,
     metavar="NAME=FILE",
-    help="Structures, such as train=train.extxyz; may be repeated.",
+    help="Structures, such as train=train.extxyz; may be repeated.  [default: what the "
+    "folder of its training names]",
 )
+@click.option(
+    "--split",
+    type=LocalPath(exists=True, dir_okay=False),
+    help="Divide the rows of --data FILE as 'mftscreen split' did.",
+)
+@click.option("--fold", help="By which fold of --split.")
 @click.option(
     "-o",
     "--output",
@@ -75,9 +96,17 @@ def _data_sets(
 @click.option(
     "--n-samples",
     type=click.IntRange(min=2),
-    default=2000,
+    default=500,
     show_default=True,
-    help="Atoms of each environment, and edges of each kind, for the clusters.",
+    help="Atoms of each environment, and edges of each kind, for the clusters; 2000 as "
+    "in the paper.",
+)
+@click.option(
+    "--n-repeats",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Samples, each with a t-SNE of its own.",
 )
 @click.option(
     "--n-environments",
@@ -102,48 +131,65 @@ def _data_sets(
 @click.pass_context
 def command(
     ctx: click.Context,
-    model: str,
-    pretrained: str,
-    data: dict[str, str],
+    models: tuple[str, ...],
+    pretrained: str | None,
+    data: tuple[str, ...],
+    split: Path | None,
+    fold: str | None,
     output: Path | None,
     json_path: Path | None,
     n_atoms: int,
     n_samples: int,
+    n_repeats: int,
     n_environments: int,
     pairs: tuple[str, ...],
     seed: int,
     device: Device,
     quiet: bool,
 ) -> None:
-    """Measure what fine-tuning did to the representations of MODEL.
+    """Measure what fine-tuning did to the representations of each MODEL.
 
     Prints how far the atomic descriptors of each data set have moved (1-Wasserstein
-    distance) and how well kinds of atoms and edges are still kept apart
-    (Davies-Bouldin index, relative to the pretrained model). With -o, a report shows
-    t-SNE plots of both models, too. Models are names, .mft or .pt files.
+    distance, of the same atoms and of independent draws) and how well kinds of atoms
+    and edges are still kept apart (Davies-Bouldin index, relative to the pretrained
+    model, mean and standard deviation over samples). With -o, a report shows t-SNE
+    plots of the pretrained model and of each MODEL side by side. Models are names, .mft
+    or .pt files, or folders of 'mftscreen finetune', which know their data and what
+    they were trained from; NAME=MODEL gives one another name.
 
-    t-SNE takes most of the time, some ten minutes for each data set on a CPU core; in
-    proportion less with smaller --n-samples. A Wasserstein distance of 5,000 atoms
-    takes seconds and 1.6 GB of memory.
+    t-SNE takes most of the time, some ten minutes for each data set and model on a CPU
+    core; in proportion less with smaller --n-samples and --n-repeats. A Wasserstein
+    distance of 5,000 atoms takes seconds and 1.6 GB of memory.
 
     \b
-    Example:
-      mftscreen diagnose my.mft --against pretrained.mft --data train=train.extxyz \\
+    Examples:
+      mftscreen diagnose runs/ft runs/mft -o drift.html
+      mftscreen diagnose FT=ft.mft MFT=mft.mft --against pretrained.mft \\
           --data id=id.extxyz --data ood=ood.extxyz -o drift.html --json drift.json
+      mftscreen diagnose my.mft --against pretrained.mft --data my.csv \\
+          --split split.json --fold 3
     """
-    from mftscreen.diagnostics.pages import drift_table, left_out, separation_table
+    from mftscreen.diagnostics.pages import (
+        drift_table,
+        findings,
+        left_out,
+        separation_table,
+    )
     from mftscreen.jobs.diagnose import diagnose
 
     if output is None and not quiet:
         click.echo("Numbers only; -o FILE.html writes t-SNE plots, too", err=True)
     found = diagnose(
-        model,
+        _models(models),
         pretrained,
-        data,
+        _data(data, split),
+        split=split,
+        fold=fold,
         output=output,
         json=json_path,
         n_atoms=n_atoms,
         n_samples=n_samples,
+        n_repeats=n_repeats,
         n_environments=n_environments,
         pairs=pairs,
         seed=seed,
@@ -156,6 +202,8 @@ def command(
     click.echo(text_table(drift_table(found.diagnosis)), nl=False)
     click.echo()
     click.echo(text_table(separation_table(found.diagnosis)), nl=False)
+    for sentence in ("", *findings(found.diagnosis)):
+        click.echo(sentence)
     for what, why in left_out(found.diagnosis):
         click.echo(f"{what}: not compared: {why}", err=True)
     if found.failures:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,78 +59,96 @@ class Clusters:
     Attributes
     ----------
     plane : ndarray of shape (n_rows, 2)
-        By t-SNE.
-    db_plane, db_descriptor : float or None
-        Davies-Bouldin index on that plane and in the space of the features; None if
-        there is one kind only.
+        Those of the first sample, by t-SNE.
+    on_plane, in_descriptor : tuple of float
+        Davies-Bouldin index of each sample, on its t-SNE plane and in the space of the
+        features; empty if there is one kind only.
     """
 
     plane: NDArray[np.float64]
-    db_plane: float | None
-    db_descriptor: float | None
+    on_plane: tuple[float, ...]
+    in_descriptor: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Separation:
-    """A Davies-Bouldin index before and after fine-tuning.
+    """Davies-Bouldin indices of the same samples before and after fine-tuning.
 
     Attributes
     ----------
-    pretrained, fine_tuned : float or None
-        Low if the clusters are small and far apart; None if there is one only.
+    pretrained, fine_tuned : tuple of float
+        Of each sample. Low if the clusters are small and far apart; empty if there is
+        one only.
     """
 
-    pretrained: float | None
-    fine_tuned: float | None
+    pretrained: tuple[float, ...]
+    fine_tuned: tuple[float, ...]
 
     @property
     def ratio(self) -> float | None:
-        """Fine-tuned to pretrained: above 1 if the kinds are less well apart."""
-        if self.fine_tuned is None or not self.pretrained:
-            return None
-        return self.fine_tuned / self.pretrained
+        """Fine-tuned to pretrained: above 1 if the kinds are less well apart.
+
+        The mean over samples.
+        """
+        return float(np.mean(self._ratios)) if self._ratios else None
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation of the ratio over samples; None of fewer than two."""
+        return float(np.std(self._ratios, ddof=1)) if len(self._ratios) > 1 else None
+
+    @property
+    def _ratios(self) -> list[float]:
+        pairs = zip(self.pretrained, self.fine_tuned, strict=True)
+        return [after / before for before, after in pairs if before]
 
 
 @dataclass(frozen=True)
 class ClusterComparison:
-    """The same labelled rows in two models.
+    """The same labelled rows in a pretrained model and in others.
 
     Attributes
     ----------
     labelled : LabelledRows
-    pretrained, fine_tuned : Clusters
+        The first sample.
+    pretrained : Clusters
+    fine_tuned : dict of str to Clusters
+        Name of a model to its clusters.
     """
 
     labelled: LabelledRows
     pretrained: Clusters
-    fine_tuned: Clusters
+    fine_tuned: dict[str, Clusters]
 
-    @property
-    def on_plane(self) -> Separation:
-        """Davies-Bouldin index on the t-SNE plane, as in arXiv:2601.08486."""
-        return Separation(self.pretrained.db_plane, self.fine_tuned.db_plane)
+    def on_plane(self, model: str) -> Separation:
+        """Return the indices on the t-SNE plane, as in arXiv:2601.08486."""
+        return Separation(self.pretrained.on_plane, self.fine_tuned[model].on_plane)
 
-    @property
-    def in_descriptor(self) -> Separation:
-        """Davies-Bouldin index in the space of the features."""
-        return Separation(self.pretrained.db_descriptor, self.fine_tuned.db_descriptor)
+    def in_descriptor(self, model: str) -> Separation:
+        """Return the indices in the space of the features."""
+        before, after = self.pretrained, self.fine_tuned[model]
+        return Separation(before.in_descriptor, after.in_descriptor)
 
 
 def compare_clusters(
-    labelled: LabelledRows,
-    features: Callable[[str], NDArray[np.float64]],
+    samples: Sequence[LabelledRows],
+    features: Callable[[str | None, NDArray[np.int64]], NDArray[np.float64]],
+    models: Sequence[str],
     seed: int,
 ) -> ClusterComparison:
-    """Return how two models keep the kinds of sampled rows apart.
+    """Return how models keep the kinds of sampled rows apart.
 
     Parameters
     ----------
-    labelled : LabelledRows
+    samples : sequence of LabelledRows
+        At least one; with several, an index has a spread. Each has a t-SNE of its own.
     features : callable
-        Returns the features of the rows, of shape (n_rows, n_features), for
-        ``pretrained`` and for ``fine-tuned``.
+        Returns the features of rows, of shape (n_rows, n_features), for the pretrained
+        model (None) or one of `models`.
+    models : sequence of str
+        Names of what was made of the pretrained model.
     seed : int
-        Of t-SNE.
+        Of the first t-SNE; the others have the next ones.
 
     Returns
     -------
@@ -141,20 +159,30 @@ def compare_clusters(
     DataError
         As :func:`embed`; the message says which model it is of.
     """
+    rows = np.unique(np.concatenate([sample.rows for sample in samples]))
 
-    def clusters(model: str) -> Clusters:
-        found = features(model)
-        try:
-            plane = embed(found, seed)
-        except DataError as error:
-            msg = f"{model} model: {error}"
-            raise DataError(msg) from error
-        codes = labelled.codes
-        return Clusters(
-            plane, davies_bouldin(plane, codes), davies_bouldin(found, codes)
-        )
+    def clusters(model: str | None) -> Clusters:
+        every = features(model, rows)
+        planes, on_plane, in_descriptor = [], [], []
+        for number, sample in enumerate(samples):
+            found = every[np.searchsorted(rows, sample.rows)]
+            try:
+                planes.append(embed(found, seed + number))
+            except DataError as error:
+                msg = f"{model or 'pretrained'} model: {error}"
+                raise DataError(msg) from error
+            on_plane.append(davies_bouldin(planes[-1], sample.codes))
+            in_descriptor.append(davies_bouldin(found, sample.codes))
+        return Clusters(planes[0], _numbers(on_plane), _numbers(in_descriptor))
 
-    return ClusterComparison(labelled, clusters("pretrained"), clusters("fine-tuned"))
+    pretrained = clusters(None)
+    fine_tuned = {model: clusters(model) for model in models}
+    return ClusterComparison(samples[0], pretrained, fine_tuned)
+
+
+def _numbers(indices: Sequence[float | None]) -> tuple[float, ...]:
+    """Return the indices; none where there is a single kind, as in all samples."""
+    return tuple(index for index in indices if index is not None)
 
 
 def embed(features: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

@@ -63,6 +63,12 @@ class DiagnosisOptions:
     pairs : tuple of Pair
         For edges; the two pairs that are bonded most often if there are none.
     seed : int
+        Of the first sample and its t-SNE.
+    n_repeats : int
+        Samples of atoms and edges, each with a t-SNE of its own: a single one may say
+        anything (1.1 and 1.9 for the same crystals).
+    independent : bool
+        Whether the Wasserstein distance of independent draws is measured, too.
     clustered : tuple of str, optional
         The data sets whose clusters are compared, which takes most of the time; all by
         default.
@@ -73,15 +79,18 @@ class DiagnosisOptions:
     n_environments: int = 12
     pairs: tuple[Pair, ...] = ()
     seed: int = 0
+    n_repeats: int = 1
+    independent: bool = False
     clustered: tuple[str, ...] | None = None
 
     def compares_clusters_of(self, name: str) -> bool:
         """Return whether the clusters of a data set are compared."""
         return self.clustered is None or name in self.clustered
 
-    def count_stages(self, names: Iterable[str]) -> int:
+    def count_stages(self, names: Iterable[str], n_models: int = 1) -> int:
         """Return how many stages a diagnosis of these data sets has, at most."""
-        return sum(5 if self.compares_clusters_of(name) else 1 for name in names)
+        n_clusters = 2 * (1 + n_models)
+        return sum(1 + n_clusters * self.compares_clusters_of(name) for name in names)
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,8 @@ class DataSetDiagnosis:
     name : str
     n_structures, n_atoms : int
         Of the whole data set.
-    drift : Drift
+    drift : dict of str to Drift
+        Of each fine-tuned model.
     atoms : ClusterComparison or None
         Of atomic descriptors by environment.
     edges : ClusterComparison or None
@@ -106,7 +116,7 @@ class DataSetDiagnosis:
     name: str
     n_structures: int
     n_atoms: int
-    drift: Drift
+    drift: dict[str, Drift]
     atoms: ClusterComparison | None = None
     edges: ClusterComparison | None = None
     no_atoms: str = ""
@@ -119,13 +129,15 @@ class Diagnosis:
 
     Attributes
     ----------
-    pretrained, fine_tuned : NamedNetwork
+    pretrained : NamedNetwork
+    fine_tuned : dict of str to NamedNetwork
+        By the names that tables and plots give them.
     options : DiagnosisOptions
     data_sets : tuple of DataSetDiagnosis
     """
 
     pretrained: NamedNetwork
-    fine_tuned: NamedNetwork
+    fine_tuned: dict[str, NamedNetwork]
     options: DiagnosisOptions
     data_sets: tuple[DataSetDiagnosis, ...] = field(default=())
 
@@ -135,7 +147,7 @@ class Diagnosis:
         clustered = self.options.clustered
         return {
             "pretrained": _identity(self.pretrained),
-            "fine_tuned": _identity(self.fine_tuned),
+            "fine_tuned": {n: _identity(m) for n, m in self.fine_tuned.items()},
             "options": asdict(self.options)
             | {
                 "pairs": ["-".join(pair) for pair in self.options.pairs],
@@ -148,16 +160,17 @@ class Diagnosis:
 
 def diagnose(
     pretrained: NamedNetwork,
-    fine_tuned: NamedNetwork,
+    fine_tuned: Mapping[str, NamedNetwork],
     data: Mapping[str, Sequence[Atoms]],
     options: DiagnosisOptions | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Diagnosis:
-    """Compare the representations of a fine-tuned model with the pretrained ones.
+    """Compare the representations of fine-tuned models with the pretrained ones.
 
     Parameters
     ----------
-    pretrained, fine_tuned : NamedNetwork
+    pretrained : NamedNetwork
+    fine_tuned : mapping of str to NamedNetwork
     data : mapping of str to sequence of Atoms
         Name of a data set to its structures, already checked
         (:func:`mftscreen.structures.check_structure`).
@@ -179,7 +192,9 @@ def diagnose(
         If a data set has fewer than 10 atoms.
     """
     options = options or DiagnosisOptions()
-    check_comparable(pretrained.network, fine_tuned.network)
+    networks = {name: model.network for name, model in fine_tuned.items()}
+    for network in networks.values():
+        check_comparable(pretrained.network, network)
     for name, structures in data.items():
         n_atoms = sum(len(atoms) for atoms in structures)
         if n_atoms < MIN_ROWS:
@@ -188,8 +203,8 @@ def diagnose(
     found = []
     for name, structures in data.items():
         work = _DataSet(name, structures, options, on_stage)
-        found.append(work.diagnose(pretrained.network, fine_tuned.network))
-    return Diagnosis(pretrained, fine_tuned, options, tuple(found))
+        found.append(work.diagnose(pretrained.network, networks))
+    return Diagnosis(pretrained, dict(fine_tuned), options, tuple(found))
 
 
 @dataclass(frozen=True)
@@ -200,12 +215,17 @@ class _DataSet:
     on_stage: Callable[[str], None]
 
     def diagnose(
-        self, pretrained: DeepmdNetwork, fine_tuned: DeepmdNetwork
+        self, pretrained: DeepmdNetwork, fine_tuned: Mapping[str, DeepmdNetwork]
     ) -> DataSetDiagnosis:
         self.on_stage(f"{self.name}: drift")
         options = self.options
         drift = measure_drift(
-            pretrained, fine_tuned, self.structures, options.n_atoms, options.seed
+            pretrained,
+            fine_tuned,
+            self.structures,
+            options.n_atoms,
+            options.seed,
+            independent=options.independent,
         )
         found = DataSetDiagnosis(
             name=self.name,
@@ -215,30 +235,29 @@ class _DataSet:
         )
         if not options.compares_clusters_of(self.name):
             return found
-        networks = {"pretrained": pretrained, "fine-tuned": fine_tuned}
         # all atoms of a crystal may be alike, or none bonded; drift is known still
         try:
-            found = replace(found, atoms=self._compare_atoms(networks))
+            found = replace(found, atoms=self._compare_atoms(pretrained, fine_tuned))
         except (DataError, ModelError) as error:
             found = replace(found, no_atoms=str(error))
         try:
-            found = replace(found, edges=self._compare_edges(networks))
+            found = replace(found, edges=self._compare_edges(pretrained, fine_tuned))
         except (DataError, ModelError) as error:
             found = replace(found, no_edges=str(error))
         return found
 
     def _compare_atoms(
-        self, networks: Mapping[str, DeepmdNetwork]
+        self, pretrained: DeepmdNetwork, fine_tuned: Mapping[str, DeepmdNetwork]
     ) -> ClusterComparison:
-        atoms = self._sample_atoms()
+        def features(model: str | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+            self.on_stage(f"{self.name}: atoms, {model or 'pretrained'}")
+            network = pretrained if model is None else fine_tuned[model]
+            return atomic_descriptors(network, self.structures, rows)
 
-        def features(model: str) -> NDArray[np.float64]:
-            self.on_stage(f"{self.name}: atoms, {model}")
-            return atomic_descriptors(networks[model], self.structures, atoms.rows)
+        samples = self._sample_atoms()
+        return compare_clusters(samples, features, [*fine_tuned], self.options.seed)
 
-        return compare_clusters(atoms, features, self.options.seed)
-
-    def _sample_atoms(self) -> LabelledRows:
+    def _sample_atoms(self) -> list[LabelledRows]:
         """Return atoms of the most frequent environments."""
         labels = [e for atoms in self.structures for e in atom_environments(atoms)]
         counts = Counter(labels).most_common(self.options.n_environments)
@@ -249,39 +268,40 @@ class _DataSet:
         return self._sample(codes, names, tuple(e.element for e in kept))
 
     def _compare_edges(
-        self, networks: Mapping[str, DeepmdNetwork]
+        self, pretrained: DeepmdNetwork, fine_tuned: Mapping[str, DeepmdNetwork]
     ) -> ClusterComparison:
-        cutoffs = networks["pretrained"].edge_cutoffs()
+        cutoffs = pretrained.edge_cutoffs()
         pairs = self.options.pairs or frequent_pairs(self.structures, cutoffs)
         census = count_edges(self.structures, pairs, cutoffs)
         families = tuple("-".join(pair) for pair in pairs for _ in SHELLS)
         names = tuple(f"{'-'.join(pair)} {shell}" for pair in pairs for shell in SHELLS)
-        edges = self._sample(census.codes, names, families)
-        if len(edges.rows) < MIN_ROWS:
+        samples = self._sample(census.codes, names, families)
+        n_edges = len(samples[0].rows)
+        if n_edges < MIN_ROWS:
             which = ", ".join(dict.fromkeys(families)) or "bonded atoms"
-            msg = f"{len(edges.rows)} edges of {which}; at least {MIN_ROWS} needed"
+            msg = f"{n_edges} edges of {which}; at least {MIN_ROWS} needed"
             raise DataError(msg)
 
-        def features(model: str) -> NDArray[np.float64]:
-            self.on_stage(f"{self.name}: edges, {model}")
-            return gather_rows(
-                networks[model].edge_features,
-                self.structures,
-                census.sizes,
-                edges.rows,
-            )
+        def features(model: str | None, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+            self.on_stage(f"{self.name}: edges, {model or 'pretrained'}")
+            network = pretrained if model is None else fine_tuned[model]
+            evaluate, sizes = network.edge_features, census.sizes
+            return gather_rows(evaluate, self.structures, sizes, rows)
 
-        return compare_clusters(edges, features, self.options.seed)
+        return compare_clusters(samples, features, [*fine_tuned], self.options.seed)
 
     def _sample(
         self,
         codes: NDArray[np.integer[Any]],
         names: tuple[str, ...],
         families: tuple[str, ...],
-    ) -> LabelledRows:
-        rng = np.random.default_rng(self.options.seed)
-        rows = sample_each(codes, self.options.n_samples, rng)
-        return LabelledRows(rows, codes[rows].astype(np.int64), names, families)
+    ) -> list[LabelledRows]:
+        options, samples = self.options, []
+        for seed in range(options.seed, options.seed + options.n_repeats):
+            rows = sample_each(codes, options.n_samples, np.random.default_rng(seed))
+            kinds = codes[rows].astype(np.int64)
+            samples.append(LabelledRows(rows, kinds, names, families))
+        return samples
 
 
 def _identity(model: NamedNetwork) -> dict[str, str]:
@@ -292,20 +312,33 @@ def _numbers(found: DataSetDiagnosis) -> dict[str, Any]:
     return {
         "n_structures": found.n_structures,
         "n_atoms": found.n_atoms,
-        "drift": asdict(found.drift),
-        "atoms": None if found.atoms is None else _separations(found.atoms),
-        "edges": None if found.edges is None else _separations(found.edges),
+        "n_rows": {
+            what: None if comparison is None else comparison.labelled.counts
+            for what, comparison in (("atoms", found.atoms), ("edges", found.edges))
+        },
         "no_atoms": found.no_atoms,
         "no_edges": found.no_edges,
+        "models": {
+            model: {
+                "drift": asdict(drift),
+                "atoms": _separations(found.atoms, model),
+                "edges": _separations(found.edges, model),
+            }
+            for model, drift in found.drift.items()
+        },
     }
 
 
-def _separations(comparison: ClusterComparison) -> dict[str, Any]:
-    def numbers(separation: Separation) -> dict[str, float | None]:
-        return asdict(separation) | {"ratio": separation.ratio}
+def _separations(
+    comparison: ClusterComparison | None, model: str
+) -> dict[str, Any] | None:
+    def numbers(separation: Separation) -> dict[str, Any]:
+        more = {"ratio": separation.ratio, "ratio_sd": separation.sd}
+        return asdict(separation) | more
 
+    if comparison is None:
+        return None
     return {
-        "n_rows": comparison.labelled.counts,
-        "davies_bouldin_plane": numbers(comparison.on_plane),
-        "davies_bouldin_descriptor": numbers(comparison.in_descriptor),
+        "davies_bouldin_plane": numbers(comparison.on_plane(model)),
+        "davies_bouldin_descriptor": numbers(comparison.in_descriptor(model)),
     }

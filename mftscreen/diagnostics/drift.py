@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -16,6 +16,7 @@ from mftscreen.model.network.backend import DeepmdNetwork
 
 __all__ = [
     "Drift",
+    "IndependentDrift",
     "atomic_descriptors",
     "check_comparable",
     "measure_drift",
@@ -34,33 +35,59 @@ class Drift:
     Attributes
     ----------
     w1 : float
-        1-Wasserstein distance, in the units of the descriptor.
+        1-Wasserstein distance of the same atoms, in the units of the descriptor.
     spread : float
         Mean distance of the reference model's descriptors from their mean: what `w1`
         is large or small against.
     n_atoms : int
         Sampled atoms.
+    independent : IndependentDrift, optional
+        The distance of atoms that were drawn for each model; None if it was not asked
+        for, or there are too few atoms.
     """
 
     w1: float
     spread: float
     n_atoms: int
+    independent: IndependentDrift | None = None
+
+
+@dataclass(frozen=True)
+class IndependentDrift:
+    """How far descriptors of some atoms lie from those of others in another model.
+
+    Attributes
+    ----------
+    w1 : float
+        1-Wasserstein distance, in the units of the descriptor.
+    floor : float
+        That of the same two draws in the reference model: what `w1` is without any
+        drift, since finite samples differ.
+    n_atoms : int
+        Atoms of each draw; none is in both.
+    """
+
+    w1: float
+    floor: float
+    n_atoms: int
 
 
 def measure_drift(
     reference: DeepmdNetwork,
-    network: DeepmdNetwork,
+    networks: Mapping[str, DeepmdNetwork],
     structures: Sequence[Atoms],
     n_atoms: int = 5000,
     seed: int = 0,
-) -> Drift:
-    """Return how far the atomic descriptors of a network have moved.
+    *,
+    independent: bool = False,
+) -> dict[str, Drift]:
+    """Return how far the atomic descriptors of networks have moved.
 
     Parameters
     ----------
     reference : DeepmdNetwork
-        What `network` was fine-tuned from.
-    network : DeepmdNetwork
+        What `networks` were fine-tuned from.
+    networks : mapping of str to DeepmdNetwork
     structures : sequence of Atoms
         Already checked (:func:`mftscreen.structures.check_structure`). One with a
         sampled atom is evaluated whole; for a quick look, give fewer.
@@ -69,10 +96,13 @@ def measure_drift(
         the square and faster, memory with the square: 5,000 atoms need 1.6 GB.
     seed : int, default 0
         The same seed gives the same atoms of the same structures.
+    independent : bool, default False
+        Whether to draw other atoms for `networks`, too, half of all if there are fewer
+        than twice `n_atoms`. Takes three times as long.
 
     Returns
     -------
-    Drift
+    dict of str to Drift
 
     Raises
     ------
@@ -83,20 +113,55 @@ def measure_drift(
 
     References
     ----------
-    Eq. 15 of arXiv:2601.08486.
+    Eq. 15 of arXiv:2601.08486, of which one may think either way: it samples 5,000
+    descriptors "of the pretrained and fine-tuned models respectively".
     """
-    check_comparable(reference, network)
+    for network in networks.values():
+        check_comparable(reference, network)
     total = sum(len(atoms) for atoms in structures)
     if not total or n_atoms < 1:
         msg = f"drift is measured on at least 1 atom; got {min(total, n_atoms)}"
         raise DataError(msg)
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(total, min(n_atoms, total), replace=False))
-    before, after = (
-        atomic_descriptors(each, structures, rows) for each in (reference, network)
+    drawn = rng.choice(total, min(n_atoms, total), replace=False)
+    n_drawn = min(n_atoms, total // 2) if independent else 0
+    others = rng.permutation(np.setdiff1d(np.arange(total), drawn))
+    order = np.concatenate([drawn, others])
+    same = np.sort(drawn)
+    draws = [np.sort(order[:n_drawn]), np.sort(order[n_drawn : 2 * n_drawn])]
+    rows = np.sort(order[: max(len(same), 2 * n_drawn)])
+
+    def descriptors(network: DeepmdNetwork) -> _Rows:
+        return _Rows(rows, atomic_descriptors(network, structures, rows))
+
+    before = descriptors(reference)
+    points = before.of(same)
+    spread = float(np.linalg.norm(points - points.mean(axis=0), axis=1).mean())
+    floor = (
+        wasserstein_distance(before.of(draws[0]), before.of(draws[1]))
+        if n_drawn
+        else 0.0
     )
-    spread = np.linalg.norm(before - before.mean(axis=0), axis=1).mean()
-    return Drift(wasserstein_distance(before, after), float(spread), len(rows))
+    found = {}
+    for name, network in networks.items():
+        after = descriptors(network)
+        drift = Drift(wasserstein_distance(points, after.of(same)), spread, len(same))
+        if n_drawn:
+            w1 = wasserstein_distance(before.of(draws[0]), after.of(draws[1]))
+            drift = replace(drift, independent=IndependentDrift(w1, floor, n_drawn))
+        found[name] = drift
+    return found
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The descriptors of some atoms."""
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def of(self, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.values[np.searchsorted(self.rows, chosen)]
 
 
 def atomic_descriptors(

@@ -1,4 +1,4 @@
-"""One sentence on whether fine-tuning has made representations collapse."""
+"""A sentence on whether fine-tuning has made representations collapse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ drifted 0.68 to 1.06 times as far as those of training sets in eight of ten, and
 """
 
 
-def say_finding(diagnosis: Diagnosis) -> str:
+def say_finding(diagnosis: Diagnosis, model: str) -> str:
     """Return a sentence on the clusters of atoms and on the drift of all data sets.
 
     Parameters
@@ -25,6 +25,8 @@ def say_finding(diagnosis: Diagnosis) -> str:
     diagnosis : Diagnosis
         Its first data set, a training set, is what the drift of others is compared
         with.
+    model : str
+        One of its fine-tuned models.
 
     Returns
     -------
@@ -34,14 +36,14 @@ def say_finding(diagnosis: Diagnosis) -> str:
         large. Atoms of another data set that have drifted :data:`MUCH` times as far as
         those of the first one are a sign of overfitting (arXiv:2601.08486).
     """
-    return f"{_separation(diagnosis)}{_drift(diagnosis)}."
+    return f"{_separation(diagnosis, model)}{_drift(diagnosis, model)}."
 
 
-def _separation(diagnosis: Diagnosis) -> str:
+def _separation(diagnosis: Diagnosis, model: str) -> str:
     ratios = {
         each.name: ratio
         for each in diagnosis.data_sets
-        if (ratio := _ratio(each)) is not None
+        if (ratio := _ratio(each, model)) is not None
     }
     if not ratios:
         return "Whether there is a collapse cannot be told: no clusters were compared"
@@ -54,23 +56,23 @@ def _separation(diagnosis: Diagnosis) -> str:
     return f"No sign of collapse: {kinds} {better} before ({index})"
 
 
-def _drift(diagnosis: Diagnosis) -> str:
-    first, *others = diagnosis.data_sets
-    if not any(each.drift.w1 for each in diagnosis.data_sets):
+def _drift(diagnosis: Diagnosis, model: str) -> str:
+    w1 = {each.name: each.drift[model].w1 for each in diagnosis.data_sets}
+    first, *others = w1
+    if not any(w1.values()):
         return "; no atom has drifted"
     if not others:
         return ""
-    farthest = max(others, key=lambda each: each.drift.w1)
-    w1 = f"W1 {farthest.drift.w1:.3g} and {first.drift.w1:.3g}"
-    if farthest.drift.w1 >= MUCH * first.drift.w1:
+    farthest = max(others, key=lambda name: w1[name])
+    distances = f"W1 {w1[farthest]:.3g} and {w1[first]:.3g}"
+    if w1[farthest] >= MUCH * w1[first]:
         return (
-            f"; atoms in {farthest.name} have drifted farther than those in "
-            f"{first.name} ({w1}), a sign of overfitting"
+            f"; atoms in {farthest} have drifted farther than those in {first} "
+            f"({distances}), a sign of overfitting"
         )
-    return (
-        f"; no other atoms have drifted much farther than those in {first.name} ({w1})"
-    )
+    few = f"no other atoms have drifted much farther than those in {first}"
+    return f"; {few} ({distances})"
 
 
-def _ratio(found: DataSetDiagnosis) -> float | None:
-    return None if found.atoms is None else found.atoms.in_descriptor.ratio
+def _ratio(found: DataSetDiagnosis, model: str) -> float | None:
+    return None if found.atoms is None else found.atoms.in_descriptor(model).ratio

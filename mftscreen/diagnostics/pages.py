@@ -10,15 +10,19 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+import numpy as np
+
 from mftscreen.diagnostics.clusters import Separation
 from mftscreen.diagnostics.diagnosis import Diagnosis
 from mftscreen.diagnostics.finding import say_finding
+from mftscreen.diagnostics.plots import with_spread
 from mftscreen.errors import DataError
 from mftscreen.writing import check_place, output_file
 
 __all__ = [
     "check_output",
     "drift_table",
+    "findings",
     "left_out",
     "separation_table",
     "write_diagnosis",
@@ -45,37 +49,72 @@ def check_output(path: Path, formats: Sequence[str] = FORMATS) -> None:
 
 
 def drift_table(diagnosis: Diagnosis) -> Table:
-    """Return a heading and a row for each data set: what has moved how far."""
-    rows = [["data set", "structures", "atoms", "sampled", "W1", "spread"]]
+    """Return a heading and a row for each data set and model: what moved how far.
+
+    The columns of independent draws are there if they were measured.
+    """
+    drawn = any(
+        d.independent for found in diagnosis.data_sets for d in found.drift.values()
+    )
+    rows = [
+        ["data set", "model", "atoms", "sampled", "W1 same atoms"]
+        + ["W1 independent", "without drift"] * drawn
+        + ["spread"]
+    ]
     for found in diagnosis.data_sets:
-        drift = found.drift
-        counts = (found.n_structures, found.n_atoms, drift.n_atoms)
-        rows.append(
-            [found.name, *map(str, counts), f"{drift.w1:.4g}", f"{drift.spread:.4g}"]
-        )
+        for model, drift in found.drift.items():
+            other = drift.independent
+            draws = (
+                ["-", "-"]
+                if other is None
+                else [f"{other.w1:.4g}", f"{other.floor:.4g}"]
+            )
+            rows.append(
+                [
+                    found.name,
+                    model,
+                    str(found.n_atoms),
+                    str(drift.n_atoms),
+                    f"{drift.w1:.4g}",
+                ]
+                + draws * drawn
+                + [f"{drift.spread:.4g}"]
+            )
     return rows
 
 
 def separation_table(diagnosis: Diagnosis) -> Table:
-    """Return a heading and a row for each Davies-Bouldin index."""
-    rows = [["data set", "of", "space", "pretrained", "fine-tuned", "ratio"]]
+    """Return a heading and a row for each model, data set and space.
+
+    Davies-Bouldin indices are means over samples, with standard deviations.
+    """
+    rows = [["data set", "of", "space", "model", "pretrained", "fine-tuned", "ratio"]]
     for found in diagnosis.data_sets:
         for what, comparison in (("atoms", found.atoms), ("edges", found.edges)):
             if comparison is None:
                 continue
-            spaces = {
-                "t-SNE plane": comparison.on_plane,
-                "descriptor": comparison.in_descriptor,
-            }
-            rows += [
-                [found.name, what, space, *_texts(db)] for space, db in spaces.items()
-            ]
+            for model in comparison.fine_tuned:
+                spaces = {
+                    "t-SNE plane": comparison.on_plane(model),
+                    "descriptor": comparison.in_descriptor(model),
+                }
+                rows += [
+                    [found.name, what, space, model, *_texts(db)]
+                    for space, db in spaces.items()
+                ]
     return rows
 
 
 def _texts(db: Separation) -> list[str]:
-    values = (db.pretrained, db.fine_tuned, db.ratio)
-    return ["-" if value is None else f"{value:.4g}" for value in values]
+    ratio = with_spread(db.ratio, db.sd)
+    return [_mean(db.pretrained), _mean(db.fine_tuned), ratio]
+
+
+def _mean(indices: Sequence[float]) -> str:
+    if not indices:
+        return "-"
+    sd = float(np.std(indices, ddof=1)) if len(indices) > 1 else None
+    return with_spread(float(np.mean(indices)), sd)
 
 
 def write_diagnosis(diagnosis: Diagnosis, path: Path, command: str) -> None:
@@ -139,6 +178,16 @@ def write_numbers(diagnosis: Diagnosis, path: Path, command: str) -> None:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
+def findings(diagnosis: Diagnosis) -> list[str]:
+    """Return what was found of each model in a sentence, with its name if needed."""
+    models = list(diagnosis.fine_tuned)
+    return [
+        f"{model}: {sentence}" if len(models) > 1 else sentence
+        for model in models
+        for sentence in (say_finding(diagnosis, model),)
+    ]
+
+
 def left_out(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     """Return what could not be compared, such as ``ood, edges``, and why."""
     return [
@@ -153,15 +202,19 @@ def _page(
     diagnosis: Diagnosis, command: str, plots: Sequence[tuple[str, bytes]]
 ) -> str:
     options = diagnosis.options
+    times = f"{options.n_repeats} times " if options.n_repeats > 1 else ""
     facts = [
         ("command", command),
         ("pretrained", diagnosis.pretrained.source),
         ("its sha256", diagnosis.pretrained.sha256),
-        ("fine-tuned", diagnosis.fine_tuned.source),
-        ("its sha256", diagnosis.fine_tuned.sha256),
+        *(
+            fact
+            for name, model in diagnosis.fine_tuned.items()
+            for fact in ((name, model.source), ("its sha256", model.sha256))
+        ),
         (
             "samples",
-            f"up to {options.n_atoms} atoms for W1; for the clusters up to "
+            f"up to {options.n_atoms} atoms for W1; for the clusters {times}up to "
             f"{options.n_samples} of each of the {options.n_environments} most "
             "frequent environments and of each kind of edge",
         ),
@@ -170,8 +223,11 @@ def _page(
     ]
     template = files("mftscreen.diagnostics") / "report_page.html"
     return Template(template.read_text("utf-8")).substitute(
-        title=html.escape(f"Representations of {diagnosis.fine_tuned.source}"),
-        finding=html.escape(say_finding(diagnosis)),
+        title=html.escape(f"Representations of {', '.join(diagnosis.fine_tuned)}"),
+        findings="".join(
+            f'<p class="finding">{html.escape(sentence)}</p>'
+            for sentence in findings(diagnosis)
+        ),
         facts="".join(
             f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
             for name, value in facts

@@ -1,10 +1,10 @@
-"""t-SNE plots of a pretrained and a fine-tuned model, side by side."""
+"""t-SNE plots of a pretrained model and of what was made of it, side by side."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +53,14 @@ class TitledComparison:
     comparison : ClusterComparison
     hues : dict of str to str
         Colour of each family, the same in all data sets.
+    notes : dict of str to str
+        What is said of a model beside its index.
     """
 
     title: str
     comparison: ClusterComparison
     hues: dict[str, str]
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def titled_comparisons(found: Sequence[DataSetDiagnosis]) -> list[TitledComparison]:
@@ -66,13 +69,10 @@ def titled_comparisons(found: Sequence[DataSetDiagnosis]) -> list[TitledComparis
     edge_hues = _hues([each.edges for each in found if each.edges is not None])
     titled = []
     for each in found:
-        drift = each.drift
         if each.atoms is not None:
-            title = (
-                f"{each.name}: {len(each.atoms.labelled.rows)} atoms (W1 {drift.w1:.3g}"
-                f" on {drift.n_atoms} atoms, spread {drift.spread:.3g})"
-            )
-            titled.append(TitledComparison(title, each.atoms, atom_hues))
+            title = f"{each.name}: {len(each.atoms.labelled.rows)} atoms"
+            moved = {m: f", W1 {drift.w1:.3g}" for m, drift in each.drift.items()}
+            titled.append(TitledComparison(title, each.atoms, atom_hues, moved))
         if each.edges is not None:
             title = f"{each.name}: {len(each.edges.labelled.rows)} edges"
             titled.append(TitledComparison(title, each.edges, edge_hues))
@@ -80,7 +80,7 @@ def titled_comparisons(found: Sequence[DataSetDiagnosis]) -> list[TitledComparis
 
 
 def draw_comparisons(titled: Sequence[TitledComparison]) -> Figure:
-    """Return a figure with a row for each comparison: pretrained, fine-tuned, legend.
+    """Return a figure with a row for each comparison: all models and a legend.
 
     Parameters
     ----------
@@ -95,18 +95,21 @@ def draw_comparisons(titled: Sequence[TitledComparison]) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.0, 5.1 * len(titled)), layout="constrained")
+    n_models = 1 + max(len(row.comparison.fine_tuned) for row in titled)
+    size = (1.8 + 4.6 * n_models, 5.1 * len(titled))
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     parts = figure.subfigures(len(titled), 1, squeeze=False)[:, 0]
     for part, row in zip(parts, titled, strict=True):
         part.suptitle(row.title, fontsize=11, x=0.01, ha="left")
-        ratio = row.comparison.on_plane.ratio
-        change = "" if ratio is None else f" ({ratio:.2f} times the pretrained)"
-        left, right = part.subplots(1, 2)
-        _scatter(left, row, row.comparison.pretrained, "pretrained")
-        _scatter(right, row, row.comparison.fine_tuned, "fine-tuned", change)
+        first, *others = part.subplots(1, n_models, squeeze=False)[0]
+        _scatter(first, row, row.comparison.pretrained, "pretrained")
+        for axes, (model, clusters) in zip(
+            others, row.comparison.fine_tuned.items(), strict=True
+        ):
+            _scatter(axes, row, clusters, model, _change(row, model))
         part.legend(
-            *left.get_legend_handles_labels(),
+            *first.get_legend_handles_labels(),
             loc="outside right center",
             fontsize=8,
             frameon=False,
@@ -127,6 +130,27 @@ def _area(row: TitledComparison) -> float:
     return 20.0 if len(row.comparison.labelled.rows) < 2000 else 7.0
 
 
+def _change(row: TitledComparison, model: str) -> str:
+    """Return how a model differs from the pretrained one."""
+    found, note = row.comparison.on_plane(model), row.notes.get(model, "")
+    if found.ratio is None:
+        return note
+    return f" ({with_spread(found.ratio, found.sd)} times the pretrained){note}"
+
+
+def with_spread(mean: float | None, sd: float | None) -> str:
+    """Return a mean and its standard deviation for people.
+
+    Examples
+    --------
+    >>> with_spread(1.4932, 0.4057), with_spread(1.4932, None), with_spread(None, None)
+    ('1.49 ± 0.41', '1.493', '-')
+    """
+    if mean is None:
+        return "-"
+    return f"{mean:.4g}" if sd is None else f"{mean:.3g} ± {sd:.2g}"
+
+
 def _scatter(
     axes: Any, row: TitledComparison, clusters: Clusters, model: str, change: str = ""
 ) -> None:
@@ -143,9 +167,9 @@ def _scatter(
             axes.scatter(
                 *points.T, s=_area(row), color=colour, marker=shape, lw=0, label=label
             )
-    index = clusters.db_plane
-    value = "of one kind only" if index is None else f"DB index {index:.3g}{change}"
-    axes.set_title(f"{model}, {value}", fontsize=9)
+    indices = clusters.on_plane
+    value = f"DB index {np.mean(indices):.3g}" if indices else "of one kind only"
+    axes.set_title(f"{model}, {value}{change}", fontsize=9)
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", "datalim")
 

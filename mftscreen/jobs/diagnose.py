@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,25 @@ from ase import Atoms
 
 from mftscreen.console.progress import showing_stages
 from mftscreen.diagnostics.compared_models import load_network
-from mftscreen.diagnostics.diagnosis import Diagnosis, DiagnosisOptions
+from mftscreen.diagnostics.diagnosis import (
+    DataSetDiagnosis,
+    Diagnosis,
+    DiagnosisOptions,
+)
 from mftscreen.diagnostics.diagnosis import diagnose as measure
 from mftscreen.diagnostics.drift import check_comparable
 from mftscreen.diagnostics.edge_kinds import parse_pair
 from mftscreen.diagnostics.pages import check_output, write_diagnosis, write_numbers
 from mftscreen.errors import ConfigError, MftscreenError
-from mftscreen.screen.candidates.stream import iter_candidates
+from mftscreen.finetune.config.blocks import SplitConfig
+from mftscreen.finetune.task.partition import divide, in_order
+from mftscreen.jobs.trained import (
+    Models,
+    common_parts,
+    common_pretrained,
+    name_models,
+)
+from mftscreen.screen.candidates.stream import Candidate, iter_candidates
 from mftscreen.structures import check_structure
 
 if TYPE_CHECKING:
@@ -45,46 +57,67 @@ class DiagnosisResult:
     def __repr__(self) -> str:
         found = self.diagnosis
         names = ", ".join(each.name for each in found.data_sets)
-        models = f"{found.fine_tuned.source} against {found.pretrained.source}"
-        return f"<{models} on {names}>"
+        models = ", ".join(found.fine_tuned)
+        return f"<{models} against {found.pretrained.source} on {names}>"
 
     def _repr_html_(self) -> str:
         return str(self.to_pandas()._repr_html_())
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return how far descriptors have moved, a row for each data set.
+        """Return how far descriptors have moved, a row for each data set and model.
 
-        ``w1`` and ``spread`` are in the descriptor's own units, ``db_<what>_<space>``
-        Davies-Bouldin indices over those of the pretrained model.
+        ``w1`` (of the same atoms), ``w1_independent`` (of other atoms in each model),
+        ``w1_floor`` (of those in the pretrained model alone) and ``spread`` are in the
+        descriptor's own units, ``db_<what>_<space>`` Davies-Bouldin indices over those
+        of the pretrained model, means with ``…_sd`` over samples.
         """
         import pandas as pd
 
-        rows = []
-        for found in self.diagnosis.data_sets:
-            row: dict[str, Any] = {
-                "data_set": found.name,
-                "n_structures": found.n_structures,
-                "n_atoms": found.n_atoms,
-                "w1": found.drift.w1,
-                "spread": found.drift.spread,
-            }
-            for what, compared in (("atoms", found.atoms), ("edges", found.edges)):
-                if compared is not None:
-                    row[f"db_{what}_plane"] = compared.on_plane.ratio
-                    row[f"db_{what}_descriptor"] = compared.in_descriptor.ratio
-            rows.append(row)
-        return pd.DataFrame(rows)
+        return pd.DataFrame(
+            [
+                {"data_set": found.name, "model": model} | _numbers(found, model)
+                for found in self.diagnosis.data_sets
+                for model in found.drift
+            ]
+        )
+
+
+def _numbers(found: DataSetDiagnosis, model: str) -> dict[str, Any]:
+    drift = found.drift[model]
+    numbers: dict[str, Any] = {
+        "n_structures": found.n_structures,
+        "n_atoms": found.n_atoms,
+        "w1": drift.w1,
+        "spread": drift.spread,
+    }
+    if drift.independent is not None:
+        numbers["w1_independent"] = drift.independent.w1
+        numbers["w1_floor"] = drift.independent.floor
+    for what, compared in (("atoms", found.atoms), ("edges", found.edges)):
+        if compared is None:
+            continue
+        spaces = {
+            "plane": compared.on_plane(model),
+            "descriptor": compared.in_descriptor(model),
+        }
+        for space, separation in spaces.items():
+            numbers[f"db_{what}_{space}"] = separation.ratio
+            numbers[f"db_{what}_{space}_sd"] = separation.sd
+    return numbers
 
 
 def diagnose(
-    model: str | Path,
-    against: str | Path,
-    data: Mapping[str, Any],
+    model: Models,
+    against: str | Path | None = None,
+    data: Any = None,
     *,
+    split: str | Path | None = None,
+    fold: str | int | None = None,
     output: str | Path | None = None,
     json: str | Path | None = None,
     n_atoms: int = 5000,
-    n_samples: int = 2000,
+    n_samples: int = 500,
+    n_repeats: int = 3,
     n_environments: int = 12,
     pairs: Sequence[str] = (),
     seed: int = 0,
@@ -92,14 +125,24 @@ def diagnose(
     progress: bool = False,
     command: str = "mftscreen.diagnose",
 ) -> DiagnosisResult:
-    """Measure what fine-tuning did to the representations of a model.
+    """Measure what fine-tuning did to the representations of models.
 
     Parameters
     ----------
-    model, against : str or Path
-        The fine-tuned model, and the one that it was made from.
-    data : mapping of str to object
-        Name of a data set to a file or folder, or to structures in memory.
+    model : str, Path, sequence or mapping
+        The fine-tuned models: names, files, or folders of trainings; a mapping gives
+        them the names that tables and plots use.
+    against : str or Path, optional
+        The model that they were made from; that which the folders of their trainings
+        name by default.
+    data : mapping or object, optional
+        Name of a data set to a file or folder, or to structures in memory. With a
+        `split`, the rows that were split. By default, what the folders of trainings
+        name: training set, validation set and tests.
+    split : str or Path, optional
+        A file that ``mftscreen split`` wrote; `fold` of it divides `data`.
+    fold : str or int, optional
+        Its name; needed with `split`.
     output : str or Path, optional
         Write a report to this ``.html``, or its plots to this ``.png``.
     json : str or Path, optional
@@ -107,7 +150,10 @@ def diagnose(
     n_atoms : int
         Atoms of each data set for the Wasserstein distance.
     n_samples : int
-        Atoms of each environment, and edges of each kind, for the clusters.
+        Atoms of each environment, and edges of each kind, for the clusters. The paper
+        takes 2,000.
+    n_repeats : int
+        Samples, each with a t-SNE of its own; indices have a standard deviation.
     n_environments : int
         The most frequent environments are compared.
     pairs : sequence of str, optional
@@ -128,7 +174,8 @@ def diagnose(
     Raises
     ------
     ConfigError
-        If `data` has no names.
+        If models have no names of their own, or it is not known what to compare them
+        with or on.
     ModelError
         If a model cannot be read, or the two cannot be compared.
     DataError
@@ -137,31 +184,41 @@ def diagnose(
     Examples
     --------
     >>> from mftscreen import diagnose
+    >>> diagnose(["runs/ft", "runs/mft"]).to_pandas()  # doctest: +SKIP
     >>> found = diagnose(
     ...     "my.mft", "mft-mini-crystals", {"train": structures}, n_samples=300
     ... )  # doctest: +SKIP
-    >>> found.to_pandas()  # doctest: +SKIP
     """
-    if not isinstance(data, Mapping) or not data:
-        problem = 'data: names and what they stand for, as {"train": "train.extxyz"}'
-        raise ConfigError([problem])
+    models = name_models(model)
+    source = _check_data(data, split, fold)
     written = None if output is None else Path(output)
     numbers = None if json is None else Path(json)
     for path, formats in ((written, (".html", ".png")), (numbers, (".json",))):
         if path is not None:
             check_output(path, formats)
     options = DiagnosisOptions(
-        n_atoms, n_samples, n_environments, tuple(map(parse_pair, pairs)), seed
+        n_atoms,
+        n_samples,
+        n_environments,
+        tuple(map(parse_pair, pairs)),
+        seed,
+        n_repeats,
+        independent=True,
     )
-    before, after = (
-        load_network(each, device, progress=progress) for each in (against, model)
+    before = load_network(
+        against or common_pretrained(models), device, progress=progress
     )
-    check_comparable(before.network, after.network)
-    structures: dict[str, list[Atoms]] = {}
+    after = {m.name: load_network(m.model, device, progress=progress) for m in models}
+    for each in after.values():
+        check_comparable(before.network, each.network)
     failures: dict[str, str] = {}
-    for name, source in data.items():
-        structures[name] = _read(source, after.network.type_map, failures)
-    with showing_stages(options.count_stages(structures), shown=progress) as begin:
+    structures = (
+        common_parts(models, progress=progress)
+        if source is None
+        else _read_all(source, split, fold, before.network.type_map, failures)
+    )
+    n_stages = options.count_stages(structures, len(after))
+    with showing_stages(n_stages, shown=progress) as begin:
         diagnosis = measure(before, after, structures, options, begin)
     if written is not None:
         write_diagnosis(diagnosis, written, command)
@@ -170,12 +227,46 @@ def diagnose(
     return DiagnosisResult(diagnosis, failures)
 
 
-def _read(
-    source: Any, elements: Collection[str], failures: dict[str, str]
-) -> list[Atoms]:
-    """Return the usable structures of a source; note why others are not."""
-    usable = []
-    for candidate in iter_candidates(source):
+def _check_data(data: Any, split: Any, fold: Any) -> Any:
+    """Return the data; raise unless they are divided in just one way."""
+    if (split is None) != (fold is None):
+        problem = "split, fold: one is needed with the other"
+    elif split is not None and (data is None or isinstance(data, Mapping)):
+        problem = "data: with a split, just the rows that were split"
+    elif (
+        split is None
+        and data is not None
+        and (not isinstance(data, Mapping) or not data)
+    ):
+        problem = 'data: names and what they stand for, as {"train": "train.extxyz"}'
+    else:
+        return data
+    raise ConfigError([problem])
+
+
+def _read_all(
+    data: Any,
+    split: str | Path | None,
+    fold: str | int | None,
+    elements: Collection[str],
+    failures: dict[str, str],
+) -> dict[str, list[Atoms]]:
+    """Return the usable structures of each data set; note why others are not."""
+    if split is None:
+        candidates = {name: iter_candidates(source) for name, source in data.items()}
+    else:
+        settings = SplitConfig(file=Path(split), fold=str(fold))
+        parts = divide(list(iter_candidates(data)), settings)
+        candidates = {name: iter(parts[name]) for name in in_order(parts)}
+    return {
+        n: list(_usable(found, elements, failures)) for n, found in candidates.items()
+    }
+
+
+def _usable(
+    candidates: Iterable[Candidate], elements: Collection[str], failures: dict[str, str]
+) -> Iterator[Atoms]:
+    for candidate in candidates:
         try:
             if isinstance(candidate.structure, MftscreenError):
                 raise candidate.structure
@@ -183,5 +274,4 @@ def _read(
         except MftscreenError as error:
             failures[candidate.id] = str(error)
         else:
-            usable.append(candidate.structure)
-    return usable
+            yield candidate.structure

@@ -71,16 +71,17 @@ def test_report_json_and_table(checkpoint: Path, data: Path, tmp_path: Path) -> 
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     heading, row = (line.split() for line in result.stdout.splitlines()[:2])
-    assert heading == ["data", "set", "structures", "atoms", "sampled", "W1", "spread"]
-    assert row[:5] == ["<i>", "8", "44", "20", "0"]
+    assert heading[:5] == ["data", "set", "model", "atoms", "sampled"]
+    assert row[:5] == ["<i>", "tiny", "44", "20", "0"]
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["options"] == {
         "n_atoms": 20, "n_samples": 12, "n_environments": 12, "pairs": ["Mg-O"],
-        "seed": 3, "clustered": None,
+        "seed": 3, "n_repeats": 3, "independent": True, "clustered": None,
     }  # fmt: skip
     numbers = document["data_sets"]["<i>"]
+    assert numbers["n_rows"]["edges"]["Mg-O near"] == 12
+    numbers = numbers["models"]["tiny"]
     assert numbers["drift"]["w1"] == 0.0
-    assert numbers["edges"]["n_rows"]["Mg-O near"] == 12
     assert numbers["atoms"]["davies_bouldin_plane"]["ratio"] == 1.0
     page = _Page((tmp_path / "report.html").read_text("utf-8"))
     assert page.open == page.foreign == []
@@ -116,7 +117,7 @@ def test_data_without_clusters_are_told(checkpoint: Path, tmp_path: Path) -> Non
     assert result.exit_code == 0, result.output
     assert "a, edges: not compared: 0 edges of bonded atoms" in result.stderr
     assert "writes t-SNE plots" not in result.stderr
-    assert re.search(r"^a +5 +10 +10 +0 ", result.stdout, re.MULTILINE)
+    assert re.search(r"^a +tiny +10 +10 +0 ", result.stdout, re.MULTILINE)
 
 
 def test_rows_that_cannot_be_used_are_named(checkpoint: Path, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_rows_that_cannot_be_used_are_named(checkpoint: Path, tmp_path: Path) ->
     assert result.exit_code == 3, result.output
     assert "mixed.extxyz#8: holds Cu, which the model does not know" in result.stderr
     assert "mixed.extxyz#9: atoms 0 (H) and 1 (H)" in result.stderr
-    assert re.search(r"^a +8 +16 ", result.stdout, re.MULTILINE)
+    assert re.search(r"^a +tiny +16 ", result.stdout, re.MULTILINE)
     assert "-o FILE.html writes t-SNE plots" in result.stderr
 
 
@@ -163,7 +164,6 @@ def test_errors(
         (["train.extxyz"], "is not NAME=FILE"),
         (["=train.extxyz"], "is not NAME=FILE"),
         (["a=one.db", "a=two.db"], "'a' names two data sets"),
-        ([], "--data"),
     ],
 )
 def test_wrong_usage(data_sets: list[str], message: str) -> None:

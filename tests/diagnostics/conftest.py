@@ -70,7 +70,9 @@ def diagnosis(
 ) -> Diagnosis:
     return diagnose(
         load_network(checkpoint, "cpu"),
-        load_network(moved_checkpoint, "cpu"),
+        {"ft": load_network(moved_checkpoint, "cpu")},
         {"crystals and water": structures, "atoms": [Atoms("O"), Atoms("H")] * 6},
-        DiagnosisOptions(n_atoms=40, n_samples=15, n_environments=4, seed=2),
+        DiagnosisOptions(
+            n_atoms=40, n_samples=15, n_environments=4, seed=2, n_repeats=2
+        ),
     )

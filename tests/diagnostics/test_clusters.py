@@ -56,10 +56,14 @@ def test_index_of_one_cluster_or_of_single_points_is_none(codes: np.ndarray) -> 
     assert davies_bouldin(POINTS, codes.astype(np.int64)) is None
 
 
-def test_ratio() -> None:
-    assert Separation(2.0, 3.0).ratio == 1.5
-    assert Separation(None, None).ratio is None
-    assert Separation(0.0, 3.0).ratio is None
+def test_ratio_is_the_mean_over_samples() -> None:
+    assert Separation((2.0,), (3.0,)).ratio == 1.5
+    assert Separation((2.0,), (3.0,)).sd is None
+    several = Separation((2.0, 4.0), (3.0, 4.0))
+    assert several.ratio == 1.25
+    assert several.sd == pytest.approx(np.std([1.5, 1.0], ddof=1))
+    assert Separation((), ()).ratio is None
+    assert Separation((0.0,), (3.0,)).ratio is None
 
 
 def test_plane_keeps_neighbours_together() -> None:
@@ -88,18 +92,45 @@ def test_equal_rows_have_no_plane() -> None:
 
 
 def test_a_collapse_to_one_point_names_the_model() -> None:
-    features = {"pretrained": POINTS, "fine-tuned": np.ones_like(POINTS)}
-    with pytest.raises(DataError, match=r"^fine-tuned model: .* rows are equal"):
-        compare_clusters(LABELLED, features.__getitem__, seed=0)
+    features = {None: POINTS, "ft": POINTS, "mft": np.ones_like(POINTS)}
+    with pytest.raises(DataError, match=r"^mft model: .* rows are equal"):
+        compare_clusters(
+            [LABELLED], lambda model, rows: features[model][rows], ["ft", "mft"], 0
+        )
 
 
-def test_comparison_has_both_models_and_both_spaces() -> None:
+def test_comparison_has_all_models_and_both_spaces() -> None:
     collapsed = POINTS - 3.9 * CODES[:, None]
-    features = {"pretrained": POINTS, "fine-tuned": collapsed}
-    found = compare_clusters(LABELLED, features.__getitem__, seed=0)
-    assert found.in_descriptor == Separation(
-        davies_bouldin(POINTS, CODES), davies_bouldin(collapsed, CODES)
+    features = {None: POINTS, "ft": collapsed, "mft": POINTS}
+    found = compare_clusters(
+        [LABELLED], lambda model, rows: features[model][rows], ["ft", "mft"], 0
     )
-    assert found.in_descriptor.ratio > 3
-    assert found.on_plane.ratio > 3
+    ft = found.in_descriptor("ft")
+    assert ft == Separation(
+        (davies_bouldin(POINTS, CODES),), (davies_bouldin(collapsed, CODES),)
+    )
+    assert ft.ratio > 3
+    assert found.on_plane("ft").ratio > 3
+    assert found.in_descriptor("mft").ratio == found.on_plane("mft").ratio == 1.0
     assert found.labelled.counts == {"C3": 30, "C4": 20, "O2": 15}
+
+
+def test_each_sample_has_an_index_of_its_own_rows() -> None:
+    asked = []
+
+    def features(model: str | None, rows: np.ndarray) -> np.ndarray:
+        asked.append(rows.tolist())
+        return POINTS[rows] + (model is not None) * RNG.normal(size=(len(rows), 5))
+
+    halves = [np.arange(k, 65, 2) for k in (0, 1)]
+    samples = [
+        LabelledRows(h, CODES[h], LABELLED.names, LABELLED.families) for h in halves
+    ]
+    found = compare_clusters(samples, features, ["ft"], 0)
+    # every row is evaluated once by each model
+    assert asked == [list(range(65))] * 2
+    assert found.pretrained.in_descriptor == tuple(
+        davies_bouldin(POINTS[h], CODES[h]) for h in halves
+    )
+    assert found.pretrained.plane.shape == (33, 2)
+    assert found.on_plane("ft").sd > 0

@@ -24,10 +24,11 @@ def test_every_number_is_of_the_same_sampled_rows(
 ) -> None:
     found, _ = diagnosis.data_sets
     assert (found.n_structures, found.n_atoms) == (18, 6 * (3 + 8 + 2))
+    networks = {"ft": diagnosis.fine_tuned["ft"].network}
     assert found.drift == measure_drift(
-        diagnosis.pretrained.network, diagnosis.fine_tuned.network, structures, 40, 2
+        diagnosis.pretrained.network, networks, structures, 40, 2
     )
-    assert found.drift.w1 > 0
+    assert found.drift["ft"].w1 > 0
     labelled = found.atoms.labelled
     # the four most frequent of H1 O2 Mg18 O6 Ga4 As4 and what rattling makes of them
     assert len(labelled.names) == 4
@@ -36,8 +37,9 @@ def test_every_number_is_of_the_same_sampled_rows(
     families = np.array(labelled.families)[labelled.codes]
     np.testing.assert_array_equal(symbols[labelled.rows], families)
     assert found.atoms.pretrained.plane.shape == (len(labelled.rows), 2)
-    assert found.atoms.on_plane.ratio != 1.0
-    assert found.atoms.in_descriptor.ratio != 1.0
+    for separation in (found.atoms.on_plane("ft"), found.atoms.in_descriptor("ft")):
+        assert separation.ratio != 1.0
+        assert len(separation.fine_tuned) == 2  # samples
 
 
 def test_edges_are_those_of_the_most_frequent_bonds(diagnosis: Diagnosis) -> None:
@@ -46,7 +48,7 @@ def test_edges_are_those_of_the_most_frequent_bonds(diagnosis: Diagnosis) -> Non
     assert edges.labelled.families == ("Mg-Mg",) * 3 + ("Mg-O",) * 3
     assert edges.labelled.names[3:] == ("Mg-O near", "Mg-O middle", "Mg-O far")
     assert edges.labelled.counts["Mg-O near"] == 15
-    assert edges.in_descriptor.pretrained is not None
+    assert len(edges.in_descriptor("ft").pretrained) == 2
 
 
 def test_data_without_edges_say_so(diagnosis: Diagnosis) -> None:
@@ -60,19 +62,22 @@ def test_all_numbers_are_json(diagnosis: Diagnosis, checkpoint: Path) -> None:
     document = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert document["pretrained"] == {"source": str(checkpoint), "sha256": digest}
-    assert document["fine_tuned"]["sha256"] != digest
+    assert document["fine_tuned"]["ft"]["sha256"] != digest
     assert document["options"]["seed"] == 2
     assert document["versions"]["POT"]
     first = diagnosis.data_sets[0]
     numbers = document["data_sets"]["crystals and water"]
-    assert numbers["drift"] == vars(first.drift)
-    assert numbers["atoms"]["n_rows"] == first.atoms.labelled.counts
-    assert numbers["atoms"]["davies_bouldin_plane"] == {
-        "pretrained": first.atoms.pretrained.db_plane,
-        "fine_tuned": first.atoms.fine_tuned.db_plane,
-        "ratio": first.atoms.on_plane.ratio,
+    assert numbers["n_rows"]["atoms"] == first.atoms.labelled.counts
+    found = numbers["models"]["ft"]
+    assert found["drift"] == vars(first.drift["ft"])
+    expected = first.atoms.on_plane("ft")
+    assert found["atoms"]["davies_bouldin_plane"] == {
+        "pretrained": list(expected.pretrained),
+        "fine_tuned": list(expected.fine_tuned),
+        "ratio": expected.ratio,
+        "ratio_sd": expected.sd,
     }
-    assert document["data_sets"]["atoms"]["edges"] is None
+    assert document["data_sets"]["atoms"]["models"]["ft"]["edges"] is None
 
 
 def test_a_model_against_itself_has_not_changed(
@@ -83,14 +88,14 @@ def test_a_model_against_itself_has_not_changed(
     pairs = (("Ga", "As"), ("O", "H"))
     options = DiagnosisOptions(n_atoms=40, n_samples=10, pairs=pairs)
     (found,) = diagnose(
-        model, model, {"all": structures}, options, stages.append
+        model, {"same": model}, {"all": structures}, options, stages.append
     ).data_sets
-    assert found.drift.w1 == 0.0
+    assert found.drift["same"].w1 == 0.0
     assert found.edges is not None
     assert found.edges.labelled.families == ("Ga-As",) * 3 + ("O-H",) * 3
     for comparison in (found.atoms, found.edges):
-        assert comparison.in_descriptor.ratio == 1.0
-        assert comparison.on_plane.ratio == 1.0
+        assert comparison.in_descriptor("same").ratio == 1.0
+        assert comparison.on_plane("same").ratio == 1.0
     assert stages == [
         "all: drift",
         *(f"all: {w}, {m}" for w in ("atoms", "edges") for m in MODELS),
@@ -98,7 +103,7 @@ def test_a_model_against_itself_has_not_changed(
     assert len(stages) == options.count_stages(["all"])
 
 
-MODELS = ("pretrained", "fine-tuned")
+MODELS = ("pretrained", "same")
 
 
 def test_clusters_of_chosen_data_sets_only(
@@ -108,7 +113,9 @@ def test_clusters_of_chosen_data_sets_only(
     stages: list[str] = []
     options = DiagnosisOptions(n_atoms=20, n_samples=10, clustered=("b",))
     data = {"a": structures, "b": structures}
-    first, second = diagnose(model, model, data, options, stages.append).data_sets
+    first, second = diagnose(
+        model, {"same": model}, data, options, stages.append
+    ).data_sets
     assert (first.atoms, first.edges, first.no_atoms, first.no_edges) == (
         None, None, "", "",
     )  # fmt: skip
@@ -120,10 +127,11 @@ def test_clusters_of_chosen_data_sets_only(
 def test_equal_atoms_have_a_drift_but_no_clusters(
     checkpoint: Path, moved_checkpoint: Path
 ) -> None:
-    models = load_network(checkpoint, "cpu"), load_network(moved_checkpoint, "cpu")
+    moved = {"ft": load_network(moved_checkpoint, "cpu")}
+    models = load_network(checkpoint, "cpu"), moved
     data = {"silicon": [bulk("Si")] * 10}
     (found,) = diagnose(*models, data, OPTIONS).data_sets
-    assert found.drift.w1 > 0
+    assert found.drift["ft"].w1 > 0
     assert found.atoms is None
     assert found.no_atoms.startswith("pretrained model: the features of all 15 rows")
 
@@ -131,12 +139,14 @@ def test_equal_atoms_have_a_drift_but_no_clusters(
 def test_too_few_atoms(checkpoint: Path) -> None:
     model = load_network(checkpoint, "cpu")
     with pytest.raises(DataError, match="'ood' has 9 atoms; at least 10 needed"):
-        diagnose(model, model, {"ood": [molecule("H2O")] * 3})
+        diagnose(model, {"same": model}, {"ood": [molecule("H2O")] * 3})
 
 
 def test_models_of_other_elements_are_refused(checkpoint: Path) -> None:
     with pytest.raises(ModelError, match="one was not made from the other"):
-        diagnose(load_network(SHIPPED, "cpu"), load_network(checkpoint, "cpu"), {})
+        diagnose(
+            load_network(SHIPPED, "cpu"), {"other": load_network(checkpoint, "cpu")}, {}
+        )
 
 
 def test_models_are_opened_by_name_and_by_path(tiny_model: Path) -> None:
@@ -153,10 +163,10 @@ def test_atoms_of_a_backbone_without_edges_are_compared(
     dpa4_checkpoint: Path, structures: list[Atoms]
 ) -> None:
     model = load_network(dpa4_checkpoint, "cpu")
-    (found,) = diagnose(model, model, {"all": structures}, OPTIONS).data_sets
-    assert found.drift.w1 == 0.0
+    (found,) = diagnose(model, {"same": model}, {"all": structures}, OPTIONS).data_sets
+    assert found.drift["same"].w1 == 0.0
     assert found.atoms is not None
-    assert found.atoms.in_descriptor.ratio == 1.0
+    assert found.atoms.in_descriptor("same").ratio == 1.0
     assert found.edges is None
     assert "dpa4" in found.no_edges
     assert "edge features" in found.no_edges

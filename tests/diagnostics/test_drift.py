@@ -15,6 +15,7 @@ from scipy.stats import wasserstein_distance as wasserstein_distance_1d
 
 from mftscreen.diagnostics import drift
 from mftscreen.diagnostics.drift import (
+    Drift,
     atomic_descriptors,
     check_comparable,
     measure_drift,
@@ -64,7 +65,8 @@ def test_a_transport_that_is_not_found_is_no_number(
 def test_a_network_does_not_drift_from_itself(
     pretrained: DeepmdNetwork, structures: list[Atoms]
 ) -> None:
-    found = measure_drift(pretrained, pretrained, structures, n_atoms=30)
+    networks = {"same": pretrained}
+    found = measure_drift(pretrained, networks, structures, n_atoms=30)["same"]
     assert found.w1 == 0.0
     assert found.n_atoms == 30
     assert found.spread > 0.1
@@ -74,7 +76,8 @@ def test_drift_is_between_the_same_atoms(
     pretrained: DeepmdNetwork, fine_tuned: DeepmdNetwork, structures: list[Atoms]
 ) -> None:
     total = sum(map(len, structures))
-    found = measure_drift(pretrained, fine_tuned, structures, n_atoms=10_000)
+    networks = {"ft": fine_tuned}
+    found = measure_drift(pretrained, networks, structures, n_atoms=10_000)["ft"]
     assert found.n_atoms == total
     before, after = (
         np.concatenate(
@@ -90,10 +93,34 @@ def test_the_seed_chooses_the_atoms(
     pretrained: DeepmdNetwork, fine_tuned: DeepmdNetwork, structures: list[Atoms]
 ) -> None:
     one, same, other = (
-        measure_drift(pretrained, fine_tuned, structures, 20, seed).w1
+        measure_drift(pretrained, {"ft": fine_tuned}, structures, 20, seed)["ft"].w1
         for seed in (1, 1, 2)
     )
     assert one == same != other
+
+
+def test_independent_draws_share_no_atom_and_have_a_floor(
+    pretrained: DeepmdNetwork, fine_tuned: DeepmdNetwork, structures: list[Atoms]
+) -> None:
+    networks = {"same": pretrained, "ft": fine_tuned}
+    total = sum(map(len, structures))
+
+    def measure(n_atoms: int, independent: bool = True) -> dict[str, Drift]:
+        return measure_drift(
+            pretrained, networks, structures, n_atoms, independent=independent
+        )
+
+    same, moved = measure(20).values()
+    assert same.independent is not None
+    assert same.w1 == 0.0
+    assert same.independent.w1 == same.independent.floor > 0
+    assert moved.independent.floor == same.independent.floor
+    assert moved.independent.w1 > same.independent.w1
+    assert same.independent.n_atoms == 20
+    # of all atoms, two halves
+    assert measure(10_000)["ft"].independent.n_atoms == total // 2
+    # the same atoms as without
+    assert measure(20, independent=False)["ft"].w1 == moved.w1
 
 
 def test_chosen_atoms(pretrained: DeepmdNetwork, structures: list[Atoms]) -> None:
@@ -114,7 +141,7 @@ def test_no_atoms(
     pretrained: DeepmdNetwork, structures: list[Atoms], n_atoms: int
 ) -> None:
     with pytest.raises(DataError, match="at least 1 atom; got 0"):
-        measure_drift(pretrained, pretrained, structures, n_atoms)
+        measure_drift(pretrained, {"same": pretrained}, structures, n_atoms)
 
 
 @pytest.mark.parametrize(

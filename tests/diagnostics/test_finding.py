@@ -18,11 +18,13 @@ def made_up(diagnosis: Diagnosis, *sets: tuple[str, float, float | None]) -> Dia
     for name, w1, ratio in sets:
         atoms = None
         if ratio is not None:
-            before = replace(template.atoms.pretrained, db_descriptor=2.0)
-            after = replace(template.atoms.fine_tuned, db_descriptor=2.0 * ratio)
-            atoms = replace(template.atoms, pretrained=before, fine_tuned=after)
-        drift = replace(template.drift, w1=w1)
-        found.append(replace(template, name=name, drift=drift, atoms=atoms))
+            clusters = template.atoms
+            before = replace(clusters.pretrained, in_descriptor=(2.0, 4.0))
+            indices = (2.0 * (ratio - 0.1), 4.0 * (ratio + 0.1))
+            after = replace(clusters.fine_tuned["ft"], in_descriptor=indices)
+            atoms = replace(clusters, pretrained=before, fine_tuned={"ft": after})
+        drift = replace(template.drift["ft"], w1=w1)
+        found.append(replace(template, name=name, drift={"ft": drift}, atoms=atoms))
     return replace(diagnosis, data_sets=tuple(found))
 
 
@@ -62,4 +64,4 @@ def made_up(diagnosis: Diagnosis, *sets: tuple[str, float, float | None]) -> Dia
 def test_the_worst_data_set_decides(
     diagnosis: Diagnosis, sets: list[tuple[str, float, float | None]], expected: str
 ) -> None:
-    assert say_finding(made_up(diagnosis, *sets)) == expected
+    assert say_finding(made_up(diagnosis, *sets), "ft") == expected

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from mftscreen.diagnostics.diagnosis import Diagnosis
+from mftscreen.diagnostics.drift import IndependentDrift
 from mftscreen.diagnostics.finding import say_finding
 from mftscreen.diagnostics.pages import (
     check_output,
     drift_table,
+    findings,
     left_out,
     separation_table,
     write_diagnosis,
@@ -38,8 +40,9 @@ def test_tables_have_the_numbers_of_the_diagnosis(diagnosis: Diagnosis) -> None:
     heading, *rows = drift_table(diagnosis)
     assert [row[0] for row in rows] == ["crystals and water", "atoms"]
     assert {len(row) for row in rows} == {len(heading)}
-    assert rows[0][1:4] == ["18", "78", "40"]
-    assert float(rows[0][4]) == pytest.approx(first.drift.w1, rel=1e-3)
+    assert rows[0][1:4] == ["ft", "78", "40"]
+    assert float(rows[0][4]) == pytest.approx(first.drift["ft"].w1, rel=1e-3)
+    assert heading[4:] == ["W1 same atoms", "spread"]
     heading, *rows = separation_table(diagnosis)
     # the second set has no edges
     assert [tuple(row[:3]) for row in rows] == [
@@ -48,8 +51,42 @@ def test_tables_have_the_numbers_of_the_diagnosis(diagnosis: Diagnosis) -> None:
         for what in whats
         for space in ("t-SNE plane", "descriptor")
     ]
-    assert float(rows[0][5]) == pytest.approx(first.atoms.on_plane.ratio, rel=1e-3)
+    assert {row[3] for row in rows} == {"ft"}
+    ratio, _, sd = rows[0][6].partition(" ± ")
+    expected = first.atoms.on_plane("ft")
+    assert float(ratio) == pytest.approx(expected.ratio, rel=1e-2)
+    assert float(sd) == pytest.approx(expected.sd, rel=0.1)
     assert left_out(diagnosis) == [("atoms, edges", NO_EDGES)]
+
+
+def test_independent_draws_have_columns_if_they_were_measured(
+    diagnosis: Diagnosis,
+) -> None:
+    first, second = diagnosis.data_sets
+    drift = replace(first.drift["ft"], independent=IndependentDrift(3.0, 1.5, 39))
+    measured = replace(
+        diagnosis, data_sets=(replace(first, drift={"ft": drift}), second)
+    )
+    heading, *rows = drift_table(measured)
+    assert heading[4:] == [
+        "W1 same atoms", "W1 independent", "without drift", "spread",
+    ]  # fmt: skip
+    assert [row[5:7] for row in rows] == [["3", "1.5"], ["-", "-"]]
+
+
+def test_several_models_have_a_sentence_each(diagnosis: Diagnosis) -> None:
+    (alone,) = findings(diagnosis)
+    assert alone == say_finding(diagnosis, "ft")
+    first = diagnosis.data_sets[0]
+    drift = {"ft": first.drift["ft"], "mft": replace(first.drift["ft"], w1=0.0)}
+    both = replace(
+        diagnosis,
+        fine_tuned=dict.fromkeys(drift, diagnosis.fine_tuned["ft"]),
+        data_sets=(replace(first, drift=drift, atoms=None),),
+    )
+    sentences = findings(both)
+    assert [sentence[:5] for sentence in sentences] == ["ft: W", "mft: "]
+    assert "no atom has drifted" in sentences[1]
 
 
 def test_page_has_a_picture_of_each_comparison_and_no_markup_of_names(
@@ -67,7 +104,7 @@ def test_page_has_a_picture_of_each_comparison_and_no_markup_of_names(
     assert f"not compared: {NO_EDGES}" in text
     sentence = re.search(r'<p class="finding">([^<]*)</p>', text)
     assert sentence is not None
-    assert html.unescape(sentence[1]) == say_finding(renamed)
+    assert html.unescape(sentence[1]) == say_finding(renamed, "ft")
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", text)
 
 

@@ -20,7 +20,28 @@ def test_atoms_and_edges_of_each_set_follow_each_other(diagnosis: Diagnosis) -> 
     starts = ["crystals and water: ", "crystals and water: ", "atoms: "]
     assert [t[: len(s)] for t, s in zip(titles, starts, strict=True)] == starts
     assert [" edges" in title for title in titles] == [False, True, False]
-    assert f"W1 {diagnosis.data_sets[0].drift.w1:.3g}" in titles[0]
+
+
+def test_each_model_says_how_far_it_drifted_and_how_the_index_changed(
+    diagnosis: Diagnosis,
+) -> None:
+    first = diagnosis.data_sets[0]
+    atoms, *_ = titled_comparisons([first])
+    before, after = (axes.get_title() for axes in draw_comparisons([atoms]).axes)
+    ratio = atoms.comparison.on_plane("ft")
+    assert before.startswith("pretrained, DB index ")
+    assert f"({ratio.ratio:.3g} ± {ratio.sd:.2g} times the pretrained)" in after
+    assert after.endswith(f", W1 {first.drift['ft'].w1:.3g}")
+
+
+def test_several_models_are_side_by_side(diagnosis: Diagnosis) -> None:
+    row, *_ = titled_comparisons(diagnosis.data_sets)
+    clusters = row.comparison.fine_tuned["ft"]
+    both = replace(row.comparison, fine_tuned={"ft": clusters, "mft": clusters})
+    figure = draw_comparisons([replace(row, comparison=both)])
+    assert [axes.get_title().split(",")[0] for axes in figure.axes] == [
+        "pretrained", "ft", "mft",
+    ]  # fmt: skip
 
 
 def test_a_family_has_one_hue_in_all_data_sets(diagnosis: Diagnosis) -> None:
@@ -43,7 +64,7 @@ def test_every_kind_with_points_is_drawn_in_a_shade_and_shape_of_its_own(
     labelled = edges.comparison.labelled
     for axes, clusters in zip(
         figure.axes,
-        (edges.comparison.pretrained, edges.comparison.fine_tuned),
+        (edges.comparison.pretrained, edges.comparison.fine_tuned["ft"]),
         strict=True,
     ):
         handles, names = axes.get_legend_handles_labels()
@@ -67,12 +88,12 @@ def test_one_kind_alone_has_no_index(diagnosis: Diagnosis) -> None:
     comparison = row.comparison
     bare = replace(
         comparison,
-        pretrained=replace(comparison.pretrained, db_plane=None),
-        fine_tuned=replace(comparison.fine_tuned, db_plane=None),
+        pretrained=replace(comparison.pretrained, on_plane=()),
+        fine_tuned={"ft": replace(comparison.fine_tuned["ft"], on_plane=())},
     )
-    figure = draw_comparisons([replace(row, comparison=bare)])
+    figure = draw_comparisons([replace(row, comparison=bare, notes={})])
     assert [axes.get_title() for axes in figure.axes] == [
-        "pretrained, of one kind only", "fine-tuned, of one kind only",
+        "pretrained, of one kind only", "ft, of one kind only",
     ]  # fmt: skip
 
 

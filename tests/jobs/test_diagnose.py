@@ -15,7 +15,7 @@ from mftscreen.errors import ConfigError, DataError, MftscreenError
 def test_structures_in_memory_are_compared(checkpoint: Path, tmp_path: Path) -> None:
     crystals = [bulk("MgO", "rocksalt", a=4.0 + 0.02 * k, cubic=True) for k in range(8)]
     found = diagnose(
-        checkpoint,
+        {"same": checkpoint},
         checkpoint,
         {"train": [*crystals, Atoms("Po")], "other": iter(crystals[:3])},
         n_samples=20,
@@ -23,9 +23,12 @@ def test_structures_in_memory_are_compared(checkpoint: Path, tmp_path: Path) -> 
     )
     assert found.failures == {"8": "holds Po, which the model does not know"}
     table = found.to_pandas()
-    assert table["data_set"].tolist() == ["train", "other"]
+    assert table[["data_set", "model"]].values.tolist() == [
+        ["train", "same"], ["other", "same"],
+    ]  # fmt: skip
     assert table["n_structures"].tolist() == [8, 3]
     assert table["w1"].tolist() == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert (table["w1_independent"] == table["w1_floor"]).all()
     assert (tmp_path / "numbers.json").exists()
 
 
@@ -33,6 +36,9 @@ def test_structures_in_memory_are_compared(checkpoint: Path, tmp_path: Path) -> 
     ("data", "options", "message"),
     [
         ("train.extxyz", {}, "data: names and what they stand for"),
+        (None, {}, "data: known only for folders"),
+        ({"a": []}, {"split": "split.json"}, "one is needed with the other"),
+        ({"a": []}, {"split": "s.json", "fold": 0}, "just the rows that were split"),
         ({}, {}, "data: names"),
         ({"a": []}, {"output": "drift.pdf"}, "unknown format of a report"),
         ({"a": []}, {"pairs": ["C"]}, "C"),

@@ -46,6 +46,7 @@ N_SAMPLES = 300
 paper's 2,000, whose t-SNE would take as long as a short training."""
 
 _MADE_BY = "mftscreen finetune"  # what a report gives as its command
+_MODEL = "fine-tuned"
 _COLUMNS = ("atoms", "W1", "spread", "DB t-SNE", "DB desc.")
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,8 @@ class Collapse:
 
     @property
     def _parts(self) -> dict[str, Any]:
-        parts: dict[str, Any] = self.document["data_sets"]
-        return parts
+        found = self.document["data_sets"].items()
+        return {part: each["models"][_MODEL] for part, each in found}
 
 
 def _ratios(found: Mapping[str, Any]) -> dict[str, float | None]:
@@ -113,25 +114,29 @@ def starting_model(config: TuneConfig) -> str | None:
     return plan.pretrained if plan.transfers else None
 
 
-def collapse_parts(task: Task) -> dict[str, list[Atoms]]:
+def collapse_parts(
+    task: Task, n_structures: int = N_STRUCTURES
+) -> dict[str, list[Atoms]]:
     """Return the structures that a report is made of.
 
     Parameters
     ----------
     task : Task
         With at least one property.
+    n_structures : int
+        Of each part, at most.
 
     Returns
     -------
     dict of str to list of Atoms
-        ``train``; ``id`` or, without such a test, ``validation``; all other tests. Up
-        to 500 structures of each part, evenly spread, those of several properties once.
+        ``train``; ``id`` or, without such a test, ``validation``; all other tests.
+        Evenly spread structures of each part, those of several properties once.
     """
     data = task.data
     parts = {part: [row.atoms for row in data.by_property(part)] for part in data.rows}
     if parts.get(ID_TEST):
         del parts["validation"]
-    return {part: take_evenly(parts[part], N_STRUCTURES) for part in in_order(parts)}
+    return {part: take_evenly(parts[part], n_structures) for part in in_order(parts)}
 
 
 def report_collapse(
@@ -196,7 +201,7 @@ def read_collapse(model: Path) -> Collapse | None:
         return None
     try:
         document = json.loads(numbers.read_text(encoding="utf-8"))
-        made_of = document["fine_tuned"]["sha256"]
+        made_of = document["fine_tuned"][_MODEL]["sha256"]
     except (ValueError, LookupError, TypeError):  # something else of this name
         return None
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -218,7 +223,7 @@ def _report(
     options = DiagnosisOptions(
         n_samples=N_SAMPLES, clustered=_clustered(others) or (first,)
     )
-    before, after = load_network(pretrained), load_network(model)
+    before, after = load_network(pretrained), {_MODEL: load_network(model)}
     with showing_stages(options.count_stages(usable), shown=progress) as begin:
         diagnosis = diagnose(before, after, usable, options, begin)
     write_numbers(diagnosis, model.with_name(NUMBERS), _MADE_BY)

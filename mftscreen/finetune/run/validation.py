@@ -58,10 +58,10 @@ class Validator:
         errors = validate(self.task, network)
         if self._pretrained is None or not math.isfinite(errors[CRITERION]):
             return errors
-        drift = measure_drift(
-            self._pretrained, network, self._structures, N_DRIFT_ATOMS
+        found = measure_drift(
+            self._pretrained, {DRIFT: network}, self._structures, N_DRIFT_ATOMS
         )
-        return {**errors, DRIFT: drift.w1}
+        return {**errors, DRIFT: found[DRIFT].w1}
 
     @cached_property
     def _pretrained(self) -> DeepmdNetwork | None:

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.errors import DataError
@@ -29,20 +30,28 @@ _ORDER = ("train", "validation", ID_TEST, OOD_TEST)
 _NAMED = 5
 
 
-def divide(
-    rows: Sequence[LabelledStructure], settings: SplitConfig
-) -> dict[str, list[LabelledStructure]]:
-    """Divide labelled rows by a fold of a split file.
+class Identified(Protocol):
+    """What has an id, such as a labelled structure or a candidate."""
+
+    @property
+    def id(self) -> str: ...
+
+
+_R = TypeVar("_R", bound=Identified)
+
+
+def divide(rows: Sequence[_R], settings: SplitConfig) -> dict[str, list[_R]]:
+    """Divide rows by a fold of a split file.
 
     Parameters
     ----------
-    rows : sequence of LabelledStructure
-        The rows that were split, in any order.
+    rows : sequence
+        The rows that were split, in any order; each has an ``id``.
     settings : SplitConfig
 
     Returns
     -------
-    dict of str to list of LabelledStructure
+    dict of str to list
         ``train``, ``ood`` (the fold's test) and, unless they are empty, ``validation``
         and ``id``. A row of the split that is in no part of the fold is left out, and
         so are training and validation rows beyond the share that is to be used.
@@ -61,7 +70,7 @@ def divide(
     part_of |= dict.fromkeys(fold.val, "validation")
     part_of |= dict.fromkeys(id_test, ID_TEST)
     part_of |= dict.fromkeys(fold.test, OOD_TEST)
-    parts: dict[str, list[LabelledStructure]] = {}
+    parts: dict[str, list[_R]] = {}
     for row in rows:
         if row.id in part_of:
             parts.setdefault(part_of[row.id], []).append(row)
@@ -215,12 +224,10 @@ def _place(group: str, seed: int) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _draw(
-    rows: Sequence[LabelledStructure], settings: SplitConfig
-) -> list[LabelledStructure]:
+def _draw(rows: Sequence[_R], settings: SplitConfig) -> list[_R]:
     """Return the share of rows that is used, in their order."""
 
-    def place(row: LabelledStructure) -> float:
+    def place(row: _R) -> float:
         # other places than those by which rows are held out with the same seed
         return _place(f"share {row.id}", settings.train_seed)
 

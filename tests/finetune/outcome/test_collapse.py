@@ -71,14 +71,14 @@ def test_a_report_has_the_drift_of_all_parts_and_clusters_of_the_ood_test(
     document = json.loads(model.with_name(NUMBERS).read_text())
     assert found.document == document
     networks = [DeepmdNetwork.from_checkpoint(p) for p in (checkpoint, model)]
-    w1 = measure_drift(*networks, PARTS["train"]).w1
+    w1 = measure_drift(networks[0], {"ft": networks[1]}, PARTS["train"])["ft"].w1
     # 9 atoms are too few
     assert found.numbers.keys() == {"w1_train", "w1_ood", "db_plane", "db_descriptor"}
     assert found.numbers["w1_train"] == pytest.approx(w1, rel=1e-6)
     assert w1 > 0
-    ood = document["data_sets"]["ood"]["atoms"]
+    ood = document["data_sets"]["ood"]["models"]["fine-tuned"]["atoms"]
     assert found.numbers["db_descriptor"] == ood["davies_bouldin_descriptor"]["ratio"]
-    assert document["data_sets"]["train"]["atoms"] is None
+    assert document["data_sets"]["train"]["n_rows"]["atoms"] is None
     heading, train, last = (line.split() for line in found.to_table().splitlines())
     assert heading[:6] == ["drift", "from", checkpoint.name, "atoms", "W1", "spread"]
     assert train[:3] == ["train", "24", f"{w1:.3g}"]
@@ -93,11 +93,13 @@ def test_the_id_test_is_plotted_beside_the_ood_test(
     found = report_collapse(model, str(checkpoint), parts)
     assert found is not None
     sets = found.document["data_sets"]
-    plotted = [name for name, numbers in sets.items() if numbers["atoms"] is not None]
+    plotted = [name for name, numbers in sets.items() if numbers["n_rows"]["atoms"]]
     assert plotted == ["id", "ood"]
     page = model.with_name(PAGE).read_text()
     assert re.findall(r'<img alt="(\w+): \d+ atoms', page) == ["id", "ood"]
-    ood = sets["ood"]["atoms"]["davies_bouldin_descriptor"]["ratio"]
+    ood = sets["ood"]["models"]["fine-tuned"]["atoms"]["davies_bouldin_descriptor"][
+        "ratio"
+    ]
     assert found.numbers["db_descriptor"] == ood
     assert "collapse" in page[page.index('class="finding"') :].split("</p>")[0]
 

@@ -1,0 +1,175 @@
+"""Models that are compared by name, and what the folders of trainings say of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ase import Atoms
+
+from mftscreen.errors import ConfigError
+from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.outcome.collapse import collapse_parts
+from mftscreen.finetune.run.run import CONFIG, MODEL
+from mftscreen.finetune.strategies import TuneConfig
+from mftscreen.finetune.task.task import load_task
+
+__all__ = [
+    "ComparedModel",
+    "Models",
+    "common_pretrained",
+    "common_parts",
+    "name_models",
+]
+
+PRETRAINED = "pretrained"
+_ALL = 10**9
+
+Models = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    """A model by the name that tables and plots give it.
+
+    Attributes
+    ----------
+    name : str
+    source : str or Path
+        Name of a registered model, model file, or folder of ``mftscreen finetune``.
+    """
+
+    name: str
+    source: str | Path
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of its training, if that is what it was given by."""
+        path = Path(self.source)
+        return path if path.is_dir() else None
+
+    @property
+    def model(self) -> str | Path:
+        """What :func:`mftscreen.load_model` takes; ConfigError if there is no model."""
+        if self.folder is None:
+            return self.source
+        path = self.folder / MODEL
+        if not path.exists():
+            what = "no training" if self.config is None else "training has not ended"
+            raise ConfigError([f"{self.source}: holds no {MODEL}: {what}"])
+        return path
+
+    @cached_property
+    def config(self) -> TuneConfig | None:
+        """What it was trained with, if its folder says so."""
+        folder = self.folder
+        if folder is None or not (folder / CONFIG).exists():
+            return None
+        return load_config(folder / CONFIG)
+
+
+def name_models(models: Models) -> list[ComparedModel]:
+    """Return models with the names of their files or folders, or their own.
+
+    Parameters
+    ----------
+    models : str, Path, sequence or mapping
+        With a mapping, from names to models.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, two have the same name, or one is called ``pretrained``.
+    """
+    if isinstance(models, Mapping):
+        named = [ComparedModel(str(name), each) for name, each in models.items()]
+    else:
+        several = [models] if isinstance(models, str | Path) else list(models)
+        named = [ComparedModel(_name(each), each) for each in several]
+    names = [each.name for each in named]
+    problems = [
+        f"model: {name!r} names several; give them names, NAME=MODEL"
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
+    if not names:
+        problems.append("model: none is given")
+    if PRETRAINED in names:
+        problems.append(f"model: {PRETRAINED!r} is the one that they are compared with")
+    if problems:
+        raise ConfigError(problems)
+    return named
+
+
+def _name(source: str | Path) -> str:
+    path = Path(source)
+    if path.name == MODEL and path.parent.name:
+        return path.parent.name
+    if path.is_dir():
+        return path.resolve().name
+    return path.stem if path.suffix in (".mft", ".pt", ".pth") else str(source)
+
+
+def common_pretrained(models: Sequence[ComparedModel]) -> str:
+    """Return what models were trained from, as their folders say.
+
+    Raises
+    ------
+    ConfigError
+        If no folder names one, or they differ. A training from scratch names none, and
+        may be compared with what the others were made of.
+    """
+    plans = {each.name: each.config.plan for each in models if each.config is not None}
+    found = {name: plan.pretrained for name, plan in plans.items() if plan.pretrained}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    if found:
+        each_from = ", ".join(f"{name} from {source}" for name, source in found.items())
+        problem = f"against: models were made of different ones ({each_from}); name one"
+    else:
+        problem = (
+            "against: known only for folders of 'mftscreen finetune' whose training "
+            "started from a pretrained model; name one (--against)"
+        )
+    raise ConfigError([problem])
+
+
+def common_parts(
+    models: Sequence[ComparedModel], *, progress: bool = False
+) -> dict[str, list[Atoms]]:
+    """Return the data that all models were trained and tested on, by part.
+
+    Parameters
+    ----------
+    models : sequence of ComparedModel
+    progress : bool
+        As :func:`mftscreen.finetune.task.task.load_task` takes it.
+
+    Returns
+    -------
+    dict of str to list of Atoms
+        See :func:`mftscreen.finetune.outcome.collapse.collapse_parts`.
+
+    Raises
+    ------
+    ConfigError
+        If none has a folder, or their folders name different data.
+    DataError
+        If the data cannot be read any more.
+    """
+    trainings = {each.name: each.config for each in models if each.config is not None}
+    if not trainings:
+        problem = (
+            "data: known only for folders of 'mftscreen finetune'; give names and "
+            'what they stand for, as {"train": "train.extxyz"} (--data)'
+        )
+        raise ConfigError([problem])
+    first, *others = trainings
+    for other in others:
+        if trainings[other].plan.data != trainings[first].plan.data:
+            problem = f"data: {other!r} and {first!r} have different ones; name some"
+            raise ConfigError([problem])
+    return collapse_parts(load_task(trainings[first], progress=progress), _ALL)
