@@ -6,7 +6,9 @@ its first fold, some of which are test rows of others; each fold is then fitted 
 them. The published validation rows of a fold are training rows here.
 
 A line of JSON for each fold is added to the output; what stands there is not done
-again. Several pretrained models: their descriptors side by side.
+again. Several pretrained models: their descriptors side by side or, with
+``--ensemble``, the mean of what a kernel on each of them says, which is what ``rank -m
+a.mft -m b.mft`` has.
 
     MFTSCREEN_DATA=... python benchmarks/kernel_folds.py dielectric \
         --pretrained runs/pretrain/model.mft -o dielectric.jsonl
@@ -50,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=COLUMNS)
     parser.add_argument("--pretrained", nargs="+", required=True)
+    parser.add_argument("--ensemble", action="store_true")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
@@ -57,17 +60,16 @@ def main() -> None:
     path = data / "matbench" / f"matbench_{options.task}.json.gz"
     rows = list(read_labelled(path, COLUMNS[options.task]))
     found = [load_pretrained(name) for name in options.pretrained]
-    sha256 = "+".join(digest[:8] for _, digest in found)
-    pooled = side_by_side(
-        [PooledDescriptors(DeepmdNetwork(s), progress=True)(rows) for s, _ in found]
-    )
+    sha256 = ("," if options.ensemble else "+").join(d[:8] for _, d in found)
+    vectors = [
+        PooledDescriptors(DeepmdNetwork(s), progress=True)(rows) for s, _ in found
+    ]
+    if not options.ensemble:
+        vectors = [side_by_side(vectors)]
     structures = [row.atoms for row in rows]
-    everything = PooledRows(
-        pooled,
-        np.array([float(row.labels[COLUMNS[options.task]]) for row in rows]),
-        structures,
-        draw_folds(group_numbers(SubstanceKeys.of(rows)), 5, SEED),
-    )
+    labels = np.array([float(row.labels[COLUMNS[options.task]]) for row in rows])
+    drawn = draw_folds(group_numbers(SubstanceKeys.of(rows)), 5, SEED)
+    everything = [PooledRows(each, labels, structures, drawn) for each in vectors]
     for method in options.methods.split(","):
         run(everything, folds(data, options.task, method), method, sha256, options)
     print(table(options.output))
@@ -91,7 +93,7 @@ def folds(data: Path, task: str, method: str) -> list[list[int]]:
 
 
 def run(
-    rows: PooledRows,
+    members: list[PooledRows],
     tests: list[list[int]],
     method: str,
     sha256: str,
@@ -100,17 +102,23 @@ def run(
     """Fit the folds that are not there yet."""
     done = [json.loads(line) for line in _lines(options.output)]
     known = {(d["task"], d["method"], d["fold"], d["pretrained"]) for d in done}
-    setting = None
+    settings: list[Setting] = []
     for number, test in enumerate(tests):
         key = (options.task, method, number, sha256)
         if key in known:
             continue
-        if setting is None:
-            setting = choose_setting(_training(rows, tests[0]), "mae")
-            print(method, setting, flush=True)
+        if not settings:
+            settings = [choose_setting(_training(m, tests[0]), "mae") for m in members]
+            print(method, settings, flush=True)
         begin = time.process_time()
-        values = predict(rows, np.array(test), setting)
-        errors = np.abs(values - rows.labels[test])
+        values = np.mean(
+            [
+                predict(rows, np.array(test), setting)
+                for rows, setting in zip(members, settings, strict=True)
+            ],
+            axis=0,
+        )
+        errors = np.abs(values - members[0].labels[test])
         record = {
             **dict(zip(("task", "method", "fold", "pretrained"), key, strict=True)),
             "n": len(test),
@@ -118,7 +126,7 @@ def run(
             "median_ae": float(np.median(errors)),
             "rmse": float(np.sqrt((errors**2).mean())),
             "seconds": time.process_time() - begin,
-            "setting": repr(setting),
+            "setting": repr(settings),
         }
         with options.output.open("a") as stream:
             stream.write(json.dumps(record) + "\n")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _CONDITIONS = (
-    *("task", "split", "fold", "strategy", "backbone"),
+    *("task", "split", "fold", "strategy", "backbone", "variant"),
     *("train_share", "train_seed", "seed"),
 )
 _FILE = LocalPath(dir_okay=False)
@@ -33,9 +33,9 @@ def command() -> None:
 
     \b
     Example:
-      mftscreen recipes copy paper/table_4/smoke/study smoke
+      mftscreen recipes copy paper/smoke/table_4 smoke
       (cd smoke; python make_data.py)
-      mftscreen study run smoke/study.yaml -o runs/smoke
+      mftscreen study run smoke/table_4.yaml -o runs/smoke
       mftscreen study show runs/smoke
     """
 
@@ -101,9 +101,9 @@ def run_command(
 
     \b
     Example:
-      mftscreen study run table_4/mini.yaml -o runs/table_4 --dry-run
-      mftscreen study run table_4/mini.yaml -o runs/table_4 -j 2
-      sbatch --array=1-20 --gpus=1 --wrap 'mftscreen study run table_4/mini.yaml \\
+      mftscreen study run table_4/table_4.yaml -o runs/table_4 --dry-run
+      mftscreen study run table_4/table_4.yaml -o runs/table_4 -j 2
+      sbatch --array=1-20 --gpus=1 --wrap 'mftscreen study run table_4/table_4.yaml \\
           -o runs/table_4 --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT'
     """
     from mftscreen.study.config import load_study
@@ -179,6 +179,11 @@ def _conditions(
 @click.option(
     "--common-folds", is_flag=True, help="Only folds that all lines of a table have."
 )
+@click.option(
+    "--metric",
+    type=click.Choice(["mae", "rmse"]),
+    help="Of gains and figures.  [default: that of the published table, or mae]",
+)
 @click.option("--csv", type=_FILE, help="Write every number of every job.")
 @click.option("--json", type=_FILE, help="Write means, results and what is missing.")
 @click.option(
@@ -194,6 +199,7 @@ def show(
     directory: Path,
     only: dict[str, set[str]],
     common_folds: bool,
+    metric: str | None,
     csv: Path | None,
     json: Path | None,
     plots: Path | None,
@@ -216,8 +222,8 @@ def show(
     from mftscreen.study.plots import write_plots
     from mftscreen.study.published import load_published
     from mftscreen.study.run import read_study
+    from mftscreen.study.summary import METRICS, measurements, summarize
     from mftscreen.study.summary import common_folds as keep_common_folds
-    from mftscreen.study.summary import measurements, summarize
     from mftscreen.study.tables import to_csv, to_json, to_text
 
     study = read_study(directory).only(only)
@@ -226,7 +232,10 @@ def show(
     if common_folds:
         found = keep_common_folds(found)
     summaries = summarize(found, published)
-    click.echo(to_text(summaries, published), nl=False)
+    if metric is None:
+        own = "mae" if published is None else published.metric
+        metric = own if own in METRICS else "mae"
+    click.echo(to_text(summaries, published, metric), nl=False)
     if csv is not None:
         with output_file(csv) as partial:
             partial.write_text(to_csv(found), encoding="utf-8")
@@ -235,7 +244,6 @@ def show(
             text = to_json(study, summaries, published)
             partial.write_text(text, encoding="utf-8")
     if plots is not None:
-        metric = "mae" if published is None else published.metric
         for figure in write_plots(plots, found, summaries, metric):
             click.echo(figure, err=True)
     if matbench is not None:

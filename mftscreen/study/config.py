@@ -97,9 +97,11 @@ class GridConfig(Settings):
 
     strategies: list[StrategyName] = Field(min_length=1)
     tasks: list[Name] | None = None
-    """Of those of the study; all by default, as for `splits` and `backbones`."""
+    """Of those of the study; all by default, as for `splits`, `backbones` and
+    `variants`."""
     splits: list[Name] | None = None
     backbones: list[Name] | None = None
+    variants: list[Name] | None = None
     folds: PositiveInt | list[FoldName] | None = None
     """That many, those with the most test rows, or these; all by default."""
     train_shares: list[Share] = Field(default=[1.0], min_length=1)
@@ -122,6 +124,10 @@ class StudyConfig(Settings):
     splits: dict[Name, SplitSettings] = Field(min_length=1)
     backbones: dict[Name, BackboneConfig] = Field(default_factory=dict)
     """By default that of each task's configuration."""
+    variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    """Name to keys that replace those of every task's configuration; within a block,
+    those that are named. Such as ``{"long": {"training": {"steps": 20000}}}``; ``{}``
+    is the task as it is. Relative paths start at the folder of the task."""
     grids: list[GridConfig] = Field(min_length=1)
     """What is in several of them is trained once."""
     collapse_report: bool = False
@@ -139,7 +145,7 @@ class StudyConfig(Settings):
     @model_validator(mode="after")
     def _names_are_known(self) -> StudyConfig:
         for grid in self.grids:
-            for kind in ("tasks", "splits", "backbones"):
+            for kind in ("tasks", "splits", "backbones", "variants"):
                 known = getattr(self, kind)
                 for name in getattr(grid, kind) or ():
                     if name not in known:
@@ -149,7 +155,7 @@ class StudyConfig(Settings):
         return self
 
     def chosen(self, grid: GridConfig, kind: str) -> Sequence[str]:
-        """Return the names that a grid takes of ``tasks``, ``splits``, ``backbones``.
+        """Return the names that a grid takes of ``tasks``, ``splits`` and so on.
 
         Parameters
         ----------

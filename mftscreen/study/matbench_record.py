@@ -64,7 +64,11 @@ def write_matbench_record(study: Study, path: Path) -> None:
         for name, folds in jobs.items():
             _record(benchmark.tasks_map[name], folds, study)
             some = next(iter(folds.values()))
-            conditions[name] = {"strategy": some.strategy, "backbone": some.backbone}
+            conditions[name] = {
+                "strategy": some.strategy,
+                "backbone": some.backbone,
+                "variant": some.variant,
+            }
         benchmark.add_metadata({"study": study.name, "trained": conditions})
         text = json.dumps(benchmark.as_dict())
     with output_file(path) as partial:

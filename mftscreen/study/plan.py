@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
+from pydantic import ValidationError
+
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.compare.folds import in_fold
 from mftscreen.finetune.config.blocks import SplitConfig
 from mftscreen.finetune.config.derive import derive_config
-from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.config.read import (
+    explain_problem,
+    load_config,
+    resolve_paths,
+)
 from mftscreen.finetune.config.recipes import missing_files
 from mftscreen.finetune.strategies import (
     COMPARABLE,
@@ -43,6 +49,8 @@ class Conditions:
     task, split, fold, strategy : str
     backbone : str
         Empty for that of the task's own configuration.
+    variant : str
+        Empty for the task as it is.
     train_share : float
     train_seed, seed : int
     in_distribution : bool
@@ -54,6 +62,7 @@ class Conditions:
     fold: str
     strategy: str
     backbone: str = ""
+    variant: str = ""
     train_share: float = 1.0
     train_seed: int = 0
     seed: int = 1
@@ -70,8 +79,7 @@ class Conditions:
     @property
     def _parts(self) -> list[str]:
         parts = [self.task, self.split, self.fold, self.strategy]
-        if self.backbone:
-            parts.append(self.backbone)
+        parts += [part for part in (self.backbone, self.variant) if part]
         if self.train_share < 1:
             parts.append(f"share{self.train_share:.4g}-{self.train_seed}")
         return [*parts, f"seed{self.seed}"]
@@ -194,23 +202,28 @@ class _Planner:
         study = self._study
         for grid in study.grids:
             tasks, splits = (study.chosen(grid, kind) for kind in ("tasks", "splits"))
-            backbones = study.chosen(grid, "backbones") or [""]
+            backbones, variants = (
+                study.chosen(grid, kind) or [""] for kind in ("backbones", "variants")
+            )
             for task, name in product(tasks, splits):
                 path, split = self._split(task, name)
                 folds = choose_names(split, grid.folds, path)
-                for fold, backbone, share, draw, seed, strategy in product(
-                    folds, backbones, grid.train_shares, grid.train_seeds,
+                for fold, backbone, variant, share, draw, seed, strategy in product(
+                    folds, backbones, variants, grid.train_shares, grid.train_seeds,
                     grid.seeds, grid.strategies,
                 ):  # fmt: skip
                     yield Conditions(
-                        task, name, fold, strategy, backbone, share,
+                        task, name, fold, strategy, backbone, variant, share,
                         draw if share < 1 else 0, seed, split.method == "random",
                     )  # fmt: skip
 
     def job(self, conditions: Conditions) -> Job:
         path, _ = self._split(conditions.task, conditions.split)
         derived = self._derived(
-            conditions.task, conditions.backbone, conditions.strategy
+            conditions.task,
+            conditions.backbone,
+            conditions.variant,
+            conditions.strategy,
         )
         id_share = self._study.splits[conditions.split].id_share
         settings = SplitConfig(
@@ -230,10 +243,14 @@ class _Planner:
         report = self._study.collapse_report and config.plan.trains
         return Job(conditions, config, fingerprint(config, report), report)
 
-    def _derive(self, task: str, backbone: str, strategy: str) -> DownstreamConfig:
+    def _derive(
+        self, task: str, backbone: str, variant: str, strategy: str
+    ) -> DownstreamConfig:
         config = self._tasks[task]
         if backbone:
             config = _start_from(config, self._study, backbone)
+        if variant:
+            config = _vary(config, self._study, variant, task)
         derived = derive_config(config, strategy)
         if missing := missing_files(derived):
             problems = [f"tasks: {task}: not there yet: {path}" for path in missing]
@@ -271,6 +288,35 @@ def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
     values = {key: getattr(config, key) for key in type(config).model_fields}
     values |= {"pretrained": backbone.pretrained, "auxiliary": auxiliary}
     return MFTConfig(**values)
+
+
+def _vary(config: MFTConfig, study: StudyConfig, name: str, task: str) -> MFTConfig:
+    document = _merge(config.model_dump(mode="json"), study.variants[name])
+    try:
+        varied = MFTConfig.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            f"variants: {name}: {explain_problem(dict(e), MFTConfig)}"
+            for e in error.errors()
+        ]
+        raise ConfigError(problems) from error
+    if (
+        varied.data != config.data
+        or varied.properties.keys() != config.properties.keys()
+    ):
+        problem = f"variants: {name}: rows and properties are those of the tasks"
+        raise ConfigError([problem])
+    resolved: MFTConfig = resolve_paths(varied, study.tasks[task].parent)
+    return resolved
+
+
+def _merge(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(document)
+    for key, value in changes.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(below, value) if both else value
+    return merged
 
 
 def _with_seed(config: DownstreamConfig, seed: int) -> DownstreamConfig:

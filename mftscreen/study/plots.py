@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from mftscreen.diagnostics.plots import HUES
-from mftscreen.study.summary import METRICS, Measured, Summary, Way
+from mftscreen.study.summary import Measured, Summary, Way
 from mftscreen.writing import output_file
 
 __all__ = ["write_plots"]
@@ -40,7 +40,6 @@ def write_plots(
         where these differ.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    metric = metric if metric in METRICS else "mae"
     figures = [
         *_fold_figures(found, metric),
         *_gain_figures(summaries, metric),
@@ -65,7 +64,7 @@ def _figure(width: float = 6.4) -> tuple[Any, Any]:
 
 
 def _label(way: Way) -> str:
-    return f"{way.strategy} {way.backbone}".strip()
+    return " ".join(filter(None, (way.strategy, way.backbone, way.variant)))
 
 
 def _fold_figures(found: Sequence[Measured], metric: str) -> Iterator[tuple[str, Any]]:

@@ -36,12 +36,13 @@ class Way(NamedTuple):
 
     Attributes
     ----------
-    strategy, backbone : str
+    strategy, backbone, variant : str
     train_share : float
     """
 
     strategy: str
     backbone: str
+    variant: str
     train_share: float
 
     @classmethod
@@ -52,7 +53,12 @@ class Way(NamedTuple):
         ----------
         conditions : Conditions
         """
-        return cls(conditions.strategy, conditions.backbone, conditions.train_share)
+        return cls(
+            conditions.strategy,
+            conditions.backbone,
+            conditions.variant,
+            conditions.train_share,
+        )
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from mftscreen.study.summary import METRICS, TESTS, W1, Measured, Summary
 
 __all__ = ["to_csv", "to_json", "to_text"]
 
-_KEYS = ("task", "split", "fold", "strategy", "backbone")
+_KEYS = ("task", "split", "fold", "strategy", "backbone", "variant")
 _NUMBERS = ("train_share", "train_seed", "seed")
 
 
 def to_text(
-    summaries: Sequence[Summary], published: PublishedTable | None = None
+    summaries: Sequence[Summary],
+    published: PublishedTable | None = None,
+    metric: str = "mae",
 ) -> str:
     """Return a table for each task, split and property.
 
@@ -31,30 +33,35 @@ def to_text(
     summaries : sequence of Summary
     published : PublishedTable, optional
         That stands beside.
+    metric : {"mae", "rmse"}
+        What gains are of.
     """
     groups: dict[tuple[str, str, str], list[Summary]] = {}
     for each in summaries:
         groups.setdefault((each.task, each.split, each.property), []).append(each)
-    return "\n".join(_table(group, published) for group in groups.values())
+    return "\n".join(_table(group, published, metric) for group in groups.values())
 
 
-def _table(group: Sequence[Summary], published: PublishedTable | None) -> str:
+def _table(
+    group: Sequence[Summary], published: PublishedTable | None, metric: str
+) -> str:
     lines: dict[Any, dict[str, Summary]] = {}
     for each in group:
         lines.setdefault(each.way, {})[each.test] = each
     tests = [test for test in TESTS if any(test in line for line in lines.values())]
-    backbones = any(way.backbone for way in lines)
+    names = [n for n in ("backbone", "variant") if any(getattr(w, n) for w in lines)]
     shares = any(way.train_share < 1 for way in lines)
-    metric = "mae" if published is None else published.metric
-    columns = [column for test in tests for column in _columns(test, group, metric)]
-    named = ["backbone"] * backbones + ["train rows"] * shares + ["folds", "runs"]
+    columns = [
+        column for test in tests for column in _columns(test, group, metric, published)
+    ]
+    named = [*names, *(["train rows"] * shares), "folds", "runs"]
     table = [["strategy", *named, *(title for title, _, _ in columns)]]
     for way, line in lines.items():
         some = next(iter(line.values()))
         table.append(
             [
                 way.strategy,
-                *([way.backbone] * backbones),
+                *(getattr(way, name) for name in names),
                 *([f"{some.n_train:.0f}"] * shares),
                 *(str(len(some.folds)), str(some.n_runs)),
                 *(
@@ -72,19 +79,21 @@ def _table(group: Sequence[Summary], published: PublishedTable | None) -> str:
 
 
 def _columns(
-    test: str, group: Sequence[Summary], metric: str
+    test: str,
+    group: Sequence[Summary],
+    metric: str,
+    published: PublishedTable | None,
 ) -> list[tuple[str, str, str]]:
     """Return title, test and key of the columns of a test."""
     rows = [each for each in group if each.test == test]
     name = test.upper()
     shown = [m for m in (*METRICS, W1) if any(m in each.numbers for each in rows)]
     columns = [(f"{name} {m.upper()}", test, m) for m in shown]
-    gain = metric if metric in METRICS else "mae"
-    if any(gain in each.gains for each in rows):
-        title = f"{name} {gain.upper()} below scratch, %"
-        columns.append((title, test, f"gain {gain}"))
-    if any(each.published is not None for each in rows):
-        columns.append((f"published {metric.upper()}", test, "published"))
+    if any(metric in each.gains for each in rows):
+        title = f"{name} {metric.upper()} below scratch, %"
+        columns.append((title, test, f"gain {metric}"))
+    if published is not None and any(each.published is not None for each in rows):
+        columns.append((f"published {published.metric.upper()}", test, "published"))
     return columns
 
 

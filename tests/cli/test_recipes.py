@@ -52,7 +52,7 @@ def test_a_copy_is_whole_and_valid(tmp_path: Path) -> None:
 
 
 def test_all_configurations_are_validated(tmp_path: Path) -> None:
-    good, study = RECIPES["smoke"].path, RECIPES["paper/table_4/mini"].path
+    good, study = RECIPES["smoke"].path, RECIPES["paper/crystals_mini/table_4"].path
     bad = tmp_path / "bad.yaml"
     bad.write_text(good.read_text() + "unknown: 1\n")
     code, printed, errors = run("validate", bad, tmp_path / "none.yaml", good, study)

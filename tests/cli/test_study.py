@@ -20,12 +20,12 @@ def smoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the smoke study, its data beside it."""
     import runpy
 
-    recipe = find_recipe("paper/table_4/smoke/study")
+    recipe = find_recipe("paper/smoke/table_4")
     copied = CliRunner().invoke(main, ["recipes", "copy", recipe.name, str(tmp_path)])
     assert copied.exit_code == 0
     monkeypatch.chdir(tmp_path)
     runpy.run_path("make_data.py")["main"]()
-    return tmp_path / "study.yaml"
+    return tmp_path / "table_4.yaml"
 
 
 def test_jobs_are_listed_without_being_done(smoke: Path) -> None:
@@ -41,18 +41,30 @@ def test_jobs_are_listed_without_being_done(smoke: Path) -> None:
     code, _, errors = run("run", smoke, "--shard", "3/2")
     assert code == 2
     assert "'3/2' is not I/N" in errors
-    code, table, errors = run("show", smoke.parent / "study")
+    code, table, errors = run("show", smoke.parent / "table_4")
     assert (code, table) == (0, "")
     assert "13 of 13 jobs are not finished" in errors
+
+
+@pytest.mark.parametrize(
+    ("study", "n_jobs"),
+    [("table_2", 2), ("table_3", 4), ("figure_3a", 8 + 2), ("figure_3c-e", 1 + 4)],
+)
+def test_smoke_studies_have_the_forms_of_the_paper(
+    smoke: Path, study: str, n_jobs: int
+) -> None:
+    code, listed, errors = run("run", smoke.with_name(f"{study}.yaml"), "--dry-run")
+    assert code == 0, errors
+    assert len(listed.splitlines()) == n_jobs
 
 
 def test_wrong_input_is_named(smoke: Path, tmp_path: Path) -> None:
     assert run("show", tmp_path / "none")[0] == 1
     run("run", smoke, "--dry-run")
-    code, _, errors = run("show", smoke.parent / "study", "--only", "model=x")
+    code, _, errors = run("show", smoke.parent / "table_4", "--only", "model=x")
     assert code == 2
     assert "keys are task, split" in errors
-    code, _, errors = run("show", smoke.parent / "study", "--only", "strategy=lp")
+    code, _, errors = run("show", smoke.parent / "table_4", "--only", "strategy=lp")
     assert code == 1
     assert "no job with strategy=lp" in errors
 
@@ -72,14 +84,14 @@ def test_a_study_is_done_and_shown(smoke: Path, tmp_path: Path) -> None:
     smoke.write_text(yaml.safe_dump(document))
     code, printed, errors = run("run", smoke, "--threads", "1")
     assert code == 0, errors
-    assert printed.strip() == str(smoke.parent / "study")
+    assert printed.strip() == str(smoke.parent / "table_4")
     lines = errors.splitlines()
     assert lines[-1].startswith("4/4  density loco 3 kernel seed1: number_density ood")
     again = run("run", smoke)
     assert "4 of 4 jobs are done already" in again[2]
     figures, numbers = tmp_path / "figures", tmp_path / "numbers.csv"
     code, table, errors = run(
-        "show", smoke.parent / "study", "--plots", figures, "--csv", numbers,
+        "show", smoke.parent / "table_4", "--plots", figures, "--csv", numbers,
         "--json", tmp_path / "numbers.json",
     )  # fmt: skip
     assert code == 0, errors
@@ -89,7 +101,7 @@ def test_a_study_is_done_and_shown(smoke: Path, tmp_path: Path) -> None:
         "folds-density-loco-number_density-ood.png"
     ]
     code, _, errors = run(
-        "show", smoke.parent / "study", "--matbench", tmp_path / "r.json.gz"
+        "show", smoke.parent / "table_4", "--matbench", tmp_path / "r.json.gz"
     )
     assert code == 1
     assert "no finished job is of random folds" in errors

@@ -20,7 +20,7 @@ def tiny_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import runpy
 
     folder = tmp_path_factory.mktemp("task")
-    recipe = find_recipe("paper/table_4/smoke/task")
+    recipe = find_recipe("paper/smoke/task")
     script = runpy.run_path(str(recipe.path.with_name("make_data.py")))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -101,6 +101,47 @@ def test_what_a_job_depends_on_changes_its_folder(
     assert shared(tasks={"density": str(longer)}) == 0
 
 
+def test_variants_change_keys_of_every_task(
+    write_study: Callable[..., Path], tmp_path: Path, tiny_task: Path
+) -> None:
+    variants = {
+        "baseline": {},
+        "long": {"training": {"steps": 50}, "auxiliary": {"loss": {"force": [1, 1]}}},
+        "random_head": {"transfer_head": False},
+    }
+    grids = [{"strategies": ["ft", "mft"], "folds": ["fold_0"]}]
+
+    def plan(**changed: object) -> dict[str, Job]:
+        study = load_study(write_study(grids=grids, **changed))
+        return {job.conditions.slug: job for job in plan_jobs(study, tmp_path / "out")}
+
+    found = plan(variants=variants)
+    assert len(found) == 6
+    plain, base, long = (
+        jobs[f"density.random.fold_0.mft{variant}.seed1"]
+        for jobs, variant in ((plan(), ""), (found, ".baseline"), (found, ".long"))
+    )
+    assert base.config == plain.config
+    assert base.fingerprint == plain.fingerprint
+    assert long.config.training.steps == 50
+    assert long.config.training.batch_size == base.config.training.batch_size
+    assert long.config.auxiliary.loss.force == (1, 1)
+    assert long.config.auxiliary.loss.energy == base.config.auxiliary.loss.energy
+    assert not found["density.random.fold_0.mft.random_head.seed1"].config.transfer_head
+    # as many steps on the property
+    shorter = found["density.random.fold_0.ft.long.seed1"].config.training.steps
+    assert shorter == round(50 * long.config.auxiliary.downstream_share)
+    for job in found.values():
+        assert Job.from_json(job.to_json()) == job
+    for changes, message in (
+        ({"training": {"stepz": 1}}, "variants: bad: training.stepz: .*'steps'"),
+        ({"data": {"train": ["x.csv"]}}, "variants: bad: rows and properties are"),
+        ({"training": {"steps": -1}}, "variants: bad: training.steps"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            plan(variants={"bad": changes})
+
+
 def test_shards_divide_the_jobs(jobs: list[Job]) -> None:
     for count in (1, 2, 5, 30):
         shards = [take_shard(jobs, number + 1, count) for number in range(count)]
@@ -135,5 +176,5 @@ def test_folds_and_files_that_are_not_there_are_named(
 
 
 def test_a_name_of_a_folder_is_one() -> None:
-    conditions = Conditions("a", "b", "Si/O2 x", "ft", "7net-0", 1 / 3, 2, 7)
+    conditions = Conditions("a", "b", "Si/O2 x", "ft", "7net-0", "", 1 / 3, 2, 7)
     assert conditions.slug == "a.b.Si%2FO2%20x.ft.7net-0.share0.3333-2.seed7"

@@ -32,7 +32,7 @@ RESULTS = [
 
 def test_gains_are_paired_by_fold() -> None:
     scratch, ft = summarize(measurements(RESULTS), load_published("table_4"))
-    assert ft.way == Way("ft", "", 1.0)
+    assert ft.way == Way("ft", "", "", 1.0)
     assert (ft.folds, ft.n_runs, ft.test) == (("a", "b", "c"), 4, "ood")
     # (0.2 + 0.4 + 1.2 + 5.0) / 4
     assert ft.numbers["mae"].mean == pytest.approx(1.7)
@@ -53,9 +53,9 @@ def test_other_backbones_and_shares_have_their_own_scratch() -> None:
         result("ft", "a", 0.5, train_share=0.5),
     ]
     found = {s.way: s for s in summarize(measurements([*RESULTS, *others]))}
-    assert found[Way("ft", "x", 1.0)].gains["mae"].mean == 50
-    assert found[Way("ft", "", 0.5)].gains == {}
-    assert found[Way("ft", "", 1.0)].gains["mae"].mean == pytest.approx(2.5)
+    assert found[Way("ft", "x", "", 1.0)].gains["mae"].mean == 50
+    assert found[Way("ft", "", "", 0.5)].gains == {}
+    assert found[Way("ft", "", "", 1.0)].gains["mae"].mean == pytest.approx(2.5)
 
 
 def test_common_folds_are_those_of_every_line() -> None:
