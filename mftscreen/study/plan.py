@@ -314,8 +314,10 @@ def _merge(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     merged = dict(document)
     for key, value in changes.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(below, value) if both else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

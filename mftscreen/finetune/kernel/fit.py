@@ -31,9 +31,11 @@ __all__ = ["Fitted", "fit_readout"]
 
 FloatArray = NDArray[np.float64]
 
-N_LANDMARKS = 4000
+N_LANDMARKS = 6000
 """Of more, the function is projected on so many: the cost of a prediction, and the
-size of a file, do not grow with the training set."""
+size of a file, do not grow with the training set. On MatBench log_gvrh (fold 0,
+descriptor of 7net-0, 6,825 support vectors) 6,000 cost 0.6 % of the error, 4,000 6 %
+and 2,000 19 %."""
 
 
 class Fitted(NamedTuple):

@@ -230,10 +230,12 @@ def gaussian(
     """
     if squares is None:
         squares = np.square(z).sum(axis=1)
-    kernel = np.square(x).sum(axis=1)[:, None] + squares
-    kernel -= 2.0 * (x @ z.T)
-    np.maximum(kernel, 0.0, out=kernel)
-    kernel *= -gamma / x.shape[1]
+    # scaled before, and in place: the matrix is what takes time
+    factor = gamma / x.shape[1]
+    kernel = (2.0 * factor * x) @ z.T
+    kernel -= factor * np.square(x).sum(axis=1)[:, None]
+    kernel -= factor * squares
+    np.minimum(kernel, 0.0, out=kernel)
     return np.asarray(np.exp(kernel, out=kernel))
 
 
