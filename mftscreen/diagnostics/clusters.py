@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ __all__ = [
     "davies_bouldin",
     "embed",
 ]
+
+Start = Literal["pca", "random"]
 
 PERPLEXITY = 30.0
 """scikit-learn's default, which the paper does not depart from."""
@@ -141,7 +144,9 @@ def compare_clusters(
     Parameters
     ----------
     samples : sequence of LabelledRows
-        At least one; with several, an index has a spread. Each has a t-SNE of its own.
+        At least one; with several, an index has a spread. Each has a t-SNE of its own,
+        which then starts from random places: from principal components, equal samples
+        would have equal planes, whatever the seed.
     features : callable
         Returns the features of rows, of shape (n_rows, n_features), for the pretrained
         model (None) or one of `models`.
@@ -160,6 +165,7 @@ def compare_clusters(
         As :func:`embed`; the message says which model it is of.
     """
     rows = np.unique(np.concatenate([sample.rows for sample in samples]))
+    start: Start = "random" if len(samples) > 1 else "pca"
 
     def clusters(model: str | None) -> Clusters:
         every = features(model, rows)
@@ -167,7 +173,7 @@ def compare_clusters(
         for number, sample in enumerate(samples):
             found = every[np.searchsorted(rows, sample.rows)]
             try:
-                planes.append(embed(found, seed + number))
+                planes.append(embed(found, seed + number, start))
             except DataError as error:
                 msg = f"{model or 'pretrained'} model: {error}"
                 raise DataError(msg) from error
@@ -185,13 +191,17 @@ def _numbers(indices: Sequence[float | None]) -> tuple[float, ...]:
     return tuple(index for index in indices if index is not None)
 
 
-def embed(features: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def embed(
+    features: NDArray[np.float64], seed: int, start: Start = "pca"
+) -> NDArray[np.float64]:
     """Place features in a plane by t-SNE with scikit-learn's settings.
 
     Parameters
     ----------
     features : ndarray of shape (n_rows, n_features)
     seed : int
+    start : {"pca", "random"}
+        From where points are moved; principal components are scikit-learn's default.
 
     Returns
     -------
@@ -217,7 +227,7 @@ def embed(features: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         msg = f"the features of all {n_rows} rows are equal: nothing tells them apart"
         raise DataError(msg)
     perplexity = min(PERPLEXITY, (n_rows - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    tsne = TSNE(perplexity=perplexity, init=start, random_state=seed)
     plane: NDArray[np.float64] = tsne.fit_transform(features).astype(np.float64)
     return plane
 

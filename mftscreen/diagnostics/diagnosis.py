@@ -66,7 +66,8 @@ class DiagnosisOptions:
         Of the first sample and its t-SNE.
     n_repeats : int
         Samples of atoms and edges, each with a t-SNE of its own: a single one may say
-        anything (1.1 and 1.9 for the same crystals).
+        anything (1.1 and 1.9 for the same crystals). See
+        :func:`mftscreen.diagnostics.clusters.compare_clusters`.
     independent : bool
         Whether the Wasserstein distance of independent draws is measured, too.
     clustered : tuple of str, optional

@@ -78,6 +78,17 @@ def test_plane_depends_on_the_seed_alone() -> None:
     np.testing.assert_array_equal(embed(POINTS, seed=3), embed(POINTS, seed=3))
 
 
+def test_planes_of_equal_samples_differ_by_their_seeds() -> None:
+    found = compare_clusters(
+        [LABELLED] * 3, lambda model, rows: POINTS[rows], ["same"], 0
+    )
+    assert len(set(found.pretrained.on_plane)) == 3
+    assert len(set(found.pretrained.in_descriptor)) == 1
+    # the same seeds for all models
+    assert found.on_plane("same").ratio == 1.0
+    assert found.on_plane("same").sd == 0.0
+
+
 def test_plane_of_few_rows() -> None:
     assert np.isfinite(embed(POINTS[:4], seed=0)).all()
     with pytest.raises(DataError, match="at least 4 rows, got 3"):
