@@ -162,7 +162,7 @@ def command(
     distance of 5,000 atoms takes seconds and 1.6 GB of memory.
 
     \b
-    Examples:
+    Example:
       mftscreen diagnose runs/ft runs/mft -o drift.html
       mftscreen diagnose FT=ft.mft MFT=mft.mft --against pretrained.mft \\
           --data id=id.extxyz --data ood=ood.extxyz -o drift.html --json drift.json

@@ -36,7 +36,13 @@ log = logging.getLogger(__name__)
 
 
 class UnknownFormatError(DataError):
-    """No format that ASE reads has such names or contents."""
+    """No format that ASE reads has such names or contents.
+
+    Cause: an unusual ending, or a file that is something else.
+
+    Remedy: rename the file after its format (``POSCAR``, ``.cif``, ``.extxyz``), or
+    convert it with ``ase convert``.
+    """
 
 
 def iter_structure_file(path: Path) -> Iterator[Atoms | StructureError]:

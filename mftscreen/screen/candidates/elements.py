@@ -17,6 +17,12 @@ _SYMBOLS = frozenset(chemical_symbols[1:])  # the first is ASE's placeholder X
 class FilteredError(StructureError):
     """A structure was refused by an :class:`ElementFilter`.
 
+    Cause: it holds more elements than ``--max-elements`` allows, or one of
+    ``--exclude-elements``.
+
+    Remedy: none is needed; the row stays in the table without a value. Loosen the
+    filter to evaluate it.
+
     Parameters
     ----------
     reason : str
