@@ -96,12 +96,16 @@ class GridConfig(Settings):
     """Every combination of these is trained."""
 
     strategies: list[StrategyName] = Field(min_length=1)
+    """As ``strategy`` of a training; not ``auto`` and ``pretrain``."""
     tasks: list[Name] | None = None
     """Of those of the study; all by default, as for `splits`, `backbones` and
     `variants`."""
     splits: list[Name] | None = None
+    """Likewise."""
     backbones: list[Name] | None = None
+    """Likewise."""
     variants: list[Name] | None = None
+    """Likewise."""
     folds: PositiveInt | list[FoldName] | None = None
     """That many, those with the most test rows, or these; all by default."""
     train_shares: list[Share] = Field(default=[1.0], min_length=1)
@@ -117,13 +121,16 @@ class StudyConfig(Settings):
     """Tasks, their splits, and what is trained on them."""
 
     name: Name
+    """Of the study, in its tables."""
     description: str = ""
+    """What is studied; for people."""
     tasks: dict[Name, Path] = Field(min_length=1)
     """Name to the configuration of an ``mft`` training, from which those of the other
     strategies are derived."""
     splits: dict[Name, SplitSettings] = Field(min_length=1)
+    """Name to how the rows of every task are divided."""
     backbones: dict[Name, BackboneConfig] = Field(default_factory=dict)
-    """By default that of each task's configuration."""
+    """Name to what to start from; by default that of each task's configuration."""
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """Name to keys that replace those of every task's configuration; within a block,
     those that are named. Such as ``{"long": {"training": {"steps": 20000}}}``; ``{}``

@@ -43,8 +43,11 @@ class ForceFieldLoss(Settings):
     kind: Literal["mse", "mae"] = "mse"
     """Squared errors as in the paper, or absolute ones (norm of the force error)."""
     energy: tuple[NonNegativeFloat, NonNegativeFloat] = (0.2, 20.0)
+    """Of the energy; 0 and 0 to leave it out."""
     force: tuple[NonNegativeFloat, NonNegativeFloat] = (100.0, 60.0)
+    """Of the forces; likewise."""
     virial: tuple[NonNegativeFloat, NonNegativeFloat] = (0.02, 1.0)
+    """Of the virial; likewise."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> ForceFieldLoss:
@@ -200,6 +203,7 @@ class SelfReplayConfig(Settings):
     pool: list[Path] = Field(default_factory=list)
     """Files with further structures, beside those of the training set."""
     seed: Seed = 1
+    """Of what is added."""
 
 
 class AuxiliaryConfig(BranchConfig):
@@ -236,6 +240,7 @@ class AuxiliaryConfig(BranchConfig):
     both tasks' gradients in the descriptor, measured before the first step with heads
     that have been fitted for a moment; with `self_replay` it needs ``kind: mae``."""
     loss: ForceFieldLoss = ForceFieldLoss()
+    """Of energies, forces and virials."""
     batch_size: PositiveInt = 128
     """Atoms per batch (deepmd's ``auto:N``)."""
 
@@ -300,6 +305,7 @@ class TrainingConfig(Settings):
     """How long and how fast to train."""
 
     steps: PositiveInt
+    """Of the optimiser, all tasks together."""
     batch_size: PositiveInt = 512
     """Atoms per batch (deepmd's ``auto:N``)."""
     learning_rate: tuple[PositiveFloat, PositiveFloat] = (1e-3, 1e-5)
@@ -309,6 +315,7 @@ class TrainingConfig(Settings):
     equal size in all directions of a weight matrix, smaller ones where gradients
     disagree with those before (Magma), a weight decay of 0.001; Adam for vectors."""
     gradient_max_norm: PositiveFloat = 5.0
+    """Longer gradients are shortened to this length."""
     save_every: PositiveInt = 500
     """Steps between checkpoints; each is validated while training goes on."""
     patience: PositiveInt | None = None
@@ -322,6 +329,7 @@ class TrainingConfig(Settings):
     n_gpus: PositiveInt = 1
     """Processes with one GPU each, started by torchrun; each draws its own batches."""
     seed: Seed = 1
+    """Of weights, batches and the rows that are held out for validation."""
 
     @model_validator(mode="after")
     def _rate_does_not_rise(self) -> TrainingConfig:

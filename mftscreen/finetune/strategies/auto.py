@@ -18,3 +18,4 @@ class AutoConfig(Multitask):
 
     compares_first: ClassVar[bool] = True
     strategy: Literal["auto"]
+    """Which strategy the configuration is of."""

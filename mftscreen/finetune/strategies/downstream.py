@@ -21,7 +21,9 @@ class Downstream(Strategy):
     name: str
     """Name of the model on its card."""
     description: str = ""
+    """What the model is for; copied to its card."""
     licence: str = ""
+    """Of the model; copied to its card."""
     preset: Preset | None = None
     """Take what is not given from a column of Table 8 (QM9 or MatBench)."""
     properties: dict[PropertyName, PropertyConfig] = Field(min_length=1)
@@ -29,6 +31,7 @@ class Downstream(Strategy):
     shared out equally among them; a step on one of several with labels of the same
     rows is one on all of these."""
     data: DataConfig
+    """The labelled structures."""
 
     @model_validator(mode="before")
     @classmethod
@@ -42,6 +45,7 @@ class Trained(Downstream):
     """Settings of those that train a network."""
 
     training: TrainingConfig
+    """How long and how fast to train."""
     readout: Readout = "neural"
     """``kernel``: when the network is trained, kernels are fitted to its descriptor,
     and predict in place of the properties' heads, which stay in the file; ``best``:

@@ -13,3 +13,4 @@ class FTConfig(FromPretrained):
     """Pretrained descriptor, random head, all weights updated (Eq. 9)."""
 
     strategy: Literal["ft"]
+    """Which strategy the configuration is of."""

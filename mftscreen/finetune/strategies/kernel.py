@@ -25,6 +25,7 @@ class KernelConfig(Downstream):
     """
 
     strategy: Literal["kernel"]
+    """Which strategy the configuration is of."""
     pretrained: str
     """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint."""
     energy_head: BranchName | None = None

@@ -15,6 +15,7 @@ class LPConfig(FromPretrained):
     """Pretrained descriptor, frozen; only the random head is updated (Eq. 8)."""
 
     strategy: Literal["lp"]
+    """Which strategy the configuration is of."""
 
     @property
     def plan(self) -> Plan:

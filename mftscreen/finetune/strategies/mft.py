@@ -18,6 +18,7 @@ class Multitask(FromPretrained):
     """Settings of a training on properties beside a force field."""
 
     auxiliary: AuxiliaryConfig
+    """The force-field task beside the properties."""
     transfer_head: bool = True
     """Whether the auxiliary head starts from its pretrained weights; if not, from
     random ones (the ablations of Fig. 3(d))."""
@@ -75,6 +76,7 @@ class MFTConfig(Multitask):
     """Property and force field trained together (Eqs. 10-12)."""
 
     strategy: Literal["mft"]
+    """Which strategy the configuration is of."""
     transfer_properties: bool = False
     """Whether the heads of the properties, too, start from those of the pretrained
     model, their biases of elements included: a training that goes on. The model has

@@ -23,9 +23,13 @@ class PretrainConfig(Strategy):
     """Several force-field data sets over one descriptor (Eqs. 1-4)."""
 
     strategy: Literal["pretrain"]
+    """Which strategy the configuration is of."""
     name: str
+    """Name of the model on its card."""
     description: str = ""
+    """What the model is for; copied to its card."""
     licence: str = ""
+    """Of the model; copied to its card."""
     branches: dict[BranchName, BranchConfig] = Field(min_length=1)
     """Head name to data set."""
     probabilities: dict[str, PositiveFloat] = Field(default_factory=dict)
@@ -33,8 +37,11 @@ class PretrainConfig(Strategy):
     energy_head: str
     """Head that calculators use."""
     descriptor: DescriptorSize = DPA3Size()
+    """Kind and size of the descriptor."""
     loss: ForceFieldLoss = ForceFieldLoss()
+    """Of energies, forces and virials, the same for all heads."""
     training: TrainingConfig
+    """How long and how fast to train."""
 
     @model_validator(mode="after")
     def _known_branches(self) -> PretrainConfig:

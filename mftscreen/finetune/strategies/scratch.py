@@ -19,7 +19,9 @@ class ScratchConfig(Trained):
     """Random weights, property labels only (Eq. 7)."""
 
     strategy: Literal["scratch"]
+    """Which strategy the configuration is of."""
     descriptor: DescriptorSize = DPA3Size()
+    """Kind and size of the descriptor."""
     elements: Annotated[list[Element], Field(min_length=1)] | None = None
     """Type map; by default the elements of the training data."""
 

@@ -54,7 +54,7 @@ class Column:
     value : callable
         Takes a :class:`Ranked`; returns a number, a truth value, a text or None.
     label : str
-        What it holds, where the name does not say it.
+        What it holds, with the unit of a number that has one.
     kind : {"value", "flag", "id"}
         Of a flag that is unknown, neither it nor its negation holds in a condition. An
         id stays a text in an ase.db, even if it looks like a number.
@@ -107,10 +107,16 @@ def result_columns(units: Mapping[str, str]) -> list[Column]:
         Column(
             "rank", lambda r: r.rank, "position in the order of merit", title="rank"
         ),
-        Column("front", lambda r: r.front, optional=True),
+        Column(
+            "front",
+            lambda r: r.front,
+            "number of the Pareto front, from 1; with several goals",
+            optional=True,
+        ),
         Column(
             "id",
             lambda r: r.row.id,
+            "name of the candidate in its source",
             kind="id",
             title="id",
             cell=lambda r: _shown(r.row.id, _WIDEST),
@@ -118,6 +124,7 @@ def result_columns(units: Mapping[str, str]) -> list[Column]:
         Column(
             "formula",
             lambda r: r.row.formula,
+            "reduced formula",
             title="formula",
             cell=lambda r: _shown(r.row.formula, _WIDEST),
         ),
@@ -133,20 +140,38 @@ def _property_columns(name: str, unit: str) -> list[Column]:
         Column(
             name,
             lambda r: r.row.values.get(name),
+            f"{name} as predicted; the mean of an ensemble",
             title=f"{name} ({unit})" if has_unit else name,
             cell=lambda r: _with_spread(r.row, name),
         )
     ]
     if has_unit:
-        columns.append(Column(f"{name}_unit", lambda _: unit))
-    parts: dict[str, Callable[[Ranked], float | str | None]] = {
-        "low": lambda r: r.row.intervals.get(name, (None, None))[0],
-        "high": lambda r: r.row.intervals.get(name, (None, None))[1],
-        "no_interval": lambda r: r.row.no_intervals.get(name, ""),
+        columns.append(
+            Column(
+                f"{name}_unit",
+                lambda _: unit,
+                f"unit of {name}, its error, spread and interval",
+            )
+        )
+    parts: dict[str, tuple[Callable[[Ranked], float | str | None], str]] = {
+        "low": (
+            lambda r: r.row.intervals.get(name, (None, None))[0],
+            f"lower end of the interval of {name}",
+        ),
+        "high": (
+            lambda r: r.row.intervals.get(name, (None, None))[1],
+            f"upper end of the interval of {name}",
+        ),
+        "no_interval": (lambda r: r.row.no_intervals.get(name, ""), _WHY),
     }
     return [
         *columns,
-        Column(f"{name}_spread", lambda r: r.row.spreads.get(name), optional=True),
+        Column(
+            f"{name}_spread",
+            lambda r: r.row.spreads.get(name),
+            "standard deviation (n - 1) of an ensemble's predictions",
+            optional=True,
+        ),
         Column(
             f"{name}_error",
             lambda r: r.row.errors.get(name),
@@ -156,8 +181,8 @@ def _property_columns(name: str, unit: str) -> list[Column]:
             cell=lambda r: f"{e:.2g}" if (e := r.row.errors.get(name)) else "",
         ),
         *(
-            Column(f"{name}_{k}", v, _WHY if k == "no_interval" else "", optional=True)
-            for k, v in parts.items()
+            Column(f"{name}_{part}", value, label, optional=True)
+            for part, (value, label) in parts.items()
         ),
         Column(
             f"fast_{name}",
@@ -227,20 +252,22 @@ _FAST = (
 )
 """Of a funnel."""
 
-_RELAXATION: dict[str, Literal["value", "flag"]] = {
-    "converged": "flag",
-    "steps": "value",
-    "fmax": "value",
-    "volume_change": "value",
+_RELAXATION: dict[str, tuple[Literal["value", "flag"], str]] = {
+    "converged": ("flag", "relaxed until no force was larger than asked for"),
+    "steps": ("value", "steps of the relaxation"),
+    "fmax": ("value", "largest force at its end, in eV/Å"),
+    "volume_change": ("value", "change of the volume, relative to that before"),
 }
 """Attributes of :class:`mftscreen.screen.work.outcome.Relaxation`."""
 
 
 def _relaxation_column(name: str) -> Column:
+    kind, label = _RELAXATION[name]
     return Column(
         f"relax_{name}",
         lambda r: getattr(r.row.relaxation, name, None),
-        kind=_RELAXATION[name],
+        label,
+        kind=kind,
         optional=True,
     )
 
@@ -253,7 +280,12 @@ _LAST = (
         kind="id",
         optional=True,
     ),
-    Column("status", lambda r: r.row.status),
+    Column(
+        "status",
+        lambda r: r.row.status,
+        "ok, fast_only (seen by the fast model of a funnel alone), or why there is no "
+        "value",
+    ),
     Column(
         "reason",
         lambda r: r.row.reason,

@@ -36,6 +36,7 @@ class DPA3Size(BaseModel):
     )
 
     type: Literal["dpa3"] = "dpa3"
+    """Kind of the descriptor."""
     n_layers: Layers = 3
     """Message-passing layers."""
     n_dim: Width = 64

@@ -30,6 +30,7 @@ class SevenNetSize(BaseModel):
     )
 
     type: Literal["sevennet"] = "sevennet"
+    """Kind of the descriptor."""
     cutoff: Length = 5.0
     """Å."""
     cutoff_on: Length | None = 4.5
