@@ -30,7 +30,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for make in _PAGES:
         for path, text in make().items():
             files.append(File.generated(config, path, content=text))
-    pages = sorted(file.src_uri for file in files.documentation_pages())
+    pages = [file.src_uri for file in files.documentation_pages()]
     config.nav = [entry for item in config.nav or [] for entry in _filled(item, pages)]
     return files
 
@@ -50,5 +50,5 @@ def _filled(item: Any, pages: list[str]) -> list[Any]:
     if item.endswith("/"):
         found = [page for page in pages if page.startswith(item)]
         # the page of the folder itself comes first
-        return sorted(found, key=lambda page: (not page.endswith("/index.md"), page))
+        return sorted(found, key=lambda page: page != f"{item}index.md")
     return [item]

@@ -86,7 +86,7 @@ def _subcommands(context: click.Context) -> Iterator[click.Context]:
 
 def _usage(context: click.Context) -> str:
     pieces = context.command.collect_usage_pieces(context)
-    return _code(" ".join([context.command_path, *pieces]))
+    return _code(" ".join([context.command_path, *pieces]), "text")
 
 
 def _help(command: click.Command) -> list[str]:
@@ -122,11 +122,11 @@ def _options(context: click.Context) -> str:
                 [f"{from_help(text.strip())} {remark}".strip()],
             )
         )
-    return "\n".join(entries)
+    return "\n".join(["**Options**\n", *entries])
 
 
-def _code(text: str) -> str:
-    return f"```console\n{text.strip()}\n```"
+def _code(text: str, language: str = "sh") -> str:
+    return f"```{language}\n{text.strip()}\n```"
 
 
 def _joined(parts: list[str]) -> str:

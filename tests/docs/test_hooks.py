@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_folder_in_the_navigation_stands_for_its_pages() -> None:
     pages = ["how-to/a.md", "how-to/deep/index.md", "how-to/index.md", "index.md"]
     assert hooks._filled({"How-to": "how-to/"}, pages) == [
-        {"How-to": ["how-to/deep/index.md", "how-to/index.md", "how-to/a.md"]}
+        {"How-to": ["how-to/index.md", "how-to/a.md", "how-to/deep/index.md"]}
     ]
     assert hooks._filled({"Start": ["index.md", "start/"]}, pages) == [
         {"Start": ["index.md"]}

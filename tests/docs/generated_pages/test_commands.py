@@ -39,7 +39,7 @@ def test_page_has_usage_options_and_example(path: tuple[str, ...]) -> None:
     name = " ".join(("mftscreen", *path))
     assert f"# {name}" in page or not path
     usage = next(line for line in page.splitlines() if line.startswith(f"{name} ["))
-    assert "**Example**\n\n```console\n" in page
+    assert "**Example**\n\n```sh\n" in page
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
             assert parameter.make_metavar(click.Context(command)) in usage
