@@ -24,7 +24,8 @@ _INTRODUCTION = """\
 Every error that mftscreen raises on purpose is a `MftscreenError`, and also what
 Python, ASE or scikit-learn raises for such a fault, so that code which catches that
 goes on working. On the command line an error is one message and exit code 1; wrong
-usage is exit code 2. `mftscreen --traceback …` shows where an error comes from.
+usage is exit code 2. `mftscreen --traceback …` shows where an error comes from, and
+`mftscreen explain NAME` prints what is below; on a terminal, errors name this command.
 
 A candidate that cannot be evaluated stops nothing: it is a row whose `status` names the
 fault and whose `reason` is the message, and the exit code is 3.

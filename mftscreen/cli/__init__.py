@@ -26,6 +26,7 @@ _COMMANDS = {
     "data": "Describe, convert and download labelled data.",
     "split": "Split labelled data into in- and out-of-distribution folds.",
     "models": "List, download, show, export and import models.",
+    "explain": "Say what an error means and what helps.",
 }
 
 
@@ -62,6 +63,9 @@ class _LazyGroup(click.Group):
             if ctx.params.get("traceback"):
                 raise
             click.echo(f"Error: {error}", err=True)
+            # for people; in a log, an error is one line
+            if sys.stderr.isatty():
+                click.echo(f"See 'mftscreen explain {_public_name(error)}'", err=True)
             sys.exit(EXIT_ERROR)
         except OSError as error:
             # a pipe that was closed is click's to handle
@@ -69,6 +73,12 @@ class _LazyGroup(click.Group):
                 raise
             click.echo(f"Error: {error}", err=True)
             sys.exit(EXIT_ERROR)
+
+
+def _public_name(error: Exception) -> str:
+    """Return the name of an error's class, or of a parent if that is private."""
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return next(name for name in names if not name.startswith("_"))
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,57 @@
+"""``mftscreen explain``."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["command", "explanation", "known_faults"]
+
+
+@click.command("explain")
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """Say what an error means and what helps.
+
+    NAME is that of an error or a warning, or a value of the column status. Without it,
+    all are listed.
+
+    \b
+    Example:
+      mftscreen explain
+      mftscreen explain DataError
+      mftscreen explain unknown_element
+    """
+    faults = known_faults()
+    if name is None:
+        width = max(map(len, faults))
+        for known, kind in faults.items():
+            summary = explanation(kind).partition("\n")[0]
+            click.echo(f"{known:{width}}  {summary}")
+        return
+    named = faults.get(name) or next(
+        (kind for kind in faults.values() if vars(kind).get("status") == name), None
+    )
+    if named is None:
+        msg = f"no error or status {name!r}; 'mftscreen explain' lists them"
+        raise click.UsageError(msg)
+    click.echo(f"{named.__name__}: {explanation(named)}")
+
+
+def known_faults() -> dict[str, type[Exception]]:
+    """Return the errors and warnings of mftscreen, by their names."""
+    from mftscreen import errors
+    from mftscreen.data.readers import UnknownFormatError
+    from mftscreen.screen.candidates.elements import FilteredError
+
+    own = [getattr(errors, name) for name in errors.__all__]
+    every = [*own, FilteredError, UnknownFormatError]
+    return {kind.__name__: kind for kind in sorted(every, key=lambda k: k.__name__)}
+
+
+def explanation(kind: type[Exception]) -> str:
+    """Return what a class of errors says of itself, without its parameters."""
+    import inspect
+    import re
+
+    text = re.split(r"\n\n\w+\n-+\n", inspect.getdoc(kind) or "")[0]
+    return re.sub(r":\w+:`([^`]*)`", r"\1", text).replace("``", "'")
