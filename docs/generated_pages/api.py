@@ -45,7 +45,7 @@ _PLUGINS = """\
 A backbone of another package is a subclass of `Architecture` that the package names in
 its entry point group `mftscreen.backbones`. Heads, strategies, readers, splits and
 result columns are modules within mftscreen; this page has what they are built from.
-Names here may change with a new minor version, those of the [API](api.md) may not.
+What is only used, and not extended, is the [API](api.md).
 """
 
 
