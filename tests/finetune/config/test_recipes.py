@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from mftscreen.cli import main
 from mftscreen.data.sources import read_force_field
 from mftscreen.finetune.config.read import load_config
-from mftscreen.finetune.config.recipes import find_recipes
+from mftscreen.finetune.config.recipes import find_recipes, recipes_folder
 from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task.deepmd_input import (
     PreparedData,
@@ -35,7 +35,10 @@ TRAININGS = {name: r for name, r in RECIPES.items() if not r.is_study}
 """The others are tested where studies are."""
 STRATEGIES = ("mft", "ft", "lp", "scratch")
 PAPER = ("dielectric", "log_gvrh", "perovskites", "qm9_gap")
-README = (Path(__file__).parents[3] / "recipes" / "README.md").read_text()
+README = "".join(
+    (recipes_folder() / page).read_text(encoding="utf-8")
+    for page in ("README.md", "paper/README.md")
+)
 
 
 def run(*arguments: str | Path) -> tuple[int, str, str]:
