@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from threading import RLock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,7 +84,10 @@ class MFTCalculator(Calculator):
     along periodic directions. The stress needs a cell with a volume.
 
     A pickled calculator has its model in it, and can go to other processes
-    (multiprocessing, joblib); there, many copies of it share one in memory.
+    (multiprocessing, joblib); there, many copies of it share one in memory, as do those
+    of ``copy.deepcopy``. Threads that share a calculator take turns, and each gets the
+    results of its own structure; ``results`` are those of the last one. For images of a
+    NEB, ``MFTCalculator(calculator.model)`` makes another calculator of the same model.
 
     Only the heads that are asked for are evaluated, all in one descriptor pass. Of
     properties there are no gradients, whether a neural head or a kernel predicts them.
@@ -126,6 +130,7 @@ class MFTCalculator(Calculator):
             msg = "load the model with load_model(..., check_domain=False)"
             raise ValueError(msg)
         self.model = model
+        self._lock = RLock()
         self._warned: set[str] = set()
         self.implemented_properties = [
             *(ENERGY_PROPERTIES if model.has_energy else ()),
@@ -152,7 +157,9 @@ class MFTCalculator(Calculator):
                 f"{suggestion(name, self.model.properties)}"
             )
             raise UnknownPropertyError(msg)
-        return super().get_property(name, atoms, allow_calculation)
+        # from the comparison of structures to the result, lest it be another's
+        with self._lock:
+            return super().get_property(name, atoms, allow_calculation)
 
     def calculate(
         self,
@@ -173,6 +180,15 @@ class MFTCalculator(Calculator):
         """
         if properties is None:
             properties = ["energy"] if self.model.has_energy else []
+        with self._lock:
+            self._calculate(atoms, properties, system_changes)
+
+    def _calculate(
+        self,
+        atoms: Atoms | None,
+        properties: Sequence[str],
+        system_changes: Sequence[str],
+    ) -> None:
         super().calculate(atoms, properties, system_changes)
         if system_changes:
             self.results: dict[str, Any] = {}
@@ -255,19 +271,28 @@ class MFTCalculator(Calculator):
         if "energy" in refused:
             refused.update(ENERGY_PROPERTIES)
         names = [name for name in names if name not in refused]
-        if self.calculation_required(atoms, names):
-            # one pass for everything, instead of one per property below
-            changes = self.check_state(atoms)
-            if changes:
-                self.reset()
-            self.calculate(atoms, names, changes)
+        with self._lock:
+            if self.calculation_required(atoms, names):
+                # one pass for everything, instead of one per property
+                changes = self.check_state(atoms)
+                if changes:
+                    self.reset()
+                self.calculate(atoms, names, changes)
+            results = self.results
         frozen = atoms.copy()
-        own = {n: self.results[n] for n in names if n in ENERGY_PROPERTIES}
+        own = {n: results[n] for n in names if n in ENERGY_PROPERTIES}
         frozen.calc = SinglePointCalculator(frozen, **own)
         frozen.info.update(
-            {n: float(self.results[n]) for n in names if n not in ENERGY_PROPERTIES}
+            {n: float(results[n]) for n in names if n not in ENERGY_PROPERTIES}
         )
         return frozen
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = RLock()
 
     def _check_domain(
         self, atoms: Atoms, properties: Sequence[str], *, energy: bool
@@ -281,7 +306,7 @@ class MFTCalculator(Calculator):
             for text in (f"{name}: {doubt}" for doubt in doubts):
                 if text not in self._warned:
                     self._warned.add(text)
-                    warnings.warn(text, DomainWarning, stacklevel=4)
+                    warnings.warn(text, DomainWarning, stacklevel=5)
 
     def _refusals(self, check: DomainCheck) -> Iterator[tuple[str, StructureError]]:
         """Yield the properties that are refused here, where no flag could be seen."""

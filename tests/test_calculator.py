@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
 import pickle
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -263,14 +266,14 @@ def test_it_is_pickled_by_content(bulk_model: Path, tmp_path: Path) -> None:
     energy = atoms.get_potential_energy()
     path.unlink()
     copies = [pickle.loads(pickle.dumps(atoms)) for _ in range(2)]
-    for copy in copies:
-        assert copy.calc.results["energy"] == energy  # what was computed is there
-        copy.calc.reset()
-        assert copy.get_potential_energy() == pytest.approx(energy, rel=1e-6)
-        assert copy.calc.get_property("gap", copy) == pytest.approx(
+    for twin in copies:
+        assert twin.calc.results["energy"] == energy  # what was computed is there
+        twin.calc.reset()
+        assert twin.get_potential_energy() == pytest.approx(energy, rel=1e-6)
+        assert twin.calc.get_property("gap", twin) == pytest.approx(
             atoms.calc.get_property("gap", atoms), rel=1e-6
         )
-        assert copy.calc.model.sha256 == atoms.calc.model.sha256
+        assert twin.calc.model.sha256 == atoms.calc.model.sha256
     # many copies of a model are one in memory
     assert copies[0].calc.model.network is copies[1].calc.model.network
 
@@ -285,3 +288,42 @@ def test_it_goes_to_other_processes(tiny_model: Path) -> None:
     with get_context("spawn").Pool(1) as pool:
         found = pool.map(Atoms.get_potential_energy, structures)
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_copies_share_the_model(tiny_model: Path, atoms: Atoms) -> None:
+    atoms.calc = MFTCalculator(tiny_model, check_domain=False)
+    energy = atoms.get_potential_energy()
+    twin = copy.deepcopy(atoms)
+    assert twin.calc.model is atoms.calc.model
+    twin.positions[0] += 0.1
+    assert twin.get_potential_energy() != energy
+    assert atoms.calc.results["energy"] == energy
+
+
+def test_threads_that_share_it_get_their_own_results() -> None:
+    class Slow(FakeModel):
+        def evaluate(self, *args, **kwargs):
+            time.sleep(0.002)  # others have their turn
+            return super().evaluate(*args, **kwargs)
+
+    structures = [bulk("MgO", "rocksalt", a=4.1 + 0.01 * k) for k in range(32)]
+    shared = MFTCalculator(Slow())
+
+    def evaluate(atoms: Atoms) -> tuple[float, float, float]:
+        frozen = shared.freeze(atoms)
+        atoms.calc = shared
+        return (
+            atoms.get_potential_energy(),
+            atoms.get_stress()[0],
+            frozen.info["softness"],
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(evaluate, structures))
+    for atoms, values in zip(structures, found, strict=True):
+        atoms.calc = MFTCalculator(FakeModel())
+        assert values == (
+            atoms.get_potential_energy(),
+            atoms.get_stress()[0],
+            atoms.calc.get_property("softness", atoms),
+        )

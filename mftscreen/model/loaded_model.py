@@ -152,6 +152,10 @@ class LoadedModel:
     def _repr_html_(self) -> str:
         return card_html(self.card, self.sha256)
 
+    def __deepcopy__(self, memo: object) -> LoadedModel:
+        # nothing about it changes: copies of calculators and estimators share it
+        return self
+
     @property
     def type_map(self) -> tuple[str, ...]:
         """Chemical symbols the model has parameters for."""
