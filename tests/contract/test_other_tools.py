@@ -183,7 +183,10 @@ def test_matcalc(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_atomate2(tiny_model: Path) -> None:
+def test_atomate2(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # it writes final_atoms_object.xyz
     jobs = pytest.importorskip("atomate2.forcefields.jobs", reason="needs atomate2")
     from jobflow import run_locally
     from pymatgen.io.ase import AseAtomsAdaptor
