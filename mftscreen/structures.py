@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ __all__ = [
     "check_distances",
     "check_sites",
     "check_structure",
+    "count_neighbors",
     "find_neighbors",
     "find_separate_neighbors",
     "reduced_formula",
@@ -303,6 +304,25 @@ def find_separate_neighbors(atoms: Atoms, cutoff: float) -> Pairs:
     if cutoff <= NEARBY or close or _may_be_dense(found[0], distances):
         check_distances(atoms)
     return found
+
+
+def count_neighbors(pairs: Pairs, cutoffs: Sequence[float]) -> NDArray[np.int64]:
+    """Return the most neighbours that any atom has within each of some cutoffs.
+
+    Parameters
+    ----------
+    pairs : tuple of ndarray
+        As :func:`find_neighbors` returns them, for the largest cutoff.
+    cutoffs : sequence of float
+        In Å.
+
+    Returns
+    -------
+    ndarray of shape (n_cutoffs,)
+    """
+    centers, _, _, distances = pairs
+    within = [distances < cutoff for cutoff in cutoffs]
+    return np.array([np.bincount(centers[near], minlength=1).max() for near in within])
 
 
 def _may_be_dense(centers: NDArray[np.int64], distances: NDArray[np.float64]) -> bool:

@@ -12,12 +12,31 @@ from pathlib import Path
 
 from mftscreen.errors import DataError
 
-__all__ = ["check_place", "output_file", "replacing", "why_unwritable"]
+__all__ = ["cache_folder", "check_place", "output_file", "replacing", "why_unwritable"]
 
+CACHE = "MFTSCREEN_CACHE"
+"""Environment variable: the folder for what can be made again."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_OF_SQLITE = (
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE,
 )  # fmt: skip
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again, which may be deleted at any time.
+
+    The one that ``MFTSCREEN_CACHE`` names, by default ``mftscreen`` in the user's
+    folder for caches. It need not exist.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no home.
+    """
+    if own := os.environ.get(CACHE):
+        return Path(own)
+    caches = os.environ.get("XDG_CACHE_HOME")
+    return (Path(caches) if caches else Path.home() / ".cache") / "mftscreen"
 
 
 @contextmanager

@@ -283,10 +283,17 @@ def _load_task(name: str, path: Path) -> MFTConfig:
 
 def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
     backbone = study.backbones[name]
-    head = backbone.head or config.auxiliary.head
-    auxiliary = config.auxiliary.model_copy(update={"head": head})
     values = {key: getattr(config, key) for key in type(config).model_fields}
-    values |= {"pretrained": backbone.pretrained, "auxiliary": auxiliary}
+    values["pretrained"] = backbone.pretrained
+    if backbone.head is not None:
+        if isinstance(config.auxiliary, list):
+            problem = (
+                f"backbones: {name}: head: {backbone.head!r} cannot stand for each of "
+                "several auxiliary heads; leave it out"
+            )
+            raise ConfigError([problem])
+        update = {"head": backbone.head}
+        values["auxiliary"] = config.auxiliary.model_copy(update=update)
     return MFTConfig(**values)
 
 

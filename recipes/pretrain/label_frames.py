@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.data.readers import iter_rows
-from mftscreen.finetune.config.blocks import SelfReplayConfig
+from mftscreen.finetune.config.auxiliary import SelfReplayConfig
 from mftscreen.finetune.task.self_replay import PARENT, perturb_structures
 
 BLOCK = 20

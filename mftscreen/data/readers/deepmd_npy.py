@@ -16,7 +16,7 @@ from mftscreen.data.readers.files import Row
 from mftscreen.errors import DataError
 from mftscreen.stress import virial_to_stress
 
-__all__ = ["iter_deepmd_npy"]
+__all__ = ["frame_row", "iter_deepmd_npy", "read_types"]
 
 """Row and column of xx, yy, zz, yz, xz and xy."""
 _GEOMETRY = ("coord", "box", "real_atom_types")
@@ -64,10 +64,7 @@ def iter_deepmd_npy(folder: Path) -> Iterator[Row]:
 
 
 def _frames(system: Path, label: str) -> Iterator[Row]:
-    symbols = (system / "type_map.raw").read_text(encoding="utf-8").split()
-    numbers = (system / "type.raw").read_text(encoding="utf-8").split()
-    types = np.array(numbers, dtype=np.int64)
-    periodic = not (system / "nopbc").exists()
+    types, symbols, periodic = read_types(system)
     sets = sorted(system.glob("set.*"))
     if not sets:
         msg = "there is no set.*"
@@ -77,8 +74,26 @@ def _frames(system: Path, label: str) -> Iterator[Row]:
         arrays = _load(block, periodic)
         for k in range(len(arrays["coord"])):
             frame = {name: array[k] for name, array in arrays.items()}
-            yield _row(f"{label}#{number}", frame, types, symbols, periodic)
+            yield frame_row(f"{label}#{number}", frame, types, symbols, periodic)
             number += 1
+
+
+def read_types(system: Path) -> tuple[NDArray[np.int64], list[str], bool]:
+    """Return the types of a system's atoms, the symbols of types, and if it has a box.
+
+    Parameters
+    ----------
+    system : Path
+
+    Raises
+    ------
+    OSError, ValueError
+        If ``type_map.raw`` or ``type.raw`` cannot be read.
+    """
+    symbols = (system / "type_map.raw").read_text(encoding="utf-8").split()
+    numbers = (system / "type.raw").read_text(encoding="utf-8").split()
+    types = np.array(numbers, dtype=np.int64)
+    return types, symbols, not (system / "nopbc").exists()
 
 
 def _load(block: Path, periodic: bool) -> _Arrays:
@@ -95,13 +110,28 @@ def _load(block: Path, periodic: bool) -> _Arrays:
     return arrays
 
 
-def _row(
+def frame_row(
     name: str,
     frame: _Arrays,
     types: NDArray[np.int64],
     symbols: list[str],
     periodic: bool,
 ) -> Row:
+    """Return a frame with its labels as the atoms' results.
+
+    Parameters
+    ----------
+    name : str
+    frame : mapping of str to ndarray
+        Arrays of one frame by the names of their files.
+    types, symbols, periodic
+        See :func:`read_types`.
+
+    Raises
+    ------
+    KeyError, ValueError, IndexError
+        If an array is missing, or of the wrong length, or a type has no symbol.
+    """
     types = frame.get("real_atom_types", types).astype(np.int64)
     real = types >= 0  # others pad the frame
     elements = [symbols[k] for k in types[real]]

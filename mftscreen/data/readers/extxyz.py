@@ -19,7 +19,7 @@ from mftscreen.data.readers.files import DAMAGED, NAME_KEYS, open_text
 from mftscreen.data.readers.symbols import element, reason
 from mftscreen.errors import DataError, StructureError
 
-__all__ = ["SPELLED", "iter_extxyz"]
+__all__ = ["SPELLED", "iter_extxyz", "parse_frame"]
 
 SPELLED = "spelled"
 """The calculator's parameter that says which labels are spelled otherwise, and how."""
@@ -123,14 +123,23 @@ def iter_extxyz(path: Path) -> Iterator[Atoms | DataError]:
                     msg = f"frame {number} is cut short: the file ends within it"
                     yield DataError(msg, path=path)
                     return
-                yield _parse_frame(block, path, number)
+                yield parse_frame(block, path, number)
                 number += 1
         except DAMAGED as error:
             msg = f"cannot be read past frame {number}: {error}"
             raise DataError(msg, path=path) from error
 
 
-def _parse_frame(block: list[str], path: Path, number: int) -> Atoms | DataError:
+def parse_frame(block: list[str], path: Path, number: int) -> Atoms | DataError:
+    """Return the frame that some lines are, or the error that names it.
+
+    Parameters
+    ----------
+    block : list of str
+        The lines of one frame.
+    path, number
+        Where they are from; for the message.
+    """
     try:
         try:
             return _read(block)

@@ -106,7 +106,7 @@ def compare_strategies(
                     collapse_against=config.pretrained if reports else None,
                 )
             elif reports and not all(result.drift for result in found):
-                parts = collapse_parts(load_task(settings, run, progress=progress))
+                parts = collapse_parts(load_task(settings, progress=progress))
                 report_collapse(model, config.pretrained, parts, progress=progress)
             else:
                 results += found

@@ -14,8 +14,6 @@ from pydantic import (
 )
 
 from mftscreen.finetune.config.fields import (
-    BranchName,
-    Element,
     LabelledTests,
     Seed,
     Settings,
@@ -26,12 +24,10 @@ from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
 from mftscreen.properties import Bias, PropertySpec, Transform, TransformKind
 
 __all__ = [
-    "AuxiliaryConfig",
     "BranchConfig",
     "DataConfig",
     "ForceFieldLoss",
     "PropertyConfig",
-    "SelfReplayConfig",
     "SplitConfig",
     "TrainingConfig",
 ]
@@ -185,120 +181,6 @@ class BranchConfig(Settings):
     def training_set(self) -> str:
         """What the labels are, for the model's card."""
         return self.description
-
-
-class SelfReplayConfig(Settings):
-    """Auxiliary frames made of the user's structures, for want of the pretraining set.
-
-    They are labelled by the pretrained model's own force-field head before fine-tuning
-    starts. The paper has no such data: this goes beyond it.
-    """
-
-    per_structure: PositiveInt = 2
-    """Frames made of each structure."""
-    rattle: NonNegativeFloat = 0.1
-    """Standard deviation (Å) of what is added to every coordinate."""
-    strain: Annotated[float, Field(ge=0, lt=0.3)] = 0.03
-    """Standard deviation of the strain of a periodic cell along its axes."""
-    pool: list[Path] = Field(default_factory=list)
-    """Files with further structures, beside those of the training set."""
-    seed: Seed = 1
-    """Of what is added."""
-
-
-class AuxiliaryConfig(BranchConfig):
-    """The force-field task that is trained beside the property (Eq. 10)."""
-
-    head: BranchName
-    """Force-field head of the pretrained model to go on training; ``crystals`` and
-    ``molecules`` stand for a head each of a large one that is downloaded, and for a
-    model each of ``mft-mini``."""
-    data: list[Path] = Field(default_factory=list)
-    """extxyz, ase.db or deepmd/npy with energy, forces and, for crystals, stress."""
-    self_replay: SelfReplayConfig | None = None
-    """In place of `data`: frames labelled by the pretrained model itself."""
-    elements: (
-        Literal["downstream"] | Annotated[list[Element], Field(min_length=1)] | None
-    ) = None
-    """Keep frames of these elements only; ``downstream``: those of the training set."""
-    max_atoms: PositiveInt | None = None
-    """Keep frames of up to this many atoms."""
-    n_frames: PositiveInt | None = None
-    """Keep this many, unlike each other: farthest points in OFM space. Frames without
-    an OFM (not periodic) are drawn at random, in proportion to their number."""
-    drop_test_formulas: bool = False
-    """Leave out frames whose reduced formula occurs in a test set of a property (but
-    ``id``), so that its compositions are new. Not for molecules: isomers share one."""
-    combine: Literal["alternate", "joint"] = "alternate"
-    """One task per step, drawn at random, as deepmd-kit trains; or both losses in every
-    step, the sum of Eq. 11."""
-    aux_prob: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the steps that are spent on this task when they alternate; by default
-    one half."""
-    lambda_reg: NonNegativeFloat | Literal["auto"] = 1.0
-    """Weight of this task's loss (Eq. 11); multiplies its prefactors. ``auto`` balances
-    both tasks' gradients in the descriptor, measured before the first step with heads
-    that have been fitted for a moment; with `self_replay` it needs ``kind: mae``."""
-    loss: ForceFieldLoss = ForceFieldLoss()
-    """Of energies, forces and virials."""
-    batch_size: PositiveInt = 128
-    """Atoms per batch (deepmd's ``auto:N``)."""
-
-    @property
-    def training_set(self) -> str:
-        """What the labels are, for the model's card."""
-        if self.self_replay is None:
-            return self.description
-        how = (
-            "self-replay (beyond the paper): frames rattled by "
-            f"{self.self_replay.rattle:g} Å, strained by {self.self_replay.strain:g} "
-            f"and labelled by the pretrained model's own head {self.head!r}"
-        )
-        return f"{self.description}; {how}" if self.description else how
-
-    @model_validator(mode="after")
-    def _one_kind_of_data(self) -> AuxiliaryConfig:
-        if bool(self.data) == (self.self_replay is not None):
-            msg = "either 'data' or 'self_replay' says what is trained on, and not both"
-            raise ValueError(msg)
-        if self.self_replay is not None and self.group is not None:
-            msg = (
-                "'group' is for 'data'; frames of 'self_replay' stay with their parent"
-            )
-            raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _has_a_gradient_to_balance(self) -> AuxiliaryConfig:
-        replayed = self.self_replay is not None and self.loss.kind == "mse"
-        if self.lambda_reg == "auto" and replayed:
-            msg = (
-                "lambda_reg: auto finds no gradient of a squared error where the model "
-                "agrees with its own labels (self_replay); take loss.kind: mae, or a "
-                "number for lambda_reg"
-            )
-            raise ValueError(msg)
-        return self
-
-    @property
-    def share(self) -> float:
-        """Share of the steps that are auxiliary when they alternate."""
-        return 0.5 if self.aux_prob is None else self.aux_prob
-
-    @property
-    def downstream_share(self) -> float:
-        """Share of the steps that have downstream batches."""
-        return 1.0 if self.combine == "joint" else 1.0 - self.share
-
-    @model_validator(mode="after")
-    def _fits_combination(self) -> AuxiliaryConfig:
-        if self.combine == "joint" and self.aux_prob is not None:
-            msg = "aux_prob is for 'combine: alternate'; a joint step has both tasks"
-            raise ValueError(msg)
-        if self.combine == "alternate" and self.lambda_reg == 0:
-            msg = "lambda_reg: 0 needs 'combine: joint'; its own steps would do nothing"
-            raise ValueError(msg)
-        return self
 
 
 class TrainingConfig(Settings):

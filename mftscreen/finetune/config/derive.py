@@ -86,7 +86,8 @@ def derive_config(
         values["training"] = _as_many_property_steps(mft)
     else:
         values["seed"] = mft.training.seed
-        values["energy_head"] = mft.auxiliary.head if mft.transfer_head else None
+        main = next(iter(mft.auxiliaries.values()))
+        values["energy_head"] = main.head if mft.transfer_head else None
     if "pretrained" not in shared:
         state, _ = load_pretrained(mft.pretrained, progress=progress)
         pretrained = next(iter(model_parameters(state).values()))
@@ -100,7 +101,7 @@ def derive_config(
 
 
 def _as_many_property_steps(config: MFTConfig) -> TrainingConfig:
-    training, share = config.training, config.auxiliary.downstream_share
+    training, share = config.training, config.downstream_share
     return training.model_copy(
         update={
             "steps": max(1, round(training.steps * share)),

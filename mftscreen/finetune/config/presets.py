@@ -90,7 +90,13 @@ def apply_preset(document: Mapping[str, Any], keys: Collection[str]) -> dict[str
         head = {"loss": _LOSSES[preset], "neurons": [240, 240, 240]}
         defaults = {**defaults, "properties": dict.fromkeys(properties, head)}
     known = {key: value for key, value in defaults.items() if key in keys}
-    return _merge(known, document)
+    merged = _merge(known, document)
+    if isinstance(several := document.get("auxiliary"), list) and "auxiliary" in known:
+        merged["auxiliary"] = [
+            _merge(known["auxiliary"], one) if isinstance(one, Mapping) else one
+            for one in several
+        ]
+    return merged
 
 
 def _merge(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

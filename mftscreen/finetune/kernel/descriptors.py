@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,10 +19,10 @@ from mftscreen.errors import DataError
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.many import evaluate_checked
 from mftscreen.model.readouts.pooling import pool
+from mftscreen.writing import cache_folder
 
 __all__ = ["PooledDescriptors"]
 
-ENVIRONMENT = "MFTSCREEN_CACHE"
 FORMAT = 1
 """Another number when other vectors are computed for the same structures."""
 
@@ -123,7 +122,7 @@ def _open_cache(sha256: str | None) -> Iterator[sqlite3.Connection]:
     cache = None
     try:
         if sha256 is not None:
-            path = _folder() / "descriptors" / f"{sha256[:32]}-{FORMAT}.sqlite"
+            path = cache_folder() / "descriptors" / f"{sha256[:32]}-{FORMAT}.sqlite"
             path.parent.mkdir(parents=True, exist_ok=True)
             cache = _connect(path)
     # RuntimeError: there is no home
@@ -131,13 +130,6 @@ def _open_cache(sha256: str | None) -> Iterator[sqlite3.Connection]:
         log.info("descriptors are not kept: %s", error)
     with closing(cache or _connect(":memory:")) as opened:
         yield opened
-
-
-def _folder() -> Path:
-    if own := os.environ.get(ENVIRONMENT):
-        return Path(own)
-    caches = os.environ.get("XDG_CACHE_HOME")
-    return (Path(caches) if caches else Path.home() / ".cache") / "mftscreen"
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:

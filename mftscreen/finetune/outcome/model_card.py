@@ -59,7 +59,10 @@ def write_model(
     if results.predictions:
         write_predictions(path.with_name(PREDICTIONS), results.predictions)
     force_field = {
-        head: _force_field_card(head, force_field.data, task.heads[head], network)
+        head: {
+            **_force_field_card(head, force_field.data, task.heads[head], network),
+            **_drawn(head, task, training),
+        }
         for head, force_field in plan.force_fields.items()
     }
     card = ModelCard(
@@ -122,6 +125,14 @@ def _force_field_card(
         "validation": evaluate_force_field(network, head, sample(split["validation"])),
         **tests,
     }
+
+
+def _drawn(head: str, task: Task, training: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many frames a head was trained on, if they were drawn from files."""
+    if head not in task.streams:
+        return {}
+    used = training.get("streams", {}).get(head, {}).get("used", 0)
+    return {"n_train": min(int(used), task.streams[head].n_used)}
 
 
 def _force_field_domain(split: Parts) -> ForceFieldDomain:

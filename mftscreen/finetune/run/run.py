@@ -24,6 +24,7 @@ from mftscreen.finetune.run.launch import INPUT, LOG, train
 from mftscreen.finetune.run.select import Selection
 from mftscreen.finetune.run.validation import Validator
 from mftscreen.finetune.strategies import TuneConfig
+from mftscreen.finetune.stream.spec import STREAMS, streams_text
 from mftscreen.finetune.task.bias import element_bias
 from mftscreen.finetune.task.deepmd_input import (
     PreparedData,
@@ -110,7 +111,7 @@ def run_training(
         problem = f"{strategy} has no collapse report: no property is trained"
         raise ConfigError([problem])
     started = _check_directory(config, directory, resume)
-    task = load_task(config, directory, progress=progress)
+    task = load_task(config, progress=progress)
     with _writing_to(directory):
         if started:
             _check_unchanged(task, directory)
@@ -267,6 +268,8 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
         state = find_architecture(descriptor).fit_state(task.state, descriptor)
         with replacing(directory / PRETRAINED) as partial:
             partial.write_bytes(save_state(state))
+    if task.streams:
+        _replace(directory / STREAMS, streams_text(task.streams))
     combination = _combination(config, shared)
     _replace(directory / COMBINATION, combination.to_json())
     # the presence of this file says that everything else is there
@@ -317,7 +320,12 @@ def _combination(config: TuneConfig, shared: Sequence[Sequence[str]]) -> Combina
     """Return what the trainer has to know beyond deepmd-kit's input."""
     plan = config.plan
     assert plan.training is not None
-    decay, aux = plan.training.layer_decay, plan.auxiliary
-    if aux is None:
-        return Combination(layer_decay=decay, shared=shared)
-    return Combination(aux.head, aux.combine, aux.share, aux.lambda_reg, decay, shared)
+    tasks = plan.auxiliaries
+    return Combination(
+        auxiliary=list(tasks),
+        combine="joint" if plan.joins else "alternate",
+        aux_prob={} if plan.joins else {h: plan.force_fields[h].share for h in tasks},
+        lambda_reg={head: task.lambda_reg for head, task in tasks.items()},
+        layer_decay=plan.training.layer_decay,
+        shared=shared,
+    )

@@ -85,5 +85,7 @@ def name_the_model(document: Any) -> Any:
     if not isinstance(pretrained, str):
         return document
     auxiliary = document.get("auxiliary")
+    if isinstance(auxiliary, list) and auxiliary:
+        auxiliary = auxiliary[0]
     head = auxiliary.get("head") if isinstance(auxiliary, dict) else None
     return {**document, "pretrained": member_for(pretrained, head)}

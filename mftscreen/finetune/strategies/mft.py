@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
 from pydantic import model_validator
 
-from mftscreen.finetune.config.blocks import AuxiliaryConfig
+from mftscreen.finetune.config.auxiliary import (
+    Auxiliaries,
+    AuxiliaryConfig,
+    shares_of,
+)
 from mftscreen.finetune.strategies.downstream import FromPretrained
 from mftscreen.finetune.strategies.plan import ForceField, Plan
 
@@ -17,8 +22,8 @@ __all__ = ["MFTConfig", "Multitask"]
 class Multitask(FromPretrained):
     """Settings of a training on properties beside a force field."""
 
-    auxiliary: AuxiliaryConfig
-    """The force-field task beside the properties."""
+    auxiliary: Auxiliaries
+    """The force field that is trained beside the properties, or a list of several."""
     transfer_head: bool = True
     """Whether the auxiliary head starts from its pretrained weights; if not, from
     random ones (the ablations of Fig. 3(d))."""
@@ -38,29 +43,67 @@ class Multitask(FromPretrained):
 
     @model_validator(mode="after")
     def _distinct_heads(self) -> Multitask:
-        if self.auxiliary.head in self.properties:
-            msg = f"a property and the auxiliary head are both {self.auxiliary.head!r}"
+        tasks = _as_list(self.auxiliary)
+        names = [task.branch for task in tasks]
+        if taken := sorted(self.properties.keys() & set(names)):
+            msg = f"a property and the auxiliary head are both {taken[0]!r}"
+            raise ValueError(msg)
+        if twice := [name for name, n in Counter(names).items() if n > 1]:
+            msg = (
+                f"auxiliary: two heads are called {twice[0]!r}; give one of them "
+                "another 'name'"
+            )
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _one_way_to_combine(self) -> Multitask:
+        tasks = _as_list(self.auxiliary)
+        if len({task.combine for task in tasks}) > 1:
+            msg = "auxiliary: 'combine' is to be the same for all auxiliary heads"
+            raise ValueError(msg)
+        shares_of(tasks)  # raises
+        return self
+
+    @property
+    def auxiliaries(self) -> dict[str, AuxiliaryConfig]:
+        """The auxiliary tasks by head; calculators use the first one's energy."""
+        return {task.branch: task for task in _as_list(self.auxiliary)}
+
+    @property
+    def downstream_share(self) -> float:
+        """Share of the steps that have downstream batches."""
+        tasks = _as_list(self.auxiliary)
+        if tasks[0].combine == "joint":
+            return 1.0
+        return 1.0 - sum(shares_of(tasks).values())
+
     @property
     def plan(self) -> Plan:
-        """Train the pretrained force field on, beside the random heads."""
-        auxiliary = self.auxiliary
-        force_field = ForceField(
-            data=auxiliary,
-            loss=auxiliary.loss,
-            batch_size=auxiliary.batch_size,
-            # the trainer adds it to every joint step, which is one of a property
-            share=0.0 if auxiliary.combine == "joint" else auxiliary.share,
-            # the trainer multiplies a weight that it has to measure first
-            weight=1.0 if auxiliary.lambda_reg == "auto" else auxiliary.lambda_reg,
-        )
+        """Train the pretrained force fields on, beside the random heads."""
+        tasks = self.auxiliaries
+        shares = shares_of(list(tasks.values()))
+        first: dict[str, str] = {}
+        for name, task in tasks.items():
+            first.setdefault(task.head, name)
+        force_fields = {
+            name: ForceField(
+                data=task,
+                loss=task.loss,
+                batch_size=task.batch_size,
+                # the trainer adds it to every joint step, which is one of a property
+                share=0.0 if task.combine == "joint" else shares[name],
+                # the trainer multiplies a weight that it has to measure first
+                weight=1.0 if task.lambda_reg == "auto" else task.lambda_reg,
+                source=None if first[task.head] == name else first[task.head],
+            )
+            for name, task in tasks.items()
+        }
         return replace(
             super().plan,
-            force_fields={auxiliary.head: force_field},
-            auxiliary=auxiliary,
-            energy_head=auxiliary.head,
+            force_fields=force_fields,
+            auxiliaries=tasks,
+            energy_head=next(iter(tasks)),
             transfers=self.transfer_backbone,
             transfers_head=self.transfer_head,
         )
@@ -110,3 +153,9 @@ class MFTConfig(Multitask):
     def as_mft(self) -> MFTConfig:
         """The same settings."""
         return self
+
+
+def _as_list(
+    auxiliary: AuxiliaryConfig | list[AuxiliaryConfig],
+) -> list[AuxiliaryConfig]:
+    return auxiliary if isinstance(auxiliary, list) else [auxiliary]

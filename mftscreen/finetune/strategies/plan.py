@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
+from mftscreen.finetune.config.auxiliary import AuxiliaryConfig
 from mftscreen.finetune.config.blocks import (
-    AuxiliaryConfig,
     BranchConfig,
     DataConfig,
     ForceFieldLoss,
@@ -37,6 +37,9 @@ class ForceField:
         Probability of a step to be one of its own.
     weight : float
         Multiplies the prefactors of its loss.
+    source : str or None
+        The other head that starts from the same pretrained one and comes before, if
+        there is one.
     """
 
     data: BranchConfig
@@ -44,6 +47,7 @@ class ForceField:
     batch_size: int
     share: float
     weight: float = 1.0
+    source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +69,9 @@ class Plan:
         What predicts the properties in the end.
     force_fields : mapping of str to ForceField
         By head.
-    auxiliary : AuxiliaryConfig or None
-        The force field, if any, that is there for the properties' sake: its frames are
-        chosen beside theirs, its loss is balanced with theirs.
+    auxiliaries : mapping of str to AuxiliaryConfig
+        The force fields that are there for the properties' sake, by head: their frames
+        are chosen beside those of the properties, their losses balanced with theirs.
     energy_head : str or None
         The force field that calculators use.
     pretrained : str or None
@@ -90,7 +94,7 @@ class Plan:
     training: TrainingConfig | None = None
     readout: Readout = "neural"
     force_fields: Mapping[str, ForceField] = field(default_factory=dict)
-    auxiliary: AuxiliaryConfig | None = None
+    auxiliaries: Mapping[str, AuxiliaryConfig] = field(default_factory=dict)
     energy_head: str | None = None
     pretrained: str | None = None
     descriptor: DescriptorSize | None = None
@@ -99,6 +103,20 @@ class Plan:
     transfers_head: bool = False
     transfers_properties: bool = False
     freezes_descriptor: bool = False
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Force-field heads that are taken over: the names to have, and to look for."""
+        return {
+            name: task.head
+            for name, task in self.auxiliaries.items()
+            if self.force_fields[name].source is None
+        }
+
+    @property
+    def joins(self) -> bool:
+        """Whether every step has the losses of all heads."""
+        return any(task.combine == "joint" for task in self.auxiliaries.values())
 
     @property
     def trains(self) -> bool:

@@ -15,16 +15,21 @@ from mftscreen.data.dataset import LabelledStructure
 from mftscreen.data.readers import iter_rows
 from mftscreen.data.sources import RowProblem, check_problems, read_force_field
 from mftscreen.errors import DataError
-from mftscreen.finetune.config.blocks import AuxiliaryConfig
+from mftscreen.finetune.config.auxiliary import AuxiliaryConfig
+from mftscreen.finetune.stream.limits import FrameLimits
+from mftscreen.finetune.stream.spec import Side, Stream, open_stream
 from mftscreen.finetune.task.self_replay import (
     Teacher,
     label_frames,
     perturb_structures,
 )
+from mftscreen.finetune.task.training_data import TrainingData
+from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.ood.ofm.featurizer import N_FEATURES, OFMFeaturizer
 from mftscreen.ood.reference.farthest import farthest_points
+from mftscreen.structures import reduced_formula
 
-__all__ = ["load_auxiliary", "select_diverse", "select_frames"]
+__all__ = ["load_auxiliary", "select_diverse", "select_frames", "stream_auxiliary"]
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +40,6 @@ def load_auxiliary(
     teacher: Teacher,
     *,
     seed: int,
-    folder: Path | None = None,
     progress: bool = False,
 ) -> list[LabelledStructure]:
     """Return the frames to train the auxiliary head on.
@@ -51,7 +55,7 @@ def load_auxiliary(
         The pretrained model, which labels the frames of `self_replay`.
     seed : int
         Of the choice among frames without an OFM.
-    folder, progress
+    progress : bool
         See :func:`mftscreen.finetune.task.self_replay.label_frames`.
 
     Returns
@@ -72,7 +76,7 @@ def load_auxiliary(
     pool = [row for path in config.self_replay.pool for row in _read_pool(path)]
     frames = perturb_structures([*downstream, *pool], config.self_replay)
     frames = select_frames(frames, config, downstream, seed)
-    return label_frames(frames, teacher, folder=folder, progress=progress)
+    return label_frames(frames, teacher, progress=progress)
 
 
 def _read_pool(path: Path) -> list[LabelledStructure]:
@@ -93,7 +97,7 @@ def select_frames(
     downstream: Sequence[LabelledStructure],
     seed: int,
 ) -> list[LabelledStructure]:
-    """Apply the filters `elements`, `max_atoms` and `n_frames`, in this order.
+    """Apply the filters `elements`, `max_atoms`, `max_force` and `n_frames`.
 
     Parameters
     ----------
@@ -115,12 +119,8 @@ def select_frames(
         If no frame is left.
     """
     kept = list(frames)
-    if config.elements is not None:
-        known = (
-            {symbol for row in downstream for symbol in row.atoms.symbols}
-            if config.elements == "downstream"
-            else set(config.elements)
-        )
+    known = _allowed_elements(config, downstream)
+    if known is not None:
         kept = [frame for frame in kept if known.issuperset(frame.atoms.symbols)]
     n_of_elements = len(kept)
     if config.max_atoms is not None:
@@ -142,10 +142,88 @@ def select_frames(
             "'elements' allows"
         )
         raise DataError(msg)
+    if config.max_force is not None:
+        n_small, largest = len(kept), config.max_force
+        kept = [frame for frame in kept if _force(frame) <= largest]
+        log.info("%d of these without a force beyond %g eV/Å", len(kept), largest)
+        if not kept:
+            msg = (
+                f"all of {n_small} auxiliary frames that other filters leave have a "
+                f"force of more than {largest:g} eV/Å"
+            )
+            raise DataError(msg)
     if config.n_frames is not None and config.n_frames < len(kept):
         chosen = select_diverse([f.atoms for f in kept], config.n_frames, seed)
         kept = [kept[k] for k in chosen]
     return kept
+
+
+def _allowed_elements(
+    config: AuxiliaryConfig, downstream: Sequence[LabelledStructure]
+) -> set[str] | None:
+    """Return the elements that frames may have; None for all."""
+    if config.elements == "downstream":
+        return {symbol for row in downstream for symbol in row.atoms.symbols}
+    return None if config.elements is None else set(config.elements)
+
+
+def _force(frame: LabelledStructure) -> float:
+    """Return the largest force; none if frames are labelled later."""
+    forces = frame.labels.get("force")
+    return 0.0 if forces is None else float(np.linalg.norm(forces, axis=1).max())
+
+
+def stream_auxiliary(
+    config: AuxiliaryConfig,
+    data: TrainingData,
+    type_map: Sequence[str],
+    cutoffs: EdgeCutoffs,
+    seed: int,
+) -> Stream:
+    """Return the frames to draw an auxiliary head's training data from.
+
+    Parameters
+    ----------
+    config : AuxiliaryConfig
+        With `stream`.
+    data : TrainingData
+        The rows of the properties.
+    type_map : sequence of str
+        Elements that the model knows.
+    cutoffs : EdgeCutoffs
+        Of its descriptor.
+    seed : int
+        Of which frames are held out.
+
+    Returns
+    -------
+    Stream
+
+    Raises
+    ------
+    DataError
+        If a file or folder cannot be read, or holds no frame.
+    """
+    assert config.stream is not None
+    allowed = _allowed_elements(config, data.by_property("train"))
+    new = data.new_rows if config.drop_test_formulas else []
+    limits = FrameLimits(
+        elements=[e for e in type_map if allowed is None or e in allowed],
+        max_atoms=config.max_atoms,
+        max_force=config.max_force,
+        formulas=sorted({reduced_formula(row.atoms) for row in new}),
+        cutoffs=(cutoffs.edge, cutoffs.angle),
+    )
+    side = Side(config.validation_fraction, seed, config.group)
+    drawn = config.stream
+    return open_stream(
+        config.data,
+        limits,
+        side,
+        fraction=drawn.fraction,
+        limit=drawn.limit,
+        seed=drawn.seed,
+    )
 
 
 def select_diverse(

@@ -195,7 +195,7 @@ def _shares(plan: Plan, data: Mapping[str, PreparedData]) -> dict[str, float]:
     shares = {name: f.share for name, f in plan.force_fields.items()}
     if not shares:
         return {name: counts[name] / len(heads) for name in heads}
-    if plan.auxiliary is not None and plan.auxiliary.combine == "joint":
+    if plan.joins:
         # the trainer adds all other heads to every step of the first
         return {**shares, **dict.fromkeys(heads, 0.0), heads[0]: 1.0}
     if heads:
@@ -212,11 +212,11 @@ def _force_field_heads(
     if not names:
         return {}, {}
     if pretrained is not None:
-        source = {name: name if plan.transfers_head else "RANDOM" for name in names}
+        source = {name: plan.force_fields[name].source or name for name in names}
         return {}, {
             name: {
-                "fitting_net": {**pretrained.fitting[name], "seed": seed},
-                "finetune_head": source[name],
+                "fitting_net": {**pretrained.fitting[source[name]], "seed": seed},
+                "finetune_head": source[name] if plan.transfers_head else "RANDOM",
             }
             for name in names
         }

@@ -21,6 +21,7 @@ __all__ = [
     "find_fold",
     "hold_out",
     "in_order",
+    "place_of",
     "without_formulas_of",
 ]
 
@@ -116,7 +117,7 @@ def hold_out(
     -----
     Where a group is an id that several structures have, these stay together.
     """
-    places = {g: _place(g, seed) for g in {group_of(row) for row in rows}}
+    places = {g: place_of(g, seed) for g in {group_of(row) for row in rows}}
     if len(places) < 2:
         name = next(iter(places), "")
         msg = (
@@ -218,8 +219,14 @@ def without_formulas_of(
     return kept
 
 
-def _place(group: str, seed: int) -> float:
-    """Return a number between 0 and 1, evenly distributed over groups."""
+def place_of(group: str, seed: int) -> float:
+    """Return a number between 0 and 1, evenly distributed over groups.
+
+    Parameters
+    ----------
+    group : str
+    seed : int
+    """
     digest = hashlib.sha256(f"{seed} {group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -229,7 +236,7 @@ def _draw(rows: Sequence[_R], settings: SplitConfig) -> list[_R]:
 
     def place(row: _R) -> float:
         # other places than those by which rows are held out with the same seed
-        return _place(f"share {row.id}", settings.train_seed)
+        return place_of(f"share {row.id}", settings.train_seed)
 
     n_used = max(1, round(settings.train_share * len(rows)))
     used = {row.id for row in sorted(rows, key=place)[:n_used]}

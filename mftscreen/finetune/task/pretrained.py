@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def load_pretrained(
     source: str,
-    head: str | None = None,
+    head: str | Mapping[str, str] | None = None,
     properties: Sequence[str] = (),
     *,
     keeps_force_field: bool = False,
@@ -43,10 +43,11 @@ def load_pretrained(
     ----------
     source : str
         A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
-    head : str, optional
+    head : str or mapping of str to str, optional
         The force-field head that is needed; of a large pretrained model, ``crystals``
-        and ``molecules`` stand for one each. In the state it has this name. By default
-        the one that :func:`keep_main_head` keeps.
+        and ``molecules`` stand for one each. In the state it has this name. Of several,
+        the name that each is to have in the state to the one that it has in the model.
+        By default the one that :func:`keep_main_head` keeps.
     properties : sequence of str, optional
         Heads to keep beside `head`; without it, they are not looked at. No other head
         is in the state.
@@ -78,7 +79,9 @@ def load_pretrained(
         if head is None:
             # deepmd-kit cannot build more heads than its one-hot of data sets is long
             return keep_main_head(state), sha256
-        found = find_branch(branches, head, find_domains(sha256))
+        wanted = {head: head} if isinstance(head, str) else head
+        domains = find_domains(sha256)
+        found = {new: find_branch(branches, h, domains) for new, h in wanted.items()}
     except UnknownHeadError as error:
         msg = f"pretrained model {source}: {error}"
         raise UnknownHeadError(msg) from None
@@ -86,9 +89,10 @@ def load_pretrained(
         names = ", ".join(sorted(missing))
         msg = f"pretrained model {source} has no head for transfer_properties: {names}"
         raise UnknownHeadError(msg)
-    if found != head:
-        log.info("head %r of %s is its head %r", head, source, found)
-    return keep_heads(state, {head: found} | {p: p for p in properties}), sha256
+    for new, old in found.items():
+        if new != old:
+            log.info("head %r of %s is its head %r", new, source, old)
+    return keep_heads(state, found | {p: p for p in properties}), sha256
 
 
 def _own_energy_head(source: str, branches: Branches, sha256: str) -> str | None:

@@ -31,12 +31,12 @@ from mftscreen.console.progress import progress_bar
 from mftscreen.data.dataset import LabelledStructure, force_field_labels
 from mftscreen.data.sources import read_force_field
 from mftscreen.errors import DataError, StructureError
-from mftscreen.finetune.config.blocks import SelfReplayConfig
+from mftscreen.finetune.config.auxiliary import SelfReplayConfig
 from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
 from mftscreen.model.network.many import evaluate_many
 from mftscreen.stress import virial_to_stress
 from mftscreen.structures import check_sites, find_separate_neighbors
-from mftscreen.writing import output_file
+from mftscreen.writing import cache_folder, replacing
 
 __all__ = ["PARENT", "Teacher", "label_frames", "perturb_structures"]
 
@@ -48,6 +48,9 @@ MAX_FORCE = 30.0
 
 MIN_OVERLAP = 0.6
 """Of the sum of two covalent radii; closer atoms overlap."""
+
+FORMAT = 1
+"""Another number when the same model would label the same frames otherwise."""
 
 log = logging.getLogger(__name__)
 
@@ -115,18 +118,17 @@ def label_frames(
     frames: Sequence[LabelledStructure],
     teacher: Teacher,
     *,
-    folder: Path | None = None,
     progress: bool = False,
 ) -> list[LabelledStructure]:
     """Label frames by the pretrained model's own force-field head.
+
+    They are kept in the cache folder (:func:`mftscreen.writing.cache_folder`), where
+    all runs find them that need the same frames labelled by the same model.
 
     Parameters
     ----------
     frames : sequence of LabelledStructure
     teacher : Teacher
-    folder : Path, optional
-        The labelled frames are kept here in ``self_replay-<key>.traj``, where the key
-        stands for frames, model and head, and are read from there the next time.
     progress : bool
         Whether to show progress on stderr.
 
@@ -140,20 +142,16 @@ def label_frames(
     Raises
     ------
     DataError
-        If no frame is left, or the frames cannot be written.
+        If no frame is left.
     UnknownHeadError
         If the model has no force-field head of this name.
     """
-    path = None
-    if folder is not None:
-        path = folder / f"self_replay-{_key(frames, teacher)[:16]}.traj"
-    if path is not None and path.exists():
-        log.info("self-replay: labelled frames are in %s", path)
-        labelled = [frame.atoms for frame in read_force_field(path)]
-    else:
+    path = _place(frames, teacher)
+    labelled = None if path is None else _find(path)
+    if labelled is None:
         labelled = _label(frames, teacher, progress)
-    if path is not None and not path.exists():
-        _keep(labelled, path)
+        if path is not None:
+            _keep(labelled, path)
     return [
         LabelledStructure(f"self_replay#{k}", atoms, force_field_labels(atoms))
         for k, atoms in enumerate(labelled)
@@ -189,6 +187,31 @@ def _label(
         )
         raise DataError(msg)
     return labelled
+
+
+def _place(frames: Sequence[LabelledStructure], teacher: Teacher) -> Path | None:
+    """Return where labelled frames are kept; None if there is no home."""
+    try:
+        folder = cache_folder() / "self_replay"
+    except RuntimeError as error:
+        log.info("self-replay: labelled frames are not kept: %s", error)
+        return None
+    return folder / f"{FORMAT}-{_key(frames, teacher)[:32]}.traj"
+
+
+def _find(path: Path) -> list[Atoms] | None:
+    """Return labelled frames that were kept, if there are any."""
+    if not path.exists():
+        return None
+    try:
+        found = [frame.atoms for frame in read_force_field(path)]
+    except DataError as error:  # it is the same again when it is made anew
+        log.info(
+            "self-replay: labelled frames that were kept cannot be read: %s", error
+        )
+        return None
+    log.info("self-replay: labelled frames are in %s", path)
+    return found
 
 
 def _key(frames: Sequence[LabelledStructure], teacher: Teacher) -> str:
@@ -256,6 +279,9 @@ def _keep(frames: Sequence[Atoms], path: Path) -> None:
     """Write frames, which a trajectory keeps to the last digit, whole or not at all."""
     from ase.io import write
 
-    with output_file(path) as partial:
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial, frames, format="traj")
+        with replacing(path) as partial:
+            write(partial, frames, format="traj")
+    except OSError as error:
+        log.info("self-replay: labelled frames are not kept: %s", error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from ase.data import atomic_numbers
@@ -18,10 +17,13 @@ from mftscreen.errors import (
     StructureError,
     UnsupportedByBackboneError,
 )
+from mftscreen.finetune.config.auxiliary import AuxiliaryConfig
 from mftscreen.finetune.config.blocks import BranchConfig, DataConfig
 from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.strategies import Plan, TuneConfig
-from mftscreen.finetune.task.auxiliary import load_auxiliary
+from mftscreen.finetune.stream.sample import sample_stream, with_neighbors
+from mftscreen.finetune.stream.spec import Stream
+from mftscreen.finetune.task.auxiliary import load_auxiliary, stream_auxiliary
 from mftscreen.finetune.task.bias import settle_bias
 from mftscreen.finetune.task.label_check import check_labels
 from mftscreen.finetune.task.partition import hold_out, without_formulas_of
@@ -66,6 +68,9 @@ class Task:
         The properties, with the parameters of their transforms.
     neighbors : tuple of int
         See :func:`mftscreen.finetune.task.training_data.check_rows`.
+    streams : mapping of str to Stream
+        By head: what it is trained on in place of the frames in `data`, which are a
+        sample.
     """
 
     config: TuneConfig
@@ -75,6 +80,7 @@ class Task:
     pretrained_sha256: str
     specs: Mapping[str, PropertySpec] = field(default_factory=dict)
     neighbors: tuple[int, int] = (1, 1)
+    streams: Mapping[str, Stream] = field(default_factory=dict)
 
     @property
     def heads(self) -> Mapping[str, Parts]:
@@ -122,16 +128,12 @@ class Task:
         ]
 
 
-def load_task(
-    config: TuneConfig, folder: Path | None = None, *, progress: bool = False
-) -> Task:
+def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
     """Read all data and the pretrained model, and check that they fit together.
 
     Parameters
     ----------
     config : TuneConfig
-    folder : Path, optional
-        Where frames that the pretrained model labels are kept, for the next time.
     progress : bool
         Whether to show the progress of a download and of labelling on stderr.
 
@@ -165,45 +167,61 @@ def load_task(
             _warn_of_rows_seen(plan.data)
         state, pretrained_sha256 = load_pretrained(
             plan.pretrained,
-            plan.energy_head,
+            plan.sources or plan.energy_head,
             kept,
             keeps_force_field=not plan.trains,
             progress=progress,
         )
         first = next(iter(model_parameters(state).values()))
         type_map = first["type_map"]
+    cutoffs = _check_backbone(plan, state)
     frames: dict[str, Parts] = {}
+    streams: dict[str, Stream] = {}
     for head, force_field in plan.force_fields.items():
-        branch, group = force_field.data, force_field.data.group
-        if plan.auxiliary is None or branch is not plan.auxiliary:
-            found = [s for path in branch.data for s in read_force_field(path)]
-        else:
-            found = load_auxiliary(
-                plan.auxiliary,
-                data.by_property("train"),
-                Teacher(state or {}, pretrained_sha256, head),
-                seed=seed,
-                folder=folder,
-                progress=progress,
+        task = plan.auxiliaries.get(head)
+        if task is None:
+            found = [
+                f for path in force_field.data.data for f in read_force_field(path)
+            ]
+            frames[head] = _split_branch(found, force_field.data, seed)
+        elif task.stream is None:
+            teacher = Teacher(
+                state or {}, pretrained_sha256, force_field.source or head
             )
-            if plan.auxiliary.drop_test_formulas:
+            found = load_auxiliary(
+                task, data.by_property("train"), teacher, seed=seed, progress=progress
+            )
+            if task.drop_test_formulas:
                 found = without_formulas_of(found, data.new_rows)
-            if plan.auxiliary.self_replay is not None:
-                group = PARENT
-        frames[head] = _split_branch(found, branch, group, seed)
-    data = replace(data, frames=frames)
+            frames[head] = _split_branch(found, task, seed)
+        else:
+            stream = stream_auxiliary(task, data, type_map or (), cutoffs, seed)
+            streams[head], frames[head] = sample_stream(stream)
+    data = replace(
+        data,
+        frames=frames,
+        fingerprints={head: stream.fingerprint for head, stream in streams.items()},
+    )
     _check_names(data.heads)
     if type_map is None:
         symbols = {symbol for _, s in data.everything() for symbol in s.atoms.symbols}
         type_map = sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
-    neighbors = check_rows(data, type_map, _check_backbone(plan, state))
+    neighbors = check_rows(data, type_map, cutoffs)
+    streams, neighbors = with_neighbors(streams, neighbors)
     specs = _fit_specs(plan, data.heads)
     check_labels(data, specs)
     if plan.pretrained is not None and plan.transfers_properties:
         check_quantities(plan.pretrained, specs)
     settled = settle_bias(config, data.heads)
     return Task(
-        settled, data, list(type_map), state, pretrained_sha256, specs, neighbors
+        settled,
+        data,
+        list(type_map),
+        state,
+        pretrained_sha256,
+        specs,
+        neighbors,
+        streams,
     )
 
 
@@ -264,11 +282,10 @@ def _fit_specs(plan: Plan, heads: Mapping[str, Parts]) -> dict[str, PropertySpec
 
 
 def _split_branch(
-    frames: Sequence[LabelledStructure],
-    branch: BranchConfig,
-    group: str | None,
-    seed: int,
+    frames: Sequence[LabelledStructure], branch: BranchConfig, seed: int
 ) -> Parts:
+    replayed = isinstance(branch, AuxiliaryConfig) and branch.self_replay is not None
+    group = PARENT if replayed else branch.group
     return hold_out(
         frames,
         branch.validation_fraction,

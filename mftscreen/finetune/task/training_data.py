@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mftscreen.data.dataset import ENERGY_LABELS, LabelledStructure
 from mftscreen.data.sources import RowProblem, check_problems, read_labelled
@@ -20,9 +19,9 @@ from mftscreen.finetune.config.fields import Source
 from mftscreen.finetune.task.partition import ID_TEST, divide, hold_out
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.structures import (
-    Pairs,
     check_sites,
     check_structure,
+    count_neighbors,
     find_separate_neighbors,
 )
 
@@ -49,11 +48,15 @@ class TrainingData:
         Heads, each of which sees the rows that have a label of its name.
     frames : mapping of str to Parts
         By force-field head, which sees all of its own.
+    fingerprints : mapping of str to str
+        By head whose frames are drawn from files: of these files. Its `frames` are a
+        sample.
     """
 
     rows: Parts = field(default_factory=dict)
     properties: Sequence[str] = ()
     frames: Mapping[str, Parts] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def heads(self) -> dict[str, Parts]:
@@ -86,6 +89,8 @@ class TrainingData:
             for part in FITTED:
                 found = data_hash(parts[part], labels)
                 digest.update(f"{head} {part} {found}\n".encode())
+            if head in self.fingerprints:
+                digest.update(f"{head} {self.fingerprints[head]}\n".encode())
         return digest.hexdigest()
 
     def everything(self) -> Iterator[tuple[str, LabelledStructure]]:
@@ -258,22 +263,16 @@ def check_rows(
         If there are structures that cannot be used; they are named.
     """
     most, problems = np.ones(2, dtype=int), []
+    within = (cutoffs.edge, cutoffs.angle)
     for part, row in data.everything():
         try:
             if part in FITTED:
                 check_sites(row.atoms, type_map)
                 pairs = find_separate_neighbors(row.atoms, cutoffs.edge)
-                most = np.maximum(most, _count_neighbors(pairs, cutoffs))
+                most = np.maximum(most, count_neighbors(pairs, within))
             else:
                 check_structure(row.atoms, type_map)
         except StructureError as error:
             problems.append(RowProblem(row.id, "structure", str(error)))
     check_problems(problems)
     return int(most[0]), int(most[1])
-
-
-def _count_neighbors(pairs: Pairs, cutoffs: EdgeCutoffs) -> NDArray[np.int64]:
-    """Return the most neighbours of an atom within each cutoff."""
-    centers, _, _, distances = pairs
-    within = [distances < cutoff for cutoff in (cutoffs.edge, cutoffs.angle)]
-    return np.array([np.bincount(centers[near], minlength=1).max() for near in within])

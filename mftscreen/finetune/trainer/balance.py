@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -30,14 +30,14 @@ class Combination:
 
     Attributes
     ----------
-    auxiliary : str or None
-        The auxiliary head, if there is one.
+    auxiliary : sequence of str
+        The auxiliary heads, if there are any.
     combine : {"alternate", "joint"}
         One head per step, drawn at random, or the sum of all heads in every step.
-    aux_prob : float
-        Share of the steps that are auxiliary, when they alternate.
-    lambda_reg : float, "auto" or None
-        Weight of the auxiliary loss (Eq. 11). A number is in the loss prefactors of
+    aux_prob : mapping of str to float
+        Share of the steps that are of each auxiliary head, when they alternate.
+    lambda_reg : mapping of str to float or "auto"
+        Weight of each auxiliary loss (Eq. 11). A number is in the loss prefactors of
         ``input.json`` already.
     layer_decay : float
         Factor on the learning rate from each layer to the one below; 1 for none.
@@ -45,10 +45,10 @@ class Combination:
         Property heads with labels of the same rows: a batch of the first trains all.
     """
 
-    auxiliary: str | None = None
+    auxiliary: Sequence[str] = ()
     combine: Literal["alternate", "joint"] = "alternate"
-    aux_prob: float = 0.5
-    lambda_reg: float | Literal["auto"] | None = None
+    aux_prob: Mapping[str, float] = field(default_factory=dict)
+    lambda_reg: Mapping[str, float | Literal["auto"]] = field(default_factory=dict)
     layer_decay: float = 1.0
     shared: Sequence[Sequence[str]] = ()
 
@@ -67,10 +67,33 @@ class Combination:
         others = {head for heads in self.shared for head in heads[1:]}
         return [head for head in heads if head not in others]
 
+    def batches_for_each(self, head: str, n_downstream: int) -> float:
+        """Return how many batches a property has for each of an auxiliary head.
+
+        Parameters
+        ----------
+        head : str
+            The auxiliary one.
+        n_downstream : int
+            Number of properties.
+        """
+        if self.combine == "joint":
+            return 1.0
+        left = 1.0 - sum(self.aux_prob.values())
+        return left / (n_downstream * self.aux_prob[head])
+
     @classmethod
     def read(cls, directory: Path) -> Combination:
         """Read what :meth:`to_json` gave from ``combination.json`` in a directory."""
-        return cls(**json.loads((directory / COMBINATION).read_text()))
+        values = json.loads((directory / COMBINATION).read_text())
+        head = values.get("auxiliary", [])
+        if not isinstance(head, list):  # of earlier versions, which had one at most
+            values["auxiliary"] = [] if head is None else [head]
+            for key in ("aux_prob", "lambda_reg"):
+                value = values.get(key)
+                given = head is not None and value is not None
+                values[key] = {head: value} if given else {}
+        return cls(**values)
 
     def to_json(self) -> str:
         """Return the text of ``combination.json``."""
@@ -80,8 +103,7 @@ class Combination:
 def balanced_lambda(
     downstream: Sequence[float],
     auxiliary: Sequence[float],
-    combination: Combination,
-    n_downstream: int = 1,
+    batches: float = 1.0,
 ) -> float:
     r"""Return the weight that makes both tasks pull equally at the descriptor.
 
@@ -92,9 +114,9 @@ def balanced_lambda(
         losses on several batches.
     auxiliary : sequence of float
         Norms of the gradient of the auxiliary loss, with ``lambda_reg`` 1.
-    combination : Combination
-    n_downstream : int, optional
-        Number of downstream heads.
+    batches : float, optional
+        Of one downstream head for each of the auxiliary head; see
+        :meth:`Combination.batches_for_each`.
 
     Returns
     -------
@@ -110,14 +132,15 @@ def balanced_lambda(
     With :math:`g` the median norms, :math:`\lambda = g_\mathrm{task} / g_\mathrm{reg}`
     for a joint step. When steps alternate, a task contributes to Adam's moments in
     proportion to its share :math:`p` of the steps, and
-    :math:`\lambda = \frac{1 - p}{n p} \, g_\mathrm{task} / g_\mathrm{reg}` with
-    :math:`n` downstream heads that share :math:`1 - p`.
+    :math:`\lambda = \frac{1 - P}{n p} \, g_\mathrm{task} / g_\mathrm{reg}` with
+    :math:`n` downstream heads that share what all auxiliary heads leave,
+    :math:`1 - P`.
 
     Examples
     --------
-    >>> balanced_lambda([2.0, 3.0, 4.0], [30.0], Combination("ff", "joint"))
+    >>> balanced_lambda([2.0, 3.0, 4.0], [30.0])
     0.1
-    >>> balanced_lambda([3.0], [12.0], Combination("ff", "alternate", aux_prob=0.2))
+    >>> balanced_lambda([3.0], [12.0], batches=0.8 / 0.2)
     1.0
     """
     task, reg = median(downstream), median(auxiliary)
@@ -127,11 +150,7 @@ def balanced_lambda(
             f"{task:g} (downstream) and {reg:g} (auxiliary)"
         )
         raise ValueError(msg)
-    ratio = task / reg
-    if combination.combine == "joint":
-        return ratio
-    p = combination.aux_prob
-    return ratio * (1 - p) / (n_downstream * p)
+    return task / reg * batches
 
 
 def summarize_training(directory: Path) -> dict[str, Any]:
@@ -149,7 +168,9 @@ def summarize_training(directory: Path) -> dict[str, Any]:
         batches that were drawn; ``gradient_ratio``, the median over the run of the
         weighted auxiliary gradient's norm in the descriptor over that of a downstream
         batch, the largest where there are several kinds;
-        ``lambda_reg``, ``combine`` and, when steps alternate, ``aux_prob``.
+        ``lambda_reg``, ``combine`` and, when steps alternate, ``aux_prob``. What is of
+        an auxiliary head is a mapping by head where there are several. With streams,
+        ``streams``: how many frames each head has drawn, used and left out.
     """
     combination = Combination.read(directory)
     path = directory / GRADIENTS
@@ -160,30 +181,57 @@ def summarize_training(directory: Path) -> dict[str, Any]:
     for row in intervals.values():
         batches.update(row["batches"])
     summary: dict[str, Any] = {"batches": dict(batches)}
-    head = combination.auxiliary
-    if head is None or not batches:
+    heads = combination.auxiliary
+    if not heads or not batches:
         return summary
     summary["combine"] = combination.combine
+    found: dict[str, dict[str, Any]] = {}
     if combination.combine == "alternate":
-        summary["aux_prob"] = combination.aux_prob
+        found["aux_prob"] = dict(combination.aux_prob)
     drawn = sum(batches[name] for name in combination.drawn(batches))
-    summary["aux_share"] = batches[head] / drawn
-    summary["lambda_reg"] = combination.lambda_reg
-    if combination.lambda_reg == "auto":
-        measured = json.loads((directory / LAMBDA).read_text())
-        summary["lambda_reg"] = measured["lambda_reg"]
-    ratios = [
-        ratio
-        for row in intervals.values()
-        if (ratio := _ratio(row["gradient_norms"], head)) is not None
-    ]
-    summary["gradient_ratio"] = median(ratios) if ratios else None
+    found["aux_share"] = {head: batches[head] / drawn for head in heads}
+    found["lambda_reg"] = {**combination.lambda_reg, **_measured(directory, heads)}
+    found["gradient_ratio"] = {
+        head: _median_ratio(intervals.values(), head, heads) for head in heads
+    }
+    for key, values in found.items():
+        # of one head as it is, of several by head
+        summary[key] = values if len(heads) > 1 else values[heads[0]]
+    last = intervals[max(intervals)]
+    if last.get("streams"):
+        summary["streams"] = last["streams"]
     return summary
 
 
-def _ratio(norms: Mapping[str, float], auxiliary: str) -> float | None:
-    """Return the auxiliary norm over the largest of the others."""
-    others = [norm for head, norm in norms.items() if head != auxiliary]
+def _measured(directory: Path, heads: Sequence[str]) -> dict[str, float]:
+    """Return the weights that were measured."""
+    path = directory / LAMBDA
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text())["lambda_reg"]
+    # earlier versions had one head
+    return found if isinstance(found, dict) else {heads[0]: found}
+
+
+def _median_ratio(
+    intervals: Iterable[Mapping[str, Any]], head: str, heads: Sequence[str]
+) -> float | None:
+    others = set(heads) - {head}
+    ratios = [
+        ratio
+        for row in intervals
+        if (ratio := _ratio(row["gradient_norms"], head, others)) is not None
+    ]
+    return median(ratios) if ratios else None
+
+
+def _ratio(
+    norms: Mapping[str, float], auxiliary: str, left_out: Collection[str]
+) -> float | None:
+    """Return the auxiliary norm over the largest of the properties'."""
+    others = [
+        norm for head, norm in norms.items() if head not in {auxiliary, *left_out}
+    ]
     if auxiliary not in norms or not others or max(others) == 0:
         return None
     return norms[auxiliary] / max(others)

@@ -2,8 +2,8 @@
 
 Started as ``python -m mftscreen.finetune.trainer.process input.json ...`` in a run
 directory, with the options of ``dp --pt train``. Data, checkpoints, learning curve,
-restart and distributed training are deepmd-kit's own. What is added hangs on three
-seams of it:
+restart and distributed training are deepmd-kit's own, but for frames that are streamed
+(:mod:`mftscreen.finetune.trainer.streaming`). What is added hangs on three seams of it:
 
 * deepmd-kit creates ``deepmd.pt.train.training.Trainer``; here, a subclass.
 * ``Trainer._next_training_batch`` is called once per step with the head that was drawn.
@@ -66,6 +66,7 @@ from mftscreen.finetune.trainer.balance import (
 from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.finetune.trainer.orthogonalize import orthogonalize
 from mftscreen.finetune.trainer.shared_descriptors import SharedDescriptors
+from mftscreen.finetune.trainer.streaming import open_streams
 from mftscreen.head_forms import find_form
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.files.allowed import check_parameters
@@ -108,6 +109,11 @@ class Trainer(training.Trainer):
         for model in module.model.values():
             self.architecture.accelerate(model, atoms_only=atoms_only)
         self._seed = int(config["training"]["seed"])
+        self._streams = open_streams(
+            Path(), config, training_data, self.rank, self.world_size
+        )
+        # in place of the loaders of the samples
+        self.training_data.update(self._streams)
         self._step = 0
         self._joined: dict[str, Batch] = {}
         self._weights: dict[str, float] = {}
@@ -152,10 +158,10 @@ class Trainer(training.Trainer):
         """Train, after weighing the auxiliary loss if that was asked for."""
         # from here on, the data depend on the seed and on the step alone
         setup_seed([self.rank, self._seed])
-        if self.combination.lambda_reg == "auto":
-            weight = self._broadcast_value_from_rank0(self._measured_lambda())
-            self._weights = {str(self.combination.auxiliary): weight}
-            log.info("lambda_reg = %.4g balances the gradients", weight)
+        if "auto" in self.combination.lambda_reg.values():
+            self._weights = self._broadcast_value_from_rank0(self._measured_lambdas())
+            for head, weight in self._weights.items():
+                log.info("lambda_reg = %.4g balances the gradients of %s", weight, head)
         self._skip_to_start()
         super().run()
 
@@ -266,13 +272,14 @@ class Trainer(training.Trainer):
                 "step": self._step,
                 "batches": dict(self._batches),
                 "gradient_norms": self._norms,
+                "streams": {h: dict(s.counts) for h, s in self._streams.items()},
             }
             with Path(GRADIENTS).open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
         self._batches, self._norms = Counter(), {}
 
     def _check_loss(self, head: str, loss: float) -> None:
-        unused = head == self.combination.auxiliary and not self.combination.lambda_reg
+        unused = self.combination.lambda_reg.get(head) == 0
         if math.isfinite(loss) and (loss != 0 or unused):
             return
         reason = (
@@ -295,29 +302,37 @@ class Trainer(training.Trainer):
         squares = [g.square().sum() for g in gradients if g is not None]
         return float(torch.stack(squares).sum().sqrt())
 
-    def _measured_lambda(self) -> float:
-        """Return the balancing weight, measured once per run."""
-        auxiliary = str(self.combination.auxiliary)
-        downstream = [head for head in self.model_keys if head != auxiliary]
-        drawn = self.combination.drawn(downstream)
+    def _measured_lambdas(self) -> dict[str, float]:
+        """Return the balancing weight of each head that needs one, once per run."""
+        combination = self.combination
+        measured = [h for h, reg in combination.lambda_reg.items() if reg == "auto"]
+        downstream = [h for h in self.model_keys if h not in combination.auxiliary]
+        drawn = combination.drawn(downstream)
         first = [self._draw(drawn) for _ in range(N_SETTLE)]
         second = [self._draw(drawn) for _ in range(N_BALANCE)]
-        third = [self._draw([auxiliary]) for _ in range(N_BALANCE)]
+        third = {h: [self._draw([h]) for _ in range(N_BALANCE)] for h in measured}
         path = Path(LAMBDA)
         if path.exists():
-            return float(json.loads(path.read_text())["lambda_reg"])
-        norms = {"auxiliary": [self._gradient_norm(self._sum(b)) for b in third]}
+            found = json.loads(path.read_text())["lambda_reg"]
+            # earlier versions had one auxiliary head
+            return found if isinstance(found, dict) else {measured[0]: found}
+        norms = {
+            head: [self._gradient_norm(self._sum(b)) for b in batches]
+            for head, batches in third.items()
+        }
         with self._settled_heads(first):
-            norms["downstream"] = [self._gradient_norm(self._sum(b)) for b in second]
-        weight = balanced_lambda(
-            norms["downstream"], norms["auxiliary"], self.combination, len(downstream)
-        )
+            task = [self._gradient_norm(self._sum(b)) for b in second]
+        weights = {
+            head: balanced_lambda(
+                task, norms[head], combination.batches_for_each(head, len(downstream))
+            )
+            for head in measured
+        }
         if self.rank == 0:
+            found = {"lambda_reg": weights, "auxiliary": norms, "downstream": task}
             with replacing(path) as partial:
-                partial.write_text(
-                    json.dumps({"lambda_reg": weight, **norms}, indent=1)
-                )
-        return weight
+                partial.write_text(json.dumps(found, indent=1))
+        return weights
 
     def _draw(self, heads: Iterable[str]) -> dict[str, Batch]:
         return {head: super(Trainer, self)._next_training_batch(head) for head in heads}

@@ -14,7 +14,7 @@ def test_defaults_of_mft_are_those_of_the_paper(
     tmp_path: Path, load: Callable[..., Any], changed: Callable[..., Any]
 ) -> None:
     config = load(tmp_path, changed("mft"))
-    assert config.auxiliary.share == 0.5
+    assert config.downstream_share == 0.5
     assert config.auxiliary.lambda_reg == 1.0
     assert config.training.learning_rate == (1e-3, 1e-5)
     assert config.training.gradient_max_norm == 5.0

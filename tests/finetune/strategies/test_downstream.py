@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from mftscreen.finetune.config.blocks import AuxiliaryConfig
+from mftscreen.finetune.config.auxiliary import AuxiliaryConfig
 from mftscreen.finetune.strategies import Plan
 from mftscreen.finetune.strategies.downstream import FromPretrained
 from mftscreen.finetune.strategies.plan import ForceField
@@ -28,7 +28,7 @@ class BothConfig(FromPretrained):
         return replace(
             super().plan,
             force_fields={"oxides": force_field},
-            auxiliary=self.auxiliary,
+            auxiliaries={self.auxiliary.head: self.auxiliary},
             energy_head="oxides",
             freezes_descriptor=True,
         )

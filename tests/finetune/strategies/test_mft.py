@@ -19,10 +19,13 @@ def test_mft_trains_a_force_field_beside_the_properties(
         plan_of("ft"),
         force_fields={
             "oxides": ForceField(
-                data=auxiliary, loss=auxiliary.loss, batch_size=128, share=0.5
+                data=auxiliary,
+                loss=auxiliary.loss,
+                batch_size=128,
+                share=0.5,
             )
         },
-        auxiliary=auxiliary,
+        auxiliaries={"oxides": auxiliary},
         energy_head="oxides",
         transfers_head=True,
     )

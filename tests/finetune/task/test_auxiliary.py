@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.errors import ConfigError, DataError
-from mftscreen.finetune.config.blocks import AuxiliaryConfig
+from mftscreen.finetune.config.auxiliary import AuxiliaryConfig
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.task.auxiliary import load_auxiliary, select_diverse
 from mftscreen.finetune.task.self_replay import Teacher

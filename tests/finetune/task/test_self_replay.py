@@ -14,7 +14,7 @@ from ase.io import write
 from mftscreen import load_model
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.errors import DataError, UnknownHeadError
-from mftscreen.finetune.config.blocks import AuxiliaryConfig, SelfReplayConfig
+from mftscreen.finetune.config.auxiliary import AuxiliaryConfig, SelfReplayConfig
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.run.run import run_training
 from mftscreen.finetune.task import self_replay
@@ -99,6 +99,13 @@ def test_molecules_keep_no_cell_and_sources_are_not_changed() -> None:
     water = frames[2].atoms
     assert not water.cell.any()
     assert not water.pbc.any()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the cache of one test, in which nothing is yet."""
+    monkeypatch.setenv("MFTSCREEN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def test_seed_makes_the_frames(teacher: Teacher) -> None:
@@ -193,14 +200,13 @@ def config_path(tmp_path: Path, checkpoint: Path) -> Path:
 
 
 def test_frames_are_labelled_once_and_kept_exactly(
-    config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(config_path)
-    first = load_task(config, tmp_path / "run")
-    (kept,) = (tmp_path / "run").iterdir()
-    assert kept.name.startswith("self_replay-")
+    first = load_task(config)
+    assert len(list((own_cache / "self_replay").iterdir())) == 1
     monkeypatch.setattr(self_replay, "DeepmdNetwork", None)  # cannot label again
-    second = load_task(config, tmp_path / "run")
+    second = load_task(config)
     assert second.data.hash == first.data.hash
     split = second.heads["oxides"]
     parents = {
@@ -213,18 +219,32 @@ def test_frames_are_labelled_once_and_kept_exactly(
     assert len(split["train"]) == 3 * len(parents["train"])
 
 
-def test_other_settings_are_labelled_anew(config_path: Path, tmp_path: Path) -> None:
-    load_task(load_config(config_path), tmp_path / "run")
+def test_other_settings_are_labelled_anew(config_path: Path, own_cache: Path) -> None:
+    load_task(load_config(config_path))
     text = config_path.read_text().replace("per_structure: 3", "per_structure: 2")
     config_path.write_text(text)
-    load_task(load_config(config_path), tmp_path / "run")
-    assert len(list((tmp_path / "run").glob("self_replay-*.traj"))) == 2
+    load_task(load_config(config_path))
+    assert len(list((own_cache / "self_replay").glob("*.traj"))) == 2
 
 
-def test_folder_that_cannot_be_written(teacher: Teacher, tmp_path: Path) -> None:
+def test_what_was_kept_and_is_damaged_is_labelled_anew(
+    config_path: Path, own_cache: Path
+) -> None:
+    config = load_config(config_path)
+    first = load_task(config)
+    (kept,) = (own_cache / "self_replay").iterdir()
+    content = kept.read_bytes()
+    kept.write_bytes(content[: len(content) // 2])
+    assert load_task(config).data.hash == first.data.hash
+    assert kept.read_bytes() == content
+
+
+def test_folder_that_cannot_be_written(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(DataError, match="cannot be written"):
-        label_frames(unlabelled(bulk("Si")), teacher, folder=tmp_path / "file")
+    monkeypatch.setenv("MFTSCREEN_CACHE", str(tmp_path / "file"))
+    assert len(label_frames(unlabelled(bulk("Si")), teacher)) == 1
     assert (tmp_path / "file").read_text() == "no folder"
 
 

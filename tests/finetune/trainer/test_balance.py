@@ -21,11 +21,13 @@ def test_runs_of_earlier_versions_share_no_batches(tmp_path: Path) -> None:
     combination = Combination.read(tmp_path)
     assert combination.sharing("gap") == ["gap"]
     assert combination.drawn(["ff", "gap"]) == ["ff", "gap"]
+    assert combination.auxiliary == ["ff"]
+    assert combination.aux_prob == {"ff": 0.2}
 
 
 def test_auto_lambda_needs_gradients() -> None:
     with pytest.raises(ValueError, match=r"norms are 0 \(downstream\) and 3"):
-        balanced_lambda([0.0], [3.0], Combination("first", "joint"))
+        balanced_lambda([0.0], [3.0])
 
 
 def _write_run(directory: Path, combination: Combination, *rows: dict) -> None:
@@ -39,7 +41,11 @@ def _interval(step: int, batches: dict[str, int], **norms: float) -> dict[str, A
 
 def test_intervals_that_were_trained_twice_count_once(tmp_path: Path) -> None:
     combination = Combination(
-        "ff", "alternate", 0.2, "auto", shared=[["gap", "size"], ["mu"]]
+        ["ff"],
+        "alternate",
+        {"ff": 0.2},
+        {"ff": "auto"},
+        shared=[["gap", "size"], ["mu"]],
     )
     _write_run(
         tmp_path,

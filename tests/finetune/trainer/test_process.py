@@ -140,7 +140,7 @@ def _step_loss(trainer: Any, head: str) -> tuple[torch.Tensor, dict[str, Any]]:
     return loss, {head: batch, **trainer._joined}
 
 
-JOINT = Combination("first", "joint", lambda_reg=0.5)
+JOINT = Combination(["first"], "joint", lambda_reg={"first": 0.5})
 
 
 @pytest.mark.slow
@@ -196,14 +196,14 @@ def test_lambda_of_zero_gives_the_gradients_of_ft(
 def test_auto_lambda_balances_on_a_fixed_batch(
     joint_run: Path, tmp_path: Path, combine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    combination = Combination("first", combine, aux_prob=0.2, lambda_reg="auto")
+    combination = Combination(["first"], combine, {"first": 0.2}, {"first": "auto"})
     with _trainer(joint_run, combination, tmp_path / "run") as trainer:
         fixed = trainer._draw(trainer.model_keys)
         monkeypatch.setattr(
             type(trainer).__mro__[1], "_next_training_batch", lambda _, h: fixed[h]
         )
         before = {name: p.clone() for name, p in trainer.wrapper.named_parameters()}
-        weight = trainer._measured_lambda()
+        weight = trainer._measured_lambdas()["first"]
         for name, parameter in trainer.wrapper.named_parameters():
             assert torch.equal(parameter, before[name])
         # after the head has been fitted for a moment
@@ -217,7 +217,7 @@ def test_auto_lambda_balances_on_a_fixed_batch(
         at_first = trainer._gradient_norm(trainer._sum({"softness": fixed["softness"]}))
         # measured once per run
         monkeypatch.setattr(trainer, "_gradient_norm", lambda _: pytest.fail("again"))
-        assert trainer._measured_lambda() == weight
+        assert trainer._measured_lambdas() == {"first": weight}
     share = {"joint": 1.0, "alternate": 0.8 / 0.2}[combine]
     assert norms["softness"] != at_first
     assert weight * norms["first"] == pytest.approx(share * norms["softness"], rel=1e-3)
@@ -286,12 +286,12 @@ def test_steps_alternate_in_the_share_asked_for(shared_run: Path) -> None:
     assert training["aux_share"] == pytest.approx(0.25, abs=0.22)
     assert training["aux_prob"] == 0.25
     measured = json.loads((shared_run / "lambda_reg.json").read_text())
-    assert training["lambda_reg"] == measured["lambda_reg"]
-    assert measured["lambda_reg"] == balanced_lambda(
+    assert training["lambda_reg"] == measured["lambda_reg"]["first"]
+    assert training["lambda_reg"] == balanced_lambda(
         measured["downstream"],
-        measured["auxiliary"],
-        Combination("first", "alternate", aux_prob=0.25),
-        n_downstream=2,
+        measured["auxiliary"]["first"],
+        # two properties have 0.75 of the steps
+        batches=0.75 / (2 * 0.25),
     )
 
 

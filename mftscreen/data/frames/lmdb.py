@@ -1,0 +1,165 @@
+"""Single rows of ASE's LMDB databases, the format that OMat24 is published in.
+
+``ase-db-backends`` holds a list of all ids, which for 100 million rows takes gigabytes,
+and lets a row name ASE classes to be made; here a row is looked up by its id, and only
+numbers, texts and arrays come out of it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from mftscreen.data.readers.files import Row
+from mftscreen.data.readers.symbols import reason
+from mftscreen.errors import DataError
+
+__all__ = ["LmdbFile"]
+
+MAX_ROW_BYTES = 1 << 27
+"""Of a row, decompressed: some 100,000 atoms."""
+_RESULTS = ("energy", "forces", "stress")
+
+
+class LmdbFile:
+    """An ``.aselmdb`` file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened, is cut short or no ASE database, or ``lmdb`` is missing.
+
+    Notes
+    -----
+    Rows have the ids 1, 2, … up to one less than ``nextid``; those that were deleted
+    are read as errors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._environment: Any = None
+        try:
+            n = int(_decoded(self._get("nextid") or zlib.compress(b"1"))) - 1
+        except DataError:
+            raise
+        except Exception as error:
+            self.close()
+            msg = f"is no ASE database in LMDB: {reason(error)}"
+            raise DataError(msg, path=path) from error
+        self._n = max(n, 0)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def read(self, number: int) -> Row:
+        """Return a row; its structure is the error that says why there is none."""
+        name = f"{self.path.name}#{number + 1}"
+        try:
+            content = self._get(str(number + 1))
+            if content is None:
+                msg = f"row {number + 1} is not there"
+                return Row(name, DataError(msg, path=self.path), {})
+            row = _decoded(content)
+            return Row(name, _atoms(row), _values(row))
+        except DataError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever its content makes fail
+            msg = f"row {number + 1} cannot be decoded: {reason(error)}"
+            return Row(name, DataError(msg, path=self.path), {})
+
+    def close(self) -> None:
+        """Let go of the file until the next row is read."""
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
+
+    def _get(self, key: str) -> bytes | None:
+        if self._environment is None:
+            self._environment = _open(self.path)
+        with self._environment.begin() as transaction:
+            found: bytes | None = transaction.get(key.encode())
+        return found
+
+
+def _open(path: Path) -> Any:
+    try:
+        import lmdb
+    except ModuleNotFoundError as error:
+        msg = "needs lmdb: pip install 'mftscreen[db]'"
+        raise DataError(msg, path=path) from error
+    try:
+        opened = lmdb.open(
+            str(path), subdir=False, readonly=True, lock=False, readahead=False,
+            create=False,
+        )  # fmt: skip
+        needed = (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]
+    except (lmdb.Error, OSError) as error:
+        msg = f"cannot be opened as LMDB: {error}"
+        raise DataError(msg, path=path) from error
+    if path.stat().st_size < needed:
+        # to read what is not there would end this process
+        opened.close()
+        msg = f"is cut short: {path.stat().st_size} of {needed} bytes are there"
+        raise DataError(msg, path=path)
+    return opened
+
+
+def _decoded(content: bytes) -> Any:
+    """Return numbers, texts, lists and arrays, and nothing else."""
+    decompressor = zlib.decompressobj()
+    text = decompressor.decompress(content, MAX_ROW_BYTES)
+    if not decompressor.eof:
+        msg = f"it is cut short or has more than {MAX_ROW_BYTES} bytes"
+        raise ValueError(msg)
+    return json.loads(text, object_hook=_array)
+
+
+def _array(value: dict[str, Any]) -> Any:
+    """Return the array that ASE has written so, and other values as they are."""
+    if value.keys() == {"__ndarray__"}:
+        shape, kind, flat = value["__ndarray__"]
+        if np.dtype(kind).kind not in "biufU":
+            msg = f"it holds an array of kind {kind}"
+            raise ValueError(msg)
+        return np.array(flat, dtype=kind).reshape(shape)
+    # ASE 3.29 writes cells so
+    if value.get("__ase_objtype__") == "cell":
+        return np.asarray(value["array"])
+    return value
+
+
+def _atoms(row: Mapping[str, Any]) -> Atoms:
+    atoms = Atoms(
+        np.asarray(row["numbers"], dtype=int),
+        np.asarray(row["positions"], dtype=float),
+        cell=np.asarray(row.get("cell", np.zeros(3)), dtype=float),
+        pbc=np.asarray(row.get("pbc", False), dtype=bool),
+    )
+    results = {
+        key: np.asarray(value) if isinstance(value, list) else value
+        for key in _RESULTS
+        if (value := row.get(key)) is not None
+    }
+    if results:
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def _values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what else is known of a row: ``data`` and key-value pairs."""
+    found: dict[str, Any] = {}
+    for key in ("data", "key_value_pairs"):
+        if isinstance(values := row.get(key), Mapping):
+            found |= values
+    return found
