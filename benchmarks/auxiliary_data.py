@@ -4,13 +4,13 @@ Usage: python benchmarks/auxiliary_data.py [-n 20000 -n 2000000] [--format extxy
 [--steps 40] [--folder FOLDER] [--in-memory]
 
 Labels 500 crystals of two atoms with mft-mini-crystals, writes them again and again
-until a file of each format has so many frames (2 million take 0.6 to 1.6 GB), and starts
-a short MFT run with each from the command line, one thread, with an empty cache. Says
-the peak of the resident memory of both processes together (what starts the training,
-and trains), the seconds until the first step is done, and both over those of the
-smallest file; for extended XYZ also the seconds of a second run, which finds the index
-that the first has made. ``--in-memory`` adds a run with the smallest file that reads
-all frames before it begins.
+until a file of each format has so many frames (2 million take 0.5 to 1.6 GB), and
+starts a short MFT run with each from the command line, on one thread, with an empty
+cache. Prints the peak of the resident memory of both processes together (the one that
+starts the training, and the one that trains), the seconds until the first step is done,
+and the memory over that with the smallest file; for extended XYZ also the same of a
+second run, which finds the index that the first has made. ``--in-memory`` adds a run
+with the smallest file that reads all frames before it begins.
 """
 
 from __future__ import annotations

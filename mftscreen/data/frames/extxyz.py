@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from ase import Atoms
@@ -46,8 +45,11 @@ class ExtxyzFile:
         If a line that should hold a number of atoms does not, or it is no file.
     """
 
+    first = 0
+    """Number of the first frame in names."""
+
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.name = path, path.name
         check_file(path)
         self._index: Path | NDArray[np.int64]
         try:
@@ -57,14 +59,13 @@ class ExtxyzFile:
             log.info("the index of %s is not kept: %s", path, error)
             self._index = np.concatenate([np.zeros(0, "<i8"), *_blocks(path)])
             self._n = len(self._index)
-        self._stream: IO[bytes] | None = None
 
     def __len__(self) -> int:
         return self._n
 
     def read(self, number: int) -> Row:
         """Return a frame; its structure is the error that says why there is none."""
-        name = f"{self.path.name}#{number}"
+        name = f"{self.name}#{number}"
         try:
             lines = self._lines(number)
         except (OSError, ValueError, IndexError) as error:
@@ -75,23 +76,16 @@ class ExtxyzFile:
             return Row(name, found, {})
         return Row(find_name(found.info), found, dict(found.info))
 
-    def close(self) -> None:
-        """Let go of the file until the next frame is read."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
     def _lines(self, number: int) -> list[str]:
         if isinstance(self._index, Path):
             # one number: a memory-mapped index would come to count as memory
             begin = int(np.fromfile(self._index, "<i8", 1, offset=8 * number)[0])
         else:
             begin = int(self._index[number])
-        if self._stream is None:
-            self._stream = self.path.open("rb")
-        self._stream.seek(begin)
-        header = self._stream.readline().removeprefix(_MARK)
-        lines = [header, *islice(self._stream, int(header) + 1)]
+        with self.path.open("rb") as stream:
+            stream.seek(begin)
+            header = stream.readline().removeprefix(_MARK)
+            lines = [header, *islice(stream, int(header) + 1)]
         if len(lines) < int(header) + 2:
             msg = "the file ends within it"
             raise ValueError(msg)

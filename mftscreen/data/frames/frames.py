@@ -18,6 +18,8 @@ from mftscreen.errors import DataError
 __all__ = ["Frames"]
 
 FORMATS = "deepmd/npy folders, .aselmdb, .extxyz and .xyz, not compressed"
+MAX_OPEN = 200
+"""Files at a time: a process may have about a thousand."""
 _TEXT = (".extxyz", ".xyz")
 _LMDB = ".aselmdb"
 
@@ -26,6 +28,8 @@ class _File(Protocol):
     """A file whose frames are read by number."""
 
     path: Path
+    name: str
+    first: int
 
     def __len__(self) -> int: ...
 
@@ -55,6 +59,7 @@ class Frames:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files = [file for path in paths for file in _open(path)]
+        self._opened: dict[Path, LmdbFile] = {}
         self._ends = list(accumulate(len(file) for file in self._files))
         if not len(self):
             shown = ", ".join(map(str, paths))
@@ -82,9 +87,14 @@ class Frames:
         DataError
             If its file cannot be opened any more.
         """
-        place = bisect_right(self._ends, number)
-        file = self._files[place]
-        return file.read(number - (self._ends[place] - len(file)))
+        file, inside = self._find(number)
+        if isinstance(file, LmdbFile):  # which stays open
+            # the one that was read last comes last
+            self._opened.pop(file.path, None)
+            self._opened[file.path] = file
+            if len(self._opened) > MAX_OPEN:
+                self._opened.pop(next(iter(self._opened))).close()
+        return file.read(inside)
 
     def locate(self, number: int) -> str:
         """Return the name of a frame, its file's and its number there.
@@ -93,12 +103,14 @@ class Frames:
         ----------
         number : int
         """
+        file, inside = self._find(number)
+        return f"{file.name}#{inside + file.first}"
+
+    def _find(self, number: int) -> tuple[_File, int]:
+        """Return the file that a frame is in, and its place there."""
         place = bisect_right(self._ends, number)
         file = self._files[place]
-        inside = number - (self._ends[place] - len(file))
-        if isinstance(file, NpySet):
-            return f"{file.path.parent.name}/{file.path.name}#{inside}"
-        return f"{file.path.name}#{inside + isinstance(file, LmdbFile)}"
+        return file, number - (self._ends[place] - len(file))
 
     @property
     def fingerprint(self) -> str:
@@ -106,7 +118,7 @@ class Frames:
         digest = hashlib.sha256()
         for file in self._files:
             size = "" if isinstance(file, NpySet) else file.path.stat().st_size
-            digest.update(f"{file.path.name} {len(file)} {size}\n".encode())
+            digest.update(f"{file.name} {len(file)} {size}\n".encode())
         return digest.hexdigest()
 
 
@@ -131,7 +143,8 @@ def _open(path: Path) -> list[_File]:
         if not sets:
             msg = "is no deepmd/npy system: there is no set.*"
             raise DataError(msg, path=inner.parent)
-        files += map(NpySet, sets)
+        names = [f"{path.name}/{one.relative_to(path).as_posix()}" for one in sets]
+        files += map(NpySet, sets, names)
     return files
 
 

@@ -46,25 +46,32 @@ class LmdbFile:
     are read as errors.
     """
 
+    first = 1
+    """Number of the first row in names."""
+
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.name = path, path.name
         self._environment: Any = None
         try:
-            n = int(_decoded(self._get("nextid") or zlib.compress(b"1"))) - 1
+            following = self._get("nextid")
+            if following is None:
+                msg = "there is no 'nextid'"
+                raise ValueError(msg)
+            self._n = max(int(_decoded(following)) - 1, 0)
         except DataError:
             raise
         except Exception as error:
-            self.close()
             msg = f"is no ASE database in LMDB: {reason(error)}"
             raise DataError(msg, path=path) from error
-        self._n = max(n, 0)
+        finally:
+            self.close()
 
     def __len__(self) -> int:
         return self._n
 
     def read(self, number: int) -> Row:
         """Return a row; its structure is the error that says why there is none."""
-        name = f"{self.path.name}#{number + 1}"
+        name = f"{self.name}#{number + self.first}"
         try:
             content = self._get(str(number + 1))
             if content is None:

@@ -27,6 +27,8 @@ class NpySet:
     ----------
     path : Path
         The folder ``set.*``.
+    name : str, optional
+        What its frames are called by; by default the names of the system and the set.
 
     Raises
     ------
@@ -34,8 +36,12 @@ class NpySet:
         If it has no readable ``coord.npy``.
     """
 
-    def __init__(self, path: Path) -> None:
+    first = 0
+    """Number of the first frame in names."""
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
         self.path = path
+        self.name = name or f"{path.parent.name}/{path.name}"
         try:
             _, shape, _ = _header(path / "coord.npy")
         except (OSError, ValueError) as error:
@@ -48,7 +54,7 @@ class NpySet:
 
     def read(self, number: int) -> Row:
         """Return a frame; its structure is the error that says why there is none."""
-        name = f"{self.path.parent.name}/{self.path.name}#{number}"
+        name = f"{self.name}#{number}"
         try:
             types, symbols, periodic = _system(self.path.parent)
             frame = {

@@ -31,6 +31,9 @@ from mftscreen.structures import reduced_formula
 
 __all__ = ["load_auxiliary", "select_diverse", "select_frames", "stream_auxiliary"]
 
+N_MANY = 100_000
+"""Frames in memory from which on it is said that they need not be."""
+
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +75,12 @@ def load_auxiliary(
     """
     if config.self_replay is None:
         frames = [frame for path in config.data for frame in read_force_field(path)]
+        if len(frames) > N_MANY:
+            log.info(
+                "all of %d auxiliary frames are in memory; 'stream: {}' leaves them in "
+                "their files",
+                len(frames),
+            )
         return select_frames(frames, config, downstream, seed)
     pool = [row for path in config.self_replay.pool for row in _read_pool(path)]
     frames = perturb_structures([*downstream, *pool], config.self_replay)
