@@ -125,14 +125,24 @@ class StreamReader:
             log.warning("auxiliary frame %s is left out: %s", name, message)
         return None
 
-    def explain(self) -> str:
-        """Return that no frame is left, and why."""
-        reasons = ", ".join(
+    @property
+    def n_frames(self) -> int:
+        """How many frames are in the files."""
+        return len(self._frames)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why frames were left out, and how many."""
+        return [
             f"{n}: {reason}"
             for reason, n in self.counts.items()
             if reason not in ("drawn", "used")
-        )
+        ]
+
+    def explain(self) -> str:
+        """Return that no frame is left, and why."""
         return (
             f"none of {self.counts['drawn']} auxiliary frames that were drawn from "
-            f"{', '.join(self.stream.paths)} can be trained on ({reasons})"
+            f"{', '.join(self.stream.paths)} can be trained on "
+            f"({', '.join(self.reasons)})"
         )

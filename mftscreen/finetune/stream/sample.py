@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from mftscreen.data.dataset import LabelledStructure
@@ -21,6 +22,8 @@ N_SAMPLE, N_HELD_OUT = 1000, 500
 """Frames in memory: for padding and statistics, and to validate with."""
 MAX_READS = 10_000
 """Frames that are read for these, where filters leave few."""
+MAX_NUMBERS = 500_000
+"""Frames of which it is asked on which side they are."""
 MARGIN = 1.25
 """Of the padding, over what the sample needs: frames that need more are left out."""
 _ORDER = 2**60
@@ -55,10 +58,12 @@ def sample_stream(
     report = LabelReport(Path(stream.paths[0]))
     wanted = {False: N_SAMPLE, True: N_HELD_OUT}
     sample: list[LabelledStructure] = []
-    for number in reader.numbers(_ORDER):
-        if reader.counts["drawn"] >= MAX_READS or not any(wanted.values()):
+    n_read = 0
+    for number in islice(reader.numbers(_ORDER), MAX_NUMBERS):
+        if n_read >= MAX_READS or not any(wanted.values()):
             break
         known = reader.is_held_out(number)
+        n_read += known is None or wanted[known] > 0
         for held_out in (False, True) if known is None else (known,):
             if not wanted[held_out]:
                 continue
@@ -78,15 +83,11 @@ def sample_stream(
         "auxiliary frames: %d of %d are drawn from as training goes on; of %d that "
         "were looked at, %d are held out and %d left out%s",
         stream.n_used,
-        len(reader._frames),
+        reader.n_frames,
         reader.counts["drawn"],
         len(parts["validation"]),
         reader.counts["drawn"] - len(sample),
-        "".join(
-            f"; {n}: {reason}"
-            for reason, n in reader.counts.items()
-            if reason not in ("drawn", "used")
-        ),
+        "".join(f"; {reason}" for reason in reader.reasons),
     )
     return replace(stream, side=replace(side, fraction=fraction)), parts
 
