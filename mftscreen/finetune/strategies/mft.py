@@ -135,6 +135,13 @@ class MFTConfig(Multitask):
         if not self.transfer_head:
             msg = "transfer_properties: true needs transfer_head: true"
             raise ValueError(msg)
+        heads = Counter(task.head for task in self.auxiliaries.values())
+        if several := [head for head, n in heads.items() if n > 1]:
+            msg = (
+                "transfer_properties: true takes over heads as they are; several "
+                f"auxiliary heads start from {several[0]!r}"
+            )
+            raise ValueError(msg)
         for name, settings in self.properties.items():
             if settings.transform == "standardise":
                 msg = (

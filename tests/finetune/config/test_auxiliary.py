@@ -63,6 +63,15 @@ def test_problems_are_named(
         raise AssertionError(problem)
 
 
+def test_training_that_goes_on_has_one_head_from_each(
+    tmp_path: Path, problems: Problems, changed: Callable[..., dict]
+) -> None:
+    tasks = [ONE, {**ONE, "name": "more"}]
+    document = changed("mft", auxiliary=tasks, transfer_properties=True)
+    (problem,) = problems(tmp_path, document)
+    assert problem.endswith("several auxiliary heads start from 'oxides'")
+
+
 def test_several_heads_share_the_steps(
     tmp_path: Path, load: Callable[..., Any], changed: Callable[..., dict]
 ) -> None:
