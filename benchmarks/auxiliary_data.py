@@ -41,6 +41,8 @@ from mftscreen import MFTCalculator
 
 N_MADE = 500
 POLL_SECONDS = 0.05
+LASTING_SECONDS = 5.0
+"""Of the two processes; others that they start for a moment do not count."""
 KINDS = [
     ("MgO", "rocksalt", 4.25),
     ("Si", "diamond", 5.43),
@@ -179,17 +181,21 @@ def run(config: Path, output: Path, cache: Path) -> Outcome:
     begin = time.perf_counter()
     process = subprocess.Popen(command, env=environment)
     peaks: dict[int, int] = {}
+    seen: dict[int, list[float]] = {}
     start = 0.0
     curve = output / "lcurve.out"
     while process.poll() is None:
         for pid in descendants(process.pid):
-            peaks[pid] = max(peaks.get(pid, 0), high_water(pid))
+            # until a new process has become another program it has its parent's
+            peaks[pid] = high_water(pid) or peaks.get(pid, 0)
+            seen.setdefault(pid, []).append(time.perf_counter())
         if not start and curve.exists() and curve.read_text().count("\n") > 1:
             start = time.perf_counter() - begin
         time.sleep(POLL_SECONDS)
     if process.returncode:
         raise SystemExit(process.returncode)
-    return Outcome(sum(peaks.values()) / 1024, start)
+    lasting = [k for k, at in seen.items() if at[-1] - at[0] > LASTING_SECONDS]
+    return Outcome(sum(peaks[pid] for pid in lasting) / 1024, start)
 
 
 def descendants(pid: int) -> list[int]:
