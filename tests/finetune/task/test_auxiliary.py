@@ -53,6 +53,8 @@ def formulas(path: Path, **filters: object) -> list[str]:
         ({"elements": "downstream"}, ["Cu4", "Cu", "Al"]),
         ({"elements": ["Cu", "Au"]}, ["Cu4", "Cu", "CuAu"]),
         ({"max_atoms": 2}, ["Cu", "CuAu", "N2", "Al"]),
+        # all others are in equilibrium by symmetry
+        ({"max_force": 0.1}, ["Cu4", "Cu", "CuAu", "Al"]),
         ({"elements": ["N"], "max_atoms": 2, "n_frames": 7}, ["N2"]),
     ],
 )
