@@ -130,7 +130,7 @@ def test_variants_change_keys_of_every_task(
     assert not found["density.random.fold_0.mft.random_head.seed1"].config.transfer_head
     # as many steps on the property
     shorter = found["density.random.fold_0.ft.long.seed1"].config.training.steps
-    assert shorter == round(50 * long.config.auxiliary.downstream_share)
+    assert shorter == round(50 * long.config.downstream_share)
     for job in found.values():
         assert Job.from_json(job.to_json()) == job
     for changes, message in (

@@ -44,6 +44,7 @@ class SelfReplayConfig(Settings):
     pool: list[Path] = Field(default_factory=list)
     """Files with further structures, beside those of the training set."""
     seed: Seed = 1
+    """Of what is added."""
 
 
 class StreamConfig(Settings):
@@ -106,6 +107,7 @@ class AuxiliaryConfig(BranchConfig):
     both tasks' gradients in the descriptor, measured before the first step with heads
     that have been fitted for a moment; with `self_replay` it needs ``kind: mae``."""
     loss: ForceFieldLoss = ForceFieldLoss()
+    """Of energies, forces and virials."""
     batch_size: PositiveInt = 128
     """Atoms per batch (deepmd's ``auto:N``)."""
 

@@ -30,7 +30,8 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 def _keys(model: type[BaseModel], place: str) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in model.model_fields.items():
         yield f"{place}{name}", model
-        inner = list(_models(field.annotation))
+        # one of a kind, or a list of them, is described once
+        inner = list(dict.fromkeys(_models(field.annotation)))
         for below in inner:
             kind = below.model_fields["type"].default if len(inner) > 1 else ""
             yield from _keys(below, f"{place}{name}.{kind}{'.' if kind else ''}")
