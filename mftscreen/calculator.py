@@ -143,13 +143,20 @@ class MFTCalculator(Calculator):
     ) -> Any:
         """Return one property; see :meth:`ase.calculators.calculator.Calculator`.
 
+        That of a property with several components is an array of them.
+
         Raises
         ------
         UnknownPropertyError
             If the model does not predict `name`; the message lists what it does.
         """
         if name not in self.implemented_properties:
-            name = own_names([name], self.model.properties)[name]
+            name, *others = own_names([name], self.model.properties)[name]
+            if others:
+                # one head gives them all, in one calculation
+                get = super().get_property
+                names = (name, *others)
+                return np.array([get(n, atoms, allow_calculation) for n in names])
         if name not in self.implemented_properties:
             msg = (
                 f"the model does not predict {name!r}; it predicts: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,8 +92,9 @@ class Predictor:
     model : str, Path or Model, optional
         As for :class:`mftscreen.MFTCalculator`.
     properties : str or sequence of str, optional
-        Properties to predict, by name or meaning (``refractive index``); all of the
-        model by default. Of ``mft-mini``, that model is loaded which predicts them.
+        Properties to predict, by name or meaning (``refractive index``), or the name
+        of one with components for all of these; all of the model by default. Of
+        ``mft-mini``, that model is loaded which predicts them.
     energy, forces : bool
         Whether to evaluate the force field too; `forces` includes the virial.
     check_domain : bool, default True
@@ -146,7 +147,7 @@ class Predictor:
             msg = "load the model with load_model(..., check_domain=False)"
             raise ValueError(msg)
         self.model = model
-        names = own_names(asked, model.properties).values()
+        names = chain.from_iterable(own_names(asked, model.properties).values())
         self.properties = list(model.properties if properties is None else names)
         unknown = [name for name in self.properties if name not in model.properties]
         if unknown:

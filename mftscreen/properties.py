@@ -11,37 +11,41 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.data import chemical_symbols
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     ConfigDict,
-    PositiveFloat,
+    NonNegativeInt,
     PositiveInt,
     field_validator,
     model_validator,
 )
 
 from mftscreen.errors import (
-    DataError,
     OutsideDomainError,
     PeriodicityError,
     UnknownPropertyError,
 )
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
+from mftscreen.transforms import Transform
 
 __all__ = [
+    "NORM",
     "Bias",
+    "Part",
     "PropertySpec",
-    "Transform",
-    "TransformKind",
     "as_names",
+    "by_target",
     "check_property_name",
     "own_names",
     "suggestion",
+    "undo_transforms",
 ]
 
 Bias = Literal["per_element", "global"]
-TransformKind = Literal["identity", "log10", "standardise"]
+
+NORM = "norm"
+"""What stands for a component's name in that of the length of all of them."""
 
 _COLUMNS = frozenset(
     (
@@ -92,85 +96,21 @@ def check_property_name(name: str) -> str:
     return name
 
 
-class Transform(BaseModel):
-    """What is done to a property's labels before a head is trained on them.
+class Part(BaseModel):
+    """What a property is of a target with several numbers.
 
     Attributes
     ----------
-    kind : {"identity", "log10", "standardise"}
-    mean, std : float
-        In the unit of the property; for ``standardise``.
-
-    Examples
-    --------
-    >>> scaled = Transform(kind="standardise", mean=1.0, std=0.5)
-    >>> scaled.apply([1.0, 2.0])
-    array([0., 2.])
-    >>> scaled.undo([0.0, 2.0])
-    array([1., 2.])
+    of : str
+        The target, by the name of its labels and of its head.
+    index : int or None
+        Place of the component that it is; None for the norm of all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: TransformKind = "identity"
-    mean: float = 0.0
-    std: PositiveFloat = 1.0
-
-    @classmethod
-    def fit(cls, kind: TransformKind, labels: ArrayLike) -> Transform:
-        """Return a transform whose parameters are those of the training labels.
-
-        Parameters
-        ----------
-        kind : {"identity", "log10", "standardise"}
-        labels : array_like of shape (n_structures,)
-
-        Returns
-        -------
-        Transform
-
-        Raises
-        ------
-        DataError
-            If labels are to be standardised and are all the same.
-
-        Examples
-        --------
-        >>> Transform.fit("standardise", [1.0, 3.0])
-        Transform(kind='standardise', mean=2.0, std=1.0)
-        """
-        if kind != "standardise":
-            return cls(kind=kind)
-        values = np.asarray(labels, dtype=np.float64)
-        mean, std = float(values.mean()), float(values.std())
-        if std == 0.0:
-            msg = f"all labels are {mean:g}, which cannot be standardised"
-            raise DataError(msg)
-        return cls(kind=kind, mean=mean, std=std)
-
-    def apply(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return training targets for labels.
-
-        Raises
-        ------
-        DataError
-            If a logarithm is asked for of a number that is not positive.
-        """
-        labels = np.asarray(values, dtype=np.float64)
-        if self.kind == "log10":
-            if not (labels > 0.0).all():
-                msg = f"log10 of {labels.min():g}; it is for positive labels only"
-                raise DataError(msg)
-            return np.asarray(np.log10(labels))
-        return np.asarray((labels - self.mean) / self.std)
-
-    def undo(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return values in the property's unit for what a head gives."""
-        outputs = np.asarray(values, dtype=np.float64)
-        if self.kind == "log10":
-            with np.errstate(over="ignore"):  # callers look for what is not finite
-                return np.asarray(10.0**outputs)
-        return np.asarray(outputs * self.std + self.mean)
+    of: str
+    index: NonNegativeInt | None = None
 
 
 class PropertySpec(BaseModel):
@@ -196,6 +136,8 @@ class PropertySpec(BaseModel):
     formula_atoms : int, optional
         Atoms of the formula unit that a value is of, where it means nothing for any
         other: 5 for an energy per cell of a perovskite.
+    part : Part, optional
+        Of a target with several numbers, each of which is a property by itself.
 
     Examples
     --------
@@ -211,6 +153,44 @@ class PropertySpec(BaseModel):
     head: HeadKind = "intensive"
     transform: Transform = Transform()
     formula_atoms: PositiveInt | None = None
+    part: Part | None = None
+
+    @property
+    def target(self) -> str:
+        """Name of the labels, and of the head that predicts it."""
+        return self.part.of if self.part is not None else self.name
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether it is made of the components, which have the transforms."""
+        return self.part is not None and self.part.index is None
+
+    @property
+    def index(self) -> int:
+        """Place among the numbers of its target; 0 for the only one, and for a norm."""
+        return 0 if self.part is None else self.part.index or 0
+
+    def read(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the property, of all numbers of its target.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (..., n_components)
+            Of one number, for a property that is a target by itself.
+
+        Returns
+        -------
+        ndarray of shape (...)
+
+        Examples
+        --------
+        >>> norm = PropertySpec(name="f_norm", label="force", part=Part(of="f"))
+        >>> norm.read(np.array([[3.0, 4.0]]))
+        array([5.])
+        """
+        if self.is_norm:
+            return np.asarray(np.linalg.norm(numbers, axis=-1))
+        return np.asarray(numbers[..., self.index])
 
     @property
     def form(self) -> HeadForm:
@@ -269,6 +249,37 @@ class PropertySpec(BaseModel):
         return document
 
 
+def by_target(specs: Iterable[PropertySpec]) -> dict[str, list[PropertySpec]]:
+    """Return the properties of each target, in their order."""
+    found: dict[str, list[PropertySpec]] = {}
+    for spec in specs:
+        found.setdefault(spec.target, []).append(spec)
+    return found
+
+
+def undo_transforms(
+    specs: Iterable[PropertySpec], outputs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the numbers of a target for what its head gives.
+
+    Parameters
+    ----------
+    specs : iterable of PropertySpec
+        All properties of the target.
+    outputs : ndarray of shape (n_structures, n_components)
+
+    Returns
+    -------
+    ndarray of shape (n_structures, n_components)
+        In the unit of the properties.
+    """
+    numbers = np.array(outputs, dtype=np.float64)
+    for spec in specs:
+        if not spec.is_norm:
+            numbers[..., spec.index] = spec.transform.undo(numbers[..., spec.index])
+    return numbers
+
+
 _OTHERWISE = {
     "dielectric_constant": "",
     "zero_point_energy": "zpve",
@@ -316,7 +327,7 @@ def as_names(properties: Any) -> list[str]:
 
 def own_names(
     names: Iterable[str], known: Mapping[str, PropertySpec]
-) -> dict[str, str]:
+) -> dict[str, list[str]]:
     """Return what models call the properties that names stand for.
 
     Parameters
@@ -328,21 +339,29 @@ def own_names(
 
     Returns
     -------
-    dict of str to str
-        Name to a property; one that stands for none is itself.
+    dict of str to list of str
+        Name to a property, or to all components of a target with several numbers; one
+        that stands for none is itself.
 
     Examples
     --------
     >>> spec = PropertySpec(name="dielectric", label="refractive index")
     >>> known = {"dielectric": spec}
-    >>> own_names(["refractive_index", "Dielectric", "gap"], known)
-    {'refractive_index': 'dielectric', 'Dielectric': 'dielectric', 'gap': 'gap'}
+    >>> for k, axis in enumerate("xy"):
+    ...     known[f"d_{axis}"] = PropertySpec(
+    ...         name=f"d_{axis}", label=axis, part=Part(of="d", index=k))
+    >>> own_names(["refractive_index", "gap", "D"], known)
+    {'refractive_index': ['dielectric'], 'gap': ['gap'], 'D': ['d_x', 'd_y']}
     """
-    by_text = {_folded(spec.label): name for name, spec in known.items()}
-    by_text |= {text: name for text, name in _OTHERWISE.items() if name in known}
-    by_text |= {_folded(name): name for name in known}
+    by_text: dict[str, list[str]] = {}
+    for name, spec in known.items():
+        if spec.part is not None and not spec.is_norm:
+            by_text.setdefault(_folded(spec.target), []).append(name)
+    by_text |= {_folded(spec.label): [name] for name, spec in known.items()}
+    by_text |= {text: [name] for text, name in _OTHERWISE.items() if name in known}
+    by_text |= {_folded(name): [name] for name in known}
     return {
-        name: name if name in known else by_text.get(_folded(name), name)
+        name: [name] if name in known else by_text.get(_folded(name), [name])
         for name in names
     }
 

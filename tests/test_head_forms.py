@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mftscreen.finetune.config.blocks import PropertyConfig
+from mftscreen.finetune.config.property_config import PropertyConfig
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, find_form
 
 

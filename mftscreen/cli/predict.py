@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,8 +124,8 @@ def command(
         device=device,
         progress=not quiet,
     )
-    found = own_names(names, loaded.properties).values()
-    properties = list(dict.fromkeys(found or loaded.properties))
+    found = chain.from_iterable(own_names(names, loaded.properties).values())
+    properties = list(dict.fromkeys(found)) or list(loaded.properties)
     places: list[str] = []
 
     def candidates() -> Iterator[Candidate]:

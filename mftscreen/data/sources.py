@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from reprlib import repr as shortened
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from ase import Atoms
 
 from mftscreen.data.dataset import LabelledStructure, force_field_labels
 from mftscreen.data.label_report import LabelReport, OtherColumns
+from mftscreen.data.label_source import LabelFault, LabelSource
 from mftscreen.data.memory import RowsInMemory
 from mftscreen.data.readers import Row, iter_rows
 from mftscreen.errors import DataError
@@ -52,7 +51,7 @@ class RowProblem:
 
 
 def read_labelled(
-    path: Path | RowsInMemory, *columns: str
+    path: Path | RowsInMemory, *labels: str | LabelSource
 ) -> Iterator[LabelledStructure]:
     """Yield structures with property labels.
 
@@ -64,9 +63,9 @@ def read_labelled(
         columns of a CSV or MatBench task, beside or in the ``properties`` or ``data``
         of a pymatgen document, in the attributes of an OPTIMADE entry, or in
         ``set.*/<column>.npy`` of a deepmd/npy system.
-    *columns : str
-        Names of labels. With several, a row may lack some of them (absent, empty, null
-        or NaN), but not all.
+    *labels : str or LabelSource
+        Names of columns of numbers, or where else labels are. With several, a row may
+        lack some of them (absent, empty, null or NaN), but not all.
 
     Yields
     ------
@@ -79,17 +78,17 @@ def read_labelled(
         names; after the last row, if some rows have no finite labels or no structure.
         They are named.
     """
-    yield from _without_problems(iter_labelled(path, *columns), path)
+    yield from _without_problems(iter_labelled(path, *labels), path)
 
 
 def iter_labelled(
-    path: Path | RowsInMemory, *columns: str
+    path: Path | RowsInMemory, *labels: str | LabelSource
 ) -> Iterator[LabelledStructure | RowProblem]:
     """Yield every row as :func:`read_labelled` does, or as what is wrong with it.
 
     Parameters
     ----------
-    path, *columns
+    path, *labels
         See :func:`read_labelled`.
 
     Yields
@@ -106,9 +105,11 @@ def iter_labelled(
     -----
     After the last row it is logged which other columns of numbers there are.
     """
-    if not columns:
+    if not labels:
         msg = "no label is asked for; name at least one column"
         raise DataError(msg, path=path)
+    sources = [LabelSource.of(label) for label in labels]
+    columns = [column for source in sources for column in source.columns]
     number, found, others = 0, False, dict[str, None]()
     numbers = OtherColumns(columns)
     rows = iter_rows(path) if isinstance(path, Path) else iter(path)
@@ -117,7 +118,7 @@ def iter_labelled(
         found = found or any(column in row.values for column in columns)
         if not found:
             others |= dict.fromkeys(row.values)
-        yield _labelled(row.name or f"{path.name}#{number - 1}", row, columns)
+        yield _labelled(row.name or f"{path.name}#{number - 1}", row, sources)
     if not number:
         msg = "holds no rows"
         raise DataError(msg, path=path)
@@ -130,44 +131,23 @@ def iter_labelled(
 
 
 def _labelled(
-    name: str, row: Row, columns: Sequence[str]
+    name: str, row: Row, sources: Sequence[LabelSource]
 ) -> LabelledStructure | RowProblem:
     if not isinstance(row.structure, Atoms):
         return RowProblem(name, "structure", str(row.structure))
     labels, problems = {}, []
-    for column in columns:
-        value = row.values.get(column)
-        number = _number(value)
-        if number is not None and np.isfinite(number):
-            labels[column] = np.asarray(number)
+    for source in sources:
+        found = source.read(row.values)
+        if not isinstance(found, LabelFault):
+            labels[source.name] = found
             continue
-        kind: Kind = "not a number"
-        if value is None or (isinstance(value, str) and not value.strip()):
-            kind = "missing"
-        elif number is not None:
-            kind = "not finite"
-        message = f"no finite label {column!r} (found {shortened(value)})"
-        problem = RowProblem(name, kind, message)
-        if kind == "not a number" or (number is not None and np.isinf(number)):
+        problem = RowProblem(name, found.kind, found.message)
+        if not found.lacking:
             return problem
         problems.append(problem)
     if not labels:
         return problems[0]
     return LabelledStructure(name, row.structure, labels, row.group)
-
-
-def _number(value: Any) -> float | None:
-    """Return a single number, however it is wrapped; a truth value is none."""
-    if value is None:
-        return None
-    try:
-        given = np.asarray(value)
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    if given.dtype == bool or (given.size == 1 and isinstance(given.item(), bool)):
-        return None
-    return float(array.item()) if array.size == 1 else None
 
 
 def read_force_field(path: Path) -> Iterator[LabelledStructure]:

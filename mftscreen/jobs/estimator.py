@@ -25,7 +25,7 @@ from mftscreen.model.files.registry import member_for
 from mftscreen.model.loading import load_model
 from mftscreen.parity import plot_parity
 from mftscreen.predictor import Predictor
-from mftscreen.properties import check_property_name
+from mftscreen.properties import by_target, check_property_name, own_names
 from mftscreen.writing import output_file
 
 if TYPE_CHECKING:
@@ -140,8 +140,9 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of structures
-        y : array-like of shape (n_structures,)
-            Finite labels, in `unit`.
+        y : array-like of shape (n_structures,) or (n_structures, n_components)
+            Finite labels, in `unit`. Each column of several is a property with the name
+            of the column or its number, after that of all of them.
         groups : array-like of shape (n_structures,), optional
             Structures of one group are held out together when settings are chosen and
             errors are measured, beside those of one substance.
@@ -161,8 +162,10 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             See :func:`mftscreen.finetune.run.run.run_training`.
         """
         name = self.property_name or _name_of(y)
-        rows = _labelled_rows(X, y, groups, name)
-        settings = as_config(self._document(rows, name))
+        labels = _labels(y)
+        rows = _labelled_rows(X, labels, groups, name)
+        components = _component_names(y, labels)
+        settings = as_config(self._document(rows, name, components))
         with _run_folder(self.output) as folder:
             result = finetune(
                 settings,
@@ -193,9 +196,10 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_structures,) or pandas.DataFrame
+        ndarray of the shape of `y`, or pandas.DataFrame
             Values in `unit`; or a table with a row for each structure: its value, the
-            interval, the p-value, the flag, and a reason where there is no value.
+            interval, the p-value, the flag, and a reason where there is no value. Of
+            several components each has its columns there.
 
         Raises
         ------
@@ -209,12 +213,12 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             return prediction_table(
                 X,
                 self.model_,
-                [self.property_name_],
+                self._names,
                 alpha=self.alpha,
                 coverage=self.coverage,
             )
         given = list(iter_memory(X))
-        predictor = Predictor(self.model_, properties=[self.property_name_])
+        predictor = Predictor(self.model_, properties=self._names)
         found = list(predictor(row.structure for row in given))
         failed = [
             f"{row.name}: {result.reason}"
@@ -227,7 +231,14 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
                 f"(return_trust=True gives all others): {'; '.join(failed[:N_NAMED])}"
             )
             raise DataError(msg)
-        return np.array([row.properties[self.property_name_] for row in found])
+        values = np.array([[row.properties[n] for n in self._names] for row in found])
+        return values[:, 0] if self._names == [self.property_name_] else values
+
+    @property
+    def _names(self) -> list[str]:
+        """The property, or its components."""
+        name = self.property_name_
+        return own_names([name], self.model_.properties)[name]
 
     def plot(self, X: Any, y: ArrayLike, ax: Any = None) -> Any:
         """Draw predictions against labels, with intervals and flags.
@@ -235,7 +246,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of structures
-        y : array-like of shape (n_structures,)
+        y : array-like of shape (n_structures,) or (n_structures, n_components)
         ax : matplotlib.axes.Axes, optional
             To draw into; by default a new one.
 
@@ -244,16 +255,20 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         matplotlib.axes.Axes
         """
         table: Any = self.predict(X, return_trust=True)
-        name = self.property_name_
-        ends = [f"{name}_{end}" for end in ("low", "high")]
-        has_ends = set(ends) <= set(table.columns)
+        names, labels = self._names, np.asarray(_labels(y), dtype=float)
+        # components one after the other
+        intervals = [
+            table.reindex(columns=[f"{name}_low", f"{name}_high"]).to_numpy(dtype=float)
+            for name in names
+        ]
         unit = "" if self.unit == "1" else f" ({self.unit})"
+        flagged = table["ood"].to_numpy() == True  # noqa: E712 - None is unknown
         return plot_parity(
-            _column(y, "y"),
-            table[name].to_numpy(dtype=float),
-            intervals=table[ends].to_numpy(dtype=float) if has_ends else None,
-            flagged=table["ood"].to_numpy() == True,  # noqa: E712 - None is unknown
-            title=f"{name}{unit}",
+            labels.T.ravel(),
+            np.concatenate([table[name].to_numpy(dtype=float) for name in names]),
+            intervals=np.concatenate(intervals),
+            flagged=np.tile(flagged, len(names)),
+            title=f"{self.property_name_}{unit}",
             ax=ax,
         )
 
@@ -309,13 +324,16 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             If the model has no property, or none of this name, or several.
         """
         model = _load(Path(path))
-        names = list(model.properties)
-        if property_name is None and len(names) == 1:
-            property_name = names[0]
-        if property_name not in model.card.properties:
-            problem = f"property_name: one of {', '.join(names) or 'none'} is needed"
+        targets = by_target(model.properties.values())
+        if property_name is None and len(targets) == 1:
+            property_name = next(iter(targets))
+        spec = model.properties.get(str(property_name))
+        if spec is None and property_name in targets:
+            spec = targets[property_name][0]
+        if property_name is None or spec is None:
+            known = dict.fromkeys([*targets, *model.properties])
+            problem = f"property_name: one of {', '.join(known) or 'none'} is needed"
             raise ConfigError([problem], path=path)
-        spec = model.properties[property_name]
         found = cls(
             model.card.strategy,
             property_name=property_name,
@@ -327,7 +345,9 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         found._loaded = model
         return found
 
-    def _document(self, rows: RowsInMemory, name: str) -> dict[str, Any]:
+    def _document(
+        self, rows: RowsInMemory, name: str, components: list[str] | None
+    ) -> dict[str, Any]:
         """Return the configuration of a training."""
         if self.strategy not in COMPARABLE:
             problem = (
@@ -341,7 +361,12 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             "strategy": self.strategy,
             "name": f"{name}-{self.strategy}",
             "properties": {
-                name: {"unit": self.unit, "head": self.head, "loss": self.loss}
+                name: {
+                    "unit": self.unit,
+                    "head": self.head,
+                    "loss": self.loss,
+                    "components": components,
+                }
             },
             "data": {"train": [rows]},
         }
@@ -364,6 +389,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
+        tags.target_tags.multi_output = True
         return tags
 
 
@@ -406,12 +432,30 @@ def _name_of(y: Any) -> str:
         return "target"
 
 
-def _labelled_rows(structures: Any, y: Any, groups: Any, name: str) -> RowsInMemory:
-    """Return structures and labels as rows; raise if their numbers differ."""
+def _labels(y: Any) -> Sequence[Any]:
+    """Return labels (n,), each a list if there are several columns."""
     if y is None:
         msg = "requires y to be passed, but the target y is None: no labels to train on"
         raise DataError(msg)
-    labels = _column(y, "y")
+    if len(np.shape(y)) == 2 and np.shape(y)[1] > 1:
+        found: list[Any] = np.asarray(y).tolist()
+        return found
+    return _column(y, "y")
+
+
+def _component_names(y: Any, labels: Sequence[Any]) -> list[str] | None:
+    """Return names of the columns of labels, their numbers if they have none."""
+    if not (labels and isinstance(labels[0], list)):
+        return None
+    numbers = list(map(str, range(len(labels[0]))))
+    names = [re.sub(r"\W+", "_", str(c)) for c in getattr(y, "columns", numbers)]
+    return names if len(set(names)) == len(names) else numbers
+
+
+def _labelled_rows(
+    structures: Any, labels: Sequence[Any], groups: Any, name: str
+) -> RowsInMemory:
+    """Return structures and labels as rows; raise if their numbers differ."""
     given = list(iter_memory(structures))
     if len(given) != len(labels):
         msg = f"{len(given)} structures and {len(labels)} labels: one of each per row"

@@ -29,7 +29,7 @@ from mftscreen.model.files.card_view import card_html
 from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.model.readouts.pooling import pool
-from mftscreen.properties import PropertySpec
+from mftscreen.properties import PropertySpec, by_target, undo_transforms
 from mftscreen.structures import check_distances, check_sites
 from mftscreen.trust.intervals import IntervalCalibration
 from mftscreen.trust.neighborhood import (
@@ -125,7 +125,8 @@ class LoadedModel:
     calibration : mapping of str to ndarray
         Arrays that prediction intervals are made of; empty if the model has none.
     readouts : mapping of str to KernelReadout
-        Kernels that predict properties, in place of neural heads if there are any.
+        Target to the kernel that predicts it, in place of a neural head if there is
+        one.
     domain : {"crystals", "molecules"} or None
         What the energy head is for, if nobody has chosen it; then it is not evaluated
         for anything else.
@@ -184,6 +185,10 @@ class LoadedModel:
             name: IntervalCalibration.from_arrays(self.calibration, name)
             for name in self.card.properties
         }
+
+    @cached_property
+    def _by_target(self) -> dict[str, list[PropertySpec]]:
+        return by_target(self.properties.values())
 
     def check_structure(
         self, atoms: Atoms, *, energy: bool = False, distances: bool = True
@@ -295,14 +300,14 @@ class LoadedModel:
         if energy:
             for atoms in structures:
                 self._check_energy(atoms)
-        kernels = {n: self.readouts[n] for n in properties if n in self.readouts}
-        neighborhoods = [
-            n for n in self.neighborhoods if set(properties) & set(n.labels)
-        ]
+        specs = {name: self.properties[name] for name in properties}
+        targets = list(by_target(specs.values()))
+        kernels = {t: self.readouts[t] for t in targets if t in self.readouts}
+        neighborhoods = [n for n in self.neighborhoods if set(specs) & set(n.labels)]
         heads = {
-            name: str(self.card.properties[name].head)
-            for name in properties
-            if name not in kernels
+            spec.target: str(self.card.properties[name].head)
+            for name, spec in specs.items()
+            if spec.target not in kernels
         }
         evaluations = self.network.evaluate(
             structures,
@@ -311,21 +316,25 @@ class LoadedModel:
             derivatives=derivatives,
             descriptors=descriptors or bool(kernels or neighborhoods),
         )
-        predictions = [
-            Prediction(
-                **vars(evaluation),
-                properties={
-                    name: float(spec.transform.undo(evaluation.heads[heads[name]]))
-                    for name, spec in self.properties.items()
-                    if name in heads
-                },
-            )
-            for evaluation in evaluations
-        ]
+        predictions = [Prediction(**vars(evaluation)) for evaluation in evaluations]
+        pooled = np.empty((0, 0))
         if structures and (kernels or neighborhoods):
             rows = (each.descriptors for each in predictions)
             pooled = np.array([pool(atomic) for atomic in rows if atomic is not None])
-            _read_out(kernels, pooled, predictions, structures)
+        numbers = {
+            target: undo_transforms(
+                self._by_target[target],
+                np.array([each.heads[head] for each in evaluations]),
+            )
+            for target, head in heads.items()
+            if structures
+        } | {
+            target: readout.predict(pooled, structures)
+            for target, readout in kernels.items()
+            if structures
+        }
+        if structures:
+            _fill_in(specs, numbers, predictions)
             _look_around(neighborhoods, pooled, predictions)
         for name in properties:
             _expect_errors(name, self.calibrations[name], predictions)
@@ -351,15 +360,14 @@ class LoadedModel:
             raise PeriodicityError(msg)
 
 
-def _read_out(
-    kernels: Mapping[str, KernelReadout],
-    pooled: NDArray[np.float64],
+def _fill_in(
+    specs: Mapping[str, PropertySpec],
+    numbers: Mapping[str, NDArray[np.float64]],
     predictions: Sequence[Prediction],
-    structures: Sequence[Atoms],
 ) -> None:
-    """Add the properties that kernels predict from descriptors."""
-    for name, readout in kernels.items():
-        values = readout.predict(pooled, structures).tolist()
+    """Add the properties that are made of the numbers of targets."""
+    for name, spec in specs.items():
+        values = spec.read(numbers[spec.target]).tolist()
         for each, value in zip(predictions, values, strict=True):
             each.properties[name] = value
 

@@ -125,8 +125,9 @@ def _open_readouts(
     path: Path, card: ModelCard, bundle: Bundle, network: DeepmdNetwork
 ) -> dict[str, KernelReadout]:
     readouts: dict[str, KernelReadout] = {}
-    for name, head in card.properties.items():
-        if head.readout is None:
+    for head in card.properties.values():
+        name = head.spec.target
+        if head.readout is None or name in readouts:
             continue
         if not network.shares_descriptor:
             msg = f"{path}: there are several descriptors; which is {name}'s?"

@@ -201,10 +201,10 @@ def rank(
 def _named_by(options: RankOptions, models: Sequence[str | Path]) -> RankOptions:
     """Return options whose goals have the names that models give to properties."""
     own = own_names(options.goals, properties_of(models))
-    if len(set(own.values())) < len(own):
-        texts = ", ".join(f"{name} is {found}" for name, found in own.items())
+    goals = {n: goal for name, goal in options.goals.items() for n in own[name]}
+    if len(goals) < sum(map(len, own.values())):
+        texts = ", ".join(f"{k} is {', '.join(names)}" for k, names in own.items())
         raise ConfigError([f"goals: two for one property: {texts}"])
-    goals = {own[name]: goal for name, goal in options.goals.items()}
     return replace(options, goals=goals)
 
 

@@ -96,4 +96,4 @@ def choose_names(
 
 def _column(config: MFTConfig) -> str:
     name, first = next(iter(config.properties.items()))
-    return first.column or name
+    return first.label_source(name).columns[0]

@@ -68,6 +68,28 @@ def test_fit_learns_from_a_column(fitted: MFTRegressor, frame: pd.DataFrame) -> 
 
 
 @pytest.mark.slow
+def test_columns_of_labels_are_components(frame: pd.DataFrame, tmp_path: Path) -> None:
+    sizes = frame["volume"].to_numpy()
+    labels = pd.DataFrame({"volume": sizes, "edge": sizes ** (1 / 3)})
+    model = MFTRegressor(property_name="cell").fit(frame["structure"], labels)
+    found = model.predict(frame["structure"])
+    assert found.shape == (30, 2)
+    assert model.score(frame["structure"], labels) > 0.8
+    table = model.predict(frame["structure"], return_trust=True)
+    assert np.array_equal(table[["cell_volume", "cell_edge"]].to_numpy(), found)
+    assert "cell_edge_low" in table
+    axes = model.plot(frame["structure"], labels)
+    assert "cell" in axes.get_title()
+    plt.close(axes.figure)
+    model.save(tmp_path / "cell.mft")
+    again = MFTRegressor.load(tmp_path / "cell.mft")
+    assert again.property_name_ == "cell"
+    np.testing.assert_array_equal(again.predict(frame["structure"]), found)
+    scores = cross_val_score(clone(model), frame["structure"], labels, cv=2)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.slow
 def test_trust_is_a_table_with_the_index_of_the_column(
     fitted: MFTRegressor, frame: pd.DataFrame
 ) -> None:

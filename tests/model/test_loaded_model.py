@@ -20,7 +20,8 @@ from mftscreen.model.files.bundle import (
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import KernelCard, KernelReadout
 from mftscreen.model.readouts.pooling import pool
-from mftscreen.properties import PropertySpec, Transform
+from mftscreen.properties import PropertySpec
+from mftscreen.transforms import Transform
 
 
 @pytest.fixture

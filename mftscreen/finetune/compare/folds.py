@@ -82,12 +82,13 @@ def prepare_split(
 
 def _rows(config: MFTConfig) -> SplitData:
     name, first = next(iter(config.properties.items()))
-    column = first.column or name
-    rows = [row for path in config.data.train for row in read_labelled(path, column)]
+    source = first.label_source(name)
+    rows = [row for path in config.data.train for row in read_labelled(path, source)]
     return SplitData(
         [row.id for row in rows],
         [row.atoms for row in rows],
-        [float(row.labels[column]) for row in rows],
+        # of several numbers, the first
+        [float(row.labels[name].flat[0]) for row in rows],
     )
 
 

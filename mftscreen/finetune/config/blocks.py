@@ -20,14 +20,11 @@ from mftscreen.finetune.config.fields import (
     Sources,
     Tests,
 )
-from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
-from mftscreen.properties import Bias, PropertySpec, Transform, TransformKind
 
 __all__ = [
     "BranchConfig",
     "DataConfig",
     "ForceFieldLoss",
-    "PropertyConfig",
     "SplitConfig",
     "TrainingConfig",
 ]
@@ -56,60 +53,6 @@ class ForceFieldLoss(Settings):
                 )
                 raise ValueError(msg)
         return self
-
-
-class PropertyConfig(Settings):
-    """A downstream property: its labels, its head and how it is trained."""
-
-    label: str = ""
-    """For people, e.g. ``refractive index``; by default the property's name."""
-    unit: str = "1"
-    """Of the labels; ``"1"`` if dimensionless."""
-    column: str | None = None
-    """Name of the label in the files; by default the property's name."""
-    head: HeadKind = "intensive"
-    """Eq. 16: ``intensive`` is the mean over atoms, ``extensive`` the sum. ``r2`` and
-    ``dipole_norm`` are for molecules."""
-    transform: TransformKind = "identity"
-    """What is done to labels before training, and undone at prediction."""
-    bias: Bias = "per_element"
-    """Least-squares bias for each element (Eq. 17), or one for all. Where a validation
-    or test set holds elements that the training set lacks, ``global`` is taken (the
-    paper's dielectric rule). ``dipole_norm`` has none."""
-    loss: Literal["mse", "mae", "smooth_mae"] = "smooth_mae"
-    """The paper: mse for QM9, smooth_mae for MatBench (Table 8)."""
-    neurons: list[PositiveInt] = Field(default=[240, 240, 240], min_length=1)
-    """Hidden layers of the head."""
-    formula_atoms: PositiveInt | None = None
-    """Atoms of the formula unit that a label is of, where it means nothing for others:
-    5 for an energy per cell of a perovskite. Other structures are refused."""
-
-    @property
-    def form(self) -> HeadForm:
-        """What is known of the head's form."""
-        return HEAD_FORMS[self.head]
-
-    @model_validator(mode="after")
-    def _transform_fits_head(self) -> PropertyConfig:
-        if self.transform != "identity" and not self.form.intensive:
-            fitting = ", ".join(f.name for f in HEAD_FORMS.values() if f.intensive)
-            msg = (
-                f"transform: {self.transform} is for head: {fitting}; what the head "
-                f"{self.head} gives has to be the property itself"
-            )
-            raise ValueError(msg)
-        return self
-
-    def spec(self, name: str, transform: Transform) -> PropertySpec:
-        """Return the property under its name, with a fitted transform."""
-        return PropertySpec(
-            name=name,
-            label=self.label or name,
-            unit=self.unit,
-            head=self.head,
-            transform=transform,
-            formula_atoms=self.formula_atoms,
-        )
 
 
 class SplitConfig(Settings):

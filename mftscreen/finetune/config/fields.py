@@ -20,10 +20,11 @@ from pydantic_core import PydanticCustomError
 
 from mftscreen.data.memory import RowsInMemory, is_structure
 from mftscreen.errors import DataError
-from mftscreen.properties import check_property_name
+from mftscreen.properties import NORM, check_property_name
 
 __all__ = [
     "BranchName",
+    "Components",
     "Element",
     "LabelledTests",
     "PropertyName",
@@ -33,6 +34,9 @@ __all__ = [
     "Sources",
     "Tests",
 ]
+
+
+MAX_COMPONENTS = 1000
 
 
 class Settings(BaseModel):
@@ -82,6 +86,21 @@ def _as_list(value: Any) -> Any:
     return [value]
 
 
+def _check_components(value: list[str] | int) -> list[str] | int:
+    names = [str(k) for k in range(value)] if isinstance(value, int) else value
+    if not 2 <= len(names) <= MAX_COMPONENTS:
+        msg = f"{len(names)} components; 2 to {MAX_COMPONENTS} are possible"
+        raise ValueError(msg)
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name == NORM:
+            msg = f"{name!r} cannot be a component: letters, digits and underscores can"
+            raise ValueError(f"{msg}, but for {NORM!r}" if name == NORM else msg)
+    if len(set(names)) < len(names):
+        msg = "two components have one name"
+        raise ValueError(msg)
+    return value
+
+
 def _check_test_names(tests: dict[str, Any]) -> dict[str, Any]:
     taken = {"train", "validation", "training_set", "n_train"} & tests.keys()
     if taken:
@@ -90,6 +109,7 @@ def _check_test_names(tests: dict[str, Any]) -> dict[str, Any]:
     return tests
 
 
+Components = Annotated[list[str] | int, AfterValidator(_check_components)]
 BranchName = Annotated[str, AfterValidator(_check_branch_name)]
 Element = Annotated[str, AfterValidator(_check_element)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

@@ -25,7 +25,7 @@ from mftscreen.finetune.kernel.search import (
 )
 from mftscreen.metrics import regression_metrics
 from mftscreen.model.readouts.kernel import KernelCard, KernelReadout
-from mftscreen.properties import Transform
+from mftscreen.transforms import Transform
 
 __all__ = ["Fitted", "fit_readout"]
 
@@ -44,7 +44,7 @@ class Fitted(NamedTuple):
     Attributes
     ----------
     readout : KernelReadout
-    held_out : ndarray of shape (n_rows,)
+    held_out : ndarray of shape (n_rows, n_components)
         Predictions by the other folds; NaN for rows that no fold holds out.
     folds : ndarray of shape (n_rows,)
         Numbers of these folds; -1 for none.
@@ -98,7 +98,7 @@ def fit_readout(
     card = _card(setting, values, held_out, rows.labels).model_copy(
         update={
             "elements": (
-                dict(zip(symbols, of_elements.tolist(), strict=True))
+                dict(zip(symbols, map(_plain, of_elements), strict=True))
                 if setting.per_atom
                 else {}
             ),
@@ -117,8 +117,12 @@ def _card(
     held_out: FloatArray,
     labels: FloatArray,
 ) -> KernelCard:
-    known = np.isfinite(held_out)
-    metrics = regression_metrics(held_out[known], labels[known])
+    known = np.isfinite(held_out).all(axis=1)
+    errors = [
+        regression_metrics(*columns)
+        for columns in zip(held_out[known].T, labels[known].T, strict=True)
+    ]
+    metrics = {key: float(np.mean([e[key] for e in errors])) for key in errors[0]}
     robust = isinstance(setting.regression, SupportVectors)
     return KernelCard(
         method="support_vectors" if robust else "ridge",
@@ -127,7 +131,7 @@ def _card(
         gamma=setting.gamma,
         transform=Transform(kind=setting.transform),
         per_atom=setting.per_atom,
-        offset=values.offset,
+        offset=_plain(values.offset),
         metrics={name: v for name, v in metrics.items() if np.isfinite(v)},
     )
 
@@ -136,7 +140,7 @@ def _landmarks(
     fitted: FloatArray, values: Regression, gamma: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the landmarks and their weights."""
-    used = np.flatnonzero(values.weights)
+    used = np.flatnonzero(values.used)
     if len(used) == 0:  # labels that are all the same
         used = np.arange(1)
     drawn = np.random.default_rng(0).permutation(len(used))[:N_LANDMARKS]
@@ -145,3 +149,8 @@ def _landmarks(
     if len(chosen) == len(used):
         return z, values.weights[chosen]
     return z, project(fitted, z, gamma, values.weights)
+
+
+def _plain(numbers: FloatArray) -> float | list[float]:
+    """Return numbers as a card has them: one alone is no list."""
+    return float(numbers[0]) if len(numbers) == 1 else list(map(float, numbers))

@@ -14,11 +14,11 @@ from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.fit import Fitted, fit_readout
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
 from mftscreen.finetune.kernel.search import PooledRows
-from mftscreen.finetune.outcome.scores import property_labels
+from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.task import Task
+from mftscreen.head_forms import HeadForm
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import KernelReadout
-from mftscreen.properties import PropertySpec
 
 __all__ = ["PropertyFitter"]
 
@@ -50,8 +50,8 @@ class PropertyFitter:
         keep = not task.config.plan.trains
         self.descriptors = PooledDescriptors(network, keep=keep, progress=progress)
 
-    def fit(self, name: str) -> Fitted:
-        """Fit a kernel to a property.
+    def fit(self, target: str) -> Fitted:
+        """Fit a kernel to a property, or to all components of one.
 
         Without validation rows, all rows are held out in turn, as
         :func:`mftscreen.finetune.kernel.groups.group_numbers` divides them, and in
@@ -61,8 +61,8 @@ class PropertyFitter:
 
         Parameters
         ----------
-        name : str
-            Of the property.
+        target : str
+            By the name of its labels.
 
         Returns
         -------
@@ -74,50 +74,51 @@ class PropertyFitter:
         DataError
             If there are fewer than two rows.
         """
-        parts, plan = self._task.heads[name], self._task.config.plan
+        parts, plan = self._task.heads[target], self._task.config.plan
         train, validation = parts["train"], parts["validation"]
         rows = [*train, *validation]
         if len(rows) < 2:
-            msg = f"a kernel needs at least two rows with a label of {name!r}"
+            msg = f"a kernel needs at least two rows with a label of {target!r}"
             raise DataError(msg)
         other_folds = None
         if validation:
             folds = np.repeat([-1, 0], [len(train), len(validation)])
         else:
-            groups = group_numbers(self._keys_of(name))
+            groups = group_numbers(self._keys_of(target))
             folds, other_folds = (
                 draw_folds(groups, N_FOLDS, seed) for seed in (plan.seed, plan.seed + 1)
             )
         return fit_readout(
             PooledRows(
                 self.descriptors(rows),
-                property_labels(rows, name),
+                target_labels(rows, target),
                 [row.atoms for row in rows],
                 folds,
             ),
-            "rmse" if plan.properties[name].loss == "mse" else "mae",
-            per_atom=_per_atom(self._task.specs[name]),
+            "rmse" if plan.properties[target].loss == "mse" else "mae",
+            per_atom=_per_atom(plan.properties[target].form),
             other_folds=other_folds,
         )
 
     def predict(
         self, readout: KernelReadout, rows: Sequence[LabelledStructure]
     ) -> NDArray[np.float64]:
-        """Return what a read-out predicts (n_rows,), in the unit of its property."""
+        """Return what a read-out predicts (n_rows, n_components), in its unit."""
         return readout.predict(self.descriptors(rows), [row.atoms for row in rows])
 
-    def _keys_of(self, name: str) -> SubstanceKeys:
+    def _keys_of(self, target: str) -> SubstanceKeys:
         """Return the keys of the training rows that have a label of a property."""
         rows = self._task.data.rows["train"]
-        return self._keys.take([k for k, row in enumerate(rows) if name in row.labels])
+        labelled = [k for k, row in enumerate(rows) if target in row.labels]
+        return self._keys.take(labelled)
 
     @cached_property
     def _keys(self) -> SubstanceKeys:
         return SubstanceKeys.of(self._task.data.rows["train"])
 
 
-def _per_atom(spec: PropertySpec) -> Sequence[bool]:
+def _per_atom(form: HeadForm) -> Sequence[bool]:
     """Return whether the share of an atom may be, or has to be, what is fitted."""
-    if spec.form.molecular:
+    if form.molecular:
         return (False, True)
-    return (not spec.intensive,)
+    return (not form.intensive,)

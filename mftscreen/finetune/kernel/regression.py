@@ -33,10 +33,15 @@ JITTER = 1e-8
 
 
 class Regression(NamedTuple):
-    """Weights (n_rows,), many of which may be 0, and an offset."""
+    """Weights (n_rows, n_targets), many of which may be 0, and offsets (n_targets,)."""
 
     weights: FloatArray
-    offset: float
+    offset: FloatArray
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """Rows (n_rows,) with a weight that is not 0."""
+        return np.asarray(self.weights.any(axis=1))
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class SupportVectors:
         Parameters
         ----------
         x : ndarray of shape (n_rows, n_features)
-        targets : ndarray of shape (n_rows,)
+        targets : ndarray of shape (n_rows, n_targets)
+            Several are fitted one by one, with the same kernel.
         gamma : float
             See :mod:`mftscreen.model.readouts.kernel`.
 
@@ -70,7 +76,6 @@ class SupportVectors:
         """
         from sklearn.svm import SVR
 
-        center, spread = _robust(targets)
         whole = len(x) <= N_MATRIX
         model = SVR(
             kernel="precomputed" if whole else "rbf",
@@ -79,10 +84,14 @@ class SupportVectors:
             epsilon=self.tolerance,
             cache_size=1000,
         )
-        model.fit(gaussian(x, x, gamma) if whole else x, (targets - center) / spread)
-        weights = np.zeros(len(targets))
-        weights[model.support_] = model.dual_coef_[0] * spread
-        return Regression(weights, float(model.intercept_[0]) * spread + center)
+        inputs = gaussian(x, x, gamma) if whole else x
+        weights, offset = np.zeros(targets.shape), np.zeros(targets.shape[1])
+        for k, column in enumerate(targets.T):
+            center, spread = _robust(column)
+            model.fit(inputs, (column - center) / spread)
+            weights[model.support_, k] = model.dual_coef_[0] * spread
+            offset[k] = float(model.intercept_[0]) * spread + center
+        return Regression(weights, offset)
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Ridge:
         """Fit rows to targets; see :meth:`SupportVectors.fit`."""
         from scipy.linalg import cho_factor, cho_solve
 
-        offset = float(targets.mean())
+        offset = targets.mean(axis=0)
         chosen = np.arange(0, len(x), -(-len(x) // N_MATRIX))
         z = x[chosen]
         matrix, right = gaussian(z, z, gamma), targets - offset
@@ -110,7 +119,7 @@ class Ridge:
         else:
             matrix *= self.noise
             matrix[np.diag_indices_from(matrix)] += JITTER
-            total = np.zeros(len(z))
+            total = np.zeros((len(z), right.shape[1]))
             for start in range(0, len(x), BLOCK):
                 part = slice(start, start + BLOCK)
                 across = gaussian(x[part], z, gamma)
@@ -118,7 +127,7 @@ class Ridge:
                 total += across.T @ right[part]
             right = total
         factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
-        weights = np.zeros(len(x))
+        weights = np.zeros(targets.shape)
         weights[chosen] = cho_solve(factor, right)
         return Regression(weights, offset)
 
@@ -133,11 +142,11 @@ def project(
     x : ndarray of shape (n_rows, n_features)
     z : ndarray of shape (n_landmarks, n_features)
     gamma : float
-    weights : ndarray of shape (n_rows,)
+    weights : ndarray of shape (n_rows, n_targets)
 
     Returns
     -------
-    ndarray of shape (n_landmarks,)
+    ndarray of shape (n_landmarks, n_targets)
         Nearest in the norm of the kernel's space.
     """
     from scipy.linalg import cho_factor, cho_solve
@@ -145,7 +154,7 @@ def project(
     matrix = gaussian(z, z, gamma)
     matrix[np.diag_indices_from(matrix)] += JITTER
     factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
-    right = np.zeros(len(z))
+    right = np.zeros((len(z), weights.shape[1]))
     for start in range(0, len(x), BLOCK):
         part = slice(start, start + BLOCK)
         right += gaussian(z, x[part], gamma) @ weights[part]

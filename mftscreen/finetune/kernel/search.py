@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mftscreen.finetune.kernel.regression import Regression, Ridge, SupportVectors
 from mftscreen.model.readouts.kernel import LARGEST, Pooling, gaussian
-from mftscreen.properties import Transform
+from mftscreen.transforms import Transform
 
 __all__ = ["Metric", "PooledRows", "Setting", "choose_setting", "cross_validate"]
 
@@ -59,7 +59,7 @@ class PooledRows:
     Attributes
     ----------
     pooled : ndarray of shape (n_rows, 2 * width)
-    labels : ndarray of shape (n_rows,)
+    labels : ndarray of shape (n_rows, n_components)
     structures : sequence of Atoms
     folds : ndarray of shape (n_rows,)
         Number of the fold that a row is held out in; -1 for those that never are.
@@ -134,14 +134,14 @@ class Targets:
     def values(self) -> FloatArray:
         """What is fitted, before what elements add."""
         if self.setting.per_atom:
-            return np.asarray(self.rows.labels / self.rows.n_atoms)
+            return np.asarray(self.rows.labels / self.rows.n_atoms[:, None])
         return self._transform.apply(self.rows.labels)
 
     def of_elements(self, train: NDArray[np.intp]) -> FloatArray:
         """Return what each element adds, by least squares on some rows."""
         _, shares = self.rows.elements
         if not self.setting.per_atom:
-            return np.zeros(shares.shape[1])
+            return np.zeros((shares.shape[1], self.values.shape[1]))
         a, b = shares[train], self.values[train]
         matrix = a.T @ a + SHRINKAGE * np.eye(a.shape[1])
         return np.asarray(np.linalg.solve(matrix, a.T @ b))
@@ -149,7 +149,7 @@ class Targets:
     def undo(self, values: FloatArray) -> FloatArray:
         """Return labels for what was fitted."""
         if self.setting.per_atom:
-            return np.asarray(values * self.rows.n_atoms)
+            return np.asarray(values * self.rows.n_atoms[:, None])
         return self._transform.undo(values)
 
 
@@ -163,13 +163,13 @@ def cross_validate(rows: PooledRows, setting: Setting) -> FloatArray:
 
     Returns
     -------
-    ndarray of shape (n_rows,)
+    ndarray of shape (n_rows, n_components)
         What :attr:`Targets.values` are fitted; NaN for rows that no fold holds out.
     """
     x = rows.standardised(setting.pooling)
     targets = Targets(setting, rows)
     _, shares = rows.elements
-    outputs = np.full(len(rows), np.nan)
+    outputs = np.full(rows.labels.shape, np.nan)
     for fold in np.unique(rows.folds[rows.folds >= 0]):
         held_out = np.flatnonzero(rows.folds == fold)
         train = np.flatnonzero(rows.folds != fold)
@@ -185,10 +185,9 @@ def cross_validate(rows: PooledRows, setting: Setting) -> FloatArray:
 def evaluate(
     found: Regression, x: FloatArray, z: FloatArray, gamma: float
 ) -> FloatArray:
-    """Return the values (n,) of a regression on rows `z` for vectors `x`."""
-    used = found.weights != 0.0
-    kernel = gaussian(x, z[used], gamma)
-    return np.asarray(kernel @ found.weights[used] + found.offset)
+    """Return the values (n, n_targets) of a regression on rows `z` for vectors `x`."""
+    kernel = gaussian(x, z[found.used], gamma)
+    return np.asarray(kernel @ found.weights[found.used] + found.offset)
 
 
 @dataclass
@@ -203,10 +202,22 @@ class _Search:
         if setting not in self.tried:
             outputs = cross_validate(self.rows, setting)
             values = Targets(setting, self.rows).undo(outputs)
-            errors = np.abs(values - self.rows.labels)[self.rows.folds >= 0]
-            mean = errors.mean() if self.metric == "mae" else (errors**2).mean()
-            self.tried[setting] = float(mean)
+            held_out = self.rows.folds >= 0
+            errors = self._measure(values[held_out], self.rows.labels[held_out])
+            self.tried[setting] = float((errors / self._spread).mean())
         return self.tried[setting]
+
+    def _measure(self, values: FloatArray, labels: FloatArray) -> FloatArray:
+        """Return a mean error for each component."""
+        errors = np.abs(values - labels)
+        return np.asarray((errors if self.metric == "mae" else errors**2).mean(axis=0))
+
+    @cached_property
+    def _spread(self) -> FloatArray:
+        """What errors of each component are counted in, so that all count alike."""
+        labels = self.rows.labels
+        spread = self._measure(np.median(labels, axis=0), labels)
+        return np.where(spread > 0.0, spread, 1.0)
 
     def best(self, settings: Sequence[Setting]) -> Setting:
         return min(settings, key=self.error)
@@ -244,7 +255,8 @@ def choose_setting(
     Notes
     -----
     One setting after the other is varied until nothing gets better. Of many rows, a
-    part is looked at.
+    part is looked at. Components have their settings in common; the error is the mean
+    of theirs, each in units of the spread of its labels.
     """
     # a label that cannot have one may be among rows that are not looked at
     scales: list[Literal["identity", "log10"]] = ["identity"]

@@ -18,6 +18,7 @@ from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts
 from mftscreen.ood.reference.novelty import Novelty, flag, usable_p_values
+from mftscreen.properties import PropertySpec
 from mftscreen.trust.intervals import IntervalCalibration, Scale, is_within
 from mftscreen.trust.neighborhood import Surroundings
 
@@ -65,7 +66,7 @@ class Around(NamedTuple):
 
 
 def build_reference_sets(task: Task) -> dict[str, ReferenceSet]:
-    """Return the OFM reference set of each property's training rows.
+    """Return the OFM reference set of each target's training rows.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def build_reference_sets(task: Task) -> dict[str, ReferenceSet]:
     Returns
     -------
     dict of str to ReferenceSet
-        By property; properties of the same rows have the same object.
+        By target; targets of the same rows have the same object.
     """
     from mftscreen.ood.reference.reference_set import build_reference
 
@@ -89,11 +90,11 @@ def build_reference_sets(task: Task) -> dict[str, ReferenceSet]:
         if arrays:
             arrays["ids"] = np.array([rows[k].id for k in positions])
         sets |= dict.fromkeys(names, ReferenceSet(arrays, positions))
-    return {name: sets[name] for name in task.specs}
+    return sets
 
 
 def calibrate(
-    name: str,
+    spec: PropertySpec,
     parts: Parts,
     predicted: NDArray[np.float64],
     around: Around,
@@ -104,8 +105,7 @@ def calibrate(
 
     Parameters
     ----------
-    name : str
-        Of the property.
+    spec : PropertySpec
     parts : Parts
     predicted : ndarray of shape (n_validation,)
         In the unit of the property.
@@ -120,17 +120,17 @@ def calibrate(
     new = [row.hash not in trained_on for row in parts["validation"]]
     rows, values = list(compress(parts["validation"], new)), predicted[new]
     return IntervalCalibration(
-        residuals=property_labels(rows, name) - values,
+        residuals=property_labels(rows, spec) - values,
         predictions=values,
         p_values=usable_p_values(_novelties(rows, parts, around.reference)),
-        around=around.region.measure(name, around.scale, rows),
+        around=around.region.measure(spec, around.scale, rows),
         ids=tuple(s.id for s in rows),
         scale=around.scale,
     )
 
 
 def calibrate_in_turn(
-    name: str,
+    spec: PropertySpec,
     rows: Sequence[LabelledStructure],
     predicted: NDArray[np.float64],
     folds: NDArray[np.int64],
@@ -140,8 +140,7 @@ def calibrate_in_turn(
 
     Parameters
     ----------
-    name : str
-        Of the property.
+    spec : PropertySpec
     rows : sequence of LabelledStructure
         All training rows.
     predicted : ndarray of shape (n_rows,)
@@ -171,8 +170,8 @@ def calibrate_in_turn(
         elements = Counter(s for row in rows for s in set(row.atoms.symbols))
         alone = [any(elements[s] == 1 for s in set(r.atoms.symbols)) for r in rows]
         p_values[alone] = np.nan
-    residuals = property_labels(rows, name) - predicted
-    places = around.region.measure_in_turn(name, around.scale, rows, folds)
+    residuals = property_labels(rows, spec) - predicted
+    places = around.region.measure_in_turn(spec, around.scale, rows, folds)
     return IntervalCalibration(
         residuals=residuals[kept],
         predictions=predicted[kept],
@@ -184,7 +183,7 @@ def calibrate_in_turn(
 
 
 def measure_coverage(
-    name: str,
+    spec: PropertySpec,
     parts: Parts,
     test: str,
     predicted: NDArray[np.float64],
@@ -195,8 +194,7 @@ def measure_coverage(
 
     Parameters
     ----------
-    name : str
-        Of the property.
+    spec : PropertySpec
     parts : Parts
     test : str
         One of `parts`.
@@ -218,8 +216,8 @@ def measure_coverage(
     """
     from scipy.stats import spearmanr
 
-    rows, labels = parts[test], property_labels(parts[test], name)
-    places = around.region.measure(name, around.scale, rows)
+    rows, labels = parts[test], property_labels(parts[test], spec)
+    places = around.region.measure(spec, around.scale, rows)
     low, high = calibration.interval(predicted, places, COVERAGE)
     own = calibration.descriptor_p_values(places.distance).tolist()
     facts = [
@@ -227,7 +225,7 @@ def measure_coverage(
         for each, p in zip(_novelties(rows, parts, around.reference), own, strict=True)
     ]
     like = np.array([flag(each, ALPHA).ood is False for each in facts])
-    learned = property_labels(parts["train"], name)
+    learned = property_labels(parts["train"], spec)
     expected = calibration.expected_errors(predicted, places)
     within = is_within(predicted, expected, (learned.min(), learned.max()))
     claimed = np.isfinite(low) & within & like

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.errors import DataError
+from mftscreen.finetune.outcome.scores import property_labels
+from mftscreen.properties import PropertySpec
 from mftscreen.writing import replacing
 
 __all__ = [
@@ -49,15 +51,14 @@ class Prediction:
 
 
 def list_predictions(
-    name: str,
+    spec: PropertySpec,
     predicted: Mapping[str, tuple[Sequence[LabelledStructure], NDArray[np.float64]]],
 ) -> list[Prediction]:
     """Return the predictions of a property, part by part.
 
     Parameters
     ----------
-    name : str
-        Of the property.
+    spec : PropertySpec
     predicted : mapping of str to (sequence of LabelledStructure, ndarray)
         Part to its rows and their predictions.
 
@@ -66,9 +67,11 @@ def list_predictions(
     list of Prediction
     """
     return [
-        Prediction(name, part, row.id, float(row.labels[name]), float(value))
+        Prediction(spec.name, part, row.id, label, value)
         for part, (rows, values) in predicted.items()
-        for row, value in zip(rows, values, strict=True)
+        for row, label, value in zip(
+            rows, property_labels(rows, spec).tolist(), values.tolist(), strict=True
+        )
     ]
 
 

@@ -82,25 +82,28 @@ def evaluate_properties(
     readouts: _Arrays = {}
     references = build_reference_sets(task)
     regions = build_regions(task, fitter.descriptors)
-    scales: dict[TrainedRegion, dict[str, Scale]] = {}
+    scales: dict[TrainedRegion, list[tuple[PropertySpec, Scale]]] = {}
     predictions: list[Prediction] = []
-    for name, spec in task.specs.items():
-        split = task.heads[name]
-        outcome = read_out(task, name, network, references[name], regions[name], fitter)
-        scales.setdefault(regions[name], {})[name] = outcome.calibration.scale
-        if outcome.kernel is not None:
-            readouts |= outcome.kernel.to_arrays(name)
-        calibration |= outcome.calibration.to_arrays(name)
-        labels = property_labels(split["train"], name)
-        levels = np.linspace(0, 1, min(len(labels), N_TARGETS))
-        calibration[f"{name}/training_targets"] = np.quantile(
-            labels, levels, method="nearest"
-        ).astype(np.float32)
-        cards[name] = _property_card(task.config, spec, split, outcome)
-        predictions += list_predictions(name, outcome.predicted)
+    for target, specs in task.by_target.items():
+        split, region = task.heads[target], regions[target]
+        outcomes = read_out(task, target, network, references[target], region, fitter)
+        for spec in specs:
+            name, outcome = spec.name, outcomes[spec.name]
+            scales.setdefault(region, []).append((spec, outcome.calibration.scale))
+            if outcome.kernel is not None:
+                readouts |= outcome.kernel.to_arrays(target)
+            calibration |= outcome.calibration.to_arrays(name)
+            labels = property_labels(split["train"], spec)
+            levels = np.linspace(0, 1, min(len(labels), N_TARGETS))
+            calibration[f"{name}/training_targets"] = np.quantile(
+                labels, levels, method="nearest"
+            ).astype(np.float32)
+            cards[name] = _property_card(task.config, spec, split, outcome)
+            predictions += list_predictions(spec, outcome.predicted)
+    named = {name: references[spec.target] for name, spec in task.specs.items()}
     return PropertyResults(
         cards,
-        pack_references({name: r.arrays for name, r in references.items()}),
+        pack_references({name: each.arrays for name, each in named.items()}),
         calibration,
         readouts,
         pack_neighborhoods([r.neighborhood(s) for r, s in scales.items()]),
@@ -120,31 +123,31 @@ def _property_card(
     split: Parts,
     outcome: PropertyOutcome,
 ) -> PropertyHead:
-    labels = property_labels(split["train"], spec.name)
+    labels = property_labels(split["train"], spec)
     metrics = {}
     for test, (rows, values) in outcome.predicted.items():
-        target = property_labels(rows, spec.name)
+        target = property_labels(rows, spec)
         errors = regression_metrics(values, target)
         errors["mae_of_training_mean"] = float(np.abs(target - labels.mean()).mean())
         # JSON has no NaN: R2 and Spearman of a single target
         metrics[test] = {k: v for k, v in errors.items() if math.isfinite(v)}
         if test != "validation":  # which the intervals are made of
             metrics[test] |= measure_coverage(
-                spec.name, split, test, values, outcome.calibration, outcome.around
+                spec, split, test, values, outcome.calibration, outcome.around
             )
     structures = [s.atoms for s in split["train"]]
     return PropertyHead(
         spec=spec,
-        head=spec.name if outcome.neural else None,
+        head=spec.target if outcome.neural else None,
         readout=None if outcome.kernel is None else outcome.kernel.card,
-        bias=config.properties[spec.name].bias if outcome.neural else None,
+        bias=config.properties[spec.target].bias if outcome.neural else None,
         elements=list_elements(structures),
         domain=HeadDomain.of(structures),
         n_train=len(labels),
         train_range=(float(labels.min()), float(labels.max())),
         training_set=config.data.description
         or ", ".join(path.name for path in config.data.train),
-        training_hash=data_hash(split["train"], [spec.name]),
+        training_hash=data_hash(split["train"], [spec.target]),
         n_calibration=outcome.calibration.n_usable(),
         metrics=metrics,
     )

@@ -18,12 +18,12 @@ from mftscreen.finetune.outcome.calibration import (
     calibrate_in_turn,
 )
 from mftscreen.finetune.outcome.region import TrainedRegion
-from mftscreen.finetune.outcome.scores import predict_property
+from mftscreen.finetune.outcome.scores import predict_target
 from mftscreen.finetune.task.partition import in_order
 from mftscreen.finetune.task.task import Task
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import KernelReadout
-from mftscreen.properties import Transform
+from mftscreen.transforms import Transform
 from mftscreen.trust.intervals import IntervalCalibration, Scale
 
 __all__ = ["PropertyOutcome", "read_out"]
@@ -61,44 +61,57 @@ class PropertyOutcome:
 
 def read_out(
     task: Task,
-    name: str,
+    target: str,
     network: DeepmdNetwork,
     reference: ReferenceSet,
     region: TrainedRegion,
     fitter: PropertyFitter,
-) -> PropertyOutcome:
-    """Return what predicts a property: its neural head, a kernel, or the better one.
+) -> dict[str, PropertyOutcome]:
+    """Return what predicts a target: its neural head, a kernel, or the better one.
 
     Parameters
     ----------
     task : Task
-    name : str
-        Of the property.
+    target : str
+        A property, or one with several components.
     network : DeepmdNetwork
         The trained network, or the pretrained one.
     reference : ReferenceSet
-        Of the property, from
+        Of the target, from
         :func:`mftscreen.finetune.outcome.calibration.build_reference_sets`.
     region : TrainedRegion
-        Of the property, in the descriptor of the network.
+        Of the target, in the descriptor of the network.
     fitter : PropertyFitter
         Of kernels, for the same task and network.
 
     Returns
     -------
-    PropertyOutcome
+    dict of str to PropertyOutcome
+        For each property of the target.
     """
     wanted = task.config.plan.readout
     if wanted == "kernel":
-        return _kernel(task, name, reference, region, fitter)
-    neural = _neural(task, name, network, reference, region)
+        return _kernel(task, target, reference, region, fitter)
+    neural = _neural(task, target, network, reference, region)
     if wanted == "neural":
         return neural
-    kernel = _kernel(task, name, reference, region, fitter)
-    squared = task.config.plan.properties[name].loss == "mse"
-    errors = [_error(outcome, squared) for outcome in (neural, kernel)]
-    log.info("%s: error %.4g by the neural head, %.4g by a kernel", name, *errors)
-    return kernel if errors[1] < errors[0] else neural
+    kernel = _kernel(task, target, reference, region, fitter)
+    squared = task.config.plan.properties[target].loss == "mse"
+    errors = {
+        name: [_error(outcomes[name], squared) for outcomes in (neural, kernel)]
+        for name in neural
+    }
+    for name, pair in errors.items():
+        log.info("%s: error %.4g by the neural head, %.4g by a kernel", name, *pair)
+    components = [s.name for s in task.by_target[target] if not s.is_norm]
+    # of several numbers, on average over them
+    ratios = [_ratio(*reversed(errors[name])) for name in components]
+    return kernel if np.mean(ratios) < 1.0 else neural
+
+
+def _ratio(one: float, other: float) -> float:
+    """Return the ratio of two errors, infinite if the first is, for want of rows."""
+    return one / (other or np.finfo(float).tiny) if np.isfinite(one) else np.inf
 
 
 def _error(outcome: PropertyOutcome, squared: bool) -> float:
@@ -112,45 +125,60 @@ def _error(outcome: PropertyOutcome, squared: bool) -> float:
 
 def _neural(
     task: Task,
-    name: str,
+    target: str,
     network: DeepmdNetwork,
     reference: ReferenceSet,
     region: TrainedRegion,
-) -> PropertyOutcome:
-    split = task.heads[name]
-    predicted = {
-        part: (split[part], predict_property(network, task.specs[name], split[part]))
-        for part in _held_out(split)
+) -> dict[str, PropertyOutcome]:
+    split, specs = task.heads[target], task.by_target[target]
+    numbers = {
+        part: predict_target(network, specs, split[part]) for part in _held_out(split)
     }
-    _, values = predicted[VALIDATION]
-    around = Around(reference, region, _scale_of(task.specs[name].transform))
-    calibration = calibrate(name, split, values, around)
-    return PropertyOutcome(predicted, calibration, around)
+    outcomes = {}
+    for spec in specs:
+        predicted = {
+            part: (split[part], spec.read(found)) for part, found in numbers.items()
+        }
+        _, values = predicted[VALIDATION]
+        around = Around(reference, region, _scale_of(spec.transform))
+        calibration = calibrate(spec, split, values, around)
+        outcomes[spec.name] = PropertyOutcome(predicted, calibration, around)
+    return outcomes
 
 
 def _kernel(
     task: Task,
-    name: str,
+    target: str,
     reference: ReferenceSet,
     region: TrainedRegion,
     fitter: PropertyFitter,
-) -> PropertyOutcome:
-    split = task.heads[name]
-    readout, held_out, folds = fitter.fit(name)
+) -> dict[str, PropertyOutcome]:
+    split = task.heads[target]
+    readout, held_out, folds = fitter.fit(target)
     around = Around(reference, region, _scale_of(readout.card.transform))
-    if split[VALIDATION]:
-        rows, values = split[VALIDATION], held_out[len(split["train"]) :]
-        calibration = calibrate(name, split, values, around)
-    else:
-        rows, values = split["train"], held_out
-        calibration = calibrate_in_turn(name, rows, values, folds, around)
-    tests = (part for part in _held_out(split) if part != VALIDATION)
-    predicted = {
-        VALIDATION: (rows, values),
-        **{test: (split[test], fitter.predict(readout, split[test])) for test in tests},
+    tests = {
+        part: fitter.predict(readout, split[part])
+        for part in _held_out(split)
+        if part != VALIDATION
     }
     trained = task.config.plan.trains
-    return PropertyOutcome(predicted, calibration, around, trained, readout)
+    outcomes = {}
+    for spec in task.by_target[target]:
+        values = spec.read(held_out)
+        if split[VALIDATION]:
+            rows, values = split[VALIDATION], values[len(split["train"]) :]
+            calibration = calibrate(spec, split, values, around)
+        else:
+            rows = split["train"]
+            calibration = calibrate_in_turn(spec, rows, values, folds, around)
+        predicted = {
+            VALIDATION: (rows, values),
+            **{test: (split[test], spec.read(found)) for test, found in tests.items()},
+        }
+        outcomes[spec.name] = PropertyOutcome(
+            predicted, calibration, around, trained, readout
+        )
+    return outcomes
 
 
 def _scale_of(transform: Transform) -> Scale:

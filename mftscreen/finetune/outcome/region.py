@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from mftscreen.data.dataset import LabelledStructure
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.task.task import Task
-from mftscreen.properties import Transform
+from mftscreen.properties import PropertySpec
+from mftscreen.transforms import Transform
 from mftscreen.trust.intervals import Scale
 from mftscreen.trust.neighborhood import (
     Neighborhood,
@@ -42,44 +43,46 @@ class TrainedRegion:
         self._pooled = descriptors(self._drawn)
         self._space = Space.of(self._pooled)
 
-    def neighborhood(self, scales: Mapping[str, Scale]) -> Neighborhood:
+    def neighborhood(
+        self, scales: Iterable[tuple[PropertySpec, Scale]]
+    ) -> Neighborhood:
         """Return what a model file holds of them.
 
         Parameters
         ----------
-        scales : mapping of str to str
-            Property to the scale in which its errors are estimated.
+        scales : iterable of (PropertySpec, str)
+            Property and the scale in which its errors are estimated.
         """
         labels = {
-            name: _scaled(self._drawn, name, scale) for name, scale in scales.items()
+            spec.name: _scaled(self._drawn, spec, scale) for spec, scale in scales
         }
         return Neighborhood.of(self._space, self._pooled, labels)
 
     def measure(
-        self, name: str, scale: Scale, rows: Sequence[LabelledStructure]
+        self, spec: PropertySpec, scale: Scale, rows: Sequence[LabelledStructure]
     ) -> Surroundings:
         """Return what is around other rows, with arrays of shape (n_rows,)."""
         if not rows:
             return Surroundings(np.empty(0), np.empty(0))
-        own = self.neighborhood({name: scale})
-        return own.measure(self._descriptors(rows))[name]
+        own = self.neighborhood([(spec, scale)])
+        return own.measure(self._descriptors(rows))[spec.name]
 
     def measure_in_turn(
         self,
-        name: str,
+        spec: PropertySpec,
         scale: Scale,
         rows: Sequence[LabelledStructure],
         folds: NDArray[np.int64],
     ) -> Surroundings:
         """Return what is around all training rows, without those of their own fold."""
-        pooled, labels = self._descriptors(rows), _scaled(rows, name, scale)
+        pooled, labels = self._descriptors(rows), _scaled(rows, spec, scale)
         return measure_held_out(self._space, pooled, labels, folds)
 
 
 def build_regions(
     task: Task, descriptors: PooledDescriptors
 ) -> dict[str, TrainedRegion]:
-    """Return the region of each property; those of the same rows have the same object.
+    """Return the region of each target; those of the same rows have the same object.
 
     Parameters
     ----------
@@ -90,10 +93,10 @@ def build_regions(
     for names in task.data.shared:
         region = TrainedRegion(task.heads[names[0]]["train"], descriptors)
         regions |= dict.fromkeys(names, region)
-    return {name: regions[name] for name in task.specs}
+    return regions
 
 
 def _scaled(
-    rows: Sequence[LabelledStructure], name: str, scale: Scale
+    rows: Sequence[LabelledStructure], spec: PropertySpec, scale: Scale
 ) -> NDArray[np.float64]:
-    return Transform(kind=scale).apply(property_labels(rows, name))
+    return Transform(kind=scale).apply(property_labels(rows, spec))

@@ -9,71 +9,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.data.dataset import LabelledStructure
-from mftscreen.metrics import regression_metrics
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.many import evaluate_checked
-from mftscreen.properties import PropertySpec
+from mftscreen.properties import PropertySpec, undo_transforms
 
 __all__ = [
     "evaluate_force_field",
-    "evaluate_property",
-    "predict_property",
+    "predict_target",
     "property_labels",
+    "target_labels",
 ]
 
+FloatArray = NDArray[np.float64]
 
-def predict_property(
-    network: DeepmdNetwork, spec: PropertySpec, structures: Sequence[LabelledStructure]
-) -> NDArray[np.float64]:
-    """Return what the head of a property predicts.
+
+def predict_target(
+    network: DeepmdNetwork,
+    specs: Sequence[PropertySpec],
+    structures: Sequence[LabelledStructure],
+) -> FloatArray:
+    """Return what the head of a target predicts.
 
     Parameters
     ----------
     network : DeepmdNetwork
-        With a head of the property's name.
-    spec : PropertySpec
+        With a head of the target's name.
+    specs : sequence of PropertySpec
+        All properties of the target; see :func:`mftscreen.properties.undo_transforms`.
     structures : sequence of LabelledStructure
 
     Returns
     -------
-    ndarray of shape (n_structures,)
+    ndarray of shape (n_structures, n_components)
         In the order of `structures` and in the property's unit.
     """
-    outputs = np.empty(len(structures))
-    evaluate = partial(network.evaluate, property_heads=[spec.name])
+    target, outputs = specs[0].target, [np.empty(0)] * len(structures)
+    evaluate = partial(network.evaluate, property_heads=[target])
     for k, result in evaluate_checked(evaluate, [s.atoms for s in structures]):
-        outputs[k] = result.heads[spec.name]
-    return spec.transform.undo(outputs)
+        outputs[k] = result.heads[target]
+    return undo_transforms(specs, np.array(outputs))
+
+
+def target_labels(structures: Sequence[LabelledStructure], target: str) -> FloatArray:
+    """Return the labels (n_structures, n_components) of a target, in its unit."""
+    return np.array([np.atleast_1d(s.labels[target]) for s in structures])
 
 
 def property_labels(
-    structures: Sequence[LabelledStructure], name: str
-) -> NDArray[np.float64]:
+    structures: Sequence[LabelledStructure], spec: PropertySpec
+) -> FloatArray:
     """Return the labels (n_structures,) of a property, in its unit."""
-    return np.array([float(s.labels[name]) for s in structures])
-
-
-def evaluate_property(
-    network: DeepmdNetwork,
-    spec: PropertySpec,
-    structures: Sequence[LabelledStructure],
-) -> dict[str, float]:
-    """Return the errors of a property's head.
-
-    Parameters
-    ----------
-    network : DeepmdNetwork
-    spec : PropertySpec
-    structures : sequence of LabelledStructure
-        At least one, each with a label of the property.
-
-    Returns
-    -------
-    dict of str to float
-        See :func:`mftscreen.metrics.regression_metrics`; in the property's unit.
-    """
-    predicted = predict_property(network, spec, structures)
-    return regression_metrics(predicted, property_labels(structures, spec.name))
+    if not structures:
+        return np.empty(0)
+    return spec.read(target_labels(structures, spec.target))
 
 
 def evaluate_force_field(

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -289,7 +290,7 @@ def _write_part(
 ) -> list[Path]:
     """Write a part of the rows that heads have in common, with the labels of all."""
     rows = task.targets(heads, part)
-    names = heads if heads[0] in task.specs else ENERGY_LABELS
+    names = heads if heads[0] in task.by_target else ENERGY_LABELS
     folder = directory / "data" / heads[0] / part
     written = write_deepmd_npy(rows, folder, task.type_map, names)
     return [path.relative_to(directory) for path in written]
@@ -305,15 +306,16 @@ def _starting_point(task: Task) -> Pretrained | None:
     return Pretrained(task.type_map, descriptor, fitting, task.origin)
 
 
-def _element_bias(task: Task, head: str) -> Sequence[float] | None:
+def _element_bias(task: Task, head: str) -> list[float] | list[list[float]] | None:
     """Return p(Z) of Eq. 17 by type, for a head that has it."""
-    if head not in task.specs:
-        return None
-    form, bias = task.specs[head].form, task.config.plan.properties[head].bias
-    if not form.atomic or bias == "global":
+    settings = task.config.plan.properties.get(head)
+    if settings is None or not settings.form.atomic or settings.bias == "global":
         return None
     rows = task.targets([head], "train")
-    return list(element_bias(rows, head, task.type_map, intensive=form.intensive))
+    intensive = settings.form.intensive
+    found = element_bias(rows, head, task.type_map, intensive=intensive)
+    bias: list[Any] = (found if settings.n_components > 1 else found[:, 0]).tolist()
+    return bias
 
 
 def _combination(config: TuneConfig, shared: Sequence[Sequence[str]]) -> Combination:

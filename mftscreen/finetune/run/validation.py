@@ -16,10 +16,11 @@ from mftscreen.diagnostics.sampling import take_evenly
 from mftscreen.errors import DataError
 from mftscreen.finetune.outcome.scores import (
     evaluate_force_field,
-    evaluate_property,
+    predict_target,
     property_labels,
 )
 from mftscreen.finetune.task.task import Task
+from mftscreen.metrics import regression_metrics
 from mftscreen.model.files.checkpoint import keep_main_head
 from mftscreen.model.network.backend import DeepmdNetwork
 
@@ -71,7 +72,7 @@ class Validator:
 
     @cached_property
     def _structures(self) -> list[Atoms]:
-        rows = self.task.heads[next(iter(self.task.specs))]["train"]
+        rows = self.task.heads[next(iter(self.task.by_target))]["train"]
         return [s.atoms for s in take_evenly(rows, N_DRIFT_STRUCTURES)]
 
 
@@ -86,8 +87,9 @@ def validate(task: Task, network: DeepmdNetwork) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        ``<head>/<metric>`` for every head, and ``criterion``, which is smaller the
-        better and infinite if a prediction is not finite.
+        ``<property>/<metric>`` for every property or ``<head>/<metric>`` for a force
+        field, and ``criterion``, which is smaller the better and infinite if a
+        prediction is not finite.
 
     Notes
     -----
@@ -104,13 +106,18 @@ def validate(task: Task, network: DeepmdNetwork) -> dict[str, float]:
             errors[head] = evaluate_force_field(network, head, part)
             shares = [_share(errors[head]["force_mae"], errors[head]["force_mae_zero"])]
         else:
-            for name, spec in task.specs.items():
-                split = task.heads[name]
-                errors[name] = evaluate_property(network, spec, split["validation"])
-                mean = property_labels(split["train"], name).mean()
-                labels = property_labels(split["validation"], name)
-                baseline = float(np.abs(labels - mean).mean())
-                shares.append(_share(errors[name]["mae"], baseline))
+            for target, specs in task.by_target.items():
+                split = task.heads[target]
+                numbers = predict_target(network, specs, split["validation"])
+                for spec in specs:
+                    labels = property_labels(split["validation"], spec)
+                    found = regression_metrics(spec.read(numbers), labels)
+                    mean = property_labels(split["train"], spec).mean()
+                    baseline = float(np.abs(labels - mean).mean())
+                    errors[spec.name] = found
+                    # the norm is made of the others
+                    if not spec.is_norm:
+                        shares.append(_share(found["mae"], baseline))
     except DataError:  # a prediction is not finite: the run had diverged by then
         return {CRITERION: math.inf}
     flat = {f"{h}/{k}": v for h, metrics in errors.items() for k, v in metrics.items()}

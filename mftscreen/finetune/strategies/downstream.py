@@ -6,11 +6,13 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from mftscreen.finetune.config.blocks import DataConfig, PropertyConfig, TrainingConfig
+from mftscreen.finetune.config.blocks import DataConfig, TrainingConfig
 from mftscreen.finetune.config.fields import PropertyName
 from mftscreen.finetune.config.presets import Preset, apply_preset
+from mftscreen.finetune.config.property_config import PropertyConfig
 from mftscreen.finetune.strategies.plan import Plan, Readout, Strategy
 from mftscreen.model.files.registry import member_for
+from mftscreen.properties import check_property_name
 
 __all__ = ["Downstream", "FromPretrained", "Trained", "name_the_model"]
 
@@ -27,11 +29,25 @@ class Downstream(Strategy):
     preset: Preset | None = None
     """Take what is not given from a column of Table 8 (QM9 or MatBench)."""
     properties: dict[PropertyName, PropertyConfig] = Field(min_length=1)
-    """Name to property; each has a head of its own on the shared descriptor. Steps are
-    shared out equally among them; a step on one of several with labels of the same
-    rows is one on all of these."""
+    """Name to property, or to one with components; each has a head of its own on the
+    shared descriptor. Steps are shared out equally among them; a step on one of several
+    with labels of the same rows is one on all of these."""
     data: DataConfig
     """The labelled structures."""
+
+    @model_validator(mode="after")
+    def _distinct_properties(self) -> Downstream:
+        """Check the names of components, which make names of properties with that."""
+        owners: dict[str, str] = {}
+        for target, settings in self.properties.items():
+            names = settings.property_names(target)
+            for name in dict.fromkeys([target, *names]):
+                check_property_name(name)
+                if name in owners:
+                    msg = f"{name!r} is of both {owners[name]!r} and {target!r}"
+                    raise ValueError(msg)
+                owners[name] = target
+        return self
 
     @model_validator(mode="before")
     @classmethod

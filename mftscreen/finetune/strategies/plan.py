@@ -11,10 +11,10 @@ from mftscreen.finetune.config.blocks import (
     BranchConfig,
     DataConfig,
     ForceFieldLoss,
-    PropertyConfig,
     TrainingConfig,
 )
 from mftscreen.finetune.config.fields import Settings
+from mftscreen.finetune.config.property_config import PropertyConfig
 from mftscreen.model.backbones.sizes import DescriptorSize
 
 __all__ = ["ForceField", "Plan", "Readout", "Strategy"]

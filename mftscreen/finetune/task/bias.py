@@ -39,8 +39,8 @@ def element_bias(
 
     Returns
     -------
-    ndarray of shape (n_types,)
-        Zero for elements that do not occur.
+    ndarray of shape (n_types,) or (n_types, n_components)
+        As the labels are numbers or lists. Zero for elements that do not occur.
 
     Notes
     -----
@@ -68,9 +68,9 @@ def element_bias(
     """
     composition = [Counter(row.atoms.symbols) for row in rows]
     counts = np.array([[c[symbol] for symbol in type_map] for c in composition], float)
-    labels = np.array([float(row.labels[name]) for row in rows])
+    labels = np.array([row.labels[name] for row in rows], dtype=float)
     if intensive:
-        labels = labels * counts.sum(axis=1)
+        labels = (labels.T * counts.sum(axis=1)).T
     bias: NDArray[np.float64] = np.linalg.lstsq(counts, labels)[0]
     return bias
 

@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mftscreen.errors import ConfigError
-from mftscreen.finetune.config.blocks import (
-    ForceFieldLoss,
-    PropertyConfig,
-    TrainingConfig,
-)
+from mftscreen.finetune.config.blocks import ForceFieldLoss, TrainingConfig
+from mftscreen.finetune.config.property_config import PropertyConfig
 from mftscreen.finetune.strategies import Plan, TuneConfig
 from mftscreen.head_forms import STANDARD
 from mftscreen.model.backbones import find_architecture
@@ -47,13 +44,13 @@ class PreparedData:
     Attributes
     ----------
     train, validation : sequence of Path
-    element_bias : sequence of float, optional
-        p(Z) of Eq. 17 by type.
+    element_bias : sequence of float or of list of float, optional
+        p(Z) of Eq. 17 by type, for one or several numbers.
     """
 
     train: Sequence[Path]
     validation: Sequence[Path]
-    element_bias: Sequence[float] | None = None
+    element_bias: Sequence[float] | Sequence[Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -298,7 +295,7 @@ def _property_head(
     fitting = {
         "type": form.fitting,
         "property_name": name,
-        "task_dim": 1,
+        "task_dim": settings.n_components,
         "intensive": form.intensive,
         "distinguish_types": settings.bias == "per_element",
         "neuron": list(settings.neurons),
@@ -319,12 +316,13 @@ def _check_forms(ours: Mapping[str, Any], pretrained: Pretrained) -> None:
     settings = {
         "type": "head", "intensive": "head", "neuron": "neurons",
         "distinguish_types": "bias", "dim_case_embd": "pretrained",
+        "task_dim": "components",
     }  # fmt: skip
     if problems := [
         f"properties.{name}.{settings.get(key, key)}: the head that "
         f"transfer_properties takes over has {key} {theirs.get(key)}, not {value}"
         for name, fitting in ours.items()
-        for theirs in [pretrained.fitting[name]]
+        for theirs in [{"task_dim": 1, **pretrained.fitting[name]}]
         for key, value in fitting.items()
         if key != "seed" and theirs.get(key) != value
     ]:

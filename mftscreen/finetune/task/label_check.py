@@ -49,13 +49,17 @@ def check_labels(data: TrainingData, specs: Mapping[str, PropertySpec]) -> None:
     training labels, and structures with labels that contradict each other
     (:func:`mftscreen.data.findings.find_conflicts`).
     """
-    for name, spec in specs.items():
-        _check_sizes(name, spec, data.heads[name])
+    components = {name: spec for name, spec in specs.items() if not spec.is_norm}
+    for spec in components.values():
+        _check_sizes(spec, data.heads[spec.target])
     pairs = [(part, row) for part, rows in data.rows.items() for row in rows]
     groups = same_structures([row.atoms for _, row in pairs])
-    for name, spec in specs.items():
-        kept = [k for k, (_, row) in enumerate(pairs) if name in row.labels]
-        rows = [_checked(*pairs[k], name) for k in kept]
+    for name, spec in components.items():
+        kept = [k for k, (_, row) in enumerate(pairs) if spec.target in row.labels]
+        labels = property_labels([pairs[k][1] for k in kept], spec).tolist()
+        rows = [
+            _checked(*pairs[k], label) for k, label in zip(kept, labels, strict=True)
+        ]
         found = [
             f"{_listed(finding.rows, _N_IDS)}: {finding.message}"
             for finding in find_conflicts(rows, groups[kept], spec.unit)
@@ -69,19 +73,17 @@ def check_labels(data: TrainingData, specs: Mapping[str, PropertySpec]) -> None:
             )
 
 
-def _checked(part: str, row: LabelledStructure, name: str) -> CheckedRow:
-    return CheckedRow(
-        row.id, part, part not in FITTED, row.atoms, float(row.labels[name])
-    )
+def _checked(part: str, row: LabelledStructure, label: float) -> CheckedRow:
+    return CheckedRow(row.id, part, part not in FITTED, row.atoms, label)
 
 
-def _check_sizes(name: str, spec: PropertySpec, parts: Parts) -> None:
-    kind = spec.transform.kind
+def _check_sizes(spec: PropertySpec, parts: Parts) -> None:
+    name, kind = spec.name, spec.transform.kind
     low, median, high = np.quantile(
-        _scaled(property_labels(parts["train"], name), kind), [0.25, 0.5, 0.75]
+        _scaled(property_labels(parts["train"], spec), kind), [0.25, 0.5, 0.75]
     )
     rows = [row for found in parts.values() for row in found]
-    labels = property_labels(rows, name)
+    labels = property_labels(rows, spec)
     scaled = _scaled(labels, kind)
     absurd = np.abs(scaled - median) > FARTHEST * (high - low if high > low else np.inf)
     if kind != "standardise":

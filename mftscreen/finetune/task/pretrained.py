@@ -128,16 +128,21 @@ def check_quantities(source: str, specs: Mapping[str, PropertySpec]) -> None:
     if path.suffix == ".pt":
         return
     card = read_bundle(path).card
-    heads = card.properties.values()
-    known = {head.head: head.spec for head in heads if head.head is not None}
+    known = {
+        (head.head, head.spec.index): head.spec
+        for head in card.properties.values()
+        if not head.spec.is_norm
+    }
     if problems := [
-        f"properties.{name}.{key}: the head that transfer_properties takes over has "
-        f"{theirs}, not {ours}"
-        for name, spec in specs.items()
-        if name in known
+        f"properties.{spec.target}.{key}: the head that transfer_properties takes over "
+        f"has {theirs}, not {ours}"
+        for spec in specs.values()
+        if not spec.is_norm and (spec.target, spec.index) in known
+        for own in [known[spec.target, spec.index]]
         for key, theirs, ours in [
-            ("unit", known[name].unit, spec.unit),
-            ("transform", known[name].transform.kind, spec.transform.kind),
+            ("components", own.name, spec.name),
+            ("unit", own.unit, spec.unit),
+            ("transform", own.transform.kind, spec.transform.kind),
         ]
         if theirs != ours
     ]:

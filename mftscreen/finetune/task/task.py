@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from ase.data import atomic_numbers
 
 from mftscreen.data.dataset import LabelledStructure
@@ -19,7 +21,7 @@ from mftscreen.errors import (
 )
 from mftscreen.finetune.config.auxiliary import AuxiliaryConfig
 from mftscreen.finetune.config.blocks import BranchConfig, DataConfig
-from mftscreen.finetune.outcome.scores import property_labels
+from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.strategies import Plan, TuneConfig
 from mftscreen.finetune.stream.sample import sample_stream, with_neighbors
 from mftscreen.finetune.stream.spec import Stream
@@ -42,7 +44,8 @@ from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.files.branches import energy_branches
 from mftscreen.model.files.checkpoint import model_parameters
-from mftscreen.properties import PropertySpec, Transform
+from mftscreen.properties import PropertySpec, by_target
+from mftscreen.transforms import Transform
 
 __all__ = ["Task", "load_task"]
 
@@ -65,7 +68,8 @@ class Task:
     pretrained_sha256 : str
         Empty without one.
     specs : mapping of str to PropertySpec
-        The properties, with the parameters of their transforms.
+        The properties, with the parameters of their transforms: of a target with
+        several numbers all components, and their norm.
     neighbors : tuple of int
         See :func:`mftscreen.finetune.task.training_data.check_rows`.
     streams : mapping of str to Stream
@@ -116,16 +120,25 @@ class Task:
         part : str
         """
         rows = self.heads[heads[0]][part]
-        if heads[0] not in self.specs:
+        if heads[0] not in self.by_target:
             return list(rows)
-        columns = [
-            self.specs[head].transform.apply(property_labels(rows, head))
-            for head in heads
-        ]
+        columns = []
+        for head in heads:
+            labels = target_labels(rows, head)
+            for spec in self.by_target[head]:
+                if not spec.is_norm:
+                    column = labels[:, spec.index]
+                    labels[:, spec.index] = spec.transform.apply(column)
+            columns.append(labels)
         return [
             replace(row, labels=dict(zip(heads, targets, strict=True)))
             for row, *targets in zip(rows, *columns, strict=True)
         ]
+
+    @cached_property
+    def by_target(self) -> dict[str, list[PropertySpec]]:
+        """The properties that each head predicts."""
+        return by_target(self.specs.values())
 
 
 def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
@@ -158,8 +171,8 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
     plan, seed = config.plan, config.plan.seed
     data = TrainingData()
     if plan.data is not None:
-        columns = {name: p.column or name for name, p in plan.properties.items()}
-        data = read_rows(plan.data, columns, seed, validates=plan.trains)
+        sources = [p.label_source(name) for name, p in plan.properties.items()]
+        data = read_rows(plan.data, sources, seed, validates=plan.trains)
     state, pretrained_sha256, type_map = None, "", plan.elements
     if plan.pretrained is not None:
         kept = list(plan.properties) if plan.transfers_properties else []
@@ -254,27 +267,27 @@ def _check_names(heads: Iterable[str]) -> None:
 
 def _fit_specs(plan: Plan, heads: Mapping[str, Parts]) -> dict[str, PropertySpec]:
     """Return the properties; a transform has the training labels' parameters."""
-    specs = {}
+    specs: dict[str, PropertySpec] = {}
     for name, settings in plan.properties.items():
         split = heads[name]
         # of neural heads: a kernel has one of its own
         kind = settings.transform if plan.trains else "identity"
         if kind == "log10":
             rows = [s for part in ("train", "validation") for s in split[part]]
-            bad = [s.id for s in rows if not s.labels[name] > 0.0]
+            bad = [s.id for s in rows if not np.all(s.labels[name] > 0.0)]
             if bad:
                 msg = (
                     f"{len(bad)} labels of {name!r} are not positive, so that they "
                     f"have no log10: {', '.join(bad[:5])}"
                 )
                 raise DataError(msg)
-        labels = property_labels(split["train"], name)
-        transform = Transform.fit(kind, labels)
-        specs[name] = spec = settings.spec(name, transform)
+        labels = target_labels(split["train"], name)
+        found = settings.specs(name, [Transform.fit(kind, c) for c in labels.T])
+        specs |= {spec.name: spec for spec in found}
         problems = []
         for row in (row for rows in split.values() for row in rows):
             try:
-                spec.check_structure(row.atoms)
+                found[0].check_structure(row.atoms)
             except StructureError as error:
                 problems.append(RowProblem(row.id, "structure", str(error)))
         check_problems(problems)

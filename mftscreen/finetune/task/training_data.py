@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 
 from mftscreen.data.dataset import ENERGY_LABELS, LabelledStructure
+from mftscreen.data.label_source import LabelSource
 from mftscreen.data.sources import RowProblem, check_problems, read_labelled
 from mftscreen.errors import DataError, StructureError
 from mftscreen.finetune.config.blocks import DataConfig
@@ -45,7 +46,8 @@ class TrainingData:
     rows : Parts
         Of the properties. A row has the label of at least one.
     properties : sequence of str
-        Heads, each of which sees the rows that have a label of its name.
+        Heads, of one property or of all components of one, each of which sees the rows
+        that have a label of its name.
     frames : mapping of str to Parts
         By force-field head, which sees all of its own.
     fingerprints : mapping of str to str
@@ -141,15 +143,19 @@ def data_hash(rows: Sequence[LabelledStructure], labels: Collection[str]) -> str
 
 
 def read_rows(
-    data: DataConfig, columns: Mapping[str, str], seed: int, *, validates: bool = True
+    data: DataConfig,
+    sources: Sequence[LabelSource],
+    seed: int,
+    *,
+    validates: bool = True,
 ) -> TrainingData:
     """Read the rows of the properties and divide them into parts.
 
     Parameters
     ----------
     data : DataConfig
-    columns : mapping of str to str
-        Property to the name of its labels in the files.
+    sources : sequence of LabelSource
+        Where the labels of each property are.
     seed : int
         Of the rows that are held out, if the data do not say which.
     validates : bool, default True
@@ -169,7 +175,7 @@ def read_rows(
     """
 
     def load(paths: Sequence[Source]) -> list[LabelledStructure]:
-        return [row for path in paths for row in _read(path, columns)]
+        return [row for path in paths for row in read_labelled(path, *sources)]
 
     rows = load(data.train)
     _warn_of_shared_ids(rows)
@@ -186,8 +192,9 @@ def read_rows(
         parts["validation"] = []
     parts |= {test: load([path]) for test, path in data.test.items()}
     _warn_of_trained_on(parts)
-    found = TrainingData(parts, tuple(columns))
-    for name, column in columns.items():
+    found = TrainingData(parts, tuple(source.name for source in sources))
+    for source in sources:
+        name, column = source.name, ", ".join(source.columns)
         for part in FITTED if validates else FITTED[:1]:
             if not found.heads[name][part]:
                 msg = f"no {part} row has a label {column!r} for {name!r}"
@@ -199,13 +206,6 @@ def read_rows(
                     )
                 raise DataError(msg)
     return found
-
-
-def _read(path: Source, columns: Mapping[str, str]) -> Iterator[LabelledStructure]:
-    """Yield rows with the labels that they have, under the properties' names."""
-    for row in read_labelled(path, *columns.values()):
-        labels = {n: row.labels[c] for n, c in columns.items() if c in row.labels}
-        yield replace(row, labels=labels)
 
 
 def _warn_of_shared_ids(rows: Sequence[LabelledStructure]) -> None:

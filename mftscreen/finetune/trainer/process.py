@@ -94,9 +94,13 @@ class Trainer(training.Trainer):
         # a run folder may be from anywhere
         check_parameters(config["model"]["model_dict"])
         self.combination = Combination.read(Path())
+        nets = {k: h["fitting_net"] for k, h in config["model"]["model_dict"].items()}
         for first, *others in self.combination.shared:
             training_data[first].add_data_requirement(
-                [DataRequirementItem(name, 1, must=True) for name in others]
+                [
+                    DataRequirementItem(name, nets[name].get("task_dim", 1), must=True)
+                    for name in others
+                ]
             )
         heads = config["model"]["model_dict"].values()
         # all heads share one descriptor

@@ -51,7 +51,7 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 CARD, CHECKPOINT = "card.json", "model.pt"
 ARRAYS = (
     *("reference.npz", "calibration.npz", "readouts.npz"),

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from mftscreen.errors import ModelFileError, UnknownHeadError
 from mftscreen.model.files.bundle import ModelCard, PropertyHead
 from mftscreen.model.network.backend import DeepmdNetwork
-from mftscreen.properties import PropertySpec
+from mftscreen.model.network.rebuilding import Head
+from mftscreen.properties import Part, PropertySpec, by_target
 
 __all__ = ["card_of_checkpoint", "check_card", "neural_card"]
 
@@ -32,7 +33,8 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
         If the checkpoint lacks a head, or that is of another kind.
     ModelFileError
         If a head predicts another property than the card says, nothing predicts one,
-        or one was trained on elements that the checkpoint does not know.
+        one was trained on elements that the checkpoint does not know, or components of
+        a target are missing.
     """
     neural = {n: h.head for n, h in card.properties.items() if h.head is not None}
     named = dict.fromkeys(neural.values(), "property")
@@ -46,13 +48,14 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
             raise UnknownHeadError(msg)
     for name, own in neural.items():
         listed, found = card.properties[name], network.heads[own]
-        if (found.variable, found.form.name) != (name, listed.spec.head):
+        if (found.variable, found.form.name) != (listed.spec.target, listed.spec.head):
             msg = (
                 f"{path}: the card says that head {listed.head!r} predicts {name} "
                 f"({listed.spec.head}), the checkpoint that it predicts "
                 f"{found.variable} ({found.form.name})"
             )
             raise ModelFileError(msg)
+    _check_components(path, card, network)
     for name, listed in card.properties.items():
         if listed.head is None and listed.readout is None:
             msg = f"{path}: the card names nothing that predicts {name}"
@@ -61,6 +64,30 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
             msg = (
                 f"{path}: the card says that {name} was trained on "
                 f"{', '.join(sorted(unknown))}, which the checkpoint does not know"
+            )
+            raise ModelFileError(msg)
+
+
+def _check_components(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
+    """Raise if not each number of a target is a property, and predicted alike."""
+    for target, specs in by_target(p.spec for p in card.properties.values()).items():
+        listed = [card.properties[spec.name] for spec in specs]
+        places = sorted(spec.index for spec in specs if not spec.is_norm)
+        heads = {head.head for head in listed}
+        n = len(places)
+        if len(heads) == 1 and (head := next(iter(heads))) is not None:
+            n = network.heads[head].n_components
+        readouts = [head.readout for head in listed]
+        if readouts[0] is not None:
+            n = readouts[0].n_components
+        if (
+            places != list(range(n))
+            or len(heads) > 1
+            or any(readout != readouts[0] for readout in readouts)
+        ):
+            msg = (
+                f"{path}: the card does not say of each of the {n} numbers of {target} "
+                "which property it is"
             )
             raise ModelFileError(msg)
 
@@ -124,37 +151,35 @@ def card_of_checkpoint(
     """
     chosen = network.property_heads() if property_heads is None else property_heads
     properties: dict[str, PropertyHead] = {}
+    predicted: dict[str, str] = {}
     for name in chosen:
         head = network.heads.get(name)
         if head is None or head.kind != "property":
             known = ", ".join(network.property_heads()) or "none"
             msg = f"{path} has no property head {name!r}; its property heads: {known}"
             raise UnknownHeadError(msg)
-        if head.variable in properties:
-            first = properties[head.variable].head
+        if head.variable in predicted:
             msg = (
-                f"{path}: heads {first!r} and {name!r} both predict "
+                f"{path}: heads {predicted[head.variable]!r} and {name!r} both predict "
                 f"{head.variable!r}; choose one with property_heads="
             )
             raise UnknownHeadError(msg)
+        predicted[head.variable] = name
         try:
-            spec = PropertySpec(
-                name=head.variable,
-                label=head.variable,
-                head=head.form.name,
-            )
+            specs = _bare_specs(head)
         except ValidationError as error:
             msg = f"{path}: head {name!r}: {error.errors()[0]['msg']}"
             raise ModelFileError(msg) from error
-        properties[head.variable] = PropertyHead(
-            spec=spec,
-            head=name,
-            elements=list(network.type_map),
-            n_train=0,
-            train_range=(float("-inf"), float("inf")),
-            training_set="unknown (a bare checkpoint has no card)",
-            training_hash="",
-        )
+        for spec in specs:
+            properties[spec.name] = PropertyHead(
+                spec=spec,
+                head=name,
+                elements=list(network.type_map),
+                n_train=0,
+                train_range=(float("-inf"), float("inf")),
+                training_set="unknown (a bare checkpoint has no card)",
+                training_hash="",
+            )
     card = ModelCard(
         name=path.stem,
         strategy="unknown",
@@ -163,3 +188,19 @@ def card_of_checkpoint(
     )
     check_card(path, card, network)
     return card
+
+
+def _bare_specs(head: Head) -> list[PropertySpec]:
+    """Return the properties of a head, of which nobody has said more."""
+    name, form = head.variable, head.form.name
+    if head.n_components == 1:
+        return [PropertySpec(name=name, label=name, head=form)]
+    return [
+        PropertySpec(
+            name=f"{name}_{k}",
+            label=f"{name}, {k}",
+            head=form,
+            part=Part(of=name, index=k),
+        )
+        for k in range(head.n_components)
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 
 from mftscreen.errors import (
@@ -132,7 +133,7 @@ def find_members(
     found = tuple(
         name
         for name, own in offered.items()
-        if not own.keys().isdisjoint(own_names(properties, own).values())
+        if not own.keys().isdisjoint(chain(*own_names(properties, own).values()))
     )
     if found:
         return found

@@ -63,15 +63,15 @@ class Evaluation:
     virial : ndarray of shape (3, 3), optional
         Minus the derivative of the energy with respect to strain, in eV (deepmd's
         sign; the stress is ``-virial / volume``).
-    heads : dict of str to float
-        Value of each property head asked for.
+    heads : dict of str to ndarray of shape (n_components,)
+        What each property head asked for gives: mostly one number.
     descriptors : ndarray of shape (n_atoms, n_features), optional
     """
 
     energy: float | None = None
     forces: NDArray[np.float64] | None = None
     virial: NDArray[np.float64] | None = None
-    heads: dict[str, float] = field(default_factory=dict)
+    heads: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     descriptors: NDArray[np.float64] | None = None
 
 
@@ -333,13 +333,14 @@ class DeepmdNetwork:
                 is_energy = head == energy_head
                 with torch.set_grad_enabled(differentiate and is_energy):
                     values = self._fit(head, features, sizes)
-                for part, value in zip(parts, values.tolist(), strict=True):
+                for part, numbers in zip(parts, values.tolist(), strict=True):
                     if is_energy:
-                        part["energy"] = value
+                        part["energy"] = numbers[0]
                     else:
-                        part["heads"][head] = value
+                        part["heads"][head] = np.array(numbers)
                 if is_energy and differentiate and features.padded is not None:
-                    add_derivatives(values, features.padded.batch, structures, parts)
+                    energies, batch = values[:, 0], features.padded.batch
+                    add_derivatives(energies, batch, structures, parts)
         if descriptors:
             nodes = features.nodes.detach().cpu().numpy()
             rows = np.split(nodes, np.cumsum(sizes)[:-1])
@@ -347,7 +348,7 @@ class DeepmdNetwork:
                 part["descriptors"] = own.astype(np.float64)
 
     def _fit(self, name: str, features: Features, sizes: Sequence[int]) -> torch.Tensor:
-        """Return one value per structure from a head on top of the descriptor."""
+        """Return the numbers (n_structures, n_components) of a head."""
         import torch
 
         model, head = self._models[name], self.heads[name]
@@ -357,11 +358,11 @@ class DeepmdNetwork:
         atomic = model.fitting_net(features.nodes[None], types)[head.variable]
         atomic = model.apply_out_stat({head.variable: atomic}, types)[head.variable]
         lengths = torch.tensor(sizes, device=self.device)
-        total = torch.segment_reduce(atomic[0, :, 0], "sum", lengths=lengths)
-        return total / lengths if head.form.intensive else total
+        total = torch.segment_reduce(atomic[0], "sum", lengths=lengths)
+        return total / lengths[:, None] if head.form.intensive else total
 
     def _fit_frames(self, name: str, features: Features) -> torch.Tensor:
-        """Return one value per structure from a head that sees it as a whole."""
+        """Return one number (n_structures, 1) from a head that sees it as a whole."""
         assert features.padded is not None
         model, padded = self._models[name], features.padded
         batch, n_local = padded.batch, padded.nodes.shape[1]
@@ -372,7 +373,7 @@ class DeepmdNetwork:
             batch.coordinates[:, :n_local],
             types.masked_fill(~batch.real, -1),
         )
-        total: torch.Tensor = (atomic[..., 0] * batch.real).sum(dim=1)
+        total: torch.Tensor = (atomic[..., 0] * batch.real).sum(dim=1, keepdim=True)
         return total
 
 

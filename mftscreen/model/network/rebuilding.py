@@ -33,12 +33,15 @@ class Head:
         What the fitting net calls its output: ``energy`` or the property's name.
     form : HeadForm
         How atomic contributions make the value; ``extensive`` for energies.
+    n_components : int
+        How many numbers it gives.
     """
 
     name: str
     kind: Literal["energy", "property"]
     variable: str
     form: HeadForm
+    n_components: int = 1
 
 
 def build_models(
@@ -162,9 +165,10 @@ def describe_head(name: str, model: Any, parameters: Mapping[str, Any]) -> Head:
     if variable == "energy":
         return Head(name, "energy", variable, HEAD_FORMS["extensive"])
     form = find_form(parameters["fitting_net"])
-    if form is not None and atomic.fitting_net.dim_out == 1:
-        return Head(name, "property", variable, form)
-    msg = f"head {name!r} predicts {variable!r}; only energies and scalar properties do"
+    n_components = int(atomic.fitting_net.dim_out)
+    if form is not None and (n_components == 1 or form.atomic):
+        return Head(name, "property", variable, form, n_components)
+    msg = f"head {name!r} predicts {variable!r}; only energies and properties do"
     raise ModelFileError(msg)
 
 

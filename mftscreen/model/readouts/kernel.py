@@ -7,7 +7,8 @@ its :math:`d` components shifted and scaled as those of the training rows,
     k(x, z) = \exp\Bigl(-\frac{\gamma}{d} \sum_i (x_i - z_i)^2\Bigr),
 
 with training rows :math:`z_j` as landmarks. :math:`f` is the property, its logarithm,
-or its share of one atom, as the card says.
+or its share of one atom, as the card says. A target of several numbers has weights for
+each, with the same landmarks and the same width.
 
 Whatever has been fitted (support vectors, ridge regression), this is all that is left
 of it. Landmarks are held in half precision: the weights are fitted to them as they are.
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from mftscreen.errors import ModelFileError
-from mftscreen.properties import Transform
+from mftscreen.transforms import Transform
 
 __all__ = [
     "KernelCard",
@@ -63,15 +64,15 @@ class KernelCard(BaseModel):
         Of the labels; undone in every prediction.
     per_atom : bool
         Whether :math:`f` is a share of one atom.
-    offset : float
-        :math:`b`.
+    offset : float or list of float
+        :math:`b`; a list of it for a target with several numbers.
     error_offset : float, optional
         Of a function for errors, in files of formats 3 and 4; not used any more.
-    elements : dict of str to float
+    elements : dict of str to float or list of float
         What the atoms of an element add to the share of one atom.
     n_landmarks : int
     metrics : dict of str to float
-        Cross-validated errors on the training rows.
+        Cross-validated errors on the training rows; means over several numbers.
     seconds : float
         What choosing the settings and fitting took.
     """
@@ -84,9 +85,9 @@ class KernelCard(BaseModel):
     gamma: PositiveFloat
     transform: Transform
     per_atom: bool = False
-    offset: float
+    offset: float | list[float]
     error_offset: float | None = None
-    elements: dict[str, float] = Field(default_factory=dict)
+    elements: dict[str, float | list[float]] = Field(default_factory=dict)
     n_landmarks: int = Field(default=1, ge=1, le=20_000)
     metrics: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
@@ -99,7 +100,15 @@ class KernelCard(BaseModel):
         if self.elements and not self.per_atom:
             msg = "only a share of one atom has numbers for elements"
             raise ValueError(msg)
+        if any(np.size(own) != self.n_components for own in self.elements.values()):
+            msg = f"an element has not {self.n_components} numbers"
+            raise ValueError(msg)
         return self
+
+    @property
+    def n_components(self) -> int:
+        """How many numbers it gives."""
+        return int(np.size(self.offset))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +122,8 @@ class KernelReadout:
         Of the components of the pooled descriptor.
     landmarks : ndarray of shape (n_landmarks, n_features)
         Shifted and scaled; half-precision numbers.
-    weights : ndarray of shape (n_landmarks,)
+    weights : ndarray of shape (n_landmarks, n_components)
+        In a file (n_landmarks,) for a single number.
     """
 
     card: KernelCard
@@ -149,7 +159,8 @@ class KernelReadout:
         """
         d = width if card.pooling == "mean" else 2 * width
         n = card.n_landmarks
-        shapes = dict(zip(_KEYS, ((d,), (d,), (n, d), (n,)), strict=True))
+        weights = (n, *np.shape(card.offset))
+        shapes = dict(zip(_KEYS, ((d,), (d,), (n, d), weights), strict=True))
         parts: dict[str, FloatArray] = {}
         for key, shape in shapes.items():
             array = arrays.get(f"{name}/{key}")
@@ -168,12 +179,14 @@ class KernelReadout:
         if not (parts["scale"] >= 1.0 / BOUND).all():
             msg = f"the kernel read-out of {name} is damaged: a scale is not positive"
             raise ModelFileError(msg)
+        parts["weights"] = parts["weights"].reshape(n, -1)
         return cls(card, **parts)
 
     def to_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Return the arrays for a model file; see :meth:`from_arrays`."""
         stored = {key: getattr(self, key) for key in _KEYS}
         stored["landmarks"] = self.landmarks.astype(np.float16)
+        stored["weights"] = self.weights.reshape(-1, *np.shape(self.card.offset))
         return {f"{name}/{key}": array for key, array in stored.items()}
 
     @cached_property
@@ -191,7 +204,7 @@ class KernelReadout:
 
         Returns
         -------
-        ndarray of shape (n_structures,)
+        ndarray of shape (n_structures, n_components)
             In the unit of the property.
         """
         card = self.card
@@ -201,7 +214,8 @@ class KernelReadout:
         if card.elements:
             outputs += share_of_elements(structures, card.elements)
         if card.per_atom:
-            return np.asarray(outputs * [len(atoms) for atoms in structures])
+            n_atoms = np.array([len(atoms) for atoms in structures])
+            return np.asarray(outputs * n_atoms[:, None])
         return card.transform.undo(outputs)
 
 
@@ -240,27 +254,31 @@ def gaussian(
 
 
 def share_of_elements(
-    structures: Sequence[Atoms], elements: Mapping[str, float]
+    structures: Sequence[Atoms], elements: Mapping[str, float | Sequence[float]]
 ) -> FloatArray:
     """Return the mean over the atoms of numbers that elements have, 0 if none.
 
     Parameters
     ----------
     structures : sequence of Atoms
-    elements : mapping of str to float
+    elements : mapping of str to float or sequence of float
+        As many numbers for each of at least one element.
 
     Returns
     -------
-    ndarray of shape (n_structures,)
+    ndarray of shape (n_structures, n_numbers)
 
     Examples
     --------
     >>> share_of_elements([Atoms("H2O")], {"H": 3.0})
-    array([2.])
+    array([[2.]])
     """
+    known = {symbol: np.atleast_1d(own) for symbol, own in elements.items()}
+    none = np.zeros_like(next(iter(known.values())))
     return np.array(
         [
-            sum(elements.get(symbol, 0.0) for symbol in atoms.symbols) / len(atoms)
+            sum((known.get(symbol, none) for symbol in atoms.symbols), none)
+            / len(atoms)
             for atoms in structures
         ]
     )

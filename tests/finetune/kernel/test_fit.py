@@ -19,7 +19,7 @@ def _rows(n: int, noise: float = 0.02) -> PooledRows:
     pooled = rng.uniform(0.5, 2.0, size=(n, 2 * WIDTH))
     level = noise * 10.0 ** (pooled[:, 1] - 1.0)
     labels = np.sin(2.0 * pooled[:, 0]) + level * rng.normal(size=n)
-    return PooledRows(pooled, labels, [Atoms("H")] * n, np.arange(n) % 5)
+    return PooledRows(pooled, labels[:, None], [Atoms("H")] * n, np.arange(n) % 5)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_handful_of_rows_is_enough_for_numbers(n: int) -> None:
 
 def test_labels_that_are_all_the_same_are_predicted_so() -> None:
     rows = _rows(30)
-    same = PooledRows(rows.pooled, np.full(30, 2.5), rows.structures, rows.folds)
+    same = PooledRows(rows.pooled, np.full((30, 1), 2.5), rows.structures, rows.folds)
     readout = fit_readout(same, "mae").readout
     values = readout.predict(rows.pooled, rows.structures)
     np.testing.assert_allclose(values, 2.5, atol=1e-6)
@@ -88,7 +88,7 @@ def test_one_label_that_has_no_logarithm_is_enough_to_take_none(
 ) -> None:
     monkeypatch.setattr(search, "N_SEARCHED", 50)
     rows = _rows(120)
-    labels = 10.0 ** (3.0 * rows.pooled[:, 0])
+    labels = 10.0 ** (3.0 * rows.pooled[:, :1])
     labels[3] = 0.0
     skewed = PooledRows(rows.pooled, labels, rows.structures, rows.folds)
     assert fit_readout(skewed, "mae").readout.card.transform.kind == "identity"
@@ -96,7 +96,7 @@ def test_one_label_that_has_no_logarithm_is_enough_to_take_none(
 
 def test_labels_most_of_which_are_nearly_zero_are_learned() -> None:
     rows = _rows(200)
-    labels = np.where(rows.pooled[:, 0] < 1.4, 1e-7 * rows.labels, 2.0 + rows.labels)
+    labels = np.where(rows.pooled[:, :1] < 1.4, 1e-7 * rows.labels, 2.0 + rows.labels)
     mostly = PooledRows(rows.pooled, labels, rows.structures, rows.folds)
     assert (np.abs(labels) < 1e-6).mean() > 0.5
     readout = fit_readout(mostly, "mae").readout
@@ -113,3 +113,34 @@ def test_predictions_are_made_in_other_folds_than_settings_are_chosen_in(
     assert two.readout.card.settings == one.readout.card.settings
     assert not np.array_equal(one.held_out, two.held_out)
     np.testing.assert_array_equal(two.readout.weights, one.readout.weights)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_several_numbers_have_one_kernel_and_weights_of_their_own(
+    rows: PooledRows, metric: str
+) -> None:
+    both = np.hstack([rows.labels, 100.0 * np.cos(rows.pooled[:, 1:2])])
+    pairs = PooledRows(rows.pooled, both, rows.structures, rows.folds)
+    readout, held_out, _ = fit_readout(pairs, metric)
+    assert held_out.shape == (300, 2)
+    assert readout.card.n_components == 2
+    error = np.abs(held_out - both).mean(axis=0)
+    assert (error < 0.2 * both.std(axis=0)).all()
+    assert readout.card.metrics["mae"] == pytest.approx(error.mean())
+    again = type(readout).from_arrays(
+        readout.card, readout.to_arrays("pair"), "pair", WIDTH
+    )
+    values = again.predict(rows.pooled, rows.structures)
+    assert (np.abs(values - both).mean(axis=0) < error).all()
+
+
+def test_shares_of_atoms_of_several_numbers() -> None:
+    rng = np.random.default_rng(0)
+    structures = [Atoms("H" * rng.integers(1, 9) + "O" * (k % 4)) for k in range(60)]
+    counts = np.array([[len(a), a.numbers.sum()] for a in structures], dtype=float)
+    rows = PooledRows(rng.normal(size=(60, 4)), counts, structures, np.arange(60) % 5)
+    readout, held_out, _ = fit_readout(rows, "rmse", per_atom=(True,))
+    assert np.shape(readout.card.elements["O"]) == (2,)
+    assert np.abs(held_out - counts).max() < 0.5
+    values = readout.predict(rows.pooled, structures)
+    np.testing.assert_allclose(values, counts, atol=0.5)

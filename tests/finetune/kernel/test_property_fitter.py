@@ -88,12 +88,11 @@ def test_loss_and_head_say_what_is_fitted(
 
     monkeypatch.setattr(module, "fit_readout", fit)
     properties = {
-        name: settings.model_copy(update={"loss": loss})
+        name: settings.model_copy(update={"loss": loss, "head": head})
         for name, settings in task.config.plan.properties.items()
     }
     config = task.config.model_copy(update={"properties": properties})
-    spec = task.specs["softness"].model_copy(update={"head": head})
-    changed = replace(task, config=config, specs={"softness": spec})
+    changed = replace(task, config=config)
     PropertyFitter(changed, network).fit("softness")
     assert asked == [(metric, per_atom, 30)]
 

@@ -11,7 +11,7 @@ from mftscreen.finetune.kernel.regression import Ridge, SupportVectors, project
 from mftscreen.model.readouts.kernel import gaussian
 
 X = np.random.default_rng(0).normal(size=(120, 4))
-TARGETS = np.sin(X[:, 0]) + 0.1 * X[:, 1]
+TARGETS = (np.sin(X[:, 0]) + 0.1 * X[:, 1])[:, None]
 
 
 def _values(found: regression.Regression, gamma: float) -> np.ndarray:
@@ -27,8 +27,9 @@ def test_support_vectors_are_those_of_scikit_learn(
     found = SupportVectors(cost=3.0, tolerance=0.05).fit(X, targets, 1.0)
     center = np.median(targets)
     spread = 1.4826 * np.median(np.abs(targets - center))
-    model = SVR(gamma=0.25, C=3.0, epsilon=0.05).fit(X, (targets - center) / spread)
-    expected = center + spread * model.predict(X)
+    scaled = (targets[:, 0] - center) / spread
+    model = SVR(gamma=0.25, C=3.0, epsilon=0.05).fit(X, scaled)
+    expected = center + spread * model.predict(X)[:, None]
     np.testing.assert_allclose(_values(found, 1.0), expected, atol=0.01 * spread)
 
 
@@ -44,7 +45,7 @@ def test_support_vectors_do_not_follow_a_wrong_label() -> None:
 
 def test_labels_that_are_all_the_same_are_predicted_so() -> None:
     for method in (SupportVectors(), Ridge()):
-        found = method.fit(X, np.full(len(X), 2.5), 1.0)
+        found = method.fit(X, np.full((len(X), 1), 2.5), 1.0)
         np.testing.assert_allclose(_values(found, 1.0), 2.5, atol=0.1)
 
 
@@ -67,8 +68,8 @@ def test_ridge_on_part_of_the_rows_is_near_that_on_all(
 
 
 def test_a_function_of_landmarks_is_projected_on_itself() -> None:
-    weights = np.zeros(len(X))
-    weights[:30] = np.random.default_rng(1).normal(size=30)
+    weights = np.zeros((len(X), 2))
+    weights[:30] = np.random.default_rng(1).normal(size=(30, 2))
     projected = project(X, X[:60], 1.0, weights)
     values = gaussian(X, X[:60], 1.0) @ projected
     np.testing.assert_allclose(values, gaussian(X, X, 1.0) @ weights, atol=1e-4)

@@ -24,7 +24,7 @@ N, WIDTH = 90, 3
 def _rows(seed: int = 0) -> PooledRows:
     rng = np.random.default_rng(seed)
     pooled = rng.normal(size=(N, 2 * WIDTH))
-    labels = 10.0 ** (pooled[:, 0] + 0.1 * rng.normal(size=N))
+    labels = 10.0 ** (pooled[:, :1] + 0.1 * rng.normal(size=(N, 1)))
     structures = [Atoms("H" * (1 + k % 3)) for k in range(N)]
     return PooledRows(pooled, labels, structures, np.arange(N) % 5)
 
@@ -44,7 +44,7 @@ def test_rows_of_no_fold_are_learned_from_and_not_predicted() -> None:
     rows = _rows()
     folds = np.where(np.arange(N) < 60, -1, 0)
     outputs = cross_validate(replace(rows, folds=folds), Setting(Ridge()))
-    np.testing.assert_array_equal(np.isnan(outputs), folds == -1)
+    np.testing.assert_array_equal(np.isnan(outputs[:, 0]), folds == -1)
 
 
 def test_skewed_labels_get_a_logarithm() -> None:
@@ -77,7 +77,7 @@ def test_a_share_of_each_atom_is_recognised() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.integers(1, 30, N)
     structures = [Atoms("H" * (n - n // 2) + "O" * (n // 2)) for n in sizes]
-    labels = np.array([2.0 * (n - n // 2) + 5.0 * (n // 2) for n in sizes])
+    labels = np.array([[2.0 * (n - n // 2) + 5.0 * (n // 2)] for n in sizes])
     rows = PooledRows(rng.normal(size=(N, 6)), labels, structures, np.arange(N) % 5)
     chosen = choose_setting(rows, "rmse", per_atom=(False, True))
     assert chosen.per_atom

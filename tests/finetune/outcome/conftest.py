@@ -15,7 +15,7 @@ from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import TrainingData
 from mftscreen.model.files.bundle import Bundle, read_bundle
 from mftscreen.model.files.registry import resolve_model
-from mftscreen.properties import Transform
+from mftscreen.transforms import Transform
 
 CONFIG = {
     "strategy": "mft",
@@ -80,9 +80,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         state=None,
         pretrained_sha256="",
         specs={
-            "dielectric": config.properties["dielectric"].spec(
-                "dielectric", Transform()
-            )
+            spec.name: spec
+            for name, settings in config.properties.items()
+            for spec in settings.specs(name, [Transform()])
         },
     )
     write_model(path, task, shipped.checkpoint, {})

@@ -22,7 +22,7 @@ from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import TrainingData
 from mftscreen.model.files.bundle import Bundle
 from mftscreen.model.network.backend import DeepmdNetwork
-from mftscreen.properties import Transform
+from mftscreen.transforms import Transform
 from mftscreen.trust.intervals import IntervalCalibration
 from mftscreen.trust.neighborhood import Surroundings
 
@@ -62,7 +62,7 @@ def test_coverage_counts_rows_that_are_not_flagged(
     rows: dict[str, list[LabelledStructure]],
     descriptors: PooledDescriptors,
 ) -> None:
-    spec = config.properties["dielectric"].spec("dielectric", Transform())
+    spec = config.properties["dielectric"].specs("dielectric", [Transform()])[0]
     task = Task(
         config, TrainingData(rows, ["dielectric"]),
         ["Na", "Cl"], None, "", {"dielectric": spec},
@@ -87,16 +87,17 @@ def test_coverage_counts_rows_that_are_not_flagged(
         "test": [*rows["train"][:4], rows["validation"][2]],
     }
     predicted = np.array([1.5, 1.55, 1.45, 1.9, 1.4])
-    assert measure_coverage(
-        "dielectric", parts, "test", predicted, calibration, around
-    ) == {"n_intervals": 4.0, "coverage_90": 0.75}
+    assert measure_coverage(spec, parts, "test", predicted, calibration, around) == {
+        "n_intervals": 4.0,
+        "coverage_90": 0.75,
+    }
     # as if all of them were further away than any row that was held out
     near = IntervalCalibration(
         np.linspace(-0.1, 0.1, 200), np.full(200, 1.5), np.ones(200),
         Surroundings(np.zeros(200), np.ones(200)), tuple(map(str, range(200))),
     )  # fmt: skip
     assert measure_coverage(
-        "dielectric", parts, "test", predicted, near, around
+        spec, parts, "test", predicted, near, around
     ) == {"n_intervals": 0.0}  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def _in_turn(
     ids: list[str],
     descriptors: PooledDescriptors,
 ) -> IntervalCalibration:
-    spec = config.properties["dielectric"].spec("dielectric", Transform())
+    spec = config.properties["dielectric"].specs("dielectric", [Transform()])[0]
     rows = [
         LabelledStructure(name, atoms, {"dielectric": np.array(float(k))})
         for k, (name, atoms) in enumerate(zip(ids, structures, strict=True))
@@ -120,7 +121,7 @@ def _in_turn(
     )
     predicted = np.arange(len(rows)) - 0.25
     folds = np.arange(len(rows)) % 2
-    return calibrate_in_turn("dielectric", rows, predicted, folds, around)
+    return calibrate_in_turn(spec, rows, predicted, folds, around)
 
 
 def test_training_rows_are_calibrated_in_turn(

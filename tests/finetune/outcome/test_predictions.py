@@ -14,6 +14,9 @@ from mftscreen.finetune.outcome.predictions import (
     read_predictions,
     write_predictions,
 )
+from mftscreen.properties import PropertySpec
+
+SPEC = PropertySpec(name="gap", label="band gap")
 
 
 def test_predictions_keep_all_digits(tmp_path: Path) -> None:
@@ -22,7 +25,7 @@ def test_predictions_keep_all_digits(tmp_path: Path) -> None:
         for k in range(2)
     ]
     values = np.array([0.1 + 0.2, 1e-17])
-    found = list_predictions("gap", {"validation": (rows, values)})
+    found = list_predictions(SPEC, {"validation": (rows, values)})
     assert found[1] == Prediction("gap", "validation", "row, 1", 1 / 3, 1e-17)
     path = tmp_path / "predictions.csv"
     write_predictions(path, found)

@@ -14,6 +14,7 @@ from mftscreen.finetune.task.training_data import TrainingData
 from mftscreen.model.files.checkpoint import keep_heads
 from mftscreen.model.files.reading import read_state
 from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.transforms import Transform
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_drift_needs_one_head_of_the_pretrained_model(
         ["Mg", "O"],
         state,
         "0" * 64,
-        {"gap": config.properties["gap"].spec("gap", {"kind": "identity"})},
+        {"gap": config.properties["gap"].specs("gap", [Transform()])[0]},
     )
     validate = Validator(task)
     for _ in range(2):  # the pretrained model is built once

@@ -13,7 +13,8 @@ from mftscreen.data.dataset import LabelledStructure
 from mftscreen.errors import DataError
 from mftscreen.finetune.task.label_check import check_labels
 from mftscreen.finetune.task.training_data import TrainingData
-from mftscreen.properties import PropertySpec, Transform, TransformKind
+from mftscreen.properties import PropertySpec
+from mftscreen.transforms import Transform, TransformKind
 
 GAPS = [0.5, 1.1, 1.4, 2.0, 2.5, 3.2, 4.0, 5.5]
 

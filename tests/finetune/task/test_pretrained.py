@@ -18,8 +18,8 @@ from mftscreen.finetune.task.pretrained import check_quantities, load_pretrained
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
-from mftscreen.properties import Transform
 from mftscreen.testing import check_model
+from mftscreen.transforms import Transform
 
 FITTING = "atomic_model.fitting_net"
 

@@ -186,7 +186,7 @@ def test_targets_are_the_labels_after_their_transforms(tmp_path: Path) -> None:
     rows, targets = task.heads["x"]["train"], task.targets(["x", "y"], "train")
     assert [row.id for row in targets] == [row.id for row in rows]
     assert all(row.labels.keys() == {"x", "y"} for row in targets)
-    x, y = (np.array([row.labels[n] for row in targets]) for n in ("x", "y"))
+    x, y = (np.ravel([row.labels[n] for row in targets]) for n in ("x", "y"))
     np.testing.assert_allclose(x, np.log10([row.labels["x"] for row in rows]))
     np.testing.assert_allclose([y.mean(), y.std()], [0, 1], atol=1e-12)
     # the rows are what they were

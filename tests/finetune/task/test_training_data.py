@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mftscreen.data.dataset import LabelledStructure
+from mftscreen.data.label_source import LabelSource
 from mftscreen.errors import DataError
 from mftscreen.finetune.config.blocks import DataConfig
 from mftscreen.finetune.task.training_data import (
@@ -25,6 +26,10 @@ from mftscreen.finetune.task.training_data import (
 from mftscreen.model.backbones.seam import EdgeCutoffs
 
 PROPERTIES = ("gap", "shear", "bulk")
+
+
+def _sources(**columns: str) -> list[LabelSource]:
+    return [LabelSource(name, (column,)) for name, column in columns.items()]
 
 
 def _row(number: int, **labels: object) -> LabelledStructure:
@@ -200,7 +205,7 @@ def test_rows_are_read_under_the_names_of_the_properties(
     test = _write(tmp_path / "test.extxyz", d=0.3, e=0.2)
     config = DataConfig(train=[train], validation=[held_out], test={"new": test})
     with caplog.at_level(logging.WARNING):
-        data = read_rows(config, {"gap": "Eg", "twice": "Eg"}, seed=0)
+        data = read_rows(config, _sources(gap="Eg", twice="Eg"), seed=0)
     found = {part: [row.id for row in rows] for part, rows in data.rows.items()}
     assert found == {"train": ["a", "b"], "validation": ["c"], "new": ["d", "e"]}
     assert data.rows["train"][1].labels == {"gap": 0.2, "twice": 0.2}
@@ -220,6 +225,6 @@ def test_a_property_without_rows_of_a_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"no validation row .* 'Eg' for 'gap'; name rows that"
     ):
-        read_rows(config, {"gap": "Eg", "more": "other"}, seed=0)
+        read_rows(config, _sources(gap="Eg", more="other"), seed=0)
     with pytest.raises(DataError, match="no train row has a label 'other' for 'more'"):
-        read_rows(config, {"more": "other", "gap": "Eg"}, seed=0)
+        read_rows(config, _sources(more="other", gap="Eg"), seed=0)

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from mftscreen.errors import ModelFileError
 from mftscreen.model.readouts.kernel import KernelCard, KernelReadout, gaussian
-from mftscreen.properties import Transform
+from mftscreen.transforms import Transform
 
 WIDTH, N = 3, 4
 
@@ -23,7 +23,8 @@ def _readout(**changes: object) -> KernelReadout:
     d = WIDTH * (1 if card.pooling == "mean" else 2)
     landmarks = rng.normal(size=(N, d)).astype(np.float16).astype(float)
     center, scale = rng.normal(size=d), rng.uniform(0.5, 2.0, d)
-    return KernelReadout(card, center, scale, landmarks, rng.normal(size=N))
+    weights = rng.normal(size=(N, card.n_components))
+    return KernelReadout(card, center, scale, landmarks, weights)
 
 
 POOLED = np.random.default_rng(1).normal(size=(6, 2 * WIDTH))
@@ -42,7 +43,7 @@ def test_it_is_the_sum_of_its_landmarks() -> None:
         )
         for row in x
     ]
-    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    np.testing.assert_allclose(values, np.reshape(expected, (6, 1)), rtol=1e-12)
 
 
 def test_the_mean_alone_is_the_first_half() -> None:
@@ -77,10 +78,13 @@ def test_files_of_before_have_another_function_for_errors() -> None:
     )
 
 
-def test_arrays_come_back_as_they_were() -> None:
-    readout = _readout()
+@pytest.mark.parametrize("offset", [0.2, [0.2, -1.0]])
+def test_arrays_come_back_as_they_were(offset: float | list[float]) -> None:
+    readout = _readout(offset=offset)
     arrays = readout.to_arrays("gap")
     assert arrays["gap/landmarks"].dtype == np.float16
+    # a single number as in files of before
+    assert arrays["gap/weights"].shape == (N, *np.shape(offset))
     again = KernelReadout.from_arrays(readout.card, arrays, "gap", WIDTH)
     np.testing.assert_array_equal(
         again.predict(POOLED, WATER), readout.predict(POOLED, WATER)
@@ -115,3 +119,8 @@ def test_the_kernel_is_one_where_vectors_are_equal() -> None:
     kernel = gaussian(x, x, 0.3)
     np.testing.assert_allclose(np.diag(kernel), 1.0, atol=1e-12)
     assert (kernel[~np.eye(5, dtype=bool)] < 1.0).all()
+
+
+def test_each_element_has_a_number_for_each_component() -> None:
+    with pytest.raises(ValueError, match="has not 2 numbers"):
+        _readout(per_atom=True, offset=[0.0, 0.0], elements={"H": 1.0})
