@@ -1,4 +1,4 @@
-"""Parity plots: what a model predicts beside what is known."""
+"""What a model predicts beside what is known: parity and reliability plots."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mftscreen.errors import DataError
-from mftscreen.metrics import regression_metrics
+from mftscreen.metrics import N_BINS, classification_metrics, regression_metrics
 
-__all__ = ["plot_parity"]
+__all__ = ["plot_parity", "plot_reliability"]
 
 COLOURS = ("#0072b2", "#d55e00")
 """Okabe and Ito's blue, and vermilion for what is flagged."""
@@ -86,6 +86,49 @@ def plot_parity(
     ax.set_title(f"{int(usable.sum())} rows, MAE {error:.3g}")
     if marks[usable].any():
         ax.legend()
+    return ax
+
+
+def plot_reliability(
+    known: ArrayLike, predicted: ArrayLike, *, title: str = "", ax: Any = None
+) -> Any:
+    """Draw how often what has some probability is so.
+
+    Parameters
+    ----------
+    known : array-like of shape (n,)
+        1 for yes, 0 for no.
+    predicted : array-like of shape (n,)
+        Probabilities of yes.
+    title : str, optional
+        What is predicted.
+    ax : matplotlib.axes.Axes, optional
+        To draw into; by default a new one.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A point for each of ten bins of equally many rows, with the standard error of
+        its share.
+
+    Raises
+    ------
+    DataError
+        If lengths differ, there is no row, or something is no probability.
+    """
+    import matplotlib.pyplot as plt
+
+    found = classification_metrics(predicted, known)
+    bins = [b for b in np.array_split(np.argsort(predicted), N_BINS) if len(b)]
+    truth, p = np.asarray(known, dtype=float), np.asarray(predicted, dtype=float)
+    shares = np.array([truth[rows].mean() for rows in bins])
+    errors = np.sqrt(shares * (1.0 - shares) / [len(rows) for rows in bins])
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+    ax.errorbar([p[rows].mean() for rows in bins], shares, errors, fmt="o-", lw=0.8)
+    ax.plot([0.0, 1.0], [0.0, 1.0], color="0.5", lw=0.8)
+    ax.set(xlabel=f"probability of {title}", ylabel="share that is so")
+    ax.set_title(f"{len(truth)} rows, AUC {found['auc']:.3g}")
     return ax
 
 

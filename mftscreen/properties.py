@@ -33,6 +33,7 @@ __all__ = [
     "NORM",
     "Bias",
     "Part",
+    "PropertyKind",
     "PropertySpec",
     "as_names",
     "by_target",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 Bias = Literal["per_element", "global"]
+PropertyKind = Literal["number", "class"]
 
 NORM = "norm"
 """What stands for a component's name in that of the length of all of them."""
@@ -136,6 +138,9 @@ class PropertySpec(BaseModel):
     formula_atoms : int, optional
         Atoms of the formula unit that a value is of, where it means nothing for any
         other: 5 for an energy per cell of a perovskite.
+    kind : {"number", "class"}
+        Of a ``class``, labels are 0 or 1 for no or yes, and predictions are the
+        probability of yes.
     part : Part, optional
         Of a target with several numbers, each of which is a property by itself.
 
@@ -153,7 +158,13 @@ class PropertySpec(BaseModel):
     head: HeadKind = "intensive"
     transform: Transform = Transform()
     formula_atoms: PositiveInt | None = None
+    kind: PropertyKind = "number"
     part: Part | None = None
+
+    @property
+    def is_class(self) -> bool:
+        """Whether predictions are probabilities."""
+        return self.kind == "class"
 
     @property
     def target(self) -> str:

@@ -12,7 +12,8 @@ from mftscreen.errors import DataError
 
 __all__ = ["Transform", "TransformKind"]
 
-TransformKind = Literal["identity", "log10", "standardise"]
+TransformKind = Literal["identity", "log10", "standardise", "logistic"]
+"""The last one is for yes or no: labels are 0 and 1, predictions probabilities."""
 
 
 class Transform(BaseModel):
@@ -20,9 +21,10 @@ class Transform(BaseModel):
 
     Attributes
     ----------
-    kind : {"identity", "log10", "standardise"}
+    kind : {"identity", "log10", "standardise", "logistic"}
     mean, std : float
-        In the unit of the property; for ``standardise``.
+        In the unit of the property; for ``standardise``. For ``logistic``, which is
+        undone by the probability 1 / (1 + exp(-(std * output + mean))).
 
     Examples
     --------
@@ -45,7 +47,7 @@ class Transform(BaseModel):
 
         Parameters
         ----------
-        kind : {"identity", "log10", "standardise"}
+        kind : {"identity", "log10", "standardise", "logistic"}
         labels : array_like of shape (n_structures,)
 
         Returns
@@ -61,7 +63,18 @@ class Transform(BaseModel):
         --------
         >>> Transform.fit("standardise", [1.0, 3.0])
         Transform(kind='standardise', mean=2.0, std=1.0)
+
+        Notes
+        -----
+        Of ``logistic``, outputs of a head that is scaled as its labels are give the
+        share of the labels at first.
         """
+        if kind == "logistic":
+            known = np.asarray(labels, dtype=np.float64)
+            share = (float(known.sum()) + 1.0) / (len(known) + 2.0)
+            scale = (share * (1.0 - share)) ** -0.5
+            shift = float(np.log(share / (1.0 - share))) - scale * share
+            return cls(kind=kind, mean=shift, std=scale)
         if kind != "standardise":
             return cls(kind=kind)
         values = np.asarray(labels, dtype=np.float64)
@@ -80,6 +93,8 @@ class Transform(BaseModel):
             If a logarithm is asked for of a number that is not positive.
         """
         labels = np.asarray(values, dtype=np.float64)
+        if self.kind == "logistic":
+            return labels
         if self.kind == "log10":
             if not (labels > 0.0).all():
                 msg = f"log10 of {labels.min():g}; it is for positive labels only"
@@ -93,4 +108,7 @@ class Transform(BaseModel):
         if self.kind == "log10":
             with np.errstate(over="ignore"):  # callers look for what is not finite
                 return np.asarray(10.0**outputs)
-        return np.asarray(outputs * self.std + self.mean)
+        inner = outputs * self.std + self.mean
+        if self.kind == "logistic":
+            return np.asarray(np.exp(-np.logaddexp(0.0, -inner)))
+        return np.asarray(inner)

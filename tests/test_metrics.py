@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from mftscreen.errors import DataError
-from mftscreen.metrics import regression_metrics
+from mftscreen.metrics import (
+    classification_metrics,
+    main_error,
+    regression_metrics,
+)
 
 
 def test_values_by_hand() -> None:
@@ -69,3 +73,42 @@ def test_unusable_input_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         regression_metrics(predicted, target)
+
+
+def test_probabilities_against_scikit_learn() -> None:
+    from sklearn import metrics
+
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(size=300) < 0.3
+    p = np.clip(0.3 + 0.2 * truth + 0.2 * rng.normal(size=300), 0.01, 0.99).round(2)
+    found = classification_metrics(p, truth)
+    assert found["auc"] == pytest.approx(metrics.roc_auc_score(truth, p))
+    assert found["brier"] == pytest.approx(metrics.brier_score_loss(truth, p))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(truth, p))
+    balanced = metrics.balanced_accuracy_score(truth, p > 0.5)
+    assert found["balanced_accuracy"] == pytest.approx(balanced)
+    assert found["share"] == truth.mean()
+
+
+def test_probabilities_that_hold_are_calibrated_and_others_are_not() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=20_000)
+    truth = rng.uniform(size=20_000) < p
+    assert classification_metrics(p, truth)["calibration_error"] < 0.015
+    assert classification_metrics(p**3, truth)["calibration_error"] > 0.2
+
+
+def test_targets_of_one_kind_have_no_auc() -> None:
+    found = classification_metrics([0.2, 0.9], [1, 1])
+    assert np.isnan([found["auc"], found["balanced_accuracy"]]).all()
+    assert np.isfinite(found["log_loss"])
+    assert main_error(found) == "log_loss"
+    assert main_error(regression_metrics([1.0], [1.0])) == "mae"
+
+
+@pytest.mark.parametrize(
+    ("p", "t"), [([1.2], [1]), ([np.nan], [1]), ([0.5], [2]), ([], []), ([0.5], [1, 0])]
+)
+def test_what_is_no_probability_is_refused(p: list[float], t: list[int]) -> None:
+    with pytest.raises(DataError):
+        classification_metrics(p, t)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mftscreen.errors import DataError
-from mftscreen.parity import plot_parity
+from mftscreen.parity import plot_parity, plot_reliability
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +47,15 @@ def test_it_draws_where_it_is_told_to() -> None:
 def test_nothing_to_draw_is_said(known: list, predicted: list, message: str) -> None:
     with pytest.raises(DataError, match=message):
         plot_parity(known, predicted)
+
+
+def test_shares_of_what_has_a_probability_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=5_000)
+    ax = plot_reliability(rng.uniform(size=5_000) < p, p, title="metal")
+    points = ax.containers[0][0].get_xydata()
+    assert points.shape == (10, 2)
+    np.testing.assert_allclose(points[:, 1], points[:, 0], atol=0.06)
+    assert ax.get_xlabel() == "probability of metal"
+    with pytest.raises(DataError):
+        plot_reliability([0.5], [0.5])

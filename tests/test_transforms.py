@@ -37,3 +37,13 @@ def test_labels_that_cannot_be_transformed() -> None:
     with pytest.raises(DataError, match="all labels are 3"):
         Transform.fit("standardise", [3.0, 3.0])
     assert np.isinf(Transform(kind="log10").undo(400.0))
+
+
+def test_probabilities_of_a_head_are_the_share_at_first() -> None:
+    labels = [1.0] * 9 + [0.0] * 89
+    made = Transform.fit("logistic", labels)
+    np.testing.assert_array_equal(made.apply(labels), labels)
+    # deepmd-kit's heads begin with the mean of their labels
+    assert made.undo(0.1) == pytest.approx(0.1)
+    assert made.undo(0.1 + 0.3) == pytest.approx(0.1 * np.e / (0.9 + 0.1 * np.e))
+    assert (made.undo([-1e3, 1e3]) == [0.0, 1.0]).all()

@@ -23,6 +23,14 @@ _PROPERTY = {
     "spearman": ("spearman", ".3f"),
     "coverage_90": ("in 90 %", ".3f"),
 }
+_CLASS = {
+    "n": ("n", ".0f"),
+    "auc": ("AUC", ".3f"),
+    "balanced_accuracy": ("balanced accuracy", ".3f"),
+    "brier": ("Brier", ".3f"),
+    "log_loss": ("log loss", ".3f"),
+    "calibration_error": ("calibration", ".3f"),
+}
 _FORCE_FIELD = {
     "n": ("n", ".0f"),
     "force_mae": ("force, eV/Å", ".4g"),
@@ -207,7 +215,8 @@ def _show_errors(path: Path) -> None:
 
     card = read_bundle(path).card
     for name, head in card.properties.items():
-        _show_parts(f"{name} ({head.spec.unit})", _PROPERTY, head.metrics)
+        shown = _CLASS if head.spec.is_class else _PROPERTY
+        _show_parts(f"{name} ({head.spec.unit})", shown, head.metrics)
     for name, found in card.force_field.items():
         parts = {part: m for part, m in found.items() if isinstance(m, dict)}
         _show_parts(f"{name}, MAE", _FORCE_FIELD, parts)

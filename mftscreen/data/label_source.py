@@ -45,6 +45,8 @@ class LabelSource:
         One; or one for each number, if there are several.
     size : int, optional
         How many numbers a label is a list of; None for a single number.
+    yes_no : bool, default False
+        Whether it is a truth value: true or false, yes or no, 1 or 0.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class LabelSource:
     name: str
     columns: tuple[str, ...]
     size: int | None = None
+    yes_no: bool = False
 
     @classmethod
     def of(cls, source: str | LabelSource) -> LabelSource:
@@ -77,6 +80,8 @@ class LabelSource:
         -------
         ndarray of shape () or (size,), or LabelFault
         """
+        if self.yes_no:
+            return _read_truth(self.columns[0], values.get(self.columns[0]))
         if self.size is None:
             return _read_number(self.columns[0], values.get(self.columns[0]))
         if len(self.columns) > 1:
@@ -124,6 +129,31 @@ class LabelSource:
         return LabelFault("not finite", message, bool(np.isnan(numbers).all()))
 
 
+_TRUTH = {
+    **dict.fromkeys(("true", "yes", "1", "1.0"), 1.0),
+    **dict.fromkeys(("false", "no", "0", "0.0"), 0.0),
+}
+
+
+def _read_truth(column: str, value: Any) -> NDArray[np.float64] | LabelFault:
+    wrapped = isinstance(value, np.ndarray | np.generic) and value.size == 1
+    found = value.item() if wrapped else value
+    known = _TRUTH.get(str(found).strip().lower())
+    if known is not None:
+        return np.asarray(known)
+    if found is None or (isinstance(found, str) and not found.strip()):
+        message = f"no label {column!r} (found {shortened(found)})"
+        return LabelFault("missing", message, lacking=True)
+    if isinstance(found, float) and np.isnan(found):
+        message = f"no label {column!r} (found {shortened(found)})"
+        return LabelFault("not finite", message, lacking=True)
+    message = (
+        f"the label {column!r} is {shortened(found)}; true or false, yes or no, 1 or 0 "
+        "is expected"
+    )
+    return LabelFault("not a number", message)
+
+
 def _read_number(column: str, value: Any) -> NDArray[np.float64] | LabelFault:
     number = _number(value)
     if number is not None and np.isfinite(number):
@@ -132,6 +162,8 @@ def _read_number(column: str, value: Any) -> NDArray[np.float64] | LabelFault:
     if value is None or (isinstance(value, str) and not value.strip()):
         return LabelFault("missing", message, lacking=True)
     if number is None:
+        if isinstance(value, bool | np.bool_):
+            message += "; labels of yes or no are for 'kind: class'"
         return LabelFault("not a number", message)
     return LabelFault("not finite", message, lacking=bool(np.isnan(number)))
 

@@ -28,7 +28,7 @@ from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, TuneConf
 from mftscreen.model.files.bundle import ModelCard, read_bundle
 from mftscreen.model.files.card_view import card_html
 from mftscreen.model.loading import load_model
-from mftscreen.parity import plot_parity
+from mftscreen.parity import plot_parity, plot_reliability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +65,8 @@ class TrainingResult:
     def plot(self, name: str | None = None, ax: Any = None) -> Any:
         """Draw predictions of held-out rows against their labels.
 
+        Of a class: the share that is so, against the probability.
+
         Parameters
         ----------
         name : str, optional
@@ -89,12 +91,12 @@ class TrainingResult:
             problem = f"name: one of {', '.join(names) or 'none'} is needed"
             raise ConfigError([problem])
         held = self.model.calibrations[name]
-        return plot_parity(
-            held.predictions + held.residuals,
-            held.predictions,
-            title=f"{name} ({self.card.properties[name].spec.unit})",
-            ax=ax,
-        )
+        known, spec = held.predictions + held.residuals, self.card.properties[name].spec
+        if spec.is_class:
+            # what was added to a probability is taken away, but for rounding
+            return plot_reliability(known.round(), held.predictions, title=name, ax=ax)
+        title = f"{name} ({spec.unit})"
+        return plot_parity(known, held.predictions, title=title, ax=ax)
 
     def __fspath__(self) -> str:
         return str(self.path)

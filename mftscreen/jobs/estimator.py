@@ -166,6 +166,8 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         rows = _labelled_rows(X, labels, groups, name)
         components = _component_names(y, labels)
         settings = as_config(self._document(rows, name, components))
+        if any(p.kind == "class" for p in settings.plan.properties.values()):
+            raise ConfigError([_NO_CLASSES])
         with _run_folder(self.output) as folder:
             result = finetune(
                 settings,
@@ -334,6 +336,8 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             known = dict.fromkeys([*targets, *model.properties])
             problem = f"property_name: one of {', '.join(known) or 'none'} is needed"
             raise ConfigError([problem], path=path)
+        if spec.is_class:
+            raise ConfigError([_NO_CLASSES], path=path)
         found = cls(
             model.card.strategy,
             property_name=property_name,
@@ -346,7 +350,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         return found
 
     def _document(
-        self, rows: RowsInMemory, name: str, components: list[str] | None
+        self, rows: RowsInMemory, name: str, components: list[str] | None = None
     ) -> dict[str, Any]:
         """Return the configuration of a training."""
         if self.strategy not in COMPARABLE:
@@ -393,6 +397,10 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         return tags
 
 
+_NO_CLASSES = (
+    "kind: class: MFTRegressor is for numbers; mftscreen.finetune(...) trains on yes "
+    "or no, and mftscreen.Predictor gives probabilities"
+)
 _SELF_REPLAY = {
     "self_replay": {},
     "lambda_reg": "auto",
@@ -437,10 +445,7 @@ def _labels(y: Any) -> Sequence[Any]:
     if y is None:
         msg = "requires y to be passed, but the target y is None: no labels to train on"
         raise DataError(msg)
-    if len(np.shape(y)) == 2 and np.shape(y)[1] > 1:
-        found: list[Any] = np.asarray(y).tolist()
-        return found
-    return _column(y, "y")
+    return _column(y, "y", several=True)
 
 
 def _component_names(y: Any, labels: Sequence[Any]) -> list[str] | None:
@@ -476,8 +481,11 @@ def _labelled_rows(
     )
 
 
-def _column(values: Any, what: str) -> Sequence[Any]:
-    """Return values (n,), which may be a column (n, 1)."""
+def _column(values: Any, what: str, *, several: bool = False) -> Sequence[Any]:
+    """Return values (n,), which may be a column (n, 1), or lists if there are several.
+
+    Of several columns, each row is a list.
+    """
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, MftscreenError) as error:
@@ -485,7 +493,7 @@ def _column(values: Any, what: str) -> Sequence[Any]:
         raise DataError(msg) from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim != 1:
+    if array.ndim != 1 and not (several and array.ndim == 2):
         msg = f"{what} has the shape {array.shape}; one value per structure is expected"
         raise DataError(msg)
     found: list[Any] = array.tolist()

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 TESTS = (ID_TEST, OOD_TEST)
-METRICS = ("mae", "rmse")
+METRICS = ("mae", "rmse", "log_loss")
 W1 = "w1"
 BASELINE = "scratch"
 _T = TypeVar("_T")
@@ -235,7 +235,8 @@ def _summary(
 def _by_fold(rows: Iterable[Measured], metric: str) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for row in rows:
-        values.setdefault(row.conditions.fold, []).append(row.numbers[metric])
+        if metric in row.numbers:
+            values.setdefault(row.conditions.fold, []).append(row.numbers[metric])
     return {fold: fmean(each) for fold, each in values.items()}
 
 

@@ -57,7 +57,7 @@ from mftscreen.trust.neighborhood import Surroundings
 __all__ = ["FEW_ROWS", "IntervalCalibration", "Scale", "is_within"]
 
 FloatArray = NDArray[np.float64]
-Scale = Literal["identity", "log10"]
+Scale = Literal["identity", "log10", "none"]
 
 N_FLAGGING = 19
 """Rows from which on there are p-values of 0.05."""
@@ -90,8 +90,9 @@ class IntervalCalibration:
         Of each row, without itself; NaN where that is not known.
     ids : tuple of str
         Names of the rows.
-    scale : {"identity", "log10"}
-        In which errors are estimated.
+    scale : {"identity", "log10", "none"}
+        In which errors are estimated; ``none`` for probabilities, which say themselves
+        how sure they are: then there are no errors to expect, nor intervals.
 
     Raises
     ------
@@ -206,6 +207,8 @@ class IntervalCalibration:
 
     def n_usable(self, alpha: float = 0.05) -> int:
         """Return the number of rows that intervals are made of."""
+        if self.scale == "none":
+            return 0
         return int(np.count_nonzero(self._usable(alpha)))
 
     def expected_errors(self, values: ArrayLike, around: Surroundings) -> FloatArray:
@@ -225,7 +228,7 @@ class IntervalCalibration:
             rows. Estimates, to sort by and to weigh against, and no bounds.
         """
         f = np.asarray(values, dtype=np.float64)
-        if not self.ids:
+        if not self.ids or self.scale == "none":
             return np.full(f.shape, np.nan)
         inner = self._apply(f)
         errors = self._model(inner, around)
@@ -289,6 +292,8 @@ class IntervalCalibration:
         if {f.shape, *(c.shape for c in around)} != {(len(f),)}:
             msg = f"{f.shape} predictions in surroundings of other shapes"
             raise DataError(msg)
+        if self.scale == "none":
+            return np.full(f.shape, np.nan), np.full(f.shape, np.nan)
         inner = self._apply(f)
         half = self._quantiles(around.distance, coverage, alpha)
         half = half * self._model(inner, around)
@@ -349,7 +354,7 @@ class IntervalCalibration:
         return scores
 
     def _apply(self, values: FloatArray) -> FloatArray:
-        if self.scale == "identity":
+        if self.scale != "log10":
             return values
         # a prediction that cannot be has no logarithm, nor an interval
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -357,7 +362,7 @@ class IntervalCalibration:
 
     def _undo(self, values: FloatArray) -> FloatArray:
         with np.errstate(over="ignore"):
-            return values if self.scale == "identity" else np.asarray(10.0**values)
+            return values if self.scale != "log10" else np.asarray(10.0**values)
 
 
 def _scale(text: str) -> Scale:

@@ -71,19 +71,19 @@ def test_fit_learns_from_a_column(fitted: MFTRegressor, frame: pd.DataFrame) -> 
 def test_columns_of_labels_are_components(frame: pd.DataFrame, tmp_path: Path) -> None:
     sizes = frame["volume"].to_numpy()
     labels = pd.DataFrame({"volume": sizes, "edge": sizes ** (1 / 3)})
-    model = MFTRegressor(property_name="cell").fit(frame["structure"], labels)
+    model = MFTRegressor(property_name="size").fit(frame["structure"], labels)
     found = model.predict(frame["structure"])
     assert found.shape == (30, 2)
     assert model.score(frame["structure"], labels) > 0.8
     table = model.predict(frame["structure"], return_trust=True)
-    assert np.array_equal(table[["cell_volume", "cell_edge"]].to_numpy(), found)
-    assert "cell_edge_low" in table
+    assert np.array_equal(table[["size_volume", "size_edge"]].to_numpy(), found)
+    assert "size_edge_low" in table
     axes = model.plot(frame["structure"], labels)
-    assert "cell" in axes.get_title()
+    assert "size" in axes.get_title()
     plt.close(axes.figure)
-    model.save(tmp_path / "cell.mft")
-    again = MFTRegressor.load(tmp_path / "cell.mft")
-    assert again.property_name_ == "cell"
+    model.save(tmp_path / "size.mft")
+    again = MFTRegressor.load(tmp_path / "size.mft")
+    assert again.property_name_ == "size"
     np.testing.assert_array_equal(again.predict(frame["structure"]), found)
     scores = cross_val_score(clone(model), frame["structure"], labels, cv=2)
     assert np.isfinite(scores).all()
@@ -240,7 +240,14 @@ def test_frames_of_the_user_replace_those_that_are_made() -> None:
         ({}, [bulk("Si")] * 2, [1], "2 structures and 1 labels"),
         ({}, [bulk("Si")] * 2, None, "no labels to train on"),
         ({}, [bulk("Si")] * 2, [1, None], "no finite label"),
-        ({}, [bulk("Si")] * 2, [[1, 2], [3, 4]], r"y has the shape \(2, 2\)"),
+        ({}, [bulk("Si")] * 2, [[[1]], [[3]]], r"y has the shape \(2, 1, 1\)"),
+        ({}, [bulk("Si")] * 2, [True, False], "for 'kind: class'"),
+        (
+            {"config": {"properties": {"y": {"kind": "class"}}}, "property_name": "y"},
+            [bulk("Si")] * 2,
+            [1, 0],
+            r"mftscreen.finetune\(...\) trains on yes or no",
+        ),
         ({}, [bulk("Si")], [1], "n_samples = 1"),
         ({}, [[1.0, 2.0]] * 2, [1, 2], "expected ase.Atoms or a pymatgen Structure"),
         ({}, 3, [1, 2], "int is not understood"),

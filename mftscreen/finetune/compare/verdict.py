@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mftscreen.console.text_table import text_table
 from mftscreen.finetune.task.partition import OOD_TEST, in_order
+from mftscreen.metrics import BASELINES, main_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ __all__ = ["Comparison", "Result", "Spread"]
 
 MIN_OOD_ROWS = 20
 """Errors of fewer are pointed out."""
-_ERROR = "mae"
+_TITLES = {"mae": "MAE", "log_loss": "log loss"}
 _T = TypeVar("_T")
 
 
@@ -125,7 +126,8 @@ class Comparison:
     def best(self) -> str:
         """The strategy of the smallest OOD error.
 
-        With several properties, of the smallest mean of their errors, each divided by
+        That is the MAE, and the log loss of a class. With several properties, of the
+        smallest mean of their errors, each divided by
         that of predicting the mean of the training labels. A property without labels in
         any OOD test does not count.
         """
@@ -134,7 +136,8 @@ class Comparison:
             shares = []
             for name in self.properties:
                 errors = self.errors(name, strategy, OOD_TEST)
-                constant = self.errors(name, strategy, OOD_TEST, "mae_of_training_mean")
+                baseline = BASELINES[self.error_of(name)]
+                constant = self.errors(name, strategy, OOD_TEST, baseline)
                 if errors:
                     shares.append(fmean(errors) / (fmean(constant) or 1.0))
             return fmean(shares)
@@ -142,7 +145,7 @@ class Comparison:
         return min(self.strategies, key=relative_error)
 
     def errors(
-        self, name: str, strategy: str, test: str, metric: str = _ERROR
+        self, name: str, strategy: str, test: str, metric: str | None = None
     ) -> list[float]:
         """Return an error of a strategy on every fold, in the order of `folds`.
 
@@ -151,8 +154,9 @@ class Comparison:
         name : str
             Property.
         strategy, test : str
-        metric : str
-            A key of :func:`mftscreen.metrics.regression_metrics`.
+        metric : str, optional
+            A key of :func:`mftscreen.metrics.regression_metrics`; by default that of
+            :meth:`error_of`.
 
         Returns
         -------
@@ -160,6 +164,7 @@ class Comparison:
             Without the folds whose test has no label of the property: the same ones
             for every strategy.
         """
+        metric = metric or self.error_of(name)
         by_fold = {
             result.fold: result.metrics[test][metric]
             for result in self.results
@@ -167,6 +172,12 @@ class Comparison:
             and test in result.metrics
         }
         return [by_fold[fold] for fold in self.folds if fold in by_fold]
+
+    def error_of(self, name: str) -> str:
+        """Return the error of a property that strategies are compared by."""
+        own = (result for result in self.results if result.property == name)
+        found = (metrics for result in own for metrics in result.metrics.values())
+        return main_error(next(found, {}))
 
     def tested_folds(self, name: str, test: str = OOD_TEST) -> list[str]:
         """Return the folds whose test has labels of a property."""
@@ -178,7 +189,7 @@ class Comparison:
     def differences(
         self, name: str, strategy: str, test: str = OOD_TEST
     ) -> list[float]:
-        """Return, fold by fold, how much larger the MAE is than that of the best."""
+        """Return, fold by fold, how much larger the error is than that of the best."""
         ours, best = (self.errors(name, s, test) for s in (strategy, self.best))
         return [a - b for a, b in zip(ours, best, strict=True)]
 
@@ -188,12 +199,14 @@ class Comparison:
             {
                 "property": name,
                 "strategy": strategy,
-                "mae": {
+                self.error_of(name): {
                     test: asdict(Spread.of(errors))
                     for test in self.tests
                     if (errors := self.errors(name, strategy, test))
                 },
-                "ood_mae_above_best": self._above_best(name, strategy),
+                f"ood_{self.error_of(name)}_above_best": self._above_best(
+                    name, strategy
+                ),
             }
             for name in self.properties
             for strategy in self.strategies
@@ -259,7 +272,8 @@ class Comparison:
             errors = [_shown(self.errors(name, strategy, t)) for t in self.tests]
             moved = [self._drift(name, strategy, key) for key in drifts]
             lines.append([strategy, *errors, *moved])
-        table = f"{name}: MAE {over}".rstrip() + f"\n{text_table(lines)}"
+        title = _TITLES[self.error_of(name)]
+        table = f"{name}: {title} {over}".rstrip() + f"\n{text_table(lines)}"
         if not self.tested_folds(name):
             return f"{table}{name}: no OOD test has a label\n"
         return f"{table}\n{self._pairs_of(name)}"
@@ -273,7 +287,8 @@ class Comparison:
             above = self.differences(name, strategy)
             cells = [f"{value:+.3g}" for value in above]
             paired.append([strategy, *cells, _shown(above)])
-        title = f"{name}: OOD MAE above that of {self.best}, by fold"
+        error = _TITLES[self.error_of(name)]
+        title = f"{name}: OOD {error} above that of {self.best}, by fold"
         small = [f for f, n in zip(tested, sizes, strict=True) if n < MIN_OOD_ROWS]
         warning = f"{name}: fewer than {MIN_OOD_ROWS} OOD rows, which decide little, in"
         warning = f"{warning} {', '.join(small)}\n" if small else ""

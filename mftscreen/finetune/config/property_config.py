@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from mftscreen.data.label_source import LabelSource
 from mftscreen.finetune.config.fields import Components, Settings
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
-from mftscreen.properties import NORM, Bias, Part, PropertySpec
+from mftscreen.properties import NORM, Bias, Part, PropertyKind, PropertySpec
 from mftscreen.transforms import Transform, TransformKind
 
 __all__ = ["PropertyConfig"]
@@ -23,6 +23,9 @@ class PropertyConfig(Settings):
     """For people, e.g. ``refractive index``; by default the property's name."""
     unit: str = "1"
     """Of the labels; ``"1"`` if dimensionless."""
+    kind: PropertyKind = "number"
+    """``class``: labels are yes or no (true or false, 1 or 0); predictions are the
+    probability of yes, calibrated on rows that were held out."""
     column: str | None = None
     """Name of the label in the files; by default the property's name."""
     components: Components | None = None
@@ -34,14 +37,15 @@ class PropertyConfig(Settings):
     head: HeadKind = "intensive"
     """Eq. 16: ``intensive`` is the mean over atoms, ``extensive`` the sum. ``r2`` and
     ``dipole_norm`` are for molecules."""
-    transform: TransformKind = "identity"
+    transform: Literal["identity", "log10", "standardise"] = "identity"
     """What is done to labels before training, and undone at prediction."""
     bias: Bias = "per_element"
     """Least-squares bias for each element (Eq. 17), or one for all. Where a validation
     or test set holds elements that the training set lacks, ``global`` is taken (the
     paper's dielectric rule). ``dipole_norm`` has none."""
     loss: Literal["mse", "mae", "smooth_mae"] = "smooth_mae"
-    """The paper: mse for QM9, smooth_mae for MatBench (Table 8)."""
+    """The paper: mse for QM9, smooth_mae for MatBench (Table 8). A class has binary
+    cross entropy instead."""
     neurons: list[PositiveInt] = Field(default=[240, 240, 240], min_length=1)
     """Hidden layers of the head."""
     formula_atoms: PositiveInt | None = None
@@ -79,6 +83,31 @@ class PropertyConfig(Settings):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _class_has_no_scale(self) -> PropertyConfig:
+        given = {
+            "components": self.components is not None,
+            "transform": self.transform != "identity",
+            "unit": self.unit != "1",
+            "head": self.head != "intensive",
+        }
+        if self.kind == "class" and any(given.values()):
+            names = ", ".join(name for name, is_given in given.items() if is_given)
+            msg = f"kind: class has probabilities of one thing, and no {names}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def transform_kind(self) -> TransformKind:
+        """What is done to labels before a neural head is trained."""
+        return "logistic" if self.kind == "class" else self.transform
+
+    @property
+    def has_element_bias(self) -> bool:
+        """Whether the neural head has a bias for each element (Eq. 17)."""
+        atomic = self.form.atomic and self.kind == "number"
+        return atomic and self.bias == "per_element"
+
     @property
     def component_names(self) -> list[str]:
         """Names of the components; none for a single number."""
@@ -94,7 +123,8 @@ class PropertyConfig(Settings):
     def label_source(self, name: str) -> LabelSource:
         """Return where the labels of the property stand in the files."""
         n = self.n_components if self.components is not None else None
-        return LabelSource(name, tuple(self.columns or [self.column or name]), n)
+        columns = tuple(self.columns or [self.column or name])
+        return LabelSource(name, columns, n, self.kind == "class")
 
     def property_names(self, name: str) -> list[str]:
         """Return the names of the properties that its head predicts, the norm last."""
@@ -114,7 +144,8 @@ class PropertyConfig(Settings):
         """
         label = self.label or name
         known: dict[str, Any] = {
-            "unit": self.unit, "head": self.head, "formula_atoms": self.formula_atoms,
+            "kind": self.kind, "head": self.head, "formula_atoms": self.formula_atoms,
+            "unit": "probability" if self.kind == "class" else self.unit,
         }  # fmt: skip
         if self.components is None:
             own = PropertySpec(name=name, label=label, transform=transforms[0], **known)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.finetune.kernel.regression import (
+    Classifier,
     Regression,
+    Ridge,
     SupportVectors,
     project,
 )
@@ -23,9 +25,10 @@ from mftscreen.finetune.kernel.search import (
     choose_setting,
     cross_validate,
 )
-from mftscreen.metrics import regression_metrics
+from mftscreen.metrics import classification_metrics, regression_metrics
 from mftscreen.model.readouts.kernel import KernelCard, KernelReadout
 from mftscreen.transforms import Transform
+from mftscreen.trust.platt import FEWEST, cross_fitted, draw_balanced, fit_platt
 
 __all__ = ["Fitted", "fit_readout"]
 
@@ -38,6 +41,11 @@ descriptor of 7net-0, 6,825 support vectors) 6,000 cost 0.6 % of the error, 4,00
 and 2,000 19 %."""
 
 
+_NAMES: Mapping[type, Literal["support_vectors", "ridge", "classifier"]] = {
+    SupportVectors: "support_vectors", Ridge: "ridge", Classifier: "classifier",
+}  # fmt: skip
+
+
 class Fitted(NamedTuple):
     """A read-out, and what it would say of rows that it was not fitted to.
 
@@ -45,7 +53,8 @@ class Fitted(NamedTuple):
     ----------
     readout : KernelReadout
     held_out : ndarray of shape (n_rows, n_components)
-        Predictions by the other folds; NaN for rows that no fold holds out.
+        Predictions by the other folds, of a class also calibrated on these; NaN for
+        rows that no fold holds out.
     folds : ndarray of shape (n_rows,)
         Numbers of these folds; -1 for none.
     """
@@ -68,7 +77,7 @@ def fit_readout(
     ----------
     rows : PooledRows
         Fitted are those that are never held out, or else all.
-    metric : {"mae", "rmse"}
+    metric : {"mae", "rmse", "log_loss"}
     per_atom : sequence of bool
         See :func:`mftscreen.finetune.kernel.search.choose_setting`.
     other_folds : ndarray of shape (n_rows,), optional
@@ -85,7 +94,9 @@ def fit_readout(
         rows = replace(rows, folds=other_folds)
     outputs = cross_validate(rows, setting)
     targets = Targets(setting, rows)
-    held_out = targets.undo(outputs)
+    transform, held_out = Transform(kind=setting.transform), targets.undo(outputs)
+    if metric == "log_loss":
+        transform, held_out = _as_probabilities(rows, outputs)
     never = rows.folds < 0
     fitted = np.flatnonzero(never if never.any() else np.ones(len(rows), dtype=bool))
     of_elements = targets.of_elements(fitted)
@@ -95,7 +106,7 @@ def fit_readout(
         x[fitted], (targets.values - shares @ of_elements)[fitted], setting.gamma
     )
     landmarks, weights = _landmarks(x[fitted], values, setting.gamma)
-    card = _card(setting, values, held_out, rows.labels).model_copy(
+    card = _card(setting, transform, values, held_out, rows.labels).model_copy(
         update={
             "elements": (
                 dict(zip(symbols, map(_plain, of_elements), strict=True))
@@ -111,25 +122,44 @@ def fit_readout(
     return Fitted(readout, held_out, rows.folds)
 
 
+def _as_probabilities(
+    rows: PooledRows, outputs: FloatArray
+) -> tuple[Transform, FloatArray]:
+    """Return what makes probabilities of outputs, and those of the rows held out.
+
+    These are calibrated without the rows of their fold; of a single fold, in parts.
+    """
+    known = np.isfinite(outputs[:, 0])
+    f, labels, folds = outputs[known, 0], rows.labels[known, 0], rows.folds[known]
+    if len(np.unique(folds)) < 2:
+        folds = draw_balanced(labels, FEWEST)
+    held_out = np.full(outputs.shape, np.nan)
+    held_out[known, 0] = cross_fitted(f, labels, folds)
+    return fit_platt(f, labels), held_out
+
+
 def _card(
     setting: Setting,
+    transform: Transform,
     values: Regression,
     held_out: FloatArray,
     labels: FloatArray,
 ) -> KernelCard:
     known = np.isfinite(held_out).all(axis=1)
+    measure = regression_metrics
+    if transform.kind == "logistic":
+        measure = classification_metrics
     errors = [
-        regression_metrics(*columns)
+        measure(*columns)
         for columns in zip(held_out[known].T, labels[known].T, strict=True)
     ]
     metrics = {key: float(np.mean([e[key] for e in errors])) for key in errors[0]}
-    robust = isinstance(setting.regression, SupportVectors)
     return KernelCard(
-        method="support_vectors" if robust else "ridge",
+        method=_NAMES[type(setting.regression)],
         settings=vars(setting.regression),
         pooling=setting.pooling,
         gamma=setting.gamma,
-        transform=Transform(kind=setting.transform),
+        transform=transform,
         per_atom=setting.per_atom,
         offset=_plain(values.offset),
         metrics={name: v for name, v in metrics.items() if np.isfinite(v)},

@@ -13,7 +13,7 @@ from mftscreen.errors import DataError
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.fit import Fitted, fit_readout
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
-from mftscreen.finetune.kernel.search import PooledRows
+from mftscreen.finetune.kernel.search import Metric, PooledRows
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.task import Task
 from mftscreen.head_forms import HeadForm
@@ -80,6 +80,10 @@ class PropertyFitter:
         if len(rows) < 2:
             msg = f"a kernel needs at least two rows with a label of {target!r}"
             raise DataError(msg)
+        settings = plan.properties[target]
+        metric: Metric = "rmse" if settings.loss == "mse" else "mae"
+        if settings.kind == "class":
+            metric = "log_loss"
         other_folds = None
         if validation:
             folds = np.repeat([-1, 0], [len(train), len(validation)])
@@ -95,7 +99,7 @@ class PropertyFitter:
                 [row.atoms for row in rows],
                 folds,
             ),
-            "rmse" if plan.properties[target].loss == "mse" else "mae",
+            metric,
             per_atom=_per_atom(plan.properties[target].form),
             other_folds=other_folds,
         )

@@ -2,7 +2,8 @@
 
 Support vector regression [1]_ has a robust loss, which labels from databases need: some
 are wrong by far (``recipes/README.md`` compares it with ridge regression on refractive
-indices). Where squared errors count, it is ridge regression.
+indices). Where squared errors count, it is ridge regression. Of yes and no, it is
+support vector classification.
 
 References
 ----------
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from mftscreen.model.readouts.kernel import gaussian
 
-__all__ = ["Regression", "Ridge", "SupportVectors", "project"]
+__all__ = ["Classifier", "Regression", "Ridge", "SupportVectors", "project"]
 
 FloatArray = NDArray[np.float64]
 
@@ -92,6 +93,41 @@ class SupportVectors:
             weights[model.support_, k] = model.dual_coef_[0] * spread
             offset[k] = float(model.intercept_[0]) * spread + center
         return Regression(weights, offset)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Support vector classification.
+
+    Attributes
+    ----------
+    cost : float
+        Largest weight of a row.
+    """
+
+    cost: float = 1.0
+
+    def fit(self, x: FloatArray, targets: FloatArray, gamma: float) -> Regression:
+        """Fit rows to targets (n_rows, 1) of 0 and 1; see :meth:`SupportVectors.fit`.
+
+        Values are larger for what is likelier 1, and no probabilities.
+        """
+        from sklearn.svm import SVC
+
+        labels = targets[:, 0] > 0.5
+        weights = np.zeros(targets.shape)
+        if labels.all() or not labels.any():  # of a fold
+            return Regression(weights, np.full(1, 1.0 if labels[0] else -1.0))
+        whole = len(x) <= N_MATRIX
+        model = SVC(
+            kernel="precomputed" if whole else "rbf",
+            gamma=gamma / x.shape[1],
+            C=self.cost,
+            cache_size=1000,
+        )
+        model.fit(gaussian(x, x, gamma) if whole else x, labels)
+        weights[model.support_, 0] = model.dual_coef_[0]
+        return Regression(weights, np.array([float(model.intercept_[0])]))
 
 
 @dataclass(frozen=True)

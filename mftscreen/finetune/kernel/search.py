@@ -11,14 +11,21 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mftscreen.finetune.kernel.regression import Regression, Ridge, SupportVectors
+from mftscreen.finetune.kernel.regression import (
+    Classifier,
+    Regression,
+    Ridge,
+    SupportVectors,
+)
+from mftscreen.metrics import classification_metrics
 from mftscreen.model.readouts.kernel import LARGEST, Pooling, gaussian
 from mftscreen.transforms import Transform
+from mftscreen.trust.platt import fit_platt
 
 __all__ = ["Metric", "PooledRows", "Setting", "choose_setting", "cross_validate"]
 
 FloatArray = NDArray[np.float64]
-Metric: TypeAlias = Literal["mae", "rmse"]
+Metric: TypeAlias = Literal["mae", "rmse", "log_loss"]
 
 N_SEARCHED = 2500
 """Rows that settings are chosen on, drawn at random."""
@@ -37,7 +44,7 @@ class Setting:
 
     Attributes
     ----------
-    regression : SupportVectors or Ridge
+    regression : SupportVectors, Ridge or Classifier
     pooling : {"mean", "mean_spread"}
     gamma : float
     transform : {"identity", "log10"}
@@ -45,11 +52,21 @@ class Setting:
         Whether the share of one atom is fitted, with a number for each element.
     """
 
-    regression: SupportVectors | Ridge
+    regression: SupportVectors | Ridge | Classifier
     pooling: Pooling = "mean_spread"
     gamma: float = 0.5
     transform: Literal["identity", "log10"] = "identity"
     per_atom: bool = False
+
+
+_METHODS: Mapping[
+    Metric, tuple[SupportVectors | Ridge | Classifier, Mapping[str, Sequence[float]]]
+] = {
+    "mae": (SupportVectors(), {"cost": COSTS, "tolerance": TOLERANCES}),
+    "rmse": (Ridge(), {"noise": NOISES}),
+    "log_loss": (Classifier(), {"cost": COSTS}),
+}
+"""What is fitted, with what there is to choose beside the width of the kernel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,12 +226,18 @@ class _Search:
 
     def _measure(self, values: FloatArray, labels: FloatArray) -> FloatArray:
         """Return a mean error for each component."""
+        if self.metric == "log_loss":
+            # two numbers that are fitted to all rows make little difference
+            made = fit_platt(values[:, 0], labels[:, 0]).undo(values[:, 0])
+            return np.array([classification_metrics(made, labels[:, 0])["log_loss"]])
         errors = np.abs(values - labels)
         return np.asarray((errors if self.metric == "mae" else errors**2).mean(axis=0))
 
     @cached_property
     def _spread(self) -> FloatArray:
         """What errors of each component are counted in, so that all count alike."""
+        if self.metric == "log_loss":
+            return np.ones(1)
         labels = self.rows.labels
         spread = self._measure(np.median(labels, axis=0), labels)
         return np.where(spread > 0.0, spread, 1.0)
@@ -242,9 +265,9 @@ def choose_setting(
     Parameters
     ----------
     rows : PooledRows
-    metric : {"mae", "rmse"}
+    metric : {"mae", "rmse", "log_loss"}
         Of the labels as they are. For ``mae`` support vectors are fitted, for ``rmse``
-        ridge.
+        ridge, for ``log_loss`` a classifier to labels of 0 and 1.
     per_atom : sequence of bool
         What may be fitted.
 
@@ -260,17 +283,12 @@ def choose_setting(
     """
     # a label that cannot have one may be among rows that are not looked at
     scales: list[Literal["identity", "log10"]] = ["identity"]
-    if (rows.labels > 0.0).all():
+    if metric != "log_loss" and (rows.labels > 0.0).all():
         scales.append("log10")
     search = _Search(_part(rows), metric)
-    robust = metric == "mae"
-    regression = SupportVectors() if robust else Ridge()
+    regression, own = _METHODS[metric]
     setting = search.best([Setting(regression, per_atom=share) for share in per_atom])
-    axes: Mapping[str, Sequence[float]] = (
-        {"gamma": GAMMAS, "cost": COSTS, "tolerance": TOLERANCES}
-        if robust
-        else {"gamma": GAMMAS, "noise": NOISES}
-    )
+    axes = {"gamma": GAMMAS, **own}
     before = None
     while setting != before:
         before = setting

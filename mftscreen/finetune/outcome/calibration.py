@@ -56,7 +56,7 @@ class Around(NamedTuple):
     ----------
     reference : ReferenceSet
     region : TrainedRegion
-    scale : {"identity", "log10"}
+    scale : {"identity", "log10", "none"}
         In which errors are estimated.
     """
 

@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from mftscreen.domain import HeadDomain
+from mftscreen.finetune.config.property_config import PropertyConfig
 from mftscreen.finetune.kernel.property_fitter import PropertyFitter
 from mftscreen.finetune.outcome.calibration import (
     build_reference_sets,
@@ -20,14 +21,13 @@ from mftscreen.finetune.outcome.calibration import (
 from mftscreen.finetune.outcome.predictions import Prediction, list_predictions
 from mftscreen.finetune.outcome.readouts import PropertyOutcome, read_out
 from mftscreen.finetune.outcome.region import TrainedRegion, build_regions
-from mftscreen.finetune.outcome.scores import property_labels
+from mftscreen.finetune.outcome.scores import property_labels, property_metrics
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts, data_hash
-from mftscreen.metrics import regression_metrics
 from mftscreen.model.files.bundle import PropertyHead
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.ood.reference.reference_set import pack_references
-from mftscreen.properties import PropertySpec
+from mftscreen.properties import Bias, PropertySpec
 from mftscreen.trust.intervals import Scale
 from mftscreen.trust.neighborhood import pack_neighborhoods
 
@@ -127,20 +127,21 @@ def _property_card(
     metrics = {}
     for test, (rows, values) in outcome.predicted.items():
         target = property_labels(rows, spec)
-        errors = regression_metrics(values, target)
-        errors["mae_of_training_mean"] = float(np.abs(target - labels.mean()).mean())
+        errors = property_metrics(spec, values, target, labels)
         # JSON has no NaN: R2 and Spearman of a single target
         metrics[test] = {k: v for k, v in errors.items() if math.isfinite(v)}
-        if test != "validation":  # which the intervals are made of
+        if (
+            test != "validation" and not spec.is_class
+        ):  # which the intervals are made of
             metrics[test] |= measure_coverage(
                 spec, split, test, values, outcome.calibration, outcome.around
             )
     structures = [s.atoms for s in split["train"]]
     return PropertyHead(
-        spec=spec,
+        spec=outcome.spec,
         head=spec.target if outcome.neural else None,
         readout=None if outcome.kernel is None else outcome.kernel.card,
-        bias=config.properties[spec.target].bias if outcome.neural else None,
+        bias=_bias(config.properties[spec.target]) if outcome.neural else None,
         elements=list_elements(structures),
         domain=HeadDomain.of(structures),
         n_train=len(labels),
@@ -151,3 +152,8 @@ def _property_card(
         n_calibration=outcome.calibration.n_usable(),
         metrics=metrics,
     )
+
+
+def _bias(settings: PropertyConfig) -> Bias:
+    """Return which biases the head of a property has."""
+    return "global" if settings.kind == "class" else settings.bias

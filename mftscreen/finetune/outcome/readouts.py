@@ -18,13 +18,23 @@ from mftscreen.finetune.outcome.calibration import (
     calibrate_in_turn,
 )
 from mftscreen.finetune.outcome.region import TrainedRegion
-from mftscreen.finetune.outcome.scores import predict_target
+from mftscreen.finetune.outcome.scores import predict_target, property_labels
 from mftscreen.finetune.task.partition import in_order
 from mftscreen.finetune.task.task import Task
+from mftscreen.finetune.task.training_data import Parts
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import KernelReadout
+from mftscreen.properties import PropertySpec
 from mftscreen.transforms import Transform
 from mftscreen.trust.intervals import IntervalCalibration, Scale
+from mftscreen.trust.platt import (
+    FEWEST,
+    can_calibrate,
+    cross_fitted,
+    draw_balanced,
+    fit_platt,
+    logits,
+)
 
 __all__ = ["PropertyOutcome", "read_out"]
 
@@ -40,6 +50,8 @@ class PropertyOutcome:
 
     Attributes
     ----------
+    spec : PropertySpec
+        Of a class with what makes calibrated probabilities of a head's outputs.
     predicted : mapping of str to (sequence of LabelledStructure, ndarray)
         Part to its rows and their predictions, in the unit of the property.
         ``validation``: rows that the read-out was not fitted to.
@@ -52,6 +64,7 @@ class PropertyOutcome:
         What predicts it in place of the head.
     """
 
+    spec: PropertySpec
     predicted: Mapping[str, tuple[Sequence[LabelledStructure], FloatArray]]
     calibration: IntervalCalibration
     around: Around
@@ -96,7 +109,9 @@ def read_out(
     if wanted == "neural":
         return neural
     kernel = _kernel(task, target, reference, region, fitter)
-    squared = task.config.plan.properties[target].loss == "mse"
+    settings = task.config.plan.properties[target]
+    # of a class: the Brier score
+    squared = settings.loss == "mse" or settings.kind == "class"
     errors = {
         name: [_error(outcomes[name], squared) for outcomes in (neural, kernel)]
         for name in neural
@@ -134,6 +149,8 @@ def _neural(
     numbers = {
         part: predict_target(network, specs, split[part]) for part in _held_out(split)
     }
+    if specs[0].is_class:
+        specs = [_calibrated(specs[0], split, numbers)]
     outcomes = {}
     for spec in specs:
         predicted = {
@@ -142,8 +159,43 @@ def _neural(
         _, values = predicted[VALIDATION]
         around = Around(reference, region, _scale_of(spec.transform))
         calibration = calibrate(spec, split, values, around)
-        outcomes[spec.name] = PropertyOutcome(predicted, calibration, around)
+        outcomes[spec.name] = PropertyOutcome(spec, predicted, calibration, around)
     return outcomes
+
+
+def _calibrated(
+    spec: PropertySpec, split: Parts, numbers: dict[str, FloatArray]
+) -> PropertySpec:
+    """Calibrate probabilities on the validation rows, and return how.
+
+    Those of the validation rows are calibrated on others of them, since errors are
+    measured on them.
+    """
+    rows = split[VALIDATION]
+    labels = property_labels(rows, spec)
+    trained_on = {row.hash for row in split["train"]}
+    new = np.array([row.hash not in trained_on for row in rows], dtype=bool)
+    if not can_calibrate(labels[new]):
+        log.warning(
+            "%s: probabilities are as the head gives them: a calibration needs %d "
+            "validation rows of yes and of no",
+            spec.name,
+            FEWEST,
+        )
+        return spec
+    before = spec.transform
+    outputs = {part: logits(p[:, 0]) for part, p in numbers.items()}
+    found = fit_platt(outputs[VALIDATION][new], labels[new])
+    for part, values in outputs.items():
+        numbers[part] = found.undo(values)[:, None]
+    folds = draw_balanced(labels, FEWEST)
+    numbers[VALIDATION] = cross_fitted(outputs[VALIDATION], labels, folds)[:, None]
+    whole = Transform(
+        kind="logistic",
+        mean=found.std * before.mean + found.mean,
+        std=found.std * before.std,
+    )
+    return spec.model_copy(update={"transform": whole})
 
 
 def _kernel(
@@ -176,13 +228,15 @@ def _kernel(
             **{test: (split[test], spec.read(found)) for test, found in tests.items()},
         }
         outcomes[spec.name] = PropertyOutcome(
-            predicted, calibration, around, trained, readout
+            spec, predicted, calibration, around, trained, readout
         )
     return outcomes
 
 
 def _scale_of(transform: Transform) -> Scale:
     """Return the scale that errors are about the same in everywhere."""
+    if transform.kind == "logistic":
+        return "none"
     return "log10" if transform.kind == "log10" else "identity"
 
 

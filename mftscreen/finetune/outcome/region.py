@@ -99,4 +99,5 @@ def build_regions(
 def _scaled(
     rows: Sequence[LabelledStructure], spec: PropertySpec, scale: Scale
 ) -> NDArray[np.float64]:
-    return Transform(kind=scale).apply(property_labels(rows, spec))
+    labels = property_labels(rows, spec)
+    return labels if scale == "none" else Transform(kind=scale).apply(labels)

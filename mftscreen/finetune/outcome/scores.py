@@ -9,6 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.data.dataset import LabelledStructure
+from mftscreen.metrics import (
+    BASELINES,
+    classification_metrics,
+    main_error,
+    regression_metrics,
+)
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.many import evaluate_checked
 from mftscreen.properties import PropertySpec, undo_transforms
@@ -17,6 +23,7 @@ __all__ = [
     "evaluate_force_field",
     "predict_target",
     "property_labels",
+    "property_metrics",
     "target_labels",
 ]
 
@@ -62,6 +69,36 @@ def property_labels(
     if not structures:
         return np.empty(0)
     return spec.read(target_labels(structures, spec.target))
+
+
+def property_metrics(
+    spec: PropertySpec, predicted: FloatArray, labels: FloatArray, learned: FloatArray
+) -> dict[str, float]:
+    """Return the errors of predictions, and that of a constant.
+
+    Parameters
+    ----------
+    spec : PropertySpec
+    predicted, labels : ndarray of shape (n_structures,)
+        In the unit of the property.
+    learned : ndarray of shape (n_train,)
+        Training labels: the constant is their mean.
+
+    Returns
+    -------
+    dict of str to float
+        See :func:`mftscreen.metrics.regression_metrics`, of a class
+        :func:`mftscreen.metrics.classification_metrics`; and
+        :data:`mftscreen.metrics.BASELINES`.
+    """
+    if spec.is_class:
+        found = classification_metrics(predicted, labels)
+        share = np.full(len(labels), learned.mean())
+        constant = classification_metrics(share, labels)["log_loss"]
+    else:
+        found = regression_metrics(predicted, labels)
+        constant = float(np.abs(labels - learned.mean()).mean())
+    return {**found, BASELINES[main_error(found)]: constant}
 
 
 def evaluate_force_field(

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,11 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
             for part in ("train", "validation")
         )
         for head in heads:
-            data[head] = PreparedData(train_set, validation, _element_bias(task, head))
+            bias = _element_bias(task, head)
+            data[head] = PreparedData(train_set, validation, bias)
+            if head in task.by_target:
+                transform = task.by_target[head][0].transform
+                data[head] = replace(data[head], transform=transform)
     document = build_deepmd_input(
         task.config, data, task.type_map, task.neighbors, pretrained
     )
@@ -309,7 +314,7 @@ def _starting_point(task: Task) -> Pretrained | None:
 def _element_bias(task: Task, head: str) -> list[float] | list[list[float]] | None:
     """Return p(Z) of Eq. 17 by type, for a head that has it."""
     settings = task.config.plan.properties.get(head)
-    if settings is None or not settings.form.atomic or settings.bias == "global":
+    if settings is None or not settings.has_element_bias:
         return None
     rows = task.targets([head], "train")
     intensive = settings.form.intensive

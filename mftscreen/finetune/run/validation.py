@@ -18,9 +18,10 @@ from mftscreen.finetune.outcome.scores import (
     evaluate_force_field,
     predict_target,
     property_labels,
+    property_metrics,
 )
 from mftscreen.finetune.task.task import Task
-from mftscreen.metrics import regression_metrics
+from mftscreen.metrics import BASELINES, main_error
 from mftscreen.model.files.checkpoint import keep_main_head
 from mftscreen.model.network.backend import DeepmdNetwork
 
@@ -94,8 +95,9 @@ def validate(task: Task, network: DeepmdNetwork) -> dict[str, float]:
     Notes
     -----
     The criterion is the MAE of a property over that of predicting the mean of its
-    training labels, averaged over the properties, so that a unit has no weight. For a
-    pretraining it is the force MAE of the energy head over that of predicting no force.
+    training labels, of a class the log loss over that of predicting their share,
+    averaged over the properties, so that a unit has no weight. For a pretraining it is
+    the force MAE of the energy head over that of predicting no force.
     """
     errors: dict[str, dict[str, float]] = {}
     shares = []
@@ -111,13 +113,13 @@ def validate(task: Task, network: DeepmdNetwork) -> dict[str, float]:
                 numbers = predict_target(network, specs, split["validation"])
                 for spec in specs:
                     labels = property_labels(split["validation"], spec)
-                    found = regression_metrics(spec.read(numbers), labels)
-                    mean = property_labels(split["train"], spec).mean()
-                    baseline = float(np.abs(labels - mean).mean())
-                    errors[spec.name] = found
+                    learned = property_labels(split["train"], spec)
+                    found = property_metrics(spec, spec.read(numbers), labels, learned)
                     # the norm is made of the others
                     if not spec.is_norm:
-                        shares.append(_share(found["mae"], baseline))
+                        key = main_error(found)
+                        shares.append(_share(found[key], found[BASELINES[key]]))
+                    errors[spec.name] = found
     except DataError:  # a prediction is not finite: the run had diverged by then
         return {CRITERION: math.inf}
     flat = {f"{h}/{k}": v for h, metrics in errors.items() for k, v in metrics.items()}

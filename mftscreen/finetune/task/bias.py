@@ -100,7 +100,7 @@ def settle_bias(
     properties = dict(plan.properties)
     for name, settings in plan.properties.items():
         unseen = _unseen_elements(heads[name])
-        if settings.bias == "per_element" and unseen:
+        if settings.has_element_bias and unseen:
             log.warning(
                 "%s: validation or test rows hold %s, which no training row does; one "
                 "bias for all elements is taken instead of one for each",

@@ -19,6 +19,7 @@ from mftscreen.finetune.strategies import Plan, TuneConfig
 from mftscreen.head_forms import STANDARD
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.seam import Architecture
+from mftscreen.transforms import Transform
 
 __all__ = ["PreparedData", "Pretrained", "build_deepmd_input"]
 
@@ -46,11 +47,14 @@ class PreparedData:
     train, validation : sequence of Path
     element_bias : sequence of float or of list of float, optional
         p(Z) of Eq. 17 by type, for one or several numbers.
+    transform : Transform, optional
+        What makes probabilities of outputs; needed for a class.
     """
 
     train: Sequence[Path]
     validation: Sequence[Path]
     element_bias: Sequence[float] | Sequence[Sequence[float]] | None = None
+    transform: Transform | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def build_deepmd_input(
         losses[name] = _force_field_loss(force_field.loss, force_field.weight)
         batches[name] = force_field.batch_size
     for name, settings in plan.properties.items():
-        losses[name] = _property_loss(settings.loss)
+        losses[name] = _property_loss(name, settings, data[name])
         batches[name] = training.batch_size
     shares = _shares(plan, data)
     return _multi_task(
@@ -297,7 +301,7 @@ def _property_head(
         "property_name": name,
         "task_dim": settings.n_components,
         "intensive": form.intensive,
-        "distinguish_types": settings.bias == "per_element",
+        "distinguish_types": settings.has_element_bias,
         "neuron": list(settings.neurons),
         "resnet_dt": True,
         "activation_function": "tanh",
@@ -333,10 +337,18 @@ def _without(mapping: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {k: v for k, v in mapping.items() if k != key}
 
 
-def _property_loss(kind: str) -> dict[str, Any]:
+def _property_loss(
+    name: str, settings: PropertyConfig, data: PreparedData
+) -> dict[str, Any]:
+    if settings.kind == "class":
+        made = data.transform
+        assert made is not None
+        return {
+            "type": "yes_no", "var_name": name, "scale": made.std, "shift": made.mean,
+        }  # fmt: skip
     return {
         "type": "property",
-        "loss_func": kind,
+        "loss_func": settings.loss,
         "metric": ["mae", "rmse"],
         "beta": 1.0,
     }

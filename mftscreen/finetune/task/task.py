@@ -46,6 +46,7 @@ from mftscreen.model.files.branches import energy_branches
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.properties import PropertySpec, by_target
 from mftscreen.transforms import Transform
+from mftscreen.trust.platt import FEWEST, can_calibrate
 
 __all__ = ["Task", "load_task"]
 
@@ -271,7 +272,7 @@ def _fit_specs(plan: Plan, heads: Mapping[str, Parts]) -> dict[str, PropertySpec
     for name, settings in plan.properties.items():
         split = heads[name]
         # of neural heads: a kernel has one of its own
-        kind = settings.transform if plan.trains else "identity"
+        kind = settings.transform_kind if plan.trains else "identity"
         if kind == "log10":
             rows = [s for part in ("train", "validation") for s in split[part]]
             bad = [s.id for s in rows if not np.all(s.labels[name] > 0.0)]
@@ -282,6 +283,8 @@ def _fit_specs(plan: Plan, heads: Mapping[str, Parts]) -> dict[str, PropertySpec
                 )
                 raise DataError(msg)
         labels = target_labels(split["train"], name)
+        if settings.kind == "class":
+            _check_kinds(name, split, needed=plan.readout != "neural")
         found = settings.specs(name, [Transform.fit(kind, c) for c in labels.T])
         specs |= {spec.name: spec for spec in found}
         problems = []
@@ -292,6 +295,21 @@ def _fit_specs(plan: Plan, heads: Mapping[str, Parts]) -> dict[str, PropertySpec
                 problems.append(RowProblem(row.id, "structure", str(error)))
         check_problems(problems)
     return specs
+
+
+def _check_kinds(name: str, split: Parts, *, needed: bool) -> None:
+    """Raise if there is nothing to tell apart, or, if needed, to calibrate on."""
+    labels = target_labels(split["train"], name)
+    if np.ptp(labels) == 0.0:
+        msg = f"all training labels of {name!r} are {'yes' if labels[0, 0] else 'no'}"
+        raise DataError(msg)
+    part = "validation" if split["validation"] else "train"
+    if needed and not can_calibrate(target_labels(split[part], name)[:, 0]):
+        msg = (
+            f"a kernel for {name!r} needs at least {FEWEST} {part} rows of yes and of "
+            "no to make probabilities on"
+        )
+        raise DataError(msg)
 
 
 def _split_branch(

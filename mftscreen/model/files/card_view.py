@@ -61,15 +61,7 @@ def card_html(card: ModelCard, sha256: str = "") -> str:
         f'<td style="text-align:left">{escape(text)}</td></tr>'
         for title, text in facts.items()
     )
-    tables = "".join(
-        _html(table)
-        for table in (
-            _property_table(card),
-            _error_table(card),
-            _force_field_table(card),
-        )
-        if len(table) > 1
-    )
+    tables = "".join(map(_html, _tables(card)))
     return f"<div><b>{escape(card.name)}</b><table>{rows}</table>{tables}</div>"
 
 
@@ -97,7 +89,12 @@ def _facts(card: ModelCard) -> dict[str, str]:
 
 def _tables(card: ModelCard) -> list[Table]:
     """Return those tables that have more than a heading."""
-    tables = (_property_table(card), _error_table(card), _force_field_table(card))
+    tables = (
+        _property_table(card),
+        _error_table(card),
+        _class_table(card),
+        _force_field_table(card),
+    )
     return [table for table in tables if len(table) > 1]
 
 
@@ -105,7 +102,6 @@ def _property_table(card: ModelCard) -> Table:
     """Return what each property is and what it was learned from."""
     table = [["property", "meaning", "unit", "in a supercell", "by", "rows", "labels"]]
     for name, head in card.properties.items():
-        low, high = head.train_range
         spec = head.spec
         table.append(
             [
@@ -115,9 +111,27 @@ def _property_table(card: ModelCard) -> Table:
                 "same" if spec.intensive else "grows",
                 "a neural head" if head.readout is None else "a kernel",
                 f"{head.n_train:,}" if head.n_train else "unknown",
-                f"{low:.4g} to {high:.4g}" if head.n_train else "unknown",
+                _labels(head),
             ]
         )
+    return table
+
+
+def _labels(head: PropertyHead) -> str:
+    low, high = head.train_range
+    if head.spec.is_class:
+        return "yes or no"
+    return f"{low:.4g} to {high:.4g}" if head.n_train else "unknown"
+
+
+def _class_table(card: ModelCard) -> Table:
+    """Return what probabilities are worth, a row for each test."""
+    table = [["yes or no", "test", *_CLASS_ERRORS]]
+    for name, head in card.properties.items():
+        if head.spec.is_class:
+            for test, found in head.metrics.items():
+                cells = _cells(found, dict(_CLASS_ERRORS.values()))
+                table.append([name, test, *cells])
     return table
 
 
@@ -125,7 +139,7 @@ def _error_table(card: ModelCard) -> Table:
     """Return the errors of properties, a row for each test."""
     table = [["property", "test", "n", "MAE", "of the mean", "R2", "in 90 %"]]
     for name, head in card.properties.items():
-        for test, found in head.metrics.items():
+        for test, found in ({} if head.spec.is_class else head.metrics).items():
             table.append([name, test, *_cells(found, _ERRORS), *_unit(head)])
     if any(len(line) > len(table[0]) for line in table[1:]):
         table[0].append("unit")
@@ -136,6 +150,13 @@ def _error_table(card: ModelCard) -> Table:
 _ERRORS = {
     "n": ",.0f", "mae": ".4g", "mae_of_training_mean": ".4g", "r2": ".3f",
     "coverage_90": ".0%",
+}  # fmt: skip
+_CLASS_ERRORS = {
+    "n": ("n", ",.0f"), "yes": ("share", ".0%"), "AUC": ("auc", ".3f"),
+    "balanced accuracy": ("balanced_accuracy", ".3f"), "Brier": ("brier", ".3f"),
+    "log loss": ("log_loss", ".3f"),
+    "of the share": ("log_loss_of_training_share", ".3f"),
+    "calibration": ("calibration_error", ".3f"),
 }  # fmt: skip
 _FORCE_ERRORS = {"n": ",.0f", "force_mae": ".4g", "energy_mae": ".4g"}
 

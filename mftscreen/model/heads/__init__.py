@@ -5,6 +5,9 @@ deepmd-kit imports this package by the entry point in the group ``deepmd.pt``, s
 module with its fitting net; what the rest of mftscreen knows of it stands in
 :mod:`mftscreen.head_forms`.
 
+Beside them, the loss of heads for yes or no is registered
+(:mod:`mftscreen.model.heads.yes_no`).
+
 Heads for molecules are ⟨R²⟩ and the norm of the dipole moment. In deepmd-kit's input, a
 model (an entry of ``model_dict``) has ``"type": "molecular_property"`` and a fitting
 net of type ``r2`` or ``dipole_norm``, otherwise with the keys of ``property``.
@@ -38,6 +41,7 @@ from importlib import import_module
 
 from mftscreen.head_forms import HEAD_FORMS
 
+import_module(f"{__name__}.yes_no")  # a loss, of heads of deepmd-kit's own
 for _form in HEAD_FORMS.values():
     if not _form.atomic:
         import_module(f"{__name__}.{_form.fitting}")  # registers it with deepmd-kit

@@ -7,8 +7,9 @@ its :math:`d` components shifted and scaled as those of the training rows,
     k(x, z) = \exp\Bigl(-\frac{\gamma}{d} \sum_i (x_i - z_i)^2\Bigr),
 
 with training rows :math:`z_j` as landmarks. :math:`f` is the property, its logarithm,
-or its share of one atom, as the card says. A target of several numbers has weights for
-each, with the same landmarks and the same width.
+what makes a probability (:mod:`mftscreen.trust.platt`), or its share of one atom, as
+the card says. A target of several numbers has weights for each, with the same landmarks
+and the same width.
 
 Whatever has been fitted (support vectors, ridge regression), this is all that is left
 of it. Landmarks are held in half precision: the weights are fitted to them as they are.
@@ -53,7 +54,7 @@ class KernelCard(BaseModel):
 
     Attributes
     ----------
-    method : {"support_vectors", "ridge"}
+    method : {"support_vectors", "ridge", "classifier"}
         What was fitted.
     settings : dict of str to float
         Its settings, in units of the spread of the targets.
@@ -79,7 +80,7 @@ class KernelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    method: Literal["support_vectors", "ridge"]
+    method: Literal["support_vectors", "ridge", "classifier"]
     settings: dict[str, float] = Field(default_factory=dict)
     pooling: Pooling
     gamma: PositiveFloat

@@ -281,7 +281,7 @@ def _add_intervals(
         learned = description.get("label_ranges", {}).get(name, ())
         levels = options.coverage, options.alpha
         add_intervals(found, name, rows, learned, *levels)
-        if not rows.ids:
+        if not rows.ids or rows.scale == "none":
             continue
         if why := judge_candidates(found, name):
             withhold(found, name, why)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
 from mftscreen.screen.result.rows import ScreenRow
-from mftscreen.trust.intervals import FEW_ROWS, IntervalCalibration, is_within
+from mftscreen.trust.intervals import FEW_ROWS, IntervalCalibration, Scale, is_within
 from mftscreen.trust.neighborhood import (
     Surroundings,
     gather_surroundings,
@@ -38,6 +38,8 @@ N_TO_TELL = 20
 """Rows of each kind below which nothing can be told."""
 
 NO_ROWS = "the model knows of no errors"
+
+PROBABILITY = "a probability says itself how sure it is"
 
 BEYOND = "beyond the labels learned from"
 
@@ -257,6 +259,8 @@ def add_intervals(
     few = f"{n} calibration rows are too few for {100 * coverage:g} %"
     if not calibration.ids:
         few = NO_ROWS
+    elif calibration.scale == "none":
+        few = PROBABILITY
     for row, error, *limits in zip(
         rows, errors.tolist(), low.tolist(), high.tolist(), strict=True
     ):
@@ -328,11 +332,14 @@ def combine_calibrations(
     # with a logarithm for one, there is one for all, but for what a model got wrong
     positive = (predictions > 0.0).all() and (targets > 0.0).all()
     logs = positive and any(c.scale == "log10" for c in calibrations)
+    scale: Scale = "log10" if logs else "identity"
+    if any(c.scale == "none" for c in calibrations):
+        scale = "none"
     return IntervalCalibration(
         residuals.mean(axis=0),
         predictions.mean(axis=0),
         np.array([c.p_values[k] for c, k in pairs]).min(axis=0),
         around,
         ids,
-        "log10" if logs else "identity",
+        scale,
     )

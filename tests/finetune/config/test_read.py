@@ -129,7 +129,7 @@ def test_unknown_key_unlike_any_other_gets_the_list(
     (problem,) = problems(tmp_path, changed("ft", properties__gap__zzz=1))
     assert problem == (
         "properties.gap.zzz: unknown key; known: bias, column, columns, components, "
-        "formula_atoms, head, label, loss, neurons, transform, unit"
+        "formula_atoms, head, kind, label, loss, neurons, transform, unit"
     )
 
 
