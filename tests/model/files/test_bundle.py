@@ -184,13 +184,13 @@ def test_card_of_many_bytes_is_refused(
 
 def test_newer_format_asks_for_an_upgrade(model_file: Path) -> None:
     edit_card(model_file, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(ModelFileError, match=r"has format 6.*pip install -U"):
+    with pytest.raises(ModelFileError, match=r"has format 7.*pip install -U"):
         read_bundle(model_file)
 
 
 def test_newer_format_with_new_keys_asks_for_an_upgrade(model_file: Path) -> None:
     edit_card(model_file, format_version=FORMAT_VERSION + 1, new_key=[1])
-    with pytest.raises(ModelFileError, match=r"has format 6.*pip install -U"):
+    with pytest.raises(ModelFileError, match=r"has format 7.*pip install -U"):
         read_bundle(model_file)
 
 
