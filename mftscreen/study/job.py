@@ -18,6 +18,7 @@ from mftscreen.finetune.run.launch import INPUT
 from mftscreen.finetune.run.run import MODEL
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
 from mftscreen.finetune.tune import finetune
+from mftscreen.metrics import TITLES, main_error
 from mftscreen.study.plan import Conditions, Job
 from mftscreen.writing import output_file
 
@@ -89,10 +90,11 @@ class JobResult:
 
     def __str__(self) -> str:
         errors = [
-            f"{found.property} {part} MAE {metrics['mae']:.4g}"
+            f"{found.property} {part} {TITLES[error]} {metrics[error]:.4g}"
             for found in self.properties
             for part, metrics in found.metrics.items()
             if part in (ID_TEST, OOD_TEST)
+            for error in (main_error(metrics),)
         ]
         return ", ".join([*errors, f"{self.seconds:.0f} s"])
 

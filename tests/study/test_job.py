@@ -11,11 +11,12 @@ import pytest
 
 from mftscreen.errors import DataError, WorkerError
 from mftscreen.finetune.outcome.predictions import PREDICTIONS, read_predictions
+from mftscreen.metrics import classification_metrics
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.study import job as module
 from mftscreen.study.config import load_study
-from mftscreen.study.job import JobResult, read_result, run_job
-from mftscreen.study.plan import Job, plan_jobs
+from mftscreen.study.job import JobResult, PropertyResult, read_result, run_job
+from mftscreen.study.plan import Conditions, Job, plan_jobs
 
 
 @pytest.fixture
@@ -41,6 +42,13 @@ def test_a_job_is_done_once(kernel: Job, tmp_path: Path) -> None:
     assert run_job(kernel, tmp_path) == result
     assert read_result(tmp_path, kernel.folder, kernel.fingerprint) == result
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == written
+
+
+def test_a_class_is_told_of_by_its_log_loss() -> None:
+    metrics = {"id": classification_metrics([0.5], [1])}
+    found = PropertyResult("stable", "probability", 9, metrics)
+    result = JobResult(Conditions("t", "s", "0", "kernel"), "", (found,), 1.0)
+    assert str(result) == "stable id log loss 0.6931, 1 s"
 
 
 def test_the_result_of_another_configuration_is_none(

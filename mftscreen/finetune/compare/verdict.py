@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mftscreen.console.text_table import text_table
 from mftscreen.finetune.task.partition import OOD_TEST, in_order
-from mftscreen.metrics import BASELINES, main_error
+from mftscreen.metrics import BASELINES, TITLES, main_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,6 @@ __all__ = ["Comparison", "Result", "Spread"]
 
 MIN_OOD_ROWS = 20
 """Errors of fewer are pointed out."""
-_TITLES = {"mae": "MAE", "log_loss": "log loss"}
 _T = TypeVar("_T")
 
 
@@ -272,7 +271,7 @@ class Comparison:
             errors = [_shown(self.errors(name, strategy, t)) for t in self.tests]
             moved = [self._drift(name, strategy, key) for key in drifts]
             lines.append([strategy, *errors, *moved])
-        title = _TITLES[self.error_of(name)]
+        title = TITLES[self.error_of(name)]
         table = f"{name}: {title} {over}".rstrip() + f"\n{text_table(lines)}"
         if not self.tested_folds(name):
             return f"{table}{name}: no OOD test has a label\n"
@@ -287,7 +286,7 @@ class Comparison:
             above = self.differences(name, strategy)
             cells = [f"{value:+.3g}" for value in above]
             paired.append([strategy, *cells, _shown(above)])
-        error = _TITLES[self.error_of(name)]
+        error = TITLES[self.error_of(name)]
         title = f"{name}: OOD {error} above that of {self.best}, by fold"
         small = [f for f, n in zip(tested, sizes, strict=True) if n < MIN_OOD_ROWS]
         warning = f"{name}: fewer than {MIN_OOD_ROWS} OOD rows, which decide little, in"
