@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from mftscreen.data.label_source import LabelSource
 from mftscreen.data.memory import RowsInMemory
 from mftscreen.data.sources import read_labelled
 from mftscreen.errors import ConfigError, DataError
@@ -93,7 +94,7 @@ class SplitResult:
 
 def split(
     data: Any,
-    column: str,
+    column: str | LabelSource,
     *,
     method: str,
     output: str | Path | None = None,
@@ -111,8 +112,9 @@ def split(
     data : str, Path or object
         A file, or what is in memory: a DataFrame with a column of structures, or
         structures whose ``info`` has the target.
-    column : str
-        Name of the target.
+    column : str or LabelSource
+        Name of the target, or where it stands and what it is. Of several numbers, the
+        first is taken.
     method : str
         As ``mftscreen split --help`` lists them: ``random``, ``loco``, ``elements`` …
     output : str or Path, optional
@@ -150,7 +152,7 @@ def split(
     >>> result.to_pandas(), result.split.folds[0].test  # doctest: +SKIP
     """
     source = Path(data) if isinstance(data, str | Path) else RowsInMemory.of(data)
-    if not isinstance(column, str):
+    if not isinstance(column, str | LabelSource):
         raise ConfigError([f"column: the name of the target is needed, got {column!r}"])
     if foreign := foreign_options(method, options, published=omee is not None):
         names = ", ".join(sorted(foreign))
@@ -223,13 +225,14 @@ def _own_name(option: str) -> str:
     return f"n_{option}" if option in _COUNTS else option
 
 
-def _read(source: Path | RowsInMemory, column: str) -> SplitData:
-    rows = list(read_labelled(source, column))
+def _read(source: Path | RowsInMemory, column: str | LabelSource) -> SplitData:
+    label = LabelSource.of(column)
+    rows = list(read_labelled(source, label))
     try:
         return SplitData(
             [row.id for row in rows],
             [row.atoms for row in rows],
-            [float(row.labels[column]) for row in rows],
+            [float(row.labels[label.name].flat[0]) for row in rows],
         )
     except DataError as error:
         raise DataError(str(error), path=source) from error

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mftscreen.data.label_source import LabelSource
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.compare.folds import largest_folds
 from mftscreen.finetune.strategies import MFTConfig
@@ -48,7 +49,7 @@ def prepare_split(
     """
     if settings.file is not None:
         return settings.file
-    column, (data, *more) = _column(config), config.data.train
+    label, (data, *more) = _label(config), config.data.train
     if more or not isinstance(data, Path):
         problem = "data.train: a task of a study has one file of rows"
         raise ConfigError([problem])
@@ -59,14 +60,14 @@ def prepare_split(
         "published": settings.published
         and [file_digest(settings.published), data.name],
         "data": file_digest(data),
-        "column": column,
+        "column": label.columns[0],
     }
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
     path = folder / f"{stem}-{digest[:12]}.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"omee": settings.published, **settings.options}
-        split(data, column, method=str(settings.method), output=path, **options)
+        split(data, label, method=str(settings.method), output=path, **options)
     return path
 
 
@@ -94,6 +95,6 @@ def choose_names(
     return [find_fold(made, name, path).name for name in wanted]
 
 
-def _column(config: MFTConfig) -> str:
+def _label(config: MFTConfig) -> LabelSource:
     name, first = next(iter(config.properties.items()))
-    return first.label_source(name).columns[0]
+    return first.label_source(name)

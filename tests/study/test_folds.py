@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ase.io import read, write
 
 from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.config.read import load_config
@@ -33,6 +36,32 @@ def test_a_split_is_made_once(task: MFTConfig, tmp_path: Path) -> None:
     assert prepare_split(other, task, tmp_path, "density-loco") != path
     own = SplitSettings(file=path)
     assert prepare_split(own, task, tmp_path / "none", "x") == path
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({"kind": "class"}, lambda n: "yes" if n > 50 else "no"),
+        ({"components": 2}, lambda n: [n, 2.0 * n]),
+    ],
+)
+def test_rows_with_labels_of_other_kinds_are_divided(
+    settings: dict[str, Any],
+    label: Callable[[float], object],
+    task: MFTConfig,
+    tmp_path: Path,
+) -> None:
+    rows = read(task.data.train[0], ":")
+    for atoms in rows:
+        atoms.info["mine"] = label(atoms.info["number_density"])
+    write(tmp_path / "rows.extxyz", rows)
+    document = task.model_dump(mode="json")
+    document["properties"] = {"mine": settings}
+    document["data"]["train"] = [tmp_path / "rows.extxyz"]
+    config = MFTConfig.model_validate(document)
+    random = SplitSettings(method="random", options={"folds": 3})
+    path = prepare_split(random, config, tmp_path, "mine-random")
+    assert len(Split.read(path).ids) == len(rows)
 
 
 def test_folds_are_chosen_by_size_or_name(task: MFTConfig, tmp_path: Path) -> None:
