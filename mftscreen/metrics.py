@@ -135,7 +135,7 @@ def classification_metrics(predicted: ArrayLike, target: ArrayLike) -> dict[str,
     }
 
 
-def main_error(metrics: Mapping[str, float]) -> str:
+def main_error(metrics: Mapping[str, object]) -> str:
     """Return the error that models are compared by: MAE, or log loss of classes."""
     return next((key for key in BASELINES if key in metrics), "mae")
 

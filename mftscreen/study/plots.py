@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from mftscreen.diagnostics.plots import HUES
-from mftscreen.study.summary import Measured, Summary, Way
+from mftscreen.study.summary import Measured, Summary, Way, error_among
 from mftscreen.writing import output_file
 
 __all__ = ["write_plots"]
@@ -69,13 +69,14 @@ def _label(way: Way) -> str:
 
 def _fold_figures(found: Sequence[Measured], metric: str) -> Iterator[tuple[str, Any]]:
     groups: dict[tuple[str, str, str, str], dict[Way, dict[str, list[float]]]] = {}
-    units = {}
+    units, shown_by = {}, {}
     for m in found:
         if m.conditions.train_share == 1:
             key = (*m.group, m.test)
-            units[key] = m.unit
+            units[key], error = m.unit, error_among(m.numbers, metric)
+            shown_by[key] = error
             folds = groups.setdefault(key, {}).setdefault(Way.of(m.conditions), {})
-            folds.setdefault(m.conditions.fold, []).append(m.numbers[metric])
+            folds.setdefault(m.conditions.fold, []).append(m.numbers[error])
     for key, lines in groups.items():
         errors = {
             way: {fold: fmean(values) for fold, values in folds.items()}
@@ -92,7 +93,7 @@ def _fold_figures(found: Sequence[Measured], metric: str) -> Iterator[tuple[str,
             axes.plot(places, shown, "o", ms=4, label=_label(way))
         axes.set_xticks(range(len(order)), order, rotation=90, fontsize=7)
         axes.set_xlabel("fold")
-        axes.set_ylabel(f"{key[3].upper()} {metric.upper()} ({units[key]})")
+        axes.set_ylabel(_error_label(key[3], shown_by[key], units[key]))
         axes.set_title(f"{key[0]}, {key[1]}: {key[2]}")
         axes.legend()
         yield f"folds-{'-'.join(key)}", figure
@@ -101,17 +102,20 @@ def _fold_figures(found: Sequence[Measured], metric: str) -> Iterator[tuple[str,
 def _gain_figures(
     summaries: Sequence[Summary], metric: str
 ) -> Iterator[tuple[str, Any]]:
-    rows = [s for s in summaries if metric in s.gains and s.way.train_share == 1]
+    rows = [
+        (s, gain)
+        for s in summaries
+        if s.way.train_share == 1
+        and (gain := s.gains.get(error_among(s.numbers, metric))) is not None
+    ]
     if not rows:
         return
-    places = list(dict.fromkeys((s.task, s.split, s.test) for s in rows))
-    ways = list(dict.fromkeys(s.way for s in rows))
+    places = list(dict.fromkeys(_place(s) for s, _ in rows))
+    ways = list(dict.fromkeys(s.way for s, _ in rows))
     figure, axes = _figure(max(6.4, 0.5 * len(places) * len(ways)))
     width = 0.8 / len(ways)
     for number, way in enumerate(ways):
-        bars = {
-            (s.task, s.split, s.test): s.gains[metric] for s in rows if s.way == way
-        }
+        bars = {_place(s): gain for s, gain in rows if s.way == way}
         at = [k + (number - (len(ways) - 1) / 2) * width for k in range(len(places))]
         axes.bar(
             [x for x, place in zip(at, places, strict=True) if place in bars],
@@ -121,12 +125,27 @@ def _gain_figures(
             capsize=2,
             label=_label(way),
         )
-    names = [f"{task}\n{split}\n{test.upper()}" for task, split, test in places]
+    several = len({place[:2] for place in places}) > len({p[0] for p in places})
+    names = [
+        "\n".join([task, *([name] if several else []), split, test.upper()])
+        for task, name, split, test in places
+    ]
     axes.set_xticks(range(len(places)), names, fontsize=7)
     axes.axhline(0, color="black", lw=0.8)
-    axes.set_ylabel(f"{metric.upper()} below that of scratch (%)")
+    errors = dict.fromkeys(error_among(s.numbers, metric) for s, _ in rows)
+    shown = " or ".join(error.upper() for error in errors)
+    axes.set_ylabel(f"{shown} below that of scratch (%)")
     axes.legend()
     yield "gains", figure
+
+
+def _place(summary: Summary) -> tuple[str, str, str, str]:
+    return summary.task, summary.property, summary.split, summary.test
+
+
+def _error_label(test: str, error: str, unit: str) -> str:
+    of = "" if error == "log_loss" else f" ({unit})"
+    return f"{test.upper()} {error.upper()}{of}"
 
 
 def _efficiency_figures(
@@ -142,9 +161,10 @@ def _efficiency_figures(
         if all(len(line) < 2 for line in lines.values()):
             continue
         figure, axes = _figure()
+        error = error_among(rows[0].numbers, metric)
         for label, line in lines.items():
             line.sort(key=lambda s: s.n_train)
-            spreads = [s.numbers[metric] for s in line]
+            spreads = [s.numbers[error] for s in line]
             axes.errorbar(
                 [s.n_train for s in line],
                 [spread.mean for spread in spreads],
@@ -156,7 +176,7 @@ def _efficiency_figures(
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("training rows")
-        axes.set_ylabel(f"{key[3].upper()} {metric.upper()} ({rows[0].unit})")
+        axes.set_ylabel(_error_label(key[3], error, rows[0].unit))
         axes.set_title(f"{key[0]}, {key[1]}: {key[2]}")
         axes.legend()
         yield f"efficiency-{'-'.join(key)}", figure

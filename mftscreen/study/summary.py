@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple, TypeVar
 
 from mftscreen.finetune.compare.verdict import Spread
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
+from mftscreen.metrics import main_error
 from mftscreen.study.job import JobResult
 from mftscreen.study.plan import Conditions
 from mftscreen.study.published import PublishedTable
@@ -20,6 +21,7 @@ __all__ = [
     "Summary",
     "Way",
     "common_folds",
+    "error_among",
     "measurements",
     "summarize",
 ]
@@ -167,6 +169,25 @@ def common_folds(found: Sequence[Measured]) -> list[Measured]:
         shared = set.intersection(*({m.conditions.fold for m in li} for li in lines))
         kept += [m for m in group if m.conditions.fold in shared]
     return kept
+
+
+def error_among(numbers: Mapping[str, object], metric: str) -> str:
+    """Return the metric that is shown: that asked for, or what a class has instead.
+
+    Parameters
+    ----------
+    numbers : mapping of str to object
+        By metric.
+    metric : {"mae", "rmse"}
+
+    Examples
+    --------
+    >>> error_among({"mae": 0.1, "rmse": 0.2}, "rmse")
+    'rmse'
+    >>> error_among({"log_loss": 0.1}, "rmse")
+    'log_loss'
+    """
+    return metric if metric in numbers else main_error(numbers)
 
 
 def summarize(

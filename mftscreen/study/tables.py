@@ -13,7 +13,14 @@ from mftscreen.console.text_table import text_table
 from mftscreen.finetune.compare.verdict import Spread
 from mftscreen.study.published import PublishedTable
 from mftscreen.study.run import Study
-from mftscreen.study.summary import METRICS, TESTS, W1, Measured, Summary
+from mftscreen.study.summary import (
+    METRICS,
+    TESTS,
+    W1,
+    Measured,
+    Summary,
+    error_among,
+)
 
 __all__ = ["to_csv", "to_json", "to_text"]
 
@@ -89,6 +96,7 @@ def _columns(
     name = test.upper()
     shown = [m for m in (*METRICS, W1) if any(m in each.numbers for each in rows)]
     columns = [(f"{name} {m.upper()}", test, m) for m in shown]
+    metric = error_among(rows[0].numbers if rows else {}, metric)
     if any(metric in each.gains for each in rows):
         title = f"{name} {metric.upper()} below scratch, %"
         columns.append((title, test, f"gain {metric}"))

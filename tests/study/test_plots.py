@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from mftscreen.study.job import JobResult, PropertyResult
@@ -35,3 +39,47 @@ def test_there_is_a_figure_for_each_thing_that_was_varied(tmp_path: Path) -> Non
     assert _write(tmp_path, compared)[1:] == ["gains.png"]
     shares = [*compared, _result("ft", "a", 0.5, 0.4), _result("ft", "a", 0.1, 0.6)]
     assert _write(tmp_path, shares)[2:] == ["efficiency-gap-boom-gap-ood.png"]
+
+
+def test_classes_have_figures_beside_numbers(tmp_path: Path) -> None:
+    results = []
+    for strategy, fold, share, error in (
+        ("scratch", "a", 1.0, 0.4),
+        ("ft", "a", 1.0, 0.2),
+        ("ft", "b", 1.0, 0.3),
+        ("ft", "a", 0.5, 0.35),
+    ):
+        number = _result(strategy, fold, share, error)
+        ood = {"n": 9.0, "log_loss": error, "auc": 0.9}
+        metal = PropertyResult("metal", "probability", 9, {"ood": ood})
+        found = (*number.properties, metal)
+        results.append(replace(number, properties=found))
+    assert _write(tmp_path, results) == [
+        "folds-gap-boom-gap-ood.png",
+        "folds-gap-boom-metal-ood.png",
+        "gains.png",
+        "efficiency-gap-boom-gap-ood.png",
+        "efficiency-gap-boom-metal-ood.png",
+    ]
+
+
+def test_each_property_of_a_task_has_its_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for strategy, error in (("scratch", 0.4), ("ft", 0.2)):
+        number = _result(strategy, "a", 1.0, error)
+        (gap,) = number.properties
+        ood = {"n": 9.0, "mae": 0.6 - error, "rmse": 1.0}
+        other = PropertyResult("other", "Ha", 9, {"ood": ood})
+        results.append(replace(number, properties=(gap, other)))
+    heights: list[list[float]] = []
+    bar = Axes.bar
+
+    def recorded(self: Axes, x: list[float], y: list[float], *a: Any, **k: Any) -> Any:
+        heights.append(list(y))
+        return bar(self, x, y, *a, **k)
+
+    monkeypatch.setattr(Axes, "bar", recorded)
+    assert "gains.png" in _write(tmp_path, results)
+    assert heights == [pytest.approx([50.0, -100.0])]

@@ -69,3 +69,15 @@ def test_csv_has_every_number_and_json_what_is_missing() -> None:
     )
     assert mft["published"] == 0.469
     assert mft["numbers"]["mae"] == {"mean": 0.6, "std": None}
+
+
+def test_the_gain_on_a_class_is_that_of_its_log_loss() -> None:
+    results = []
+    for strategy, error in (("scratch", 0.4), ("ft", 0.3)):
+        metrics = {"ood": {"n": 9.0, "log_loss": error}}
+        found = PropertyResult("metal", "probability", 9, metrics)
+        conditions = Conditions("metal", "loco", "1", strategy)
+        results.append(JobResult(conditions, "0", (found,), 1.0))
+    text = to_text(summarize(measurements(results)))
+    assert "OOD LOG_LOSS below scratch, %" in text
+    assert "+25.0" in text
