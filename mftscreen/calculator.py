@@ -153,10 +153,15 @@ class MFTCalculator(Calculator):
         if name not in self.implemented_properties:
             name, *others = own_names([name], self.model.properties)[name]
             if others:
-                # one head gives them all, in one calculation
-                get = super().get_property
-                names = (name, *others)
-                return np.array([get(n, atoms, allow_calculation) for n in names])
+                names, get = (name, *others), super().get_property
+                atoms = self.atoms if atoms is None else atoms
+                with self._lock:
+                    if allow_calculation and atoms is not None:
+                        # one head gives them all
+                        self._calculate_missing(atoms, names)
+                    found = [get(n, atoms, allow_calculation) for n in names]
+                known = all(value is not None for value in found)
+                return np.array(found) if known else None
         if name not in self.implemented_properties:
             msg = (
                 f"the model does not predict {name!r}; it predicts: "
@@ -279,12 +284,7 @@ class MFTCalculator(Calculator):
             refused.update(ENERGY_PROPERTIES)
         names = [name for name in names if name not in refused]
         with self._lock:
-            if self.calculation_required(atoms, names):
-                # one pass for everything, instead of one per property
-                changes = self.check_state(atoms)
-                if changes:
-                    self.reset()
-                self.calculate(atoms, names, changes)
+            self._calculate_missing(atoms, names)
             results = self.results
         frozen = atoms.copy()
         own = {n: results[n] for n in names if n in ENERGY_PROPERTIES}
@@ -293,6 +293,15 @@ class MFTCalculator(Calculator):
             {n: float(results[n]) for n in names if n not in ENERGY_PROPERTIES}
         )
         return frozen
+
+    def _calculate_missing(self, atoms: Atoms, names: Sequence[str]) -> None:
+        """Calculate what is not known of a structure."""
+        if self.calculation_required(atoms, names):
+            # one pass for everything, instead of one per property
+            changes = self.check_state(atoms)
+            if changes:
+                self.reset()
+            self.calculate(atoms, names, changes)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_lock"}

@@ -3,10 +3,12 @@ from __future__ import annotations
 import copy
 import pickle
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from mftscreen.errors import (
     UnknownHeadError,
     UnknownPropertyError,
 )
+from mftscreen.properties import Part
 from mftscreen.testing import FakeModel, check_model
 
 
@@ -298,6 +301,48 @@ def test_copies_share_the_model(tiny_model: Path, atoms: Atoms) -> None:
     twin.positions[0] += 0.1
     assert twin.get_potential_energy() != energy
     assert atoms.calc.results["energy"] == energy
+
+
+class Paired(FakeModel):
+    """A model whose two properties are the components of one."""
+
+    properties: ClassVar = {
+        name: spec.model_copy(update={"part": Part(of="pair", index=index)})
+        for index, (name, spec) in enumerate(FakeModel.properties.items())
+    }
+
+
+def test_all_components_are_had_in_one_evaluation(atoms: Atoms) -> None:
+    calculator = MFTCalculator(Paired())
+    found = calculator.get_property("pair", atoms)
+    assert calculator.model.calls == [["softness", "bulkiness"]]
+    assert found.tolist() == [calculator.results[n] for n in ("softness", "bulkiness")]
+    assert calculator.get_property("pair").tolist() == found.tolist()
+    assert len(calculator.model.calls) == 1
+    atoms.positions[0] += 0.1
+    assert calculator.get_property("pair", atoms, allow_calculation=False) is None
+    calculator.results.pop("bulkiness", None)
+    assert calculator.get_property("pair", atoms).tolist() != found.tolist()
+
+
+def test_threads_get_components_of_their_own_structures() -> None:
+    class Slow(Paired):
+        def evaluate(self, *args, **kwargs):
+            time.sleep(0.002)  # others have their turn
+            return super().evaluate(*args, **kwargs)
+
+    structures = [bulk("MgO", "rocksalt", a=4.1 + 0.01 * k) for k in range(32)]
+    shared = MFTCalculator(Slow())
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda a: shared.get_property("pair", a), structures))
+    finally:
+        sys.setswitchinterval(before)
+    for atoms, values in zip(structures, found, strict=True):
+        own = MFTCalculator(Paired()).get_property("pair", atoms)
+        assert values.tolist() == own.tolist()
 
 
 def test_threads_that_share_it_get_their_own_results() -> None:
