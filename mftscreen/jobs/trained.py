@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
@@ -82,13 +83,20 @@ def name_models(models: Models) -> list[ComparedModel]:
     Raises
     ------
     ConfigError
-        If there is none, two have the same name, or one is called ``pretrained``.
+        If there is none, something is neither a name nor a path, two have the same
+        name, or one is called ``pretrained``.
     """
     if isinstance(models, Mapping):
-        named = [ComparedModel(str(name), each) for name, each in models.items()]
+        pairs = [(str(name), each) for name, each in models.items()]
     else:
-        several = [models] if isinstance(models, str | Path) else list(models)
-        named = [ComparedModel(_name(each), each) for each in several]
+        alone = isinstance(models, str | Path) or not isinstance(models, Iterable)
+        several: Any = [models] if alone else models
+        pairs = [("", each) for each in several]
+    for _, each in pairs:
+        if not isinstance(each, str | Path):
+            kind = type(each).__name__
+            raise ConfigError([f"model: a name, file or folder is needed, not {kind}"])
+    named = [ComparedModel(name or _name(each), each) for name, each in pairs]
     names = [each.name for each in named]
     problems = [
         f"model: {name!r} names several; give them names, NAME=MODEL"
@@ -156,14 +164,19 @@ def common_parts(
     Raises
     ------
     ConfigError
-        If none has a folder, or their folders name different data.
+        If no folder names data of properties, or folders name different ones.
     DataError
         If the data cannot be read any more.
     """
-    trainings = {each.name: each.config for each in models if each.config is not None}
+    trainings = {
+        each.name: each.config
+        for each in models
+        if each.config is not None and each.config.plan.data is not None
+    }
     if not trainings:
         problem = (
-            "data: known only for folders of 'mftscreen finetune'; give names and "
+            "data: known only for folders of 'mftscreen finetune' whose training was "
+            "on properties; give names and "
             'what they stand for, as {"train": "train.extxyz"} (--data)'
         )
         raise ConfigError([problem])

@@ -71,6 +71,9 @@ def test_models_are_called_by_their_folders_and_files(training: Callable) -> Non
         ([], "none is given"),
         (["a/ft.mft", "b/ft.mft"], "'ft' names several; give them names"),
         ({"pretrained": "a.mft"}, "the one that they are compared with"),
+        (3, "a name, file or folder is needed, not int"),
+        (["a/ft.mft", object()], "a name, file or folder is needed, not object"),
+        ({"mine": None}, "a name, file or folder is needed, not NoneType"),
     ],
 )
 def test_names_must_tell_models_apart(models: object, message: str) -> None:
@@ -104,6 +107,19 @@ def test_what_folders_do_not_agree_on_must_be_named(
         common_parts(name_models([first, fewer]))
     with pytest.raises(ConfigError, match="known only for folders"):
         common_pretrained(name_models(tiny_model))
+
+
+def test_a_pretraining_has_no_data_of_properties(training: Callable) -> None:
+    pretrain = training(
+        "pre", "pretrain", pretrained=None, properties=None, data=None,
+        branches={"a": {"data": ["frames.extxyz"]}}, energy_head="a",
+    )  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"known only for folders of .* on properties"
+    ):
+        common_parts(name_models(pretrain))
+    both = name_models([pretrain, training("ft")])
+    assert list(common_parts(both)) == ["train", "validation"]
 
 
 def test_a_training_from_scratch_is_compared_with_what_others_started_from(
