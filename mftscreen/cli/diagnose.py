@@ -36,10 +36,21 @@ def _named(values: Sequence[str], what: str) -> dict[str, str]:
 
 
 def _models(values: Sequence[str]) -> list[str] | dict[str, str]:
-    """Return models, by name if they have been given names."""
-    if all("=" in value and not Path(value).exists() for value in values):
-        return _named(values, "models")
-    return list(values)
+    """Return models, by name if one has been given a name."""
+    from mftscreen.jobs.trained import name_models
+
+    named = ["=" in value and not Path(value).exists() for value in values]
+    if not any(named):
+        return list(values)
+    found: dict[str, str] = {}
+    for value, is_named in zip(values, named, strict=True):
+        own = {name_models(value)[0].name: value}
+        pair = _named([value], "models") if is_named else own
+        if twice := found.keys() & pair.keys():
+            msg = f"{next(iter(twice))!r} names two models"
+            raise click.UsageError(msg)
+        found |= pair
+    return found
 
 
 def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -171,3 +172,16 @@ def test_wrong_usage(data_sets: list[str], message: str) -> None:
     result = diagnose("model.pt", "--against", "other.pt", *given)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_some_models_have_names_of_their_own(checkpoint: Path, tmp_path: Path) -> None:
+    other = shutil.copy(checkpoint, tmp_path / "other.pt")
+    frames = tmp_path / "frames.extxyz"
+    write(frames, [bulk("MgO", "rocksalt", a=4.0 + 0.1 * k) for k in range(8)])
+    options = ["--against", checkpoint, "--data", f"a={frames}", "--n-repeats", 1, "-q"]
+    result = diagnose(f"mine={checkpoint}", other, *options)
+    assert result.exit_code == 0, result.output
+    models = [line.split()[1] for line in result.stdout.splitlines()[1:3]]
+    assert models == ["mine", "other"]
+    result = diagnose(f"other={checkpoint}", other, *options)
+    assert "'other' names two models" in result.stderr

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,10 @@ def test_what_stands_beside_a_recipe_is_copied_too(tmp_path: Path) -> None:
     code, _, errors = run("copy", "smoke", tmp_path / "file" / "below")
     assert code == 1
     assert "below" in errors
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_commands_leave_nothing_to_the_shell_that_it_does_not_do(name: str) -> None:
+    text = RECIPES[name].path.read_text()
+    # a pattern behind NAME= is that of a folder called NAME=..., which matches nothing
+    assert not re.findall(r"(?m)^#.* \w+=[^\s$()]*\*", text)
