@@ -48,7 +48,8 @@ class DiagnosisResult:
     ----------
     diagnosis : Diagnosis
     failures : dict of str to str
-        Id to the reason, of structures that were left out.
+        Id to the reason, of structures that were left out. Of an id that is in several
+        data sets, ``NAME: ID`` from the second on.
     """
 
     diagnosis: Diagnosis
@@ -259,12 +260,16 @@ def _read_all(
         parts = divide(list(iter_candidates(data)), settings)
         candidates = {name: iter(parts[name]) for name in in_order(parts)}
     return {
-        n: list(_usable(found, elements, failures)) for n, found in candidates.items()
+        n: list(_usable(n, found, elements, failures))
+        for n, found in candidates.items()
     }
 
 
 def _usable(
-    candidates: Iterable[Candidate], elements: Collection[str], failures: dict[str, str]
+    name: str,
+    candidates: Iterable[Candidate],
+    elements: Collection[str],
+    failures: dict[str, str],
 ) -> Iterator[Atoms]:
     for candidate in candidates:
         try:
@@ -272,6 +277,7 @@ def _usable(
                 raise candidate.structure
             check_structure(candidate.structure, elements)
         except MftscreenError as error:
-            failures[candidate.id] = str(error)
+            taken = candidate.id in failures
+            failures[f"{name}: {candidate.id}" if taken else candidate.id] = str(error)
         else:
             yield candidate.structure

@@ -13,7 +13,7 @@ from mftscreen.errors import ConfigError, DataError, MftscreenError
 
 @pytest.mark.slow
 def test_structures_in_memory_are_compared(checkpoint: Path, tmp_path: Path) -> None:
-    crystals = [bulk("MgO", "rocksalt", a=4.0 + 0.02 * k, cubic=True) for k in range(8)]
+    crystals = _crystals(8)
     found = diagnose(
         {"same": checkpoint},
         checkpoint,
@@ -30,6 +30,19 @@ def test_structures_in_memory_are_compared(checkpoint: Path, tmp_path: Path) -> 
     assert table["w1"].tolist() == pytest.approx([0.0, 0.0], abs=1e-9)
     assert (table["w1_independent"] == table["w1_floor"]).all()
     assert (tmp_path / "numbers.json").exists()
+
+
+def test_rows_of_several_data_sets_that_share_an_id_are_all_named(
+    checkpoint: Path,
+) -> None:
+    data = {n: [Atoms("Po"), *_crystals(6)] for n in ("train", "other")}
+    found = diagnose({"same": checkpoint}, checkpoint, data, n_samples=5, n_repeats=1)
+    reason = "holds Po, which the model does not know"
+    assert found.failures == {"0": reason, "other: 0": reason}
+
+
+def _crystals(n: int) -> list[Atoms]:
+    return [bulk("MgO", "rocksalt", a=4.0 + 0.02 * k, cubic=True) for k in range(n)]
 
 
 @pytest.mark.parametrize(
