@@ -432,7 +432,8 @@ def _merged(document: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _name_of(y: Any) -> str:
     """Return a property's name after that of a column, if that can be one."""
-    given = getattr(y, "name", None)
+    # that of a table is a column
+    given = None if getattr(y, "ndim", 1) > 1 else getattr(y, "name", None)
     name = re.sub(r"\W+", "_", str(given or "")).strip("_")
     try:
         return check_property_name(name)
@@ -453,7 +454,8 @@ def _component_names(y: Any, labels: Sequence[Any]) -> list[str] | None:
     if not (labels and isinstance(labels[0], list)):
         return None
     numbers = list(map(str, range(len(labels[0]))))
-    names = [re.sub(r"\W+", "_", str(c)) for c in getattr(y, "columns", numbers)]
+    columns = getattr(y, "columns", numbers)
+    names = [re.sub(r"[^A-Za-z0-9_]+", "_", str(column)) for column in columns]
     return names if len(set(names)) == len(names) else numbers
 
 

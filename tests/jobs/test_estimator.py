@@ -302,3 +302,11 @@ def test_scikit_learns_checks_pass_as_far_as_they_apply() -> None:
     for estimator, check in checks:
         if check.func.__name__ not in NOT_APPLICABLE:
             check(estimator)
+
+
+def test_columns_of_any_name_make_names_of_components() -> None:
+    from mftscreen.jobs.estimator import _component_names, _labels, _name_of
+
+    labels = pd.DataFrame({"name": [1.0, 2.0], "α (eV)": [3.0, 4.0]})
+    assert _name_of(labels) == "target"
+    assert _component_names(labels, _labels(labels)) == ["name", "_eV_"]
