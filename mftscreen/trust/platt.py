@@ -25,6 +25,7 @@ from mftscreen.transforms import Transform
 
 __all__ = [
     "FEWEST",
+    "calibrate_held_out",
     "can_calibrate",
     "cross_fitted",
     "draw_balanced",
@@ -123,6 +124,37 @@ def cross_fitted(
         made = fit_platt(outputs[~own], labels[~own])
         probabilities[own] = made.undo(outputs[own])
     return probabilities
+
+
+def calibrate_held_out(
+    outputs: FloatArray,
+    labels: FloatArray,
+    new: NDArray[np.bool_],
+    folds: NDArray[np.int64] | None = None,
+) -> tuple[Transform, FloatArray]:
+    """Return what makes probabilities of outputs, and those of the rows themselves.
+
+    Parameters
+    ----------
+    outputs, labels : ndarray of shape (n_rows,)
+        See :func:`fit_platt`.
+    new : ndarray of shape (n_rows,)
+        Whether the classifier was fitted to no equal row: of others it is too sure.
+    folds : ndarray of shape (n_rows,), optional
+        Of the new rows, at least two different numbers; drawn by default.
+
+    Returns
+    -------
+    Transform
+        From the new rows.
+    ndarray of shape (n_rows,)
+        Of new rows, calibrated on those of other folds.
+    """
+    made = fit_platt(outputs[new], labels[new])
+    probabilities = made.undo(outputs)
+    own = draw_balanced(labels[new], FEWEST) if folds is None else folds[new]
+    probabilities[new] = cross_fitted(outputs[new], labels[new], own)
+    return made, probabilities
 
 
 def draw_balanced(labels: FloatArray, n_folds: int) -> NDArray[np.int64]:

@@ -195,3 +195,15 @@ def test_a_class_has_no_unit(write_config: Callable[..., Path]) -> None:
     path = write_config("soft-unit", "scratch", properties=properties)
     with pytest.raises(ConfigError, match="no transform, unit"):
         load_config(path)
+
+
+def test_training_rows_do_not_make_probabilities(
+    labels: np.ndarray, write_config: Callable[..., Path], pretrained: Path
+) -> None:
+    twice = ["yes-no-crystals.extxyz"]
+    path = write_config(
+        "soft-twice", "ft", pretrained=str(pretrained), properties=SOFT,
+        readout="best", data={"train": twice, "validation": twice},
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"validation rows .* not training rows, too"):
+        load_task(load_config(path))

@@ -7,6 +7,7 @@ import pytest
 
 from mftscreen.metrics import classification_metrics
 from mftscreen.trust.platt import (
+    calibrate_held_out,
     can_calibrate,
     cross_fitted,
     draw_balanced,
@@ -64,6 +65,18 @@ def test_a_row_is_not_calibrated_on_its_own_label() -> None:
     np.testing.assert_array_equal(after[same], before[same])
     assert (after[~same] != before[~same]).any()
     assert classification_metrics(before, labels)["auc"] > 0.8
+
+
+def test_rows_that_were_fitted_do_not_calibrate() -> None:
+    outputs, labels, _ = _rows(80)
+    new = np.arange(80) < 60
+    made, found = calibrate_held_out(outputs, labels, new)
+    assert made == fit_platt(outputs[:60], labels[:60])
+    labels[60:] = 1.0 - labels[60:]
+    _, after = calibrate_held_out(outputs, labels, new)
+    np.testing.assert_array_equal(after, found)
+    np.testing.assert_array_equal(found[60:], made.undo(outputs[60:]))
+    assert (found[:60] != made.undo(outputs[:60])).any()
 
 
 def test_five_of_each_kind_are_enough() -> None:

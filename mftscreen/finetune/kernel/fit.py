@@ -28,7 +28,7 @@ from mftscreen.finetune.kernel.search import (
 from mftscreen.metrics import classification_metrics, regression_metrics
 from mftscreen.model.readouts.kernel import KernelCard, KernelReadout
 from mftscreen.transforms import Transform
-from mftscreen.trust.platt import FEWEST, cross_fitted, draw_balanced, fit_platt
+from mftscreen.trust.platt import calibrate_held_out
 
 __all__ = ["Fitted", "fit_readout"]
 
@@ -70,6 +70,7 @@ def fit_readout(
     *,
     per_atom: Sequence[bool] = (False,),
     other_folds: NDArray[np.int64] | None = None,
+    new: NDArray[np.bool_] | None = None,
 ) -> Fitted:
     """Choose settings by cross-validation, and fit.
 
@@ -83,6 +84,9 @@ def fit_readout(
     other_folds : ndarray of shape (n_rows,), optional
         Folds that the predictions are made in, for they would look too good in those
         that the settings have been chosen in.
+    new : ndarray of shape (n_rows,), optional
+        Whether no fitted row has the same structure, for rows that are held out; all by
+        default. Probabilities are calibrated on these.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def fit_readout(
     targets = Targets(setting, rows)
     transform, held_out = Transform(kind=setting.transform), targets.undo(outputs)
     if metric == "log_loss":
-        transform, held_out = _as_probabilities(rows, outputs)
+        transform, held_out = _as_probabilities(rows, outputs, new)
     never = rows.folds < 0
     fitted = np.flatnonzero(never if never.any() else np.ones(len(rows), dtype=bool))
     of_elements = targets.of_elements(fitted)
@@ -123,7 +127,7 @@ def fit_readout(
 
 
 def _as_probabilities(
-    rows: PooledRows, outputs: FloatArray
+    rows: PooledRows, outputs: FloatArray, new: NDArray[np.bool_] | None
 ) -> tuple[Transform, FloatArray]:
     """Return what makes probabilities of outputs, and those of the rows held out.
 
@@ -131,11 +135,14 @@ def _as_probabilities(
     """
     known = np.isfinite(outputs[:, 0])
     f, labels, folds = outputs[known, 0], rows.labels[known, 0], rows.folds[known]
-    if len(np.unique(folds)) < 2:
-        folds = draw_balanced(labels, FEWEST)
     held_out = np.full(outputs.shape, np.nan)
-    held_out[known, 0] = cross_fitted(f, labels, folds)
-    return fit_platt(f, labels), held_out
+    made, held_out[known, 0] = calibrate_held_out(
+        f,
+        labels,
+        np.ones(len(f), dtype=bool) if new is None else new[known],
+        folds if len(np.unique(folds)) > 1 else None,
+    )
+    return made, held_out
 
 
 def _card(

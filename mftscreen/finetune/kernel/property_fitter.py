@@ -16,6 +16,7 @@ from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_nu
 from mftscreen.finetune.kernel.search import Metric, PooledRows
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.task import Task
+from mftscreen.finetune.task.training_data import are_new
 from mftscreen.head_forms import HeadForm
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import KernelReadout
@@ -102,6 +103,7 @@ class PropertyFitter:
             metric,
             per_atom=_per_atom(plan.properties[target].form),
             other_folds=other_folds,
+            new=are_new(rows, train) if validation else None,
         )
 
     def predict(

@@ -21,7 +21,7 @@ from mftscreen.finetune.outcome.region import TrainedRegion
 from mftscreen.finetune.outcome.scores import predict_target, property_labels
 from mftscreen.finetune.task.partition import in_order
 from mftscreen.finetune.task.task import Task
-from mftscreen.finetune.task.training_data import Parts
+from mftscreen.finetune.task.training_data import Parts, are_new
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.properties import PropertySpec
@@ -29,10 +29,8 @@ from mftscreen.transforms import Transform
 from mftscreen.trust.intervals import IntervalCalibration, Scale
 from mftscreen.trust.platt import (
     FEWEST,
+    calibrate_held_out,
     can_calibrate,
-    cross_fitted,
-    draw_balanced,
-    fit_platt,
     logits,
 )
 
@@ -173,8 +171,7 @@ def _calibrated(
     """
     rows = split[VALIDATION]
     labels = property_labels(rows, spec)
-    trained_on = {row.hash for row in split["train"]}
-    new = np.array([row.hash not in trained_on for row in rows], dtype=bool)
+    new = are_new(rows, split["train"])
     if not can_calibrate(labels[new]):
         log.warning(
             "%s: probabilities are as the head gives them: a calibration needs %d "
@@ -185,11 +182,10 @@ def _calibrated(
         return spec
     before = spec.transform
     outputs = {part: logits(p[:, 0]) for part, p in numbers.items()}
-    found = fit_platt(outputs[VALIDATION][new], labels[new])
+    found, own = calibrate_held_out(outputs[VALIDATION], labels, new)
     for part, values in outputs.items():
         numbers[part] = found.undo(values)[:, None]
-    folds = draw_balanced(labels, FEWEST)
-    numbers[VALIDATION] = cross_fitted(outputs[VALIDATION], labels, folds)[:, None]
+    numbers[VALIDATION] = own[:, None]
     whole = Transform(
         kind="logistic",
         mean=found.std * before.mean + found.mean,

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from mftscreen.finetune.task.self_replay import PARENT, Teacher
 from mftscreen.finetune.task.training_data import (
     Parts,
     TrainingData,
+    are_new,
     check_rows,
     read_rows,
 )
@@ -303,12 +305,17 @@ def _check_kinds(name: str, split: Parts, *, needed: bool) -> None:
     if np.ptp(labels) == 0.0:
         msg = f"all training labels of {name!r} are {'yes' if labels[0, 0] else 'no'}"
         raise DataError(msg)
-    part = "validation" if split["validation"] else "train"
-    if needed and not can_calibrate(target_labels(split[part], name)[:, 0]):
+    part, rows = "train", list(split["train"])
+    if split["validation"]:
+        part, new = "validation", are_new(split["validation"], rows)
+        rows = list(compress(split["validation"], new.tolist()))
+    if needed and not (rows and can_calibrate(target_labels(rows, name)[:, 0])):
         msg = (
             f"a kernel for {name!r} needs at least {FEWEST} {part} rows of yes and of "
             "no to make probabilities on"
         )
+        if part == "validation":
+            msg += ", of structures that are not training rows, too"
         raise DataError(msg)
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mftscreen.data.dataset import ENERGY_LABELS, LabelledStructure
 from mftscreen.data.label_source import LabelSource
@@ -26,7 +27,14 @@ from mftscreen.structures import (
     find_separate_neighbors,
 )
 
-__all__ = ["Parts", "TrainingData", "check_rows", "data_hash", "read_rows"]
+__all__ = [
+    "Parts",
+    "TrainingData",
+    "are_new",
+    "check_rows",
+    "data_hash",
+    "read_rows",
+]
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +125,14 @@ class TrainingData:
         return sorted(
             self.rows[part], key=lambda row: min(place[name] for name in row.labels)
         )
+
+
+def are_new(
+    rows: Sequence[LabelledStructure], trained_on: Sequence[LabelledStructure]
+) -> NDArray[np.bool_]:
+    """Return whether the structure of each row (n_rows,) is not among others."""
+    known = {row.hash for row in trained_on}
+    return np.array([row.hash not in known for row in rows], dtype=bool)
 
 
 def data_hash(rows: Sequence[LabelledStructure], labels: Collection[str]) -> str:

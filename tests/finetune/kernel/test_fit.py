@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
 
 from mftscreen.finetune.kernel import fit, search
-from mftscreen.finetune.kernel.fit import fit_readout
-from mftscreen.finetune.kernel.search import PooledRows
+from mftscreen.finetune.kernel.fit import Fitted, fit_readout
+from mftscreen.finetune.kernel.regression import Classifier
+from mftscreen.finetune.kernel.search import PooledRows, Setting
 
 WIDTH = 2
 
@@ -144,3 +147,31 @@ def test_shares_of_atoms_of_several_numbers() -> None:
     assert np.abs(held_out - counts).max() < 0.5
     values = readout.predict(rows.pooled, structures)
     np.testing.assert_allclose(values, counts, atol=0.5)
+
+
+def test_probabilities_are_calibrated_on_rows_that_were_not_fitted() -> None:
+    rng = np.random.default_rng(1)
+    pooled = rng.uniform(0.5, 2.0, size=(160, 2 * WIDTH))
+    likely = 1.0 / (1.0 + np.exp(-2.0 * (pooled[:, 0] - 1.25)))
+    labels = (rng.uniform(size=160) < likely).astype(float)[:, None]
+    folds = np.repeat([-1, 0], [100, 60])
+    rows = PooledRows(pooled, labels, [Atoms("H")] * 160, folds)
+    again = np.r_[np.arange(160), np.arange(40)]  # training rows among those held out
+    more = replace(rows.take(again), folds=np.r_[folds, np.zeros(40, dtype=int)])
+    new = np.r_[np.ones(160, dtype=bool), np.zeros(40, dtype=bool)]
+    setting = Setting(Classifier(30.0), gamma=2.0)
+    alone, mixed, told = (
+        _fitted_by(setting, *given)
+        for given in ((rows, None), (more, None), (more, new))
+    )
+    # of rows that it was fitted to, it is too sure
+    assert mixed.readout.card.transform.std > 1.2 * alone.readout.card.transform.std
+    assert told.readout.card.transform == alone.readout.card.transform
+    np.testing.assert_array_equal(told.held_out[100:160], alone.held_out[100:])
+    assert np.isfinite(told.held_out[160:]).all()
+
+
+def _fitted_by(setting: Setting, rows: PooledRows, new: np.ndarray | None) -> Fitted:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "choose_setting", lambda *_, **__: setting)
+        return fit_readout(rows, "log_loss", new=new)

@@ -81,7 +81,12 @@ def test_loss_and_head_say_what_is_fitted(
     asked: list[Any] = []
 
     def fit(
-        rows: PooledRows, metric: str, *, per_atom: object, other_folds: object
+        rows: PooledRows,
+        metric: str,
+        *,
+        per_atom: object,
+        other_folds: object,
+        new: object,
     ) -> Fitted:
         asked.append((metric, per_atom, len(rows)))
         return Fitted(None, np.zeros(len(rows)), rows.folds)  # type: ignore[arg-type]
