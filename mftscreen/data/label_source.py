@@ -144,7 +144,7 @@ def _read_truth(column: str, value: Any) -> NDArray[np.float64] | LabelFault:
     if found is None or (isinstance(found, str) and not found.strip()):
         message = f"no label {column!r} (found {shortened(found)})"
         return LabelFault("missing", message, lacking=True)
-    if isinstance(found, float) and np.isnan(found):
+    if str(found).strip().lower() == "nan":  # in a text, too, as of numbers
         message = f"no label {column!r} (found {shortened(found)})"
         return LabelFault("not finite", message, lacking=True)
     message = (

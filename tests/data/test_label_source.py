@@ -80,7 +80,7 @@ def test_anything_else_is_refused(value: Any) -> None:
     assert not found.lacking
 
 
-@pytest.mark.parametrize("value", [None, "", float("nan")])
+@pytest.mark.parametrize("value", [None, "", float("nan"), "nan", "NaN"])
 def test_rows_may_have_no_truth(value: Any) -> None:
     found = TRUTH.read({"metal": value})
     assert isinstance(found, LabelFault)
