@@ -78,6 +78,9 @@ class PropertyConfig(Settings):
                 n = "no" if self.components is None else self.n_components
                 msg = f"columns: {len(self.columns)} of them for {n} components"
                 raise ValueError(msg)
+            if len(set(self.columns)) < len(self.columns):
+                msg = "columns: two components have one column"
+                raise ValueError(msg)
         if self.components is not None and not self.form.atomic:
             msg = f"head: {self.head} gives one number, and there are 'components'"
             raise ValueError(msg)

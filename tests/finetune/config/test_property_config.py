@@ -22,6 +22,7 @@ from mftscreen.transforms import Transform
         ({"components": ["a", "norm"]}, "'norm' cannot be a component"),
         ({"columns": ["x", "y"]}, "2 of them for no components"),
         ({"components": 3, "columns": ["x", "y"]}, "2 of them for 3 components"),
+        ({"components": 2, "columns": ["x", "x"]}, "two components have one column"),
         ({"components": 2, "columns": ["x", "y"], "column": "z"}, "give one of both"),
         ({"components": 2, "head": "r2"}, "head: r2 gives one number"),
         ({"kind": "class", "components": 2}, "no components"),
