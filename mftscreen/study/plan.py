@@ -271,14 +271,18 @@ def _load_task(name: str, path: Path) -> MFTConfig:
     config: Any = load_config(path)
     # raises unless it has all settings; without a split, which the study has
     mft = cast("MFTConfig", derive_config(config, "mft"))
-    if mft.transfer_properties:
-        problem = (
-            f"tasks: {name}: transfer_properties: the heads may have been trained on "
-            "the rows of a fold's test, so that nothing can be compared"
-        )
-        raise ConfigError([problem])
+    _check_heads_are_new(mft, f"tasks: {name}")
     data = mft.data.model_copy(update={"split": None, "validation": None})
     return mft.model_copy(update={"data": data})
+
+
+def _check_heads_are_new(config: MFTConfig, where: str) -> None:
+    if config.transfer_properties:
+        problem = (
+            f"{where}: transfer_properties: the heads may have been trained on the "
+            "rows of a fold's test, so that nothing can be compared"
+        )
+        raise ConfigError([problem])
 
 
 def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
@@ -307,14 +311,26 @@ def _vary(config: MFTConfig, study: StudyConfig, name: str, task: str) -> MFTCon
             for e in error.errors()
         ]
         raise ConfigError(problems) from error
-    if (
-        varied.data != config.data
-        or varied.properties.keys() != config.properties.keys()
-    ):
+    _check_heads_are_new(varied, f"variants: {name}")
+    if varied.data != config.data or _quantities(varied) != _quantities(config):
         problem = f"variants: {name}: rows and properties are those of the tasks"
+        raise ConfigError([problem])
+    if "preset" in study.variants[name] or varied.training.seed != config.training.seed:
+        problem = (
+            f"variants: {name}: 'preset' has nothing to fill in, and seeds are those "
+            "of the grids: neither would change anything"
+        )
         raise ConfigError([problem])
     resolved: MFTConfig = resolve_paths(varied, study.tasks[task].parent)
     return resolved
+
+
+def _quantities(config: MFTConfig) -> dict[str, object]:
+    """Return what is predicted, and from which labels, by property."""
+    return {
+        name: (p.label_source(name), p.property_names(name), p.unit, p.formula_atoms)
+        for name, p in config.properties.items()
+    }
 
 
 def _merge(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

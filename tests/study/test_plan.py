@@ -137,6 +137,13 @@ def test_variants_change_keys_of_every_task(
         ({"training": {"stepz": 1}}, "variants: bad: training.stepz: .*'steps'"),
         ({"data": {"train": ["x.csv"]}}, "variants: bad: rows and properties are"),
         ({"training": {"steps": -1}}, "variants: bad: training.steps"),
+        ({"transfer_properties": True}, "may have been trained on the rows of a fold"),
+        ({"training": {"seed": 5}}, "seeds are those of the grids"),
+        ({"preset": "qm9"}, "'preset' has nothing to fill in"),
+        (
+            {"properties": {"number_density": {"column": "other"}}},
+            "variants: bad: rows and properties are",
+        ),
     ):
         with pytest.raises(ConfigError, match=message):
             plan(variants={"bad": changes})
