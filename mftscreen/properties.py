@@ -364,11 +364,12 @@ def own_names(
     >>> own_names(["refractive_index", "gap", "D"], known)
     {'refractive_index': ['dielectric'], 'gap': ['gap'], 'D': ['d_x', 'd_y']}
     """
-    by_text: dict[str, list[str]] = {}
+    by_text = {_folded(spec.label): [name] for name, spec in known.items()}
+    parts: dict[str, list[str]] = {}
     for name, spec in known.items():
         if spec.part is not None and not spec.is_norm:
-            by_text.setdefault(_folded(spec.target), []).append(name)
-    by_text |= {_folded(spec.label): [name] for name, spec in known.items()}
+            parts.setdefault(_folded(spec.target), []).append(name)
+    by_text |= parts
     by_text |= {text: [name] for text, name in _OTHERWISE.items() if name in known}
     by_text |= {_folded(name): [name] for name in known}
     return {

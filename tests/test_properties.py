@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from mftscreen.errors import PeriodicityError
 from mftscreen.head_forms import HeadKind
 from mftscreen.properties import (
+    Part,
     PropertySpec,
     own_names,
     suggestion,
@@ -122,3 +123,12 @@ def test_close_names_are_suggested() -> None:
     # the square of it
     assert suggestion("dielectric_constant", known) == ""
     assert suggestion("melting_point", known) == ""
+
+
+def test_the_name_of_a_target_comes_before_what_others_mean() -> None:
+    known = {"gap": PropertySpec(name="gap", label="moduli")}
+    for index, part in enumerate(("bulk", "shear")):
+        name = f"moduli_{part}"
+        own = Part(of="moduli", index=index)
+        known[name] = PropertySpec(name=name, label=part, part=own)
+    assert own_names(["moduli"], known) == {"moduli": ["moduli_bulk", "moduli_shear"]}
