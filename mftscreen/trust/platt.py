@@ -44,6 +44,9 @@ _LARGEST = 40.0
 _SMALLEST = 1e-3
 """Scale of outputs, in units of their spread, that tell nothing."""
 
+_ROUNDING = 1e-9
+"""Spread of outputs that are the same, in units of the largest of them."""
+
 
 def can_calibrate(labels: FloatArray) -> bool:
     """Return whether there are enough rows (n,) of each kind."""
@@ -79,7 +82,9 @@ def fit_platt(outputs: FloatArray, labels: FloatArray) -> Transform:
     n_yes = float(np.count_nonzero(labels))
     n_no = len(labels) - n_yes
     targets = np.where(labels > 0.5, (n_yes + 1) / (n_yes + 2), 1 / (n_no + 2))
-    center, spread = float(outputs.mean()), float(outputs.std()) or 1.0
+    center, spread = float(outputs.mean()), float(outputs.std())
+    if spread <= _ROUNDING * np.abs(outputs).max():
+        spread = 1.0  # all are the same
     x = (outputs - center) / spread
 
     def loss(parameters: FloatArray) -> tuple[float, FloatArray]:

@@ -55,6 +55,14 @@ def test_outputs_that_tell_nothing_or_the_reverse_give_the_share() -> None:
         np.testing.assert_allclose(found, labels.mean(), atol=0.01)
 
 
+def test_outputs_that_differ_by_rounding_tell_nothing() -> None:
+    _, labels, _ = _rows(60)
+    outputs = 0.3 + 5e-17 * (np.arange(60) % 3 - 1)
+    assert len(set(outputs.tolist())) > 1
+    found = fit_platt(outputs, labels).undo([0.29, 0.3, 0.31])
+    np.testing.assert_allclose(found, labels.mean(), atol=0.02)
+
+
 def test_a_row_is_not_calibrated_on_its_own_label() -> None:
     outputs, labels, _ = _rows(60)
     folds = draw_balanced(labels, 5)
