@@ -134,7 +134,8 @@ class StudyConfig(Settings):
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """Name to keys that replace those of every task's configuration; within a block,
     those that are named. Such as ``{"long": {"training": {"steps": 20000}}}``; ``{}``
-    is the task as it is. Relative paths start at the folder of the task."""
+    is the task as it is. Rows, what is predicted, and seeds stay. Relative paths start
+    at the folder of the task."""
     grids: list[GridConfig] = Field(min_length=1)
     """What is in several of them is trained once."""
     collapse_report: bool = False
