@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from ase import Atoms
@@ -26,6 +27,8 @@ __all__ = ["LmdbFile"]
 MAX_ROW_BYTES = 1 << 27
 """Of a row, decompressed: some 100,000 atoms."""
 _RESULTS = ("energy", "forces", "stress")
+_OPENED: WeakValueDictionary[tuple[int, int], Any] = WeakValueDictionary()
+"""Files by device and inode: LMDB lets a process open each once at a time."""
 
 
 class LmdbFile:
@@ -87,16 +90,24 @@ class LmdbFile:
 
     def close(self) -> None:
         """Let go of the file until the next row is read."""
-        if self._environment is not None:
-            self._environment.close()
-            self._environment = None
+        self._environment = None  # closed when nobody has it any more
 
     def _get(self, key: str) -> bytes | None:
         if self._environment is None:
-            self._environment = _open(self.path)
+            self._environment = _shared(self.path)
         with self._environment.begin() as transaction:
             found: bytes | None = transaction.get(key.encode())
         return found
+
+
+def _shared(path: Path) -> Any:
+    """Return an open file, which several heads may draw from."""
+    seen = path.stat()
+    key = (seen.st_dev, seen.st_ino)
+    opened = _OPENED.get(key)
+    if opened is None:
+        opened = _OPENED[key] = _open(path)
+    return opened
 
 
 def _open(path: Path) -> Any:

@@ -59,6 +59,16 @@ def test_deleted_rows_are_not_there(aselmdb: Path) -> None:
     assert isinstance(file.read(3).structure, Atoms)
 
 
+def test_file_may_be_read_by_several_at_a_time(aselmdb: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.aselmdb").symlink_to(aselmdb)
+    first, second = LmdbFile(aselmdb), LmdbFile(aselmdb)
+    assert isinstance(first.read(0).structure, Atoms)
+    assert isinstance(second.read(1).structure, Atoms)
+    first.close()
+    assert isinstance(second.read(2).structure, Atoms)
+    assert len(LmdbFile(tmp_path / "link.aselmdb")) == 12
+
+
 def test_hostile_rows_are_refused(
     aselmdb: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
