@@ -85,10 +85,10 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     Raises
     ------
     DataError
-        If energy or forces are missing, a label is no number (which holds for a stress
-        or virial that is not used, too), not finite, larger than ``LARGEST_LABEL`` or
-        said to be in another unit, or there are a stress and a virial that are not the
-        same.
+        If energy or forces are missing, forces are those of another number of atoms, a
+        label is no number (which holds for a stress or virial that is not used, too),
+        not finite, larger than ``LARGEST_LABEL`` or said to be in another unit, or
+        there are a stress and a virial that are not the same.
     """
     results = atoms.calc.results if atoms.calc is not None else {}
     missing = [name for name in ("energy", "forces") if name not in results]
@@ -108,6 +108,9 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
             "energy": np.asarray(float(results["energy"])),
             "force": np.asarray(results["forces"], dtype=float),
         }
+        if (shape := labels["force"].shape) != (len(atoms), 3):
+            msg = f"the forces of {len(atoms)} atoms have the shape {shape}"
+            raise DataError(msg)
         if atoms.pbc.all():
             labels |= _virial(atoms, results)
     except DataError:

@@ -172,6 +172,7 @@ def test_no_virial_unless_fully_periodic(pbc: bool | tuple[bool, ...]) -> None:
             {"energy": 0.0, "forces": np.zeros((2, 3)), "stress": np.full(6, np.nan)},
             "virial label is not finite",
         ),
+        ({"energy": 0.0, "forces": np.zeros((1, 3))}, r"of 2 atoms have .* \(1, 3\)"),
         (
             {"energy": "low", "forces": np.zeros((2, 3))},
             "cannot be used: could not convert string to float: 'low'",

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
 
 from mftscreen.data.readers.files import Row
 from mftscreen.data.readers.symbols import reason
@@ -26,6 +27,8 @@ __all__ = ["LmdbFile"]
 
 MAX_ROW_BYTES = 1 << 27
 """Of a row, decompressed: some 100,000 atoms."""
+MAX_ROWS = 1 << 40
+"""No file has so many, and they are to be counted."""
 _RESULTS = ("energy", "forces", "stress")
 _OPENED: WeakValueDictionary[tuple[int, int], Any] = WeakValueDictionary()
 """Files by device and inode: LMDB lets a process open each once at a time."""
@@ -61,6 +64,9 @@ class LmdbFile:
                 msg = "there is no 'nextid'"
                 raise ValueError(msg)
             self._n = max(int(_decoded(following)) - 1, 0)
+            if self._n > MAX_ROWS:
+                msg = f"'nextid' is {self._n + 1}"
+                raise ValueError(msg)
         except DataError:
             raise
         except Exception as error:
@@ -158,8 +164,12 @@ def _array(value: dict[str, Any]) -> Any:
 
 
 def _atoms(row: Mapping[str, Any]) -> Atoms:
+    numbers = np.asarray(row["numbers"], dtype=int)
+    if (numbers < 0).any() or (numbers >= len(chemical_symbols)).any():
+        msg = "it has an atomic number that no element has"
+        raise ValueError(msg)
     atoms = Atoms(
-        np.asarray(row["numbers"], dtype=int),
+        numbers,
         np.asarray(row["positions"], dtype=float),
         cell=np.asarray(row.get("cell", np.zeros(3)), dtype=float),
         pbc=np.asarray(row.get("pbc", False), dtype=bool),

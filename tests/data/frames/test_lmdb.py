@@ -80,6 +80,9 @@ def test_hostile_rows_are_refused(
     assert "cannot be decoded" in fault(aselmdb, zlib.compress(huge.encode()))
     kind = '{"numbers": {"__ndarray__": [[1], "O", [1]]}}'
     assert "array of kind O" in fault(aselmdb, zlib.compress(kind.encode()))
+    for number in ("-1", "119"):
+        row = f'{{"numbers": [{number}], "positions": [[0, 0, 0]]}}'
+        assert "no element has" in fault(aselmdb, zlib.compress(row.encode()))
     monkeypatch.setattr(module, "MAX_ROW_BYTES", 1 << 16)
     bomb = zlib.compress(encode({"numbers": [1] * 100_000}).encode())
     assert "more than 65536 bytes" in fault(aselmdb, bomb)
@@ -89,12 +92,14 @@ def test_files_that_are_no_database(aselmdb: Path, tmp_path: Path) -> None:
     (tmp_path / "text.aselmdb").write_text("no database" * 1000)
     put(tmp_path / "other.aselmdb", "key", b"value")
     put(tmp_path / "number.aselmdb", "nextid", zlib.compress(b'"many"'))
+    put(tmp_path / "huge.aselmdb", "nextid", zlib.compress(b"1" + b"0" * 30))
     content = aselmdb.read_bytes()
     (tmp_path / "cut.aselmdb").write_bytes(content[: len(content) // 2])
     for name, message in {
         "text": "cannot be opened as LMDB",
         "other": "is no ASE database in LMDB: there is no 'nextid'",
         "number": "is no ASE database in LMDB",
+        "huge": "is no ASE database in LMDB: 'nextid' is 10000",
         "cut": "is cut short",
     }.items():
         with pytest.raises(DataError, match=message):
