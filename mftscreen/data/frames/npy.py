@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -89,7 +92,14 @@ def _header(path: Path) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
         if (in_columns and len(shape) > 1) or kind.kind not in "iuf":
             msg = f"{path.name} does not hold numbers, frame after frame"
             raise ValueError(msg)
-        return stream.tell(), shape, kind
+        begin, size = stream.tell(), os.fstat(stream.fileno()).st_size
+    # numpy would take what memory a frame is said to need
+    whole = begin + math.prod(shape) * kind.itemsize
+    frame = math.prod(shape[1:]) * kind.itemsize
+    if min(shape, default=0) < 0 or whole > sys.maxsize or frame > size:
+        msg = f"{path.name} has {size} bytes, and its header tells of a shape {shape}"
+        raise ValueError(msg)
+    return begin, shape, kind
 
 
 def _read(path: Path, number: int) -> NDArray[Any] | None:
@@ -101,7 +111,7 @@ def _read(path: Path, number: int) -> NDArray[Any] | None:
     if not shape or number >= shape[0]:
         msg = f"{path.name} has fewer frames than coord.npy"
         raise ValueError(msg)
-    n_values = int(np.prod(shape[1:], dtype=np.int64))
+    n_values = math.prod(shape[1:])
     # not memory-mapped: pages that were read once would count as this process's
     values = np.fromfile(
         path, kind, n_values, offset=begin + number * n_values * kind.itemsize

@@ -63,6 +63,24 @@ def test_objects_are_not_loaded(npy: Path) -> None:
         NpySet(block)
 
 
+@pytest.mark.parametrize(
+    "shape", [(10**30, 6), (10**18, 6), (-1, 6), (1, 10**12), (1, 2**62, 4), (1, -6)]
+)
+def test_shapes_that_no_file_has(npy: Path, shape: tuple[int, ...]) -> None:
+    block = npy / "2" / "set.000"
+    for name in ("energy", "coord"):
+        with (block / f"{name}.npy").open("wb") as stream:
+            header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            stream.write(bytes(1000))
+        if name == "energy":
+            assert "its header tells of a shape" in fault(block, 0)
+            # headers are remembered by path
+            block = block.rename(block.parent / "set.001")
+    with pytest.raises(DataError, match="its header tells of a shape"):
+        NpySet(block)
+
+
 def test_set_without_coordinates(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no readable set"):
         NpySet(tmp_path)
