@@ -18,7 +18,6 @@ from mftscreen.stress import virial_to_stress
 
 __all__ = ["frame_row", "iter_deepmd_npy", "read_types"]
 
-"""Row and column of xx, yy, zz, yz, xz and xy."""
 _GEOMETRY = ("coord", "box", "real_atom_types")
 _Arrays = Mapping[str, NDArray[Any]]
 
