@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mftscreen
 from generated_pages.markdown import from_docstring, table
+from mftscreen.cli.explain import STATUSES
 from mftscreen.errors import MftscreenError
 
 __all__ = ["error_classes", "errors_page"]
@@ -30,17 +31,6 @@ usage is exit code 2. `mftscreen --traceback …` shows where an error comes fro
 A candidate that cannot be evaluated stops nothing: it is a row whose `status` names the
 fault and whose `reason` is the message, and the exit code is 3.
 """
-
-_STATUSES = {
-    "ok": "there are values",
-    "fast_only": "of a funnel: seen by the fast model alone (see `--keep`)",
-    "not_finite": "the model gives no finite number for this structure",
-    "out_of_memory": "too large for the memory that is free, even alone; tried again "
-    "when the same command is given again",
-    "relaxation_failed": "the relaxation went astray; the reason says how",
-    "worker_died": "the process that evaluated it was killed, also when it was alone",
-}
-"""Those that are no class of their own."""
 
 
 def error_classes() -> list[type[Exception]]:
@@ -66,7 +56,7 @@ def error_classes() -> list[type[Exception]]:
 def errors_page() -> dict[str, str]:
     """Return the page, by its path below the folder of the documentation."""
     classes = error_classes()
-    statuses = dict(_STATUSES)
+    statuses = dict(STATUSES)
     for kind in classes:
         status = vars(kind).get("status")
         if status:

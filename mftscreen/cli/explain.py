@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["command", "explanation", "known_faults"]
+__all__ = ["STATUSES", "command", "explanation", "known_faults"]
+
+STATUSES = {
+    "ok": "there are values",
+    "fast_only": "of a funnel: seen by the fast model alone (see `--keep`)",
+    "not_finite": "the model gives no finite number for this structure",
+    "out_of_memory": "too large for the memory that is free, even alone; tried again "
+    "when the same command is given again",
+    "relaxation_failed": "the relaxation went astray; the reason says how",
+    "worker_died": "the process that evaluated it was killed, also when it was alone",
+}
+"""Values of the column status that are no class of their own."""
 
 
 @click.command("explain")
@@ -23,10 +34,13 @@ def command(name: str | None) -> None:
     """
     faults = known_faults()
     if name is None:
-        width = max(map(len, faults))
-        for known, kind in faults.items():
-            summary = explanation(kind).partition("\n")[0]
+        firsts = {n: explanation(k).partition("\n")[0] for n, k in faults.items()}
+        width = max(map(len, firsts))
+        for known, summary in (firsts | STATUSES).items():
             click.echo(f"{known:{width}}  {summary}")
+        return
+    if name in STATUSES:
+        click.echo(f"{name}: {STATUSES[name]}")
         return
     named = faults.get(name) or next(
         (kind for kind in faults.values() if vars(kind).get("status") == name), None

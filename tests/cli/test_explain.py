@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from generated_pages.errors import error_classes
 
 from mftscreen.cli import _public_name, main
-from mftscreen.cli.explain import known_faults
+from mftscreen.cli.explain import STATUSES, known_faults
 from mftscreen.errors import DataError
 
 
@@ -25,7 +25,8 @@ def _run(*arguments: str) -> str:
 def test_all_errors_are_known() -> None:
     assert set(known_faults().values()) == set(error_classes())
     listed = [line.split()[0] for line in _run().splitlines()]
-    assert listed == sorted(kind.__name__ for kind in error_classes())
+    errors = sorted(kind.__name__ for kind in error_classes())
+    assert listed == [*errors, *STATUSES]
 
 
 def test_an_error_has_a_cause_and_a_remedy() -> None:
@@ -39,6 +40,10 @@ def test_an_error_has_a_cause_and_a_remedy() -> None:
 
 def test_a_status_is_that_of_its_error() -> None:
     assert _run("unknown_element") == _run("UnknownElementError")
+
+
+def test_a_status_without_an_error_of_its_own() -> None:
+    assert _run("relaxation_failed").startswith("relaxation_failed: the relaxation")
 
 
 def test_an_unknown_name_is_wrong_usage() -> None:
