@@ -55,7 +55,8 @@ class TorchSimModel(ModelInterface):
     UnknownPropertyError
         If it has no energies.
     ValueError
-        If a head is given for a model that is loaded already.
+        If a head is given for a model that is loaded already, or `check_domain` is
+        False for one that is not lenient.
 
     Notes
     -----
@@ -96,6 +97,9 @@ class TorchSimModel(ModelInterface):
             )
         elif energy_head is not None:
             msg = "heads are chosen when a model is loaded, with load_model"
+            raise ValueError(msg)
+        elif not check_domain and not model.lenient:
+            msg = "load the model with load_model(..., check_domain=False)"
             raise ValueError(msg)
         if not model.has_energy:
             msg = (

@@ -176,6 +176,8 @@ def test_it_needs_energies(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeModel()
     with pytest.raises(ValueError, match="load_model"):
         TorchSimModel(fake, energy_head="oxides")
+    with pytest.raises(ValueError, match="check_domain=False"):
+        TorchSimModel(fake, check_domain=False)
     monkeypatch.setattr(fake, "has_energy", False)
     with pytest.raises(UnknownPropertyError, match="energies"):
         TorchSimModel(fake)
