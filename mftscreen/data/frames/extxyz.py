@@ -21,6 +21,8 @@ __all__ = ["ExtxyzFile"]
 
 FORMAT = 1
 """Of index files; raised when they change."""
+MAX_FRAME_BYTES = 1 << 27
+"""Of a frame: its number of atoms may be any, and all lines after it its own."""
 _BLOCK = 100_000
 """Frames at a time, when an index is made."""
 _MARK = b"\xef\xbb\xbf"
@@ -78,10 +80,14 @@ class ExtxyzFile:
 
     def _lines(self, number: int) -> list[str]:
         if isinstance(self._index, Path):
-            # one number: a memory-mapped index would come to count as memory
-            begin = int(np.fromfile(self._index, "<i8", 1, offset=8 * number)[0])
+            # two numbers: a memory-mapped index would come to count as memory
+            found = np.fromfile(self._index, "<i8", 2, offset=8 * number)
         else:
-            begin = int(self._index[number])
+            found = self._index[number : number + 2]
+        begin, end = [*found.tolist(), self.path.stat().st_size][:2]
+        if end - begin > MAX_FRAME_BYTES:
+            msg = f"it has more than {MAX_FRAME_BYTES} bytes"
+            raise ValueError(msg)
         with self.path.open("rb") as stream:
             stream.seek(begin)
             header = stream.readline().removeprefix(_MARK)

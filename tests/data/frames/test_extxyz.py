@@ -67,6 +67,23 @@ def test_frames_that_are_damaged_are_named(extxyz: Path) -> None:
         assert message in str(error)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_frame_that_claims_the_rest_of_the_file_is_not_read(
+    kept: bool, extxyz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kept:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("MFTSCREEN_CACHE", str(tmp_path / "file"))
+    size = len("".join(extxyz.read_text().splitlines(keepends=True)[:4]))
+    monkeypatch.setattr(module, "MAX_FRAME_BYTES", 2 * size)
+    text = extxyz.read_text()
+    extxyz.write_text(text + "9" * 12 + "\n" + text)
+    file = ExtxyzFile(extxyz)
+    assert len(file) == 13
+    assert isinstance(file.read(11).structure, Atoms)
+    assert f"more than {2 * size} bytes" in str(file.read(12).structure)
+
+
 @pytest.mark.parametrize("header", ["two", "9" * 30, "-1"])
 def test_file_without_numbers_of_atoms(tmp_path: Path, header: str) -> None:
     path = tmp_path / "a.xyz"
