@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from mftscreen.data.dataset import LabelledStructure, force_field_labels
 from mftscreen.data.readers import Row
@@ -72,7 +73,8 @@ class FrameLimits:
             return "unusable", str(atoms)
         if self.max_atoms is not None and len(atoms) > self.max_atoms:
             return "too many atoms", ""
-        if not self._elements.issuperset(atoms.symbols):
+        # by numbers: files may have some without a symbol
+        if not self._numbers.issuperset(atoms.numbers.tolist()):
             return "other elements", ""
         if self.formulas and reduced_formula(atoms) in self._formulas:
             return "composition of a test", ""
@@ -96,6 +98,10 @@ class FrameLimits:
     @cached_property
     def _elements(self) -> frozenset[str]:
         return frozenset(self.elements)
+
+    @cached_property
+    def _numbers(self) -> frozenset[int]:
+        return frozenset(atomic_numbers[symbol] for symbol in self.elements)
 
     @cached_property
     def _formulas(self) -> frozenset[str]:

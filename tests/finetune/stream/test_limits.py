@@ -37,3 +37,12 @@ def test_layers_cannot_be_trained_on(
 def test_what_cannot_be_read_is_unusable() -> None:
     error = DataError("frame 3 is damaged")
     assert LIMITS.check("one", Row(None, error, {})) == ("unusable", str(error))
+
+
+@pytest.mark.parametrize("number", [0, 119, 200])
+def test_numbers_of_no_element_are_other_elements(
+    labelled: Callable[..., Atoms], number: int
+) -> None:
+    atoms = labelled(0)
+    atoms.numbers[0] = number
+    assert LIMITS.check("one", Row(None, atoms, {})) == ("other elements", "")
