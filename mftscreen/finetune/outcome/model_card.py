@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from ase.data import atomic_numbers
 
 from mftscreen.data.sources import read_force_field
 from mftscreen.domain import HeadDomain
@@ -73,7 +75,10 @@ def write_model(
         properties=results.cards,
         force_field=force_field,
         force_field_domains={
-            head: _force_field_domain(task.heads[head]) for head in force_field
+            head: _force_field_domain(
+                task.heads[head], training.get("elements", {}).get(head, ())
+            )
+            for head in force_field
         },
         versions={
             package: importlib.metadata.version(package)
@@ -135,8 +140,11 @@ def _drawn(head: str, task: Task, training: Mapping[str, Any]) -> dict[str, int]
     return {"n_train": min(int(used), task.streams[head].n_used)}
 
 
-def _force_field_domain(split: Parts) -> ForceFieldDomain:
+def _force_field_domain(split: Parts, drawn: Iterable[str]) -> ForceFieldDomain:
+    """Return what a head was trained on, with elements of frames not in memory."""
     structures = [row.atoms for row in split["train"]]
+    elements = {*list_elements(structures), *drawn}
     return ForceFieldDomain(
-        elements=list_elements(structures), domain=HeadDomain.of(structures)
+        elements=sorted(elements, key=lambda symbol: atomic_numbers[symbol]),
+        domain=HeadDomain.of(structures),
     )

@@ -34,6 +34,8 @@ class StreamReader:
     ----------
     counts : Counter of str
         ``drawn``, ``used`` and the reasons why frames were left out.
+    elements : set of str
+        Of the frames that were used.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class StreamReader:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.counts: Counter[str] = Counter()
+        self.elements: set[str] = set()
         self._frames = Frames([Path(path) for path in stream.paths])
         if self._frames.fingerprint != stream.fingerprint:
             msg = (
@@ -117,6 +120,7 @@ class StreamReader:
         found = self.stream.limits.check(name, row)
         if isinstance(found, LabelledStructure):
             self.counts["used"] += 1
+            self.elements |= found.atoms.symbols.species()
             # not what else the row holds
             return replace(found, group=side.group_of(name, row))
         kind, message = found

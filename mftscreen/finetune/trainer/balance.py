@@ -170,7 +170,8 @@ def summarize_training(directory: Path) -> dict[str, Any]:
         batch, the largest where there are several kinds;
         ``lambda_reg``, ``combine`` and, when steps alternate, ``aux_prob``. What is of
         an auxiliary head is a mapping by head where there are several. With streams,
-        ``streams``: how many frames each head has drawn, used and left out.
+        ``streams``: how many frames each head has drawn, used and left out, and
+        ``elements``, which are more than those of the sample in memory.
     """
     combination = Combination.read(directory)
     path = directory / GRADIENTS
@@ -200,6 +201,7 @@ def summarize_training(directory: Path) -> dict[str, Any]:
     last = intervals[max(intervals)]
     if last.get("streams"):
         summary["streams"] = last["streams"]
+        summary["elements"] = last.get("elements", {})
     return summary
 
 

@@ -277,6 +277,7 @@ class Trainer(training.Trainer):
                 "batches": dict(self._batches),
                 "gradient_norms": self._norms,
                 "streams": {h: dict(s.counts) for h, s in self._streams.items()},
+                "elements": {h: sorted(s.elements) for h, s in self._streams.items()},
             }
             with Path(GRADIENTS).open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")

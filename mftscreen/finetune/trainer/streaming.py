@@ -104,6 +104,11 @@ class StreamedBatches(Iterator[dict[str, Any]]):
         """How many frames were drawn, were used, and were left out for which reason."""
         return self._reader.counts
 
+    @property
+    def elements(self) -> set[str]:
+        """Those of the frames that were used."""
+        return self._reader.elements
+
     def __next__(self) -> dict[str, Any]:
         for frame in self._frames:
             atoms = frame.atoms

@@ -40,6 +40,16 @@ def test_all_training_frames_come_once_in_each_epoch(
     assert energies(stream, n) == first
 
 
+def test_elements_are_those_of_frames_that_were_used(
+    labelled: Labelled, stream_of: StreamOf
+) -> None:
+    stream = stream_of([labelled(k) for k in range(9)], max_atoms=2, held_out=1e-9)
+    reader = StreamReader(stream)
+    assert reader.elements == set()
+    next(reader.training_frames(1))
+    assert reader.elements == {"Mg", "O"}
+
+
 def test_shares_and_limits_are_part_of_each_other(
     labelled: Labelled, stream_of: StreamOf
 ) -> None:

@@ -23,6 +23,7 @@ from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.run.run import run_training
 from mftscreen.finetune.run.select import checkpoints
+from mftscreen.finetune.stream import sample
 from mftscreen.finetune.stream.limits import FrameLimits
 from mftscreen.finetune.stream.spec import Side, Stream, open_stream
 from mftscreen.finetune.trainer.streaming import StreamedBatches
@@ -187,6 +188,29 @@ def test_several_streamed_heads_go_on_as_if_nothing_had_happened(
     again = read_state(saved[16])
     assert all(torch.equal(last[k], again[k]) for k in last if torch.is_tensor(last[k]))
     assert read_bundle(path).card.provenance["streams"] == drawn
+
+
+@pytest.mark.slow
+def test_elements_beyond_the_sample_are_on_the_card(
+    folder: Path,
+    pretrained: Path,
+    write_config: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sample, "N_SAMPLE", 1)
+    monkeypatch.setattr(sample, "N_HELD_OUT", 1)
+    frames = read(folder / "crystals.extxyz", ":")
+    auxiliary = {"head": "first", "data": ["crystals.extxyz"], "stream": {}}
+    path = run_training(
+        load_config(
+            write_config("rare", "mft", pretrained=str(pretrained), auxiliary=auxiliary)
+        ),
+        folder / "rare",
+        threads=1,
+    )
+    found = read_bundle(path).card.force_field_domains["first"].elements
+    assert len(found) > max(len(atoms.symbols.species()) for atoms in frames)
+    assert set(found) <= {s for atoms in frames for s in atoms.symbols}
 
 
 @pytest.mark.slow
