@@ -5,7 +5,7 @@ WORKDIR /opt/mftscreen
 COPY pyproject.toml README.md LICENSE ./
 COPY mftscreen mftscreen
 COPY recipes recipes
-RUN pip install --no-cache-dir ".[molecules,sevenn]"
+RUN pip install --no-cache-dir ".[molecules,report,sevenn]"
 RUN useradd --create-home user
 USER user
 WORKDIR /work
