@@ -108,8 +108,7 @@ class PropertyConfig(Settings):
     @property
     def has_element_bias(self) -> bool:
         """Whether the neural head has a bias for each element (Eq. 17)."""
-        atomic = self.form.atomic and self.kind == "number"
-        return atomic and self.bias == "per_element"
+        return self.kind == "number" and self.bias == "per_element"
 
     @property
     def component_names(self) -> list[str]:

@@ -314,7 +314,7 @@ def _starting_point(task: Task) -> Pretrained | None:
 def _element_bias(task: Task, head: str) -> list[float] | list[list[float]] | None:
     """Return p(Z) of Eq. 17 by type, for a head that has it."""
     settings = task.config.plan.properties.get(head)
-    if settings is None or not settings.has_element_bias:
+    if settings is None or not (settings.has_element_bias and settings.form.atomic):
         return None
     rows = task.targets([head], "train")
     intensive = settings.form.intensive

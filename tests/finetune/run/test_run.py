@@ -315,7 +315,7 @@ def test_bias_is_that_of_eq_17(bundle: Bundle, folder: Path) -> None:
         rows = task.targets([name], "train")
         symbols = [list(row.atoms.symbols) for row in rows]
         counts = np.array([[s.count(z) for z in type_map] for s in symbols], float)
-        targets = np.array([float(row.labels[name]) for row in rows])
+        targets = np.array([row.labels[name].item() for row in rows])
         right = targets * counts.sum(axis=1) if name == "gap" else targets
         expected = np.linalg.lstsq(counts, right)[0]
         found = state[f"model.{name}.atomic_model.out_bias"][0, :, 0]

@@ -177,7 +177,7 @@ def test_lambda_of_zero_gives_the_gradients_of_ft(
     document["loss_dict"]["first"] = zero
     shutil.copytree(joint_run, tmp_path / "zero")
     (tmp_path / "zero" / "input.json").write_text(json.dumps(document))
-    combination = replace(JOINT, lambda_reg=0.0)
+    combination = replace(JOINT, lambda_reg={"first": 0.0})
     with _trainer(tmp_path / "zero", combination, tmp_path / "run") as trainer:
         loss, batches = _step_loss(trainer, "softness")
         joint = _gradients(trainer, loss)
@@ -384,7 +384,7 @@ def test_dipole_is_trained_as_it_is_predicted(
     structures = [Atoms(s, p) for s, p in zip(symbols, positions, strict=True)]
     predicted = network.evaluate(structures, property_heads=["mu"])
     assert trained[:, 0].tolist() == pytest.approx(
-        [p.heads["mu"] for p in predicted], rel=1e-5
+        [p.heads["mu"].item() for p in predicted], rel=1e-5
     )
 
 

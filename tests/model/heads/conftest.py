@@ -75,7 +75,7 @@ def values(network: DeepmdNetwork) -> Callable[[str, list[Atoms]], list[float]]:
 
     def evaluate(kind: str, structures: list[Atoms]) -> list[float]:
         results = network.evaluate(structures, property_heads=[kind])
-        return [result.heads[kind] for result in results]
+        return [result.heads[kind].item() for result in results]
 
     return evaluate
 

@@ -53,8 +53,11 @@ def test_other_heads_are_as_without_them(
 ) -> None:
     alone = values("gap", molecules)
     together = network.evaluate(molecules, property_heads=["gap", *kinds])
-    np.testing.assert_allclose([r.heads["gap"] for r in together], alone, rtol=1e-12)
-    assert len({round(v, 9) for v in together[0].heads.values()}) == 1 + len(kinds)
+    found = [result.heads["gap"].item() for result in together]
+    np.testing.assert_allclose(found, alone, rtol=1e-12)
+    assert len({round(v.item(), 9) for v in together[0].heads.values()}) == 1 + len(
+        kinds
+    )
 
 
 @pytest.mark.slow

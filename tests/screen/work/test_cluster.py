@@ -20,6 +20,7 @@ from ase.build import bulk
 from ase.io import write
 from click.testing import CliRunner
 
+from mftscreen import __version__
 from mftscreen.cli import main
 from mftscreen.errors import (
     DataError,
@@ -162,7 +163,10 @@ def test_relative_model_has_an_absolute_path_for_workers(
         (LACKING.format(package="mftscreen"), "missing there: No module named 'mft"),
         (LACKING.format(package="ase"), "missing there: No module named 'ase"),
         (LACKING.format(package="deepmd"), "missing there: No module named 'deepmd"),
-        (OTHER_VERSION, r"mftscreen is 0\.0\.9 there and 0\.1\.0 here"),
+        (
+            OTHER_VERSION,
+            rf"mftscreen is 0\.0\.9 there and {re.escape(__version__)} here",
+        ),
     ],
     ids=["mftscreen", "ase", "deepmd", "version"],
 )
@@ -249,7 +253,7 @@ def test_lost_scheduler_asks_for_the_same_command_again(
     assert whole.stdout.count(",False,ok,") == 40
 
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "tutorials" / "slurm.md"
 
 STAND_IN = """\
 class SLURMCluster:
@@ -263,8 +267,8 @@ class SLURMCluster:
 """
 
 
-def test_program_of_the_readme_needs_no_terminal(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```\n(# workers\.py\n.*?)```", README.read_text(), re.S)
+def test_program_of_the_documentation_needs_no_terminal(tmp_path: Path) -> None:
+    (program,) = re.findall(r"```\n(# workers\.py\n.*?)```", PAGE.read_text(), re.S)
     (tmp_path / "workers.py").write_text(program)
     (tmp_path / "dask_jobqueue.py").write_text(STAND_IN)
     with subprocess.Popen(
