@@ -26,7 +26,7 @@ from mftscreen.errors import (
 )
 from mftscreen.model.domain_check import DomainCheck
 from mftscreen.model.loaded_model import Model
-from mftscreen.model.loading import load_model
+from mftscreen.model.loading import open_model
 from mftscreen.model.network.backend import Device
 from mftscreen.properties import own_names, suggestion
 from mftscreen.stress import virial_to_stress
@@ -114,22 +114,14 @@ class MFTCalculator(Calculator):
         device: Device = "auto",
         **kwargs: Any,
     ) -> None:
-        if model is None or isinstance(model, str | Path):
-            model = load_model(
-                model,
-                properties=properties,
-                energy_head=energy_head,
-                property_heads=property_heads,
-                check_domain=check_domain,
-                device=device,
-            )
-        elif energy_head is not None or property_heads is not None:
-            msg = "heads are chosen when a model is loaded, with load_model"
-            raise ValueError(msg)
-        elif not check_domain and not model.lenient:
-            msg = "load the model with load_model(..., check_domain=False)"
-            raise ValueError(msg)
-        self.model = model
+        self.model = model = open_model(
+            model,
+            properties=properties,
+            energy_head=energy_head,
+            property_heads=property_heads,
+            check_domain=check_domain,
+            device=device,
+        )
         self._lock = RLock()
         self._warned: set[str] = set()
         self.implemented_properties = [

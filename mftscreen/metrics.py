@@ -22,8 +22,8 @@ BASELINES = {"mae": "mae_of_training_mean", "log_loss": "log_loss_of_training_sh
 """The error that models are compared by, for numbers and for classes, and that of a
 constant."""
 
-TITLES = {"mae": "MAE", "log_loss": "log loss"}
-"""What these errors are called in texts."""
+TITLES = {"mae": "MAE", "rmse": "RMSE", "log_loss": "log loss"}
+"""What errors are called in texts."""
 
 N_BINS = 10
 """Of probabilities, each of equally many structures."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mftscreen.errors import MftscreenError, StructureError, UnknownPropertyError
 from mftscreen.model.domain_check import DomainCheck
 from mftscreen.model.loaded_model import Model, Prediction
-from mftscreen.model.loading import load_model
+from mftscreen.model.loading import open_model
 from mftscreen.model.network.backend import Device
 from mftscreen.model.network.many import BatchLimit, evaluate_many
 from mftscreen.properties import as_names, own_names, suggestion
@@ -136,17 +136,9 @@ class Predictor:
             msg = f"batch_size is 'auto' or at least 1, got {batch_size}"
             raise ValueError(msg)
         asked = as_names(properties)
-        if model is None or isinstance(model, str | Path):
-            model = load_model(
-                model,
-                properties=asked,
-                check_domain=check_domain,
-                device=device,
-            )
-        elif not check_domain and not model.lenient:
-            msg = "load the model with load_model(..., check_domain=False)"
-            raise ValueError(msg)
-        self.model = model
+        self.model = model = open_model(
+            model, properties=asked, check_domain=check_domain, device=device
+        )
         names = chain.from_iterable(own_names(asked, model.properties).values())
         self.properties = list(model.properties if properties is None else names)
         unknown = [name for name in self.properties if name not in model.properties]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from mftscreen.errors import (
     DomainWarning,
@@ -19,9 +20,10 @@ from mftscreen.errors import (
     UnknownPropertyError,
 )
 from mftscreen.model.loaded_model import Model, Prediction
-from mftscreen.model.loading import load_model
+from mftscreen.model.loading import open_model
 from mftscreen.model.network.backend import Device
 from mftscreen.model.network.many import BatchLimit, evaluate_many
+from mftscreen.stress import virial_to_stress
 
 try:
     import torch
@@ -88,25 +90,14 @@ class TorchSimModel(ModelInterface):
         device: Device = "auto",
     ) -> None:
         super().__init__()
-        if model is None or isinstance(model, str | Path):
-            model = load_model(
-                model,
-                energy_head=energy_head,
-                check_domain=check_domain,
-                device=device,
-            )
-        elif energy_head is not None:
-            msg = "heads are chosen when a model is loaded, with load_model"
-            raise ValueError(msg)
-        elif not check_domain and not model.lenient:
-            msg = "load the model with load_model(..., check_domain=False)"
-            raise ValueError(msg)
+        self.model = model = open_model(
+            model, energy_head=energy_head, check_domain=check_domain, device=device
+        )
         if not model.has_energy:
             msg = (
                 "torch-sim needs energies and forces, which the model does not predict"
             )
             raise UnknownPropertyError(msg)
-        self.model = model
         self._device = torch.device("cpu")
         self._dtype = torch.float64
         self._compute_stress = True
@@ -157,8 +148,9 @@ class TorchSimModel(ModelInterface):
                 energy[k], forces[k] = result.energy, result.forces
                 if structures[k].cell.rank == 3:
                     assert result.virial is not None
-                    full = -(result.virial + result.virial.T) / 2
-                    stress[k] = torch.from_numpy(full / structures[k].get_volume())
+                    volume = structures[k].get_volume()
+                    voigt = virial_to_stress(result.virial, volume)
+                    stress[k] = torch.from_numpy(voigt_6_to_full_3x3_stress(voigt))
             else:
                 _explain(k, result)
         found = {

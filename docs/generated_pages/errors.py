@@ -10,7 +10,7 @@ from pathlib import Path
 
 import mftscreen
 from generated_pages.markdown import from_docstring, table
-from mftscreen.cli.explain import STATUSES
+from mftscreen.cli.explain import STATUSES, docstring_text
 from mftscreen.errors import MftscreenError
 
 __all__ = ["error_classes", "errors_page"]
@@ -71,7 +71,7 @@ def errors_page() -> dict[str, str]:
 
 def _section(kind: type[Exception]) -> str:
     # what follows the text is for the page of the API
-    text = re.split(r"\n\n\w+\n-+\n", inspect.getdoc(kind) or "")[0]
+    text = docstring_text(kind)
     bold = re.sub(r"^(Cause|Remedy): ", r"**\1:** ", text, flags=re.MULTILINE)
     parents = ", ".join(_parents(kind))
     status = vars(kind).get("status")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["STATUSES", "command", "explanation", "known_faults"]
+__all__ = ["STATUSES", "command", "docstring_text", "explanation", "known_faults"]
 
 STATUSES = {
     "ok": "there are values",
@@ -64,8 +64,14 @@ def known_faults() -> dict[str, type[Exception]]:
 
 def explanation(kind: type[Exception]) -> str:
     """Return what a class of errors says of itself, without its parameters."""
+    import re
+
+    return re.sub(r":\w+:`([^`]*)`", r"\1", docstring_text(kind)).replace("``", "'")
+
+
+def docstring_text(kind: type[Exception]) -> str:
+    """Return the text of a docstring, without its sections."""
     import inspect
     import re
 
-    text = re.split(r"\n\n\w+\n-+\n", inspect.getdoc(kind) or "")[0]
-    return re.sub(r":\w+:`([^`]*)`", r"\1", text).replace("``", "'")
+    return re.split(r"\n\n\w+\n-+\n", inspect.getdoc(kind) or "")[0]

@@ -23,6 +23,9 @@ __all__ = [
 
 Start = Literal["pca", "random"]
 
+N_SEEDS = 2**32
+"""That scikit-learn knows."""
+
 PERPLEXITY = 30.0
 """scikit-learn's default, which the paper does not depart from."""
 
@@ -173,7 +176,7 @@ def compare_clusters(
         for number, sample in enumerate(samples):
             found = every[np.searchsorted(rows, sample.rows)]
             try:
-                planes.append(embed(found, seed + number, start))
+                planes.append(embed(found, (seed + number) % N_SEEDS, start))
             except DataError as error:
                 msg = f"{model or 'pretrained'} model: {error}"
                 raise DataError(msg) from error

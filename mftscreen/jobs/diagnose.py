@@ -214,7 +214,7 @@ def diagnose(
         check_comparable(before.network, each.network)
     failures: dict[str, str] = {}
     structures = (
-        common_parts(models, progress=progress)
+        common_parts(models)
         if source is None
         else _read_all(source, split, fold, before.network.type_map, failures)
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,17 +14,23 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mftscreen.data.memory import RowsInMemory, iter_memory
-from mftscreen.data.readers import Row
-from mftscreen.errors import ConfigError, DataError, MftscreenError
+from mftscreen.errors import ConfigError, DataError
+from mftscreen.finetune.config.document import merge_blocks
 from mftscreen.finetune.config.read import as_config
 from mftscreen.finetune.strategies import COMPARABLE
 from mftscreen.finetune.tune import finetune
+from mftscreen.jobs.labels import (
+    component_names,
+    labelled_rows,
+    labels_of,
+    property_name_of,
+)
 from mftscreen.jobs.prediction import prediction_table
 from mftscreen.model.files.registry import member_for
 from mftscreen.model.loading import load_model
 from mftscreen.parity import plot_parity
 from mftscreen.predictor import Predictor
-from mftscreen.properties import by_target, check_property_name, own_names
+from mftscreen.properties import by_target, own_names
 from mftscreen.writing import output_file
 
 if TYPE_CHECKING:
@@ -161,10 +166,10 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         ModelError, TrainingError
             See :func:`mftscreen.finetune.run.run.run_training`.
         """
-        name = self.property_name or _name_of(y)
-        labels = _labels(y)
-        rows = _labelled_rows(X, labels, groups, name)
-        components = _component_names(y, labels)
+        name = self.property_name or property_name_of(y)
+        labels = labels_of(y)
+        rows = labelled_rows(X, labels, groups, name)
+        components = component_names(y, labels)
         settings = as_config(self._document(rows, name, components))
         if any(p.kind == "class" for p in settings.plan.properties.values()):
             raise ConfigError([_NO_CLASSES])
@@ -257,7 +262,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         matplotlib.axes.Axes
         """
         table: Any = self.predict(X, return_trust=True)
-        names, labels = self._names, np.asarray(_labels(y), dtype=float)
+        names, labels = self._names, np.asarray(labels_of(y), dtype=float)
         # components one after the other
         intervals = [
             table.reindex(columns=[f"{name}_low", f"{name}_high"]).to_numpy(dtype=float)
@@ -382,7 +387,16 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             document["training"] = {"steps": self.steps, "seed": self.random_state}
         if self.strategy == "mft":
             document["auxiliary"] = {"head": domain, **_SELF_REPLAY}
-        return _merged(document, self.config or {})
+        own = self.config or {}
+        if not isinstance(own, Mapping):
+            problem = f"config: a mapping of keys to values, got {type(own).__name__}"
+            raise ConfigError([problem])
+        auxiliary = own.get("auxiliary")
+        if isinstance(auxiliary, Mapping) and "data" in auxiliary:
+            document.pop(
+                "auxiliary", None
+            )  # other frames are instead of those it makes
+        return merge_blocks(document, own)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -411,95 +425,6 @@ _SELF_REPLAY = {
 def _load(path: Path) -> LoadedModel:
     """Load a model that says what it can: scores are of all rows that can be had."""
     return load_model(path, check_domain=False)
-
-
-def _merged(document: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document with a user's keys, block by block."""
-    if not isinstance(own, Mapping):
-        problem = f"config: a mapping of keys to values, got {type(own).__name__}"
-        raise ConfigError([problem])
-    merged = dict(document)
-    for key, value in own.items():
-        known = merged.get(key)
-        if isinstance(known, dict) and isinstance(value, Mapping):
-            # other data for the force field are instead of those that are made
-            known = {} if key == "auxiliary" and "data" in value else known
-            merged[key] = _merged(known, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _name_of(y: Any) -> str:
-    """Return a property's name after that of a column, if that can be one."""
-    # that of a table is a column
-    given = None if getattr(y, "ndim", 1) > 1 else getattr(y, "name", None)
-    name = re.sub(r"\W+", "_", str(given or "")).strip("_")
-    try:
-        return check_property_name(name)
-    except ValueError:
-        return "target"
-
-
-def _labels(y: Any) -> Sequence[Any]:
-    """Return labels (n,), each a list if there are several columns."""
-    if y is None:
-        msg = "requires y to be passed, but the target y is None: no labels to train on"
-        raise DataError(msg)
-    return _column(y, "y", several=True)
-
-
-def _component_names(y: Any, labels: Sequence[Any]) -> list[str] | None:
-    """Return names of the columns of labels, their numbers if they have none."""
-    if not (labels and isinstance(labels[0], list)):
-        return None
-    numbers = list(map(str, range(len(labels[0]))))
-    columns = getattr(y, "columns", numbers)
-    names = [re.sub(r"[^A-Za-z0-9_]+", "_", str(column)) for column in columns]
-    return names if len(set(names)) == len(names) else numbers
-
-
-def _labelled_rows(
-    structures: Any, labels: Sequence[Any], groups: Any, name: str
-) -> RowsInMemory:
-    """Return structures and labels as rows; raise if their numbers differ."""
-    given = list(iter_memory(structures))
-    if len(given) != len(labels):
-        msg = f"{len(given)} structures and {len(labels)} labels: one of each per row"
-        raise DataError(msg)
-    if len(given) < 2:
-        msg = f"n_samples = {len(given)}: two structures at least are needed to train"
-        raise DataError(msg)
-    kinds = [""] * len(given)
-    if groups is not None:
-        kinds = [f"group {group}" for group in _column(groups, "groups")]
-        if len(kinds) != len(given):
-            msg = f"{len(given)} structures and {len(kinds)} groups: one of each"
-            raise DataError(msg)
-    unlike = len({row.name for row in given}) == len(given)
-    return RowsInMemory(
-        Row(row.name if unlike else str(k), row.structure, {name: label}, kind)
-        for k, (row, label, kind) in enumerate(zip(given, labels, kinds, strict=True))
-    )
-
-
-def _column(values: Any, what: str, *, several: bool = False) -> Sequence[Any]:
-    """Return values (n,), which may be a column (n, 1), or lists if there are several.
-
-    Of several columns, each row is a list.
-    """
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, MftscreenError) as error:
-        msg = f"{what} has to be a list of values: {error}"
-        raise DataError(msg) from error
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1 and not (several and array.ndim == 2):
-        msg = f"{what} has the shape {array.shape}; one value per structure is expected"
-        raise DataError(msg)
-    found: list[Any] = array.tolist()
-    return found
 
 
 @contextmanager

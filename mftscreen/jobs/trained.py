@@ -16,7 +16,7 @@ from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.outcome.collapse import collapse_parts
 from mftscreen.finetune.run.run import CONFIG, MODEL
 from mftscreen.finetune.strategies import TuneConfig
-from mftscreen.finetune.task.task import load_task
+from mftscreen.finetune.task.task import load_rows
 
 __all__ = [
     "ComparedModel",
@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 PRETRAINED = "pretrained"
-_ALL = 10**9
 
 Models = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 
@@ -145,16 +144,12 @@ def common_pretrained(models: Sequence[ComparedModel]) -> str:
     raise ConfigError([problem])
 
 
-def common_parts(
-    models: Sequence[ComparedModel], *, progress: bool = False
-) -> dict[str, list[Atoms]]:
+def common_parts(models: Sequence[ComparedModel]) -> dict[str, list[Atoms]]:
     """Return the data that all models were trained and tested on, by part.
 
     Parameters
     ----------
     models : sequence of ComparedModel
-    progress : bool
-        As :func:`mftscreen.finetune.task.task.load_task` takes it.
 
     Returns
     -------
@@ -185,4 +180,4 @@ def common_parts(
         if trainings[other].plan.data != trainings[first].plan.data:
             problem = f"data: {other!r} and {first!r} have different ones; name some"
             raise ConfigError([problem])
-    return collapse_parts(load_task(trainings[first], progress=progress), _ALL)
+    return collapse_parts(load_rows(trainings[first].plan), None)

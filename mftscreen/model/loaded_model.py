@@ -297,6 +297,8 @@ class LoadedModel:
                 f"{', '.join(unknown) or 'energies'}; it predicts: {', '.join(known)}"
             )
             raise UnknownPropertyError(msg)
+        if not structures:
+            return []
         if energy:
             for atoms in structures:
                 self._check_energy(atoms)
@@ -318,7 +320,7 @@ class LoadedModel:
         )
         predictions = [Prediction(**vars(evaluation)) for evaluation in evaluations]
         pooled = np.empty((0, 0))
-        if structures and (kernels or neighborhoods):
+        if kernels or neighborhoods:
             rows = (each.descriptors for each in predictions)
             pooled = np.array([pool(atomic) for atomic in rows if atomic is not None])
         numbers = {
@@ -327,15 +329,12 @@ class LoadedModel:
                 np.array([each.heads[head] for each in evaluations]),
             )
             for target, head in heads.items()
-            if structures
         } | {
             target: readout.predict(pooled, structures)
             for target, readout in kernels.items()
-            if structures
         }
-        if structures:
-            _fill_in(specs, numbers, predictions)
-            _look_around(neighborhoods, pooled, predictions)
+        _fill_in(specs, numbers, predictions)
+        _look_around(neighborhoods, pooled, predictions)
         for name in properties:
             _expect_errors(name, self.calibrations[name], predictions)
         if not descriptors:

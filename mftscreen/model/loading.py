@@ -25,12 +25,12 @@ from mftscreen.model.files.registry import (
     find_members,
     resolve_model,
 )
-from mftscreen.model.loaded_model import LoadedModel
+from mftscreen.model.loaded_model import LoadedModel, Model
 from mftscreen.model.network.backend import DeepmdNetwork, Device
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.trust.neighborhood import Neighborhood, open_neighborhoods
 
-__all__ = ["load_model", "load_state"]
+__all__ = ["load_model", "load_state", "open_model"]
 
 
 def load_model(
@@ -119,6 +119,53 @@ def load_model(
         _open_neighborhoods(path, card, bundle, network),
         not check_domain,
     )
+
+
+def open_model(
+    model: str | Path | Model | None,
+    *,
+    properties: Collection[str] = (),
+    energy_head: str | None = None,
+    property_heads: Sequence[str] | None = None,
+    check_domain: bool = True,
+    device: Device = "auto",
+) -> Model:
+    """Load a model, unless it is loaded already.
+
+    Parameters
+    ----------
+    model : str, Path or Model, optional
+    properties, energy_head, property_heads, check_domain, device
+        See :func:`load_model`.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        If heads are given for a model that is loaded already, or `check_domain` is
+        False for one that is not lenient.
+    UnknownModelError, ModelFileError, UnknownHeadError, UnknownPropertyError
+        See :func:`load_model`.
+    """
+    if model is None or isinstance(model, str | Path):
+        return load_model(
+            model,
+            properties=properties,
+            energy_head=energy_head,
+            property_heads=property_heads,
+            check_domain=check_domain,
+            device=device,
+        )
+    if energy_head is not None or property_heads is not None:
+        msg = "heads are chosen when a model is loaded, with load_model"
+        raise ValueError(msg)
+    if not check_domain and not model.lenient:
+        msg = "load the model with load_model(..., check_domain=False)"
+        raise ValueError(msg)
+    return model
 
 
 def _open_readouts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
@@ -17,6 +17,7 @@ from mftscreen.errors import ConfigError
 from mftscreen.finetune.compare.folds import in_fold
 from mftscreen.finetune.config.blocks import SplitConfig
 from mftscreen.finetune.config.derive import derive_config
+from mftscreen.finetune.config.document import merge_blocks
 from mftscreen.finetune.config.read import (
     explain_problem,
     load_config,
@@ -302,7 +303,7 @@ def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
 
 
 def _vary(config: MFTConfig, study: StudyConfig, name: str, task: str) -> MFTConfig:
-    document = _merge(config.model_dump(mode="json"), study.variants[name])
+    document = merge_blocks(config.model_dump(mode="json"), study.variants[name])
     try:
         varied = MFTConfig.model_validate(document)
     except ValidationError as error:
@@ -331,17 +332,6 @@ def _quantities(config: MFTConfig) -> dict[str, object]:
         name: (p.label_source(name), p.property_names(name), p.unit, p.formula_atoms)
         for name, p in config.properties.items()
     }
-
-
-def _merge(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(document)
-    for key, value in changes.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merge(below, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def _with_seed(config: DownstreamConfig, seed: int) -> DownstreamConfig:

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from mftscreen.diagnostics.plots import HUES
+from mftscreen.metrics import TITLES
 from mftscreen.study.summary import Measured, Summary, Way, error_among
 from mftscreen.writing import output_file
 
@@ -133,7 +134,7 @@ def _gain_figures(
     axes.set_xticks(range(len(places)), names, fontsize=7)
     axes.axhline(0, color="black", lw=0.8)
     errors = dict.fromkeys(error_among(s.numbers, metric) for s, _ in rows)
-    shown = " or ".join(error.upper() for error in errors)
+    shown = " or ".join(TITLES[error] for error in errors)
     axes.set_ylabel(f"{shown} below that of scratch (%)")
     axes.legend()
     yield "gains", figure
@@ -145,7 +146,7 @@ def _place(summary: Summary) -> tuple[str, str, str, str]:
 
 def _error_label(test: str, error: str, unit: str) -> str:
     of = "" if error == "log_loss" else f" ({unit})"
-    return f"{test.upper()} {error.upper()}{of}"
+    return f"{test.upper()} {TITLES[error]}{of}"
 
 
 def _efficiency_figures(

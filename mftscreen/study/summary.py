@@ -242,7 +242,8 @@ def _summary(
         if paired := [100 * (1 - ours[f] / theirs[f]) for f in ours if theirs.get(f)]:
             gains[metric] = Spread.of(paired)
     value = None
-    if published is not None and way.train_share == 1:
+    # with other settings it is something else that was published
+    if published is not None and way.train_share == 1 and not way.variant:
         model = published.strategies.get(way.strategy, "")
         known = published.find(task, split, first.test).get(model)
         value = None if known is None else known.value

@@ -11,6 +11,7 @@ from typing import Any
 
 from mftscreen.console.text_table import text_table
 from mftscreen.finetune.compare.verdict import Spread
+from mftscreen.metrics import TITLES
 from mftscreen.study.published import PublishedTable
 from mftscreen.study.run import Study
 from mftscreen.study.summary import (
@@ -95,10 +96,10 @@ def _columns(
     rows = [each for each in group if each.test == test]
     name = test.upper()
     shown = [m for m in (*METRICS, W1) if any(m in each.numbers for each in rows)]
-    columns = [(f"{name} {m.upper()}", test, m) for m in shown]
+    columns = [(f"{name} {TITLES.get(m, m.upper())}", test, m) for m in shown]
     metric = error_among(rows[0].numbers if rows else {}, metric)
     if any(metric in each.gains for each in rows):
-        title = f"{name} {metric.upper()} below scratch, %"
+        title = f"{name} {TITLES[metric]} below scratch, %"
         columns.append((title, test, f"gain {metric}"))
     if published is not None and any(each.published is not None for each in rows):
         columns.append((f"published {published.metric.upper()}", test, "published"))

@@ -208,22 +208,6 @@ def test_the_pretrained_model_is_that_of_the_structures(strategy: str) -> None:
             assert config.auxiliary.self_replay is not None
 
 
-@pytest.mark.parametrize(
-    ("column", "name"),
-    [
-        ("gap", "gap"),
-        ("log10(G_VRH)", "log10_G_VRH"),
-        ("Si", "target"),
-        (None, "target"),
-    ],
-)
-def test_properties_are_named_after_columns(column: str | None, name: str) -> None:
-    from mftscreen.jobs.estimator import _name_of
-
-    assert _name_of(pd.Series([1.0], name=column)) == name
-    assert _name_of([1.0]) == "target"
-
-
 def test_frames_of_the_user_replace_those_that_are_made() -> None:
     own = {"auxiliary": {"head": "crystals", "data": ["frames.extxyz"]}}
     document = MFTRegressor("mft", config=own)._document([], "gap")  # type: ignore[arg-type]
@@ -302,11 +286,3 @@ def test_scikit_learns_checks_pass_as_far_as_they_apply() -> None:
     for estimator, check in checks:
         if check.func.__name__ not in NOT_APPLICABLE:
             check(estimator)
-
-
-def test_columns_of_any_name_make_names_of_components() -> None:
-    from mftscreen.jobs.estimator import _component_names, _labels, _name_of
-
-    labels = pd.DataFrame({"name": [1.0, 2.0], "α (eV)": [3.0, 4.0]})
-    assert _name_of(labels) == "target"
-    assert _component_names(labels, _labels(labels)) == ["name", "_eV_"]

@@ -79,5 +79,5 @@ def test_the_gain_on_a_class_is_that_of_its_log_loss() -> None:
         conditions = Conditions("metal", "loco", "1", strategy)
         results.append(JobResult(conditions, "0", (found,), 1.0))
     text = to_text(summarize(measurements(results)))
-    assert "OOD LOG_LOSS below scratch, %" in text
+    assert "OOD log loss below scratch, %" in text
     assert "+25.0" in text

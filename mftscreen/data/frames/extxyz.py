@@ -129,12 +129,12 @@ def _begins(path: Path) -> Iterator[int]:
     place, number = 0, 0
     with path.open("rb", buffering=1 << 20) as stream:
         for header in stream:
-            written = header.removeprefix(_MARK).strip() if not place else header
-            if not written.strip():
+            written = (header if place else header.removeprefix(_MARK)).strip()
+            if not written:
                 place += len(header)
                 continue
             # no file has 10^12 atoms, and islice takes no such number
-            if not written.strip().isdigit() or len(written.strip()) > 12:
+            if not written.isdigit() or len(written) > 12:
                 msg = (
                     f"frame {number} should begin with its number of atoms, found "
                     f"{header.strip()[:40].decode(errors='replace')!r}"

@@ -20,7 +20,7 @@ from mftscreen.finetune.outcome.collapse import (
 )
 from mftscreen.finetune.run.run import MODEL, run_training
 from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, MFTConfig
-from mftscreen.finetune.task.task import load_task
+from mftscreen.finetune.task.task import load_rows
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.writing import output_file
 
@@ -106,7 +106,7 @@ def compare_strategies(
                     collapse_against=config.pretrained if reports else None,
                 )
             elif reports and not all(result.drift for result in found):
-                parts = collapse_parts(load_task(settings, progress=progress))
+                parts = collapse_parts(load_rows(settings.plan))
                 report_collapse(model, config.pretrained, parts, progress=progress)
             else:
                 results += found

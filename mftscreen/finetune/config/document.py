@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import yaml
 
 from mftscreen.errors import ConfigError
 
-__all__ = ["parse_yaml", "read_document"]
+__all__ = ["merge_blocks", "parse_yaml", "read_document"]
 
 _MAX_BYTES = 1 << 20
 _MAX_BRACKETS = 100
@@ -49,6 +50,31 @@ def read_document(path: Path) -> str:
         If a file cannot be read, is its own base, or has no plain keys on top.
     """
     return _compose(path, ())
+
+
+def merge_blocks(
+    document: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a document with changed keys; within a block, those that are named.
+
+    Parameters
+    ----------
+    document, changes : mapping
+        As read from YAML. Not changed.
+
+    Examples
+    --------
+    >>> merge_blocks({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 0}, "d": {}})
+    {'a': {'b': 0, 'c': 2}, 'd': {}}
+    """
+    merged = dict(document)
+    for key, value in changes.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge_blocks(below, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _compose(path: Path, above: tuple[Path, ...]) -> str:

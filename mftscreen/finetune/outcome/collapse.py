@@ -25,7 +25,7 @@ from mftscreen.diagnostics.sampling import take_evenly
 from mftscreen.errors import MftscreenError
 from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST, in_order
-from mftscreen.finetune.task.task import Task
+from mftscreen.finetune.task.training_data import TrainingData
 
 __all__ = [
     "NUMBERS",
@@ -115,16 +115,16 @@ def starting_model(config: TuneConfig) -> str | None:
 
 
 def collapse_parts(
-    task: Task, n_structures: int = N_STRUCTURES
+    data: TrainingData, n_structures: int | None = N_STRUCTURES
 ) -> dict[str, list[Atoms]]:
     """Return the structures that a report is made of.
 
     Parameters
     ----------
-    task : Task
+    data : TrainingData
         With at least one property.
-    n_structures : int
-        Of each part, at most.
+    n_structures : int, optional
+        Of each part, at most; all if it is None.
 
     Returns
     -------
@@ -132,11 +132,13 @@ def collapse_parts(
         ``train``; ``id`` or, without such a test, ``validation``; all other tests.
         Evenly spread structures of each part, those of several properties once.
     """
-    data = task.data
     parts = {part: [row.atoms for row in data.by_property(part)] for part in data.rows}
     if parts.get(ID_TEST):
         del parts["validation"]
-    return {part: take_evenly(parts[part], n_structures) for part in in_order(parts)}
+    return {
+        part: take_evenly(parts[part], n_structures or len(parts[part]))
+        for part in in_order(parts)
+    }
 
 
 def report_collapse(

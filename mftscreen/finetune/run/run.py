@@ -140,7 +140,7 @@ def run_training(
         )
         model = _write_best(task, selection, progress)
     if collapse_against is not None:
-        parts = collapse_parts(task)
+        parts = collapse_parts(task.data)
         report_collapse(model, collapse_against, parts, progress=progress)
     return model
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import compress
 from typing import Any
 
@@ -50,7 +50,7 @@ from mftscreen.properties import PropertySpec, by_target
 from mftscreen.transforms import Transform
 from mftscreen.trust.platt import FEWEST, can_calibrate
 
-__all__ = ["Task", "load_task"]
+__all__ = ["Task", "load_rows", "load_task"]
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +171,8 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
     UnsupportedByBackboneError
         If a property's head reads what descriptors of that kind do not give.
     """
-    plan, seed = config.plan, config.plan.seed
-    data = TrainingData()
-    if plan.data is not None:
-        sources = [p.label_source(name) for name, p in plan.properties.items()]
-        data = read_rows(plan.data, sources, seed, validates=plan.trains)
+    plan = config.plan
+    data = load_rows(plan)
     state, pretrained_sha256, type_map = None, "", plan.elements
     if plan.pretrained is not None:
         kept = list(plan.properties) if plan.transfers_properties else []
@@ -191,28 +188,10 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
         first = next(iter(model_parameters(state).values()))
         type_map = first["type_map"]
     cutoffs = _check_backbone(plan, state)
-    frames: dict[str, Parts] = {}
-    streams: dict[str, Stream] = {}
-    for head, force_field in plan.force_fields.items():
-        task = plan.auxiliaries.get(head)
-        if task is None:
-            found = [
-                f for path in force_field.data.data for f in read_force_field(path)
-            ]
-            frames[head] = _split_branch(found, force_field.data, seed)
-        elif task.stream is None:
-            teacher = Teacher(
-                state or {}, pretrained_sha256, force_field.source or head
-            )
-            found = load_auxiliary(
-                task, data.by_property("train"), teacher, seed=seed, progress=progress
-            )
-            if task.drop_test_formulas:
-                found = without_formulas_of(found, data.new_rows)
-            frames[head] = _split_branch(found, task, seed)
-        else:
-            stream = stream_auxiliary(task, data, type_map or (), cutoffs, seed)
-            streams[head], frames[head] = sample_stream(stream)
+    teach = partial(Teacher, state or {}, pretrained_sha256)
+    frames, streams = _load_frames(
+        plan, data, teach, type_map or (), cutoffs, progress=progress
+    )
     data = replace(
         data,
         frames=frames,
@@ -239,6 +218,56 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
         neighbors,
         streams,
     )
+
+
+def load_rows(plan: Plan) -> TrainingData:
+    """Read the rows of the properties alone, without what goes beside them.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Raises
+    ------
+    DataError
+        If they cannot be read or split.
+    """
+    if plan.data is None:
+        return TrainingData()
+    sources = [p.label_source(name) for name, p in plan.properties.items()]
+    return read_rows(plan.data, sources, plan.seed, validates=plan.trains)
+
+
+def _load_frames(
+    plan: Plan,
+    data: TrainingData,
+    teach: Callable[[str], Teacher],
+    type_map: Sequence[str],
+    cutoffs: EdgeCutoffs,
+    *,
+    progress: bool,
+) -> tuple[dict[str, Parts], dict[str, Stream]]:
+    """Return the frames of each force field, and which of them are drawn from files."""
+    frames: dict[str, Parts] = {}
+    streams: dict[str, Stream] = {}
+    for head, force_field in plan.force_fields.items():
+        task = plan.auxiliaries.get(head)
+        if task is None:
+            branch: BranchConfig = force_field.data
+            found = [f for path in branch.data for f in read_force_field(path)]
+            frames[head] = _split_branch(found, branch, plan.seed)
+        elif task.stream is None:
+            teacher, rows = teach(force_field.source or head), data.by_property("train")
+            found = load_auxiliary(
+                task, rows, teacher, seed=plan.seed, progress=progress
+            )
+            if task.drop_test_formulas:
+                found = without_formulas_of(found, data.new_rows)
+            frames[head] = _split_branch(found, task, plan.seed)
+        else:
+            stream = stream_auxiliary(task, data, type_map, cutoffs, plan.seed)
+            streams[head], frames[head] = sample_stream(stream)
+    return frames, streams
 
 
 def _check_backbone(plan: Plan, state: Mapping[str, Any] | None) -> EdgeCutoffs:

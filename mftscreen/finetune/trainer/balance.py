@@ -15,7 +15,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-__all__ = ["Combination", "balanced_lambda", "summarize_training"]
+__all__ = [
+    "Combination",
+    "balanced_lambda",
+    "measured_lambdas",
+    "summarize_training",
+]
 
 COMBINATION, LAMBDA, GRADIENTS = (
     "combination.json",
@@ -191,7 +196,10 @@ def summarize_training(directory: Path) -> dict[str, Any]:
         found["aux_prob"] = dict(combination.aux_prob)
     drawn = sum(batches[name] for name in combination.drawn(batches))
     found["aux_share"] = {head: batches[head] / drawn for head in heads}
-    found["lambda_reg"] = {**combination.lambda_reg, **_measured(directory, heads)}
+    found["lambda_reg"] = {
+        **combination.lambda_reg,
+        **measured_lambdas(directory, heads),
+    }
     found["gradient_ratio"] = {
         head: _median_ratio(intervals.values(), head, heads) for head in heads
     }
@@ -205,13 +213,19 @@ def summarize_training(directory: Path) -> dict[str, Any]:
     return summary
 
 
-def _measured(directory: Path, heads: Sequence[str]) -> dict[str, float]:
-    """Return the weights that were measured."""
+def measured_lambdas(directory: Path, heads: Sequence[str]) -> dict[str, float]:
+    """Return the weights of auxiliary losses that a run has measured, if it has.
+
+    Parameters
+    ----------
+    directory : Path
+    heads : sequence of str
+        Auxiliary ones, of which earlier versions had one.
+    """
     path = directory / LAMBDA
     if not path.exists():
         return {}
     found = json.loads(path.read_text())["lambda_reg"]
-    # earlier versions had one head
     return found if isinstance(found, dict) else {heads[0]: found}
 
 

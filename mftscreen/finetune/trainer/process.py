@@ -62,6 +62,7 @@ from mftscreen.finetune.trainer.balance import (
     LAMBDA,
     Combination,
     balanced_lambda,
+    measured_lambdas,
 )
 from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.finetune.trainer.orthogonalize import orthogonalize
@@ -316,11 +317,8 @@ class Trainer(training.Trainer):
         first = [self._draw(drawn) for _ in range(N_SETTLE)]
         second = [self._draw(drawn) for _ in range(N_BALANCE)]
         third = {h: [self._draw([h]) for _ in range(N_BALANCE)] for h in measured}
-        path = Path(LAMBDA)
-        if path.exists():
-            found = json.loads(path.read_text())["lambda_reg"]
-            # earlier versions had one auxiliary head
-            return found if isinstance(found, dict) else {measured[0]: found}
+        if known := measured_lambdas(Path(), measured):
+            return known
         norms = {
             head: [self._gradient_norm(self._sum(b)) for b in batches]
             for head, batches in third.items()
@@ -335,7 +333,7 @@ class Trainer(training.Trainer):
         }
         if self.rank == 0:
             found = {"lambda_reg": weights, "auxiliary": norms, "downstream": task}
-            with replacing(path) as partial:
+            with replacing(Path(LAMBDA)) as partial:
                 partial.write_text(json.dumps(found, indent=1))
         return weights
 

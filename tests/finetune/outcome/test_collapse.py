@@ -28,7 +28,6 @@ from mftscreen.finetune.outcome.collapse import (
     starting_model,
 )
 from mftscreen.finetune.strategies import FTConfig, MFTConfig
-from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import TrainingData
 from mftscreen.model.network.backend import DeepmdNetwork
 
@@ -130,8 +129,18 @@ def test_something_else_of_its_name_is_no_report(tmp_path: Path, content: str) -
 
 
 def test_a_run_starts_from_what_it_takes_weights_of() -> None:
-    settings = _task({}).config.model_dump()
-    assert starting_model(_task({}).config) == "mft-mini-crystals"
+    config = FTConfig.model_validate(
+        {
+            "strategy": "ft",
+            "name": "test",
+            "pretrained": "mft-mini-crystals",
+            "properties": {"gap": {"label": "gap"}},
+            "data": {"train": ["unused"]},
+            "training": {"steps": 1},
+        }
+    )
+    settings = config.model_dump()
+    assert starting_model(config) == "mft-mini-crystals"
     auxiliary = {"head": "crystals", "data": ["unused"]}
     random = {"transfer_backbone": False, "transfer_head": False}
     settings |= {"strategy": "mft", "auxiliary": auxiliary, **random}
@@ -193,38 +202,28 @@ def _rows(n: int, *names: str) -> list[LabelledStructure]:
     return [LabelledStructure(f"{k}", Atoms("H"), labels) for k in range(n)]
 
 
-def _task(
+def _data(
     parts: dict[str, list[LabelledStructure]], properties: tuple[str, ...] = ("gap",)
-) -> Task:
-    config = FTConfig.model_validate(
-        {
-            "strategy": "ft",
-            "name": "test",
-            "pretrained": "mft-mini-crystals",
-            "properties": {name: {"label": name} for name in properties},
-            "data": {"train": ["unused"]},
-            "training": {"steps": 1},
-        }
-    )
-    return Task(config, TrainingData(parts, properties), ["H"], None, "")
+) -> TrainingData:
+    return TrainingData(parts, properties)
 
 
 def test_parts_are_train_an_id_test_and_all_others() -> None:
     split = {"train": _rows(4), "ood": _rows(2), "validation": _rows(1)}
-    assert list(collapse_parts(_task(split))) == ["train", "validation", "ood"]
+    assert list(collapse_parts(_data(split))) == ["train", "validation", "ood"]
     split |= {"id": _rows(3), "alloys": _rows(1)}
-    found = collapse_parts(_task(split))
+    found = collapse_parts(_data(split))
     assert {name: len(rows) for name, rows in found.items()} == {
         "train": 4, "id": 3, "ood": 2, "alloys": 1,
     }  # fmt: skip
-    empty = collapse_parts(_task({**split, "id": []}))
+    empty = collapse_parts(_data({**split, "id": []}))
     assert list(empty) == ["train", "validation", "id", "ood", "alloys"]
 
 
 def test_structures_of_several_properties_count_once() -> None:
     rows = [*_rows(1, "shear"), *_rows(2), *_rows(2, "gap", "shear")]
     parts = {"train": rows[:4], "validation": rows[4:]}
-    found = collapse_parts(_task(parts, ("gap", "shear")))
+    found = collapse_parts(_data(parts, ("gap", "shear")))
     # those of the first property come first
     expected = {"train": [*rows[1:4], rows[0]], "validation": rows[4:]}
     assert found.keys() == expected.keys()
@@ -236,10 +235,11 @@ def test_large_parts_are_sampled_evenly() -> None:
     rows = _rows(501)
     split = {"train": rows, "validation": rows[:1]}
     position = {id(row.atoms): k for k, row in enumerate(rows)}
-    chosen = [position[id(a)] for a in collapse_parts(_task(split))["train"]]
+    chosen = [position[id(a)] for a in collapse_parts(_data(split))["train"]]
     assert len(chosen) == 500
     assert np.diff(chosen).min() == 1
     assert (chosen[0], chosen[-1]) == (0, 499)
+    assert len(collapse_parts(_data(split), None)["train"]) == 501
 
 
 def finetune(*arguments: str | Path) -> tuple[str, str]:
