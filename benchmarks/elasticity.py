@@ -14,7 +14,8 @@ Measured at room temperature. Elastic constants (GPa) of MgO: Y. Sumino et al., 
 Chem. Minerals 9, 38 (1983); of diamond: H. J. McSkimin and P. Andreatch, J. Appl. Phys.
 43, 2944 (1972); of the others: CRC Handbook of Chemistry and Physics, "Elastic
 Constants of Single Crystals", with 121.2 in place of 122.1 for Cu, as measured (L. M.
-Epstein and O. N. Carlson, Acta Metall. 13, 487 (1965)). Shear moduli by DFT (PBE, 0 K)
+Epstein and O. N. Carlson, Acta Metall. 13, 487 (1965)); of these, LiF and NaCl, and
+lattice constants, have not been looked up a second time. Shear moduli by DFT (PBE, 0 K)
 are the labels of MatBench's log_gvrh (Materials Project).
 """
 

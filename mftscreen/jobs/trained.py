@@ -13,7 +13,7 @@ from ase import Atoms
 
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.read import load_config
-from mftscreen.finetune.outcome.collapse import collapse_parts
+from mftscreen.finetune.outcome.collapse import collapse_parts, large_enough
 from mftscreen.finetune.run.run import CONFIG, MODEL
 from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task.task import load_rows
@@ -144,7 +144,7 @@ def common_pretrained(models: Sequence[ComparedModel]) -> str:
     raise ConfigError([problem])
 
 
-def common_parts(models: Sequence[ComparedModel]) -> dict[str, list[Atoms]]:
+def common_parts(models: Sequence[ComparedModel]) -> dict[str, Sequence[Atoms]]:
     """Return the data that all models were trained and tested on, by part.
 
     Parameters
@@ -153,8 +153,9 @@ def common_parts(models: Sequence[ComparedModel]) -> dict[str, list[Atoms]]:
 
     Returns
     -------
-    dict of str to list of Atoms
-        See :func:`mftscreen.finetune.outcome.collapse.collapse_parts`.
+    dict of str to sequence of Atoms
+        See :func:`mftscreen.finetune.outcome.collapse.collapse_parts`; those that are
+        large enough.
 
     Raises
     ------
@@ -180,4 +181,4 @@ def common_parts(models: Sequence[ComparedModel]) -> dict[str, list[Atoms]]:
         if trainings[other].plan.data != trainings[first].plan.data:
             problem = f"data: {other!r} and {first!r} have different ones; name some"
             raise ConfigError([problem])
-    return collapse_parts(load_rows(trainings[first].plan), None)
+    return large_enough(collapse_parts(load_rows(trainings[first].plan), None))

@@ -133,6 +133,11 @@ def test_a_training_from_scratch_is_compared_with_what_others_started_from(
     assert common_pretrained(both) == str(checkpoint)
 
 
+def test_a_kernel_has_no_validation_set(training: Callable) -> None:
+    run = training("k", "kernel", training=None)
+    assert list(common_parts(name_models(run))) == ["train"]
+
+
 def test_a_folder_without_a_model_says_why(
     training: Callable, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "PAGE",
     "Collapse",
     "collapse_parts",
+    "large_enough",
     "read_collapse",
     "report_collapse",
     "starting_model",
@@ -218,7 +219,7 @@ def _report(
 ) -> Collapse | None:
     page = model.with_name(PAGE)
     page.unlink(missing_ok=True)  # of a model that was here before
-    usable = _large_enough(parts)
+    usable = large_enough(parts)
     if not usable:
         return None
     first, *others = usable
@@ -242,15 +243,22 @@ def _clustered(tests: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*tests[:1], *unlike]))
 
 
-def _large_enough(
+def large_enough(
     parts: Mapping[str, Sequence[Atoms]],
 ) -> dict[str, Sequence[Atoms]]:
+    """Return the parts that can be looked at; the log has those of a few atoms.
+
+    Parameters
+    ----------
+    parts : mapping of str to sequence of Atoms
+        From :func:`collapse_parts`.
+    """
     usable = {}
     for part, structures in parts.items():
         n_atoms = sum(map(len, structures))
         if n_atoms >= MIN_ROWS:
             usable[part] = structures
-        else:
+        elif n_atoms:
             log.warning(
                 "the collapse report leaves out part %r of %d atoms; %d are needed",
                 part,
