@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,6 +192,12 @@ def _conditions(
     "--plots", type=LocalPath(file_okay=False), help="Write figures (PNG) to a folder."
 )
 @click.option(
+    "--collapse",
+    type=LocalPath(file_okay=False),
+    help="Write collapse reports (HTML) to a folder: the pretrained model and those "
+    "fine-tuned from it, on one fold of each task and split; minutes each.",
+)
+@click.option(
     "--matbench",
     type=_FILE,
     metavar="FILE.json.gz",
@@ -203,6 +211,7 @@ def show(
     csv: Path | None,
     json: Path | None,
     plots: Path | None,
+    collapse: Path | None,
     matbench: Path | None,
 ) -> None:
     """Print the errors of the study in DIRECTORY, so far as its jobs are finished.
@@ -215,9 +224,11 @@ def show(
     \b
     Example:
       mftscreen study show runs/table_4 --plots figures --csv table_4.csv
+      mftscreen study show runs/table_4 --only split=loco --collapse figures
       mftscreen study show runs/table_4 --only strategy=kernel \\
           --matbench results.json.gz
     """
+    from mftscreen.study.collapse import write_collapse
     from mftscreen.study.matbench_record import write_matbench_record
     from mftscreen.study.plots import write_plots
     from mftscreen.study.published import load_published
@@ -246,6 +257,10 @@ def show(
     if plots is not None:
         for figure in write_plots(plots, found, summaries, metric):
             click.echo(figure, err=True)
+    if collapse is not None:
+        command = shlex.join(["mftscreen", *sys.argv[1:]])
+        for page in write_collapse(study, collapse, command, progress=True):
+            click.echo(page, err=True)
     if matbench is not None:
         write_matbench_record(study, matbench)
     _say_what_is_missing(study)

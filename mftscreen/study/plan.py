@@ -79,8 +79,8 @@ class Conditions:
 
     @property
     def _parts(self) -> list[str]:
-        parts = [self.task, self.split, self.fold, self.strategy]
-        parts += [part for part in (self.backbone, self.variant) if part]
+        named = (self.strategy, self.backbone, self.variant)
+        parts = [self.task, self.split, self.fold, *filter(None, named)]
         if self.train_share < 1:
             parts.append(f"share{self.train_share:.4g}-{self.train_seed}")
         return [*parts, f"seed{self.seed}"]

@@ -105,3 +105,6 @@ def test_a_study_is_done_and_shown(smoke: Path, tmp_path: Path) -> None:
     )
     assert code == 1
     assert "no finished job is of random folds" in errors
+    code, _, errors = run("show", smoke.parent / "table_4", "--collapse", figures)
+    assert code == 1
+    assert "no job that has finished fine-tunes" in errors
