@@ -43,7 +43,7 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.collections import g2
 from kernel_folds import COLUMNS
-from trust import HEADER, judge, predict
+from trust import HEADER, Judged, predict, to_row
 
 from mftscreen import MFTRegressor, load_model
 from mftscreen.console.text_table import text_table
@@ -147,7 +147,7 @@ def main(case: str, pretrained: str) -> None:
     table = [HEADER]
     for name, rows in tests.items():
         if np.isfinite(float(rows[0].labels[NAME])):
-            table.append([name, *judge(loaded, NAME, rows)[1:]])
+            table.append(to_row(name, Judged.of(loaded, NAME, rows)))
             continue
         trust = Counter(
             row.trust or row.status for row in predict(loaded, NAME, rows, 0.9)
