@@ -7,8 +7,8 @@ are compared with the true errors.
     python recipes/mft-mini/prepare.py --to data     # makes the files
     python benchmarks/trust.py MODEL.mft data/dielectric_test.extxyz -p dielectric
 
-``--column`` says where the labels stand, ``--plots`` draws predictions beside labels and
-the sparsification curve; a row of the table for each property:
+``--column`` says where the labels stand, ``--plots`` draws predictions beside labels
+and the sparsification curve; a row of the table for each property:
 
 * rows, those without an interval, and the share of the others that 80, 90 and 95 %
   intervals hold; of the 50 with the highest prediction that of 90 %; median width;
