@@ -31,6 +31,7 @@ __all__ = [
     "find_neighbors",
     "find_separate_neighbors",
     "reduced_formula",
+    "shown_formula",
     "structure_hash",
     "to_atoms",
 ]
@@ -357,6 +358,30 @@ def reduced_formula(atoms: Atoms | None) -> str:
         # noble gases have no electronegativity, which is no news to anyone here
         warnings.filterwarnings("ignore", "No Pauling electronegativity")
         return str(Composition(atoms.symbols.formula.count()).reduced_formula)
+
+
+def shown_formula(atoms: Atoms | None) -> str:
+    """Return the formula that a structure is listed with.
+
+    Parameters
+    ----------
+    atoms : Atoms or None
+
+    Returns
+    -------
+    str
+        The reduced formula; of a molecule the whole one in Hill's order, since C2H6 is
+        another molecule than CH3.
+
+    Examples
+    --------
+    >>> shown_formula(Atoms("C2H4O2")), shown_formula(Atoms("O4Si2", pbc=True))
+    ('C2H4O2', 'SiO2')
+    """
+    reduced = reduced_formula(atoms)
+    if atoms is None or not reduced or atoms.pbc.any():
+        return reduced
+    return str(atoms.get_chemical_formula("hill"))
 
 
 def structure_hash(atoms: Atoms) -> str:

@@ -21,6 +21,7 @@ from mftscreen.structures import (
     find_neighbors,
     find_separate_neighbors,
     reduced_formula,
+    shown_formula,
     structure_hash,
     to_atoms,
 )
@@ -238,11 +239,18 @@ def test_absurd_coordinates_are_refused(pbc: object, far: float) -> None:
 )
 def test_formula_in_the_usual_order(formula: str, expected: str) -> None:
     assert reduced_formula(Atoms(formula)) == expected
+    assert shown_formula(Atoms(formula, pbc=True)) == expected
+
+
+def test_formula_of_a_molecule_is_not_reduced() -> None:
+    assert shown_formula(Atoms("C2H4O2")) == "C2H4O2"
+    assert shown_formula(Atoms("C2H4O2", pbc=(True, False, False))) == "H2CO"
 
 
 def test_formula_of_nothing_and_of_unknown_elements() -> None:
     assert reduced_formula(None) == reduced_formula(Atoms()) == ""
     assert reduced_formula(Atoms(numbers=[130])) == reduced_formula(Atoms("X")) == ""
+    assert shown_formula(None) == shown_formula(Atoms(numbers=[130])) == ""
 
 
 @pytest.mark.parametrize("pbc", [True, [True, True, False]])

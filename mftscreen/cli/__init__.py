@@ -20,7 +20,7 @@ _COMMANDS = {
     "predict": "Predict properties of structure files.",
     "ood": "Find what is out of distribution, without a model.",
     "recipes": "List, show, copy and validate configurations for fine-tuning.",
-    "finetune": "Fine-tune a model on your own labels (scratch, ft, lp, mft).",
+    "finetune": "Train a model on your own labels (kernel, mft, ft, lp, scratch).",
     "study": "Train a grid of models; show errors beside published ones.",
     "diagnose": "Measure what fine-tuning did to a model's representations.",
     "data": "Describe, convert and download labelled data.",

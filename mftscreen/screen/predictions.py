@@ -15,7 +15,7 @@ from mftscreen.screen.result.uncertainty import add_intervals
 from mftscreen.screen.work.assessment import Assessor, put_together
 from mftscreen.screen.work.journal import JournalRow
 from mftscreen.screen.work.outcome import Outcome
-from mftscreen.structures import reduced_formula
+from mftscreen.structures import shown_formula
 
 __all__ = ["predict_rows"]
 
@@ -69,7 +69,7 @@ def predict_rows(
                 atoms = candidate.structure
                 found = next(assessments)
                 value = found[0].energy
-                before = Outcome(formula=reduced_formula(atoms))
+                before = Outcome(formula=shown_formula(atoms))
                 outcome = put_together(before, [found])
             entry = JournalRow(candidate.id, outcome, "", atoms)
             rows.append(make_row(entry, names, alpha, required=False))

@@ -286,7 +286,7 @@ def _filter(
     from ase import Atoms
     from ase.data import chemical_symbols
 
-    from mftscreen.structures import reduced_formula
+    from mftscreen.structures import shown_formula
 
     for candidate in candidates:
         if elements is not None and isinstance(candidate.structure, Atoms):
@@ -295,7 +295,7 @@ def _filter(
             known = [chemical_symbols[z] for z in numbers if z < len(chemical_symbols)]
             reason = elements.reason(known)
             if reason is not None:
-                refused = FilteredError(reason, reduced_formula(candidate.structure))
+                refused = FilteredError(reason, shown_formula(candidate.structure))
                 yield replace(candidate, structure=refused)
                 continue
         yield candidate

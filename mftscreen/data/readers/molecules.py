@@ -300,8 +300,8 @@ class Conformers:
     def __exit__(self, *_: object) -> None:
         if self._n_made:
             log.warning(
-                "%s: %d of %d geometries are conformers made here (%s), neither "
-                "measured nor relaxed ones",
+                "%s: %d of %d geometries are conformers made here (%s): those of a "
+                "classical force field",
                 self._path,
                 self._n_made,
                 self._n,

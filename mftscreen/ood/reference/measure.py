@@ -174,7 +174,10 @@ def _say_how_far(
 ) -> str:
     assert reference.detector is not None
     row, distance = int(why.indices[0]), float(why.distances[0])
-    text = f"far from the reference set: {distance:.3g} / Bohr to {reference.ids[row]}"
+    nearest = reference.ids[row]
+    text = (
+        f"far from the reference set: {distance:.3g}/Bohr from the nearest, {nearest}"
+    )
     volume = float(features[-1] - reference.detector.reference_[row, N_ORBITAL_PAIRS])
     if volume**2 > 0.5 * distance**2:
         text += ", whose volume per atom is unlike its own"

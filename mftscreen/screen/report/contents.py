@@ -15,7 +15,6 @@ from mftscreen.ood.reference.reference_set import open_reference, reference_arra
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.report.page import MAX_STRUCTURES, ReportData
 from mftscreen.screen.result.screen_result import (
-    ScreenResult,
     read_options,
     read_result,
 )
@@ -67,7 +66,6 @@ def collect(
         kept = kept[:MAX_STRUCTURES]
         numbers = [result.numbers[k] for k in kept]
         structures = dict(zip(kept, journal.structures(numbers), strict=True))
-        molecules = _molecules(journal)
     bundles = _bundles(description)
     fast = _bundles(description["funnel"]) if "funnel" in description else []
     heads = [
@@ -89,7 +87,7 @@ def collect(
         title=f"{_source_name(description)}: {', '.join(options.goals)}",
         command=description["command"],
         columns=result.columns,
-        records=_records(result, molecules),
+        records=list(result.records()),
         properties=list(specs.values()),
         options=options,
         remarks=result.remarks,
@@ -112,27 +110,6 @@ def _source_name(description: Mapping[str, Any]) -> str:
     if isinstance(source, list):
         return f"{Path(source[0]).name} and {len(source) - 1} more"
     return Path(source).name
-
-
-def _molecules(journal: Journal) -> dict[int, str]:
-    """Return the formulas of molecules by their places in the source.
-
-    C2H6 is another molecule than CH3, so that theirs are not reduced.
-    """
-    return {
-        number: str(row.atoms.get_chemical_formula("hill"))
-        for number, row in enumerate(journal.rows(structures=True))
-        if row.atoms is not None and row.outcome.formula and not row.atoms.pbc.any()
-    }
-
-
-def _records(
-    result: ScreenResult, molecules: Mapping[int, str]
-) -> list[dict[str, Any]]:
-    return [
-        record | {"formula": molecules.get(number, record["formula"])}
-        for number, record in zip(result.numbers, result.records(), strict=True)
-    ]
 
 
 def _bundles(description: Mapping[str, Any]) -> list[Bundle]:

@@ -124,7 +124,7 @@ def result_columns(units: Mapping[str, str]) -> list[Column]:
         Column(
             "formula",
             lambda r: r.row.formula,
-            "reduced formula",
+            "formula: reduced, or of a molecule the whole one",
             title="formula",
             cell=lambda r: _shown(r.row.formula, _WIDEST),
         ),

@@ -29,7 +29,7 @@ class ScreenRow:
     ----------
     id : str
     formula : str
-        Reduced formula; empty if there is no structure.
+        Reduced, or of a molecule the whole one; empty if there is no structure.
     values : dict of str to float
         Property to prediction, for an ensemble the mean; without those that were
         refused, and empty if the candidate failed otherwise.

@@ -112,7 +112,7 @@ def check_intervals(
     if not any(name in row.intervals for row in found):
         reasons = Counter(row.no_intervals.get(name, "") for row in found)
         reasons.pop("", None)
-        most = f", mostly: {reasons.most_common(1)[0][0]}" if reasons else ""
+        most = f" (mostly: {reasons.most_common(1)[0][0]})" if reasons else ""
         return IntervalCheck(f"none{most}", f"{n} calibration rows are usable")
     if min(n, len(own), len(others)) < N_TO_TELL:
         few = "candidates" if min(n, len(own)) >= N_TO_TELL else "calibration rows"
@@ -140,8 +140,8 @@ def check_intervals(
         )
     else:
         message = (
-            "as claimed for all candidates together, not the best, as far as "
-            "distances from the training set tell"
+            "as claimed for all candidates together, as far as distances from the "
+            "training set tell; nothing is claimed of the best alone"
         )
     return IntervalCheck(message, details)
 

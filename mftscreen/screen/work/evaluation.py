@@ -16,7 +16,7 @@ from mftscreen.errors import ModelError, UnknownPropertyError
 from mftscreen.properties import suggestion
 from mftscreen.screen.work.assessment import Assessor, put_together
 from mftscreen.screen.work.outcome import Outcome, Relaxation
-from mftscreen.structures import reduced_formula, structure_hash
+from mftscreen.structures import shown_formula, structure_hash
 
 if TYPE_CHECKING:
     from mftscreen.model.loaded_model import LoadedModel
@@ -301,7 +301,7 @@ def _what_moves(atoms: Atoms) -> str:
 
 
 def _unrelaxed(atoms: Atoms) -> tuple[Outcome, Atoms]:
-    return Outcome(formula=reduced_formula(atoms)), atoms
+    return Outcome(formula=shown_formula(atoms)), atoms
 
 
 def _after_relaxation(found: RelaxResult) -> tuple[Outcome, Atoms]:
@@ -311,7 +311,7 @@ def _after_relaxation(found: RelaxResult) -> tuple[Outcome, Atoms]:
     outcome = Outcome(
         status=found.status,
         reason=found.reason,
-        formula=reduced_formula(found.atoms),
+        formula=shown_formula(found.atoms),
         relaxation=relaxation if found.status == "ok" else None,
     )
     return outcome, found.atoms

@@ -55,7 +55,7 @@ class Outcome:
     reason : str
         Why it failed, or what to know about the relaxation.
     formula : str
-        Reduced formula; empty if there is no structure.
+        Reduced, or of a molecule the whole one; empty if there is no structure.
     values : dict of str to tuple of float
         Property to the predictions of the models that have it, in their order.
     p_values : dict of str to float

@@ -19,7 +19,7 @@ from mftscreen.errors import WorkerError
 from mftscreen.screen.work.cluster import Cluster, Results
 from mftscreen.screen.work.evaluation import EvaluationSettings, evaluate
 from mftscreen.screen.work.outcome import Outcome
-from mftscreen.structures import reduced_formula
+from mftscreen.structures import shown_formula
 
 __all__ = ["Chunk", "Workers"]
 
@@ -215,7 +215,7 @@ class Workers:
 
 def _died(atoms: Atoms) -> tuple[Outcome, Atoms]:
     reason = "the worker process that evaluated it died, perhaps out of memory"
-    return Outcome(_DIED, reason, reduced_formula(atoms)), atoms
+    return Outcome(_DIED, reason, shown_formula(atoms)), atoms
 
 
 def _make_processes(n_workers: int) -> Executor:

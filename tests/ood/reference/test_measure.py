@@ -89,7 +89,7 @@ def test_every_flag_has_a_reason(reference: Reference) -> None:
     larger = compare(bulk("NaCl", "rocksalt", a=6.5), reference)
     assert (larger.unseen_elements, larger.unseen_pairs) == ((), ())
     assert flag(larger, 0.05) == (True, larger.far)
-    distance = f"{larger.distances[0]:.3g} / Bohr to a19"
+    distance = f"{larger.distances[0]:.3g}/Bohr from the nearest, a19"
     assert larger.far == (
         f"far from the reference set: {distance}, whose volume per atom is unlike its "
         "own"
@@ -99,7 +99,7 @@ def test_every_flag_has_a_reason(reference: Reference) -> None:
     ood, reason = flag(compare(strained, reference), 0.05)
     assert ood is True
     assert reason.startswith("far from the reference set: ")
-    assert reason.endswith(" / Bohr to looser cu")
+    assert reason.endswith("/Bohr from the nearest, looser cu")
 
 
 def test_blocks_keep_the_order(

@@ -74,7 +74,7 @@ def test_without_any_interval_the_reason_is_told() -> None:
     rows, found = calibration(rng, 120), candidates(rng.random(50), rng.random(50))
     add_intervals(found, "gap", rows, (), 0.995, 0.05)
     assert check_intervals(rows, "gap", found, 0.995).message == (
-        "none, mostly: 120 calibration rows are too few for 99.5 %"
+        "none (mostly: 120 calibration rows are too few for 99.5 %)"
     )
 
 
