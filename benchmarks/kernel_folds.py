@@ -38,6 +38,7 @@ from mftscreen.finetune.kernel.search import (
     choose_setting,
     cross_validate,
 )
+from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.side_by_side import side_by_side
@@ -67,7 +68,7 @@ def main() -> None:
     networks = members if options.ensemble else [side_by_side(members)]
     vectors = [PooledDescriptors(own, progress=True)(rows) for own in networks]
     structures = [row.atoms for row in rows]
-    labels = np.array([float(row.labels[COLUMNS[options.task]]) for row in rows])
+    labels = target_labels(rows, COLUMNS[options.task])
     drawn = draw_folds(group_numbers(SubstanceKeys.of(rows)), 5, SEED)
     everything = [PooledRows(each, labels, structures, drawn) for each in vectors]
     for method in options.methods.split(","):
