@@ -92,9 +92,9 @@ def test_a_run_is_not_overwritten_and_can_be_repeated(
 
 
 @pytest.fixture(scope="module")
-def several(pretrained: Path, sevennet_backbone: Path) -> list[str]:
+def several(pretrained: Path, sevennet_file: Path) -> list[str]:
     """Two models of different kinds."""
-    return [str(pretrained), str(sevennet_backbone)]
+    return [str(pretrained), str(sevennet_file)]
 
 
 @pytest.fixture(scope="module")
