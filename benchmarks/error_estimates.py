@@ -60,6 +60,7 @@ from mftscreen.finetune.kernel.search import (
     choose_setting,
     cross_validate,
 )
+from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.trust.intervals import IntervalCalibration
@@ -104,19 +105,19 @@ def evaluate_fold(
     divided = rows.take(both)
     divided = PooledRows(divided.pooled, divided.labels, divided.structures, outer)
     targets, undo = Targets(setting, divided), Targets(setting, learned).undo
-    known = undo(cross_validate(learned, setting))
-    predictions = targets.undo(cross_validate(divided, setting))[len(train) :]
-    scaled = targets.values[: len(train)]
+    known = undo(cross_validate(learned, setting))[:, 0]
+    predictions = targets.undo(cross_validate(divided, setting))[len(train) :, 0]
+    scaled = targets.values[: len(train), 0]
     space = Space.of(learned.pooled)
     kept = draw_rows(len(train))
     points = Neighborhood.of(space, learned.pooled[kept], {"": scaled[kept]})
     calibration = IntervalCalibration(
-        learned.labels - known, known, np.full(len(train), np.nan),
+        learned.labels[:, 0] - known, known, np.full(len(train), np.nan),
         measure_held_out(space, learned.pooled, scaled, inner),
         tuple(map(str, train)), setting.transform,
     )  # fmt: skip
     around = points.measure(rows.pooled[test])[""]
-    return Fold(calibration, predictions, around, rows.labels[test])
+    return Fold(calibration, predictions, around, rows.labels[test, 0])
 
 
 def judge(found: list[Fold], known: tuple[bool, bool]) -> list[str]:
@@ -175,7 +176,7 @@ def main(task: str, method: str, pretrained: str, n_folds: int, rows: int) -> No
     groups = group_numbers(SubstanceKeys.of(labelled))
     every = PooledRows(
         PooledDescriptors(DeepmdNetwork(state), progress=True)(labelled),
-        np.array([float(row.labels[COLUMNS[task]]) for row in labelled]),
+        target_labels(labelled, COLUMNS[task]),
         [row.atoms for row in labelled],
         draw_folds(groups, 5, SEED),
     )

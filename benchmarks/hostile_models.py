@@ -2,19 +2,21 @@
 
 ``python benchmarks/hostile_models.py [--trees 1000] [--files 2000] [--seed 0]``
 
-Parameter trees of a shipped model are mutated (keys added that deepmd-kit knows to run
+Parameter trees of a shipped model, or of the one that ``--model`` names, which may have
+several descriptors side by side, are mutated (keys added that deepmd-kit knows to run
 code, read files or open addresses; values replaced, removed, repeated, moved), and
 files are damaged (bytes flipped, cut, repeated, members swapped, compressed). Each is
-loaded. It must either load or end in a typed error; meanwhile no file may be opened but
-itself and those of installed packages, no file may be made, renamed or removed, and
-there may be no socket, no process, no foreign library, no pickle of Python's. (What is
-opened in C++ is not seen; TorchScript, which does that, is on no list of what is
-allowed.)
+loaded; the card vouches for a mutated checkpoint, so that it is looked at. It must
+either load or end in a typed error; meanwhile no file may be opened but itself and
+those of installed packages, no file may be made, renamed or removed, and there may be
+no socket, no process, no foreign library, no pickle of Python's. (What is opened in C++
+is not seen; TorchScript, which does that, is on no list of what is allowed.)
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import os
 import random
@@ -170,6 +172,15 @@ def damage_member(member: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
+def replace(members: dict[str, bytes], name: str, content: bytes) -> dict[str, bytes]:
+    """Return the members of a model file with another checkpoint and its card."""
+    old, new = (
+        hashlib.sha256(own).hexdigest().encode() for own in (members[name], content)
+    )
+    card = members["card.json"].replace(old, new)
+    return {**members, "card.json": card, name: content}
+
+
 def try_to_load(path: Path) -> str:
     """Return how loading ends: ``loaded`` or the name of the error."""
     global _watching  # an audit hook cannot be taken away
@@ -190,14 +201,15 @@ def try_to_load(path: Path) -> str:
 @click.option("--trees", default=1000)
 @click.option("--files", default=2000)
 @click.option("--seed", default=0)
-def main(trees: int, files: int, seed: int) -> None:
+@click.option("--model", type=click.Path(exists=True, path_type=Path))
+def main(trees: int, files: int, seed: int, model: Path | None) -> None:
     rng = random.Random(seed)
     sys.addaudithook(watch)
-    source = registered_models()["mft-mini-crystals"].path
+    source = (model or registered_models()["mft-mini-crystals"].path).resolve()
     load_model(source)  # whatever is imported once is imported now
     with zipfile.ZipFile(source) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    original = read_state(members["model.pt"])
+    originals = {n: read_state(c) for n, c in members.items() if n.endswith(".pt")}
     os.chdir(tempfile.mkdtemp())
     Path("weights.pth").write_bytes(b"not opened")
     untyped: list[str] = []
@@ -207,13 +219,13 @@ def main(trees: int, files: int, seed: int) -> None:
         for _ in range(number):
             path = Path("hostile.mft")
             if kind == "trees":
-                state = {**original, "_extra_state": None}
-                state["_extra_state"] = copy.deepcopy(original["_extra_state"])
+                name = rng.choice(list(originals))
+                state = {**originals[name], "_extra_state": None}
+                state["_extra_state"] = copy.deepcopy(originals[name]["_extra_state"])
                 mutate_tree(model_parameters(state), rng)
                 with zipfile.ZipFile(path, "w") as archive:
-                    for name, content in members.items():
-                        own = save_state(state) if name == "model.pt" else content
-                        archive.writestr(name, own)
+                    for key, own in replace(members, name, save_state(state)).items():
+                        archive.writestr(key, own)
             else:
                 path.write_bytes(damage(source.read_bytes(), rng))
             ends[try_to_load(path)] += 1

@@ -6,9 +6,10 @@ its first fold, some of which are test rows of others; each fold is then fitted 
 them. The published validation rows of a fold are training rows here.
 
 A line of JSON for each fold is added to the output; what stands there is not done
-again. Several pretrained models: their descriptors side by side or, with
-``--ensemble``, the mean of what a kernel on each of them says, which is what ``rank -m
-a.mft -m b.mft`` has.
+again. Several pretrained models: their descriptors side by side, as ``pretrained: [A,
+B]`` of ``strategy: kernel`` has them in one model file, or, with ``--ensemble``, the
+mean of what a kernel on each of them says, which is what ``rank -m a.mft -m b.mft``
+has.
 
     MFTSCREEN_DATA=... python benchmarks/kernel_folds.py dielectric \
         --pretrained runs/pretrain/model.mft -o dielectric.jsonl
@@ -37,8 +38,10 @@ from mftscreen.finetune.kernel.search import (
     choose_setting,
     cross_validate,
 )
+from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.side_by_side import side_by_side
 
 COLUMNS = {"dielectric": "n", "log_gvrh": "log10(G_VRH)", "perovskites": "e_form"}
 METHODS = (
@@ -61,24 +64,16 @@ def main() -> None:
     rows = list(read_labelled(path, COLUMNS[options.task]))
     found = [load_pretrained(name) for name in options.pretrained]
     sha256 = ("," if options.ensemble else "+").join(d[:8] for _, d in found)
-    vectors = [
-        PooledDescriptors(DeepmdNetwork(s), progress=True)(rows) for s, _ in found
-    ]
-    if not options.ensemble:
-        vectors = [side_by_side(vectors)]
+    members = [DeepmdNetwork(state) for state, _ in found]
+    networks = members if options.ensemble else [side_by_side(members)]
+    vectors = [PooledDescriptors(own, progress=True)(rows) for own in networks]
     structures = [row.atoms for row in rows]
-    labels = np.array([float(row.labels[COLUMNS[options.task]]) for row in rows])
+    labels = target_labels(rows, COLUMNS[options.task])
     drawn = draw_folds(group_numbers(SubstanceKeys.of(rows)), 5, SEED)
     everything = [PooledRows(each, labels, structures, drawn) for each in vectors]
     for method in options.methods.split(","):
         run(everything, folds(data, options.task, method), method, sha256, options)
     print(table(options.output))
-
-
-def side_by_side(pooled: list[np.ndarray]) -> np.ndarray:
-    """Return the components of several descriptors: all means, then all deviations."""
-    halves = [np.split(each, 2, axis=1) for each in pooled]
-    return np.hstack([half[k] for k in (0, 1) for half in halves])
 
 
 def folds(data: Path, task: str, method: str) -> list[list[int]]:

@@ -32,6 +32,7 @@ from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
 from mftscreen.finetune.kernel.search import PooledRows, choose_setting
+from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork
 
@@ -62,10 +63,10 @@ def forest(rows: PooledRows) -> Fit:
 
     def fit(train: IntArray, test: IntArray) -> NDArray[np.float64]:
         model = RandomForestRegressor(500, max_features=1 / 3, random_state=SEED)
-        labels = rows.labels[train]
+        labels = rows.labels[train, 0]
         model.fit(x[train], np.log(labels) if log else labels)
         values = model.predict(x[test])
-        return np.asarray(np.exp(values) if log else values)
+        return np.asarray(np.exp(values) if log else values)[:, None]
 
     return fit
 
@@ -96,7 +97,7 @@ def main(task: str, pretrained: str) -> None:
     state, _ = load_pretrained(pretrained)
     rows = PooledRows(
         PooledDescriptors(DeepmdNetwork(state), progress=True)(labelled),
-        np.array([float(row.labels[COLUMNS[task]]) for row in labelled]),
+        target_labels(labelled, COLUMNS[task]),
         [row.atoms for row in labelled],
         np.zeros(len(labelled), dtype=np.int64),
     )

@@ -50,6 +50,7 @@ from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
 from mftscreen.finetune.kernel.search import PooledRows, choose_setting
+from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.ood import OFMDensityDetector, OFMFeaturizer
@@ -86,7 +87,7 @@ def main(pretrained: str) -> None:
     groups = group_numbers(SubstanceKeys.of(rows))
     every = PooledRows(
         PooledDescriptors(DeepmdNetwork(state), progress=True)(rows),
-        np.array([float(row.labels[COLUMNS["dielectric"]]) for row in rows]),
+        target_labels(rows, COLUMNS["dielectric"]),
         [row.atoms for row in rows],
         np.zeros(len(rows), dtype=np.int64),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,8 +55,9 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
     ----------
     strategy : {"kernel", "scratch", "ft", "lp", "mft"}
         ``kernel`` takes minutes; the others train a network (arXiv:2601.08486).
-    pretrained : str
+    pretrained : str or sequence of str
         Name of a model, or path of a ``.mft`` or ``.pt`` file; ``scratch`` needs none.
+        Of several, which ``kernel`` alone takes, the descriptors are read side by side.
         ``mft-mini`` is that of crystals if any structure is periodic, else that of
         molecules; it has learned from labels of MatBench and QM9, so that scores on
         these are not those of new rows, and ``7net-0`` has not.
@@ -108,7 +109,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         self,
         strategy: str = "kernel",
         *,
-        pretrained: str = "mft-mini",
+        pretrained: str | Sequence[str] = "mft-mini",
         property_name: str | None = None,
         unit: str = "1",
         head: str = "intensive",
@@ -380,7 +381,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             "data": {"train": [rows]},
         }
         if self.strategy != "scratch":
-            document["pretrained"] = member_for(str(self.pretrained), domain)
+            document["pretrained"] = self._models_for(domain)
         if self.strategy == "kernel":
             document["seed"] = self.random_state
         else:
@@ -397,6 +398,12 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
                 "auxiliary", None
             )  # other frames are instead of those it makes
         return merge_blocks(document, own)
+
+    def _models_for(self, domain: str) -> str | list[str]:
+        given: Any = self.pretrained
+        if isinstance(given, list | tuple):
+            return [member_for(str(name), domain) for name in given]
+        return member_for(str(given), domain)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -26,7 +26,8 @@ from mftscreen.model.files.archive import Arrays
 from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.bundle import ModelCard
 from mftscreen.model.files.card_view import card_html
-from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
+from mftscreen.model.network.backend import Evaluation
+from mftscreen.model.network.side_by_side import Network
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.model.readouts.pooling import pool
 from mftscreen.properties import PropertySpec, by_target, undo_transforms
@@ -118,7 +119,7 @@ class LoadedModel:
     Attributes
     ----------
     card : ModelCard
-    network : DeepmdNetwork
+    network : DeepmdNetwork or SideBySide
     sha256 : str
     reference : mapping of str to ndarray
         Arrays of the OFM reference set; empty if the model has none.
@@ -137,7 +138,7 @@ class LoadedModel:
     """
 
     card: ModelCard
-    network: DeepmdNetwork
+    network: Network
     sha256: str
     reference: Arrays
     calibration: Arrays

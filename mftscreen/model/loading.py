@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ from mftscreen.model.files.registry import (
 )
 from mftscreen.model.loaded_model import LoadedModel, Model
 from mftscreen.model.network.backend import DeepmdNetwork, Device
+from mftscreen.model.network.side_by_side import Network, side_by_side
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.trust.neighborhood import Neighborhood, open_neighborhoods
 
 __all__ = ["load_model", "load_state", "open_model"]
+
+log = logging.getLogger(__name__)
 
 
 def load_model(
@@ -99,7 +103,7 @@ def load_model(
         model = _load_checkpoint(path, energy_head, property_heads, device)
         return replace(model, lenient=not check_domain)
     bundle = _read_bundle(path, expected)
-    network = DeepmdNetwork(read_state(bundle.checkpoint, path), device)
+    network = _open_network(path, bundle, device)
     card = bundle.card
     if energy_head is not None:
         card = card.model_copy(update={"energy_head": energy_head})
@@ -168,8 +172,27 @@ def open_model(
     return model
 
 
+def _open_network(path: Path, bundle: Bundle, device: Device) -> Network:
+    states = [read_state(bundle.checkpoint, path), *_further_states(path, bundle)]
+    try:
+        return side_by_side([DeepmdNetwork(state, device) for state in states])
+    except ModelFileError as error:
+        msg = f"{path}: {error}"
+        raise ModelFileError(msg) from error
+
+
+def _further_states(path: Path, bundle: Bundle) -> Iterator[dict[str, Any]]:
+    """Yield the states of checkpoints that are there for their descriptors."""
+    for member, content in bundle.further.items():
+        state = read_state(content, f"{path}: {member}")
+        if (n_heads := len(model_parameters(state))) != 1:
+            msg = f"{path}: {member} has {n_heads} heads, of which one is needed"
+            raise ModelFileError(msg)
+        yield state
+
+
 def _open_readouts(
-    path: Path, card: ModelCard, bundle: Bundle, network: DeepmdNetwork
+    path: Path, card: ModelCard, bundle: Bundle, network: Network
 ) -> dict[str, KernelReadout]:
     readouts: dict[str, KernelReadout] = {}
     for head in card.properties.values():
@@ -194,7 +217,7 @@ def _open_readouts(
 
 
 def _open_neighborhoods(
-    path: Path, card: ModelCard, bundle: Bundle, network: DeepmdNetwork
+    path: Path, card: ModelCard, bundle: Bundle, network: Network
 ) -> list[Neighborhood]:
     # of several descriptors, it is not known which they are of
     if not network.shares_descriptor:
@@ -248,7 +271,7 @@ def load_state(
     -------
     state : dict
         As :func:`mftscreen.model.files.reading.read_state` returns it; no head is
-        built.
+        built. Of several descriptors side by side it has the first; the log says so.
     sha256 : str
 
     Raises
@@ -263,6 +286,13 @@ def load_state(
     if path.suffix == ".pt":
         return read_checkpoint(path)
     bundle = _read_bundle(path, expected)
+    if bundle.further:
+        log.warning(
+            "%s has the descriptors of %s side by side; only that of %s is used here",
+            source,
+            ", ".join(own.name for own in bundle.card.descriptors),
+            bundle.card.descriptors[0].name,
+        )
     return read_state(bundle.checkpoint, path), bundle.sha256
 
 

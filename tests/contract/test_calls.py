@@ -197,7 +197,9 @@ def test_predict(structures: Any, names: Any, model: LoadedModel) -> None:
         {},
         optional={
             "strategy": _or_wrong("kernel"),
-            "pretrained": st.sampled_from(["mft-mini", "no.mft", 3, None, "nothing"]),
+            "pretrained": st.sampled_from(
+                ["mft-mini", "no.mft", 3, None, "nothing", [], ("mft-mini", 3)]
+            ),
             "property_name": _or_wrong("gap", "Si"),
             "unit": _or_wrong("eV"),
             "head": _or_wrong("extensive"),

@@ -156,6 +156,16 @@ def pretrained(tune: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sevennet_file(folder: Path, sevennet_backbone: Path) -> Path:
+    """Return a model of 7net's kind, the same file in all processes."""
+    path = folder / "sevennet.pt"
+    with _locked(folder / "sevennet.lock"):
+        if not path.exists():
+            path.write_bytes(sevennet_backbone.read_bytes())
+    return path
+
+
+@pytest.fixture(scope="session")
 def fine_tuned(tune: Callable[..., Path], pretrained: Path) -> Path:
     """Return the model of a run that is not to be changed, ``ft.yaml``'s."""
     return tune("ft", "ft", pretrained=str(pretrained))

@@ -68,6 +68,23 @@ def test_fit_learns_from_a_column(fitted: MFTRegressor, frame: pd.DataFrame) -> 
 
 
 @pytest.mark.slow
+def test_descriptors_may_stand_side_by_side(
+    frame: pd.DataFrame, sevennet_backbone: Path
+) -> None:
+    pretrained = ("mft-mini", str(sevennet_backbone))
+    rows = frame[frame["structure"].map(str).str.contains("MgO")]
+    model = clone(MFTRegressor(unit="Å^3", pretrained=pretrained))
+    model.fit(rows["structure"], rows["volume"])
+    found = model.predict(rows["structure"])
+    names = [own.name for own in model.model_.card.descriptors]
+    assert names == ["mft-mini-crystals", "7net-small"]
+    again = pickle.loads(pickle.dumps(model))
+    assert again.predict(rows["structure"]) == pytest.approx(found, rel=1e-9)
+    with pytest.raises(ConfigError, match="only strategy: kernel"):
+        MFTRegressor("ft", pretrained=pretrained).fit(rows["structure"], rows["volume"])
+
+
+@pytest.mark.slow
 def test_columns_of_labels_are_components(frame: pd.DataFrame, tmp_path: Path) -> None:
     sizes = frame["volume"].to_numpy()
     labels = pd.DataFrame({"volume": sizes, "edge": sizes ** (1 / 3)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -20,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from mftscreen.data.memory import RowsInMemory, is_structure
 from mftscreen.errors import DataError
+from mftscreen.model.files.bundle import MAX_DESCRIPTORS
 from mftscreen.properties import NORM, check_property_name
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "Components",
     "Element",
     "LabelledTests",
+    "PretrainedModel",
+    "PretrainedModels",
     "PropertyName",
     "Seed",
     "Settings",
@@ -86,6 +90,29 @@ def _as_list(value: Any) -> Any:
     return [value]
 
 
+def _check_single_model(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        msg = "only strategy: kernel reads several descriptors; name one model"
+        raise ValueError(msg)
+    return value
+
+
+def _check_models(value: Any) -> str | list[str]:
+    """Return a model, or several as a list."""
+    given = value if isinstance(value, list | tuple) else [value]
+    names = [os.fspath(v) if isinstance(v, os.PathLike) else v for v in given]
+    if not all(isinstance(name, str) for name in names):
+        msg = "a name or path of a model is needed, or a list of these"
+        raise ValueError(msg)
+    if len(set(names)) < len(names):
+        msg = "a model stands in it twice"
+        raise ValueError(msg)
+    if not 1 <= len(names) <= MAX_DESCRIPTORS:
+        msg = f"{len(names)} models; 1 to {MAX_DESCRIPTORS} are possible"
+        raise ValueError(msg)
+    return names[0] if len(names) == 1 else names
+
+
 def _check_components(value: list[str] | int) -> list[str] | int:
     names = [str(k) for k in range(value)] if isinstance(value, int) else value
     if not 2 <= len(names) <= MAX_COMPONENTS:
@@ -112,6 +139,8 @@ def _check_test_names(tests: dict[str, Any]) -> dict[str, Any]:
 Components = Annotated[list[str] | int, AfterValidator(_check_components)]
 BranchName = Annotated[str, AfterValidator(_check_branch_name)]
 Element = Annotated[str, AfterValidator(_check_element)]
+PretrainedModel = Annotated[str, BeforeValidator(_check_single_model)]
+PretrainedModels = Annotated[str | list[str], BeforeValidator(_check_models)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 PropertyName = Annotated[str, AfterValidator(check_property_name)]
 Source: TypeAlias = Annotated[

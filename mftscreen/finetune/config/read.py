@@ -186,12 +186,20 @@ def resolve_paths(value: Any, folder: Path) -> Any:
             name: resolve_paths(getattr(value, name), folder)
             for name in type(value).model_fields
         }
-        pretrained = update.get("pretrained")
-        if isinstance(pretrained, str) and pretrained.endswith((".mft", ".pt")):
-            update["pretrained"] = str(resolve_paths(Path(pretrained), folder))
+        if "pretrained" in update:
+            update["pretrained"] = _resolve_models(update["pretrained"], folder)
         return value.model_copy(update=update)
     if isinstance(value, list):
         return [resolve_paths(item, folder) for item in value]
     if isinstance(value, dict):
         return {key: resolve_paths(item, folder) for key, item in value.items()}
+    return value
+
+
+def _resolve_models(value: Any, folder: Path) -> Any:
+    """Return the name of a model, or a list of them; a file's path is resolved."""
+    if isinstance(value, list):
+        return [_resolve_models(item, folder) for item in value]
+    if isinstance(value, str) and value.endswith((".mft", ".pt")):
+        return str(resolve_paths(Path(value), folder))
     return value

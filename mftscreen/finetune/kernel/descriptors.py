@@ -18,7 +18,8 @@ from mftscreen.data.dataset import LabelledStructure
 from mftscreen.errors import DataError
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.many import evaluate_checked
-from mftscreen.model.readouts.pooling import pool
+from mftscreen.model.network.side_by_side import Network, SideBySide
+from mftscreen.model.readouts.pooling import join_pooled, pool
 from mftscreen.writing import cache_folder
 
 __all__ = ["PooledDescriptors"]
@@ -40,7 +41,7 @@ class PooledDescriptors:
 
     Parameters
     ----------
-    network : DeepmdNetwork
+    network : DeepmdNetwork or SideBySide
     keep : bool, default True
         Whether what is computed is kept for other runs, too.
     progress : bool, default False
@@ -50,16 +51,17 @@ class PooledDescriptors:
     -----
     It is kept in the folder that ``MFTSCREEN_CACHE`` names, by default ``mftscreen`` in
     the user's folder for caches, which may be deleted at any time. Where it cannot be
-    written, all is computed anew in the next run.
+    written, all is computed anew in the next run. Each of several descriptors side by
+    side is kept by itself.
     """
 
     def __init__(
-        self, network: DeepmdNetwork, *, keep: bool = True, progress: bool = False
+        self, network: Network, *, keep: bool = True, progress: bool = False
     ) -> None:
-        self._network = network
-        self._keep = keep
-        self._progress = progress
-        self._known: dict[str, NDArray[np.float64]] = {}
+        members = network.members if isinstance(network, SideBySide) else (network,)
+        self._members = [
+            _OneDescriptor(member, keep=keep, progress=progress) for member in members
+        ]
 
     def __call__(self, rows: Sequence[LabelledStructure]) -> NDArray[np.float64]:
         """Return the vectors of structures.
@@ -78,14 +80,29 @@ class PooledDescriptors:
         DataError
             If a descriptor is not finite.
         """
+        pooled = join_pooled([member(rows) for member in self._members])
+        known = np.isfinite(pooled)
+        if bad := [row.id for row, x in zip(rows, known, strict=True) if not x.all()]:
+            msg = f"{len(bad)} descriptors are not finite: {', '.join(bad[:5])}"
+            raise DataError(msg)
+        return pooled
+
+
+class _OneDescriptor:
+    """The pooled descriptors by one network."""
+
+    def __init__(self, network: DeepmdNetwork, *, keep: bool, progress: bool) -> None:
+        self._network = network
+        self._keep = keep
+        self._progress = progress
+        self._known: dict[str, NDArray[np.float64]] = {}
+
+    def __call__(self, rows: Sequence[LabelledStructure]) -> NDArray[np.float64]:
         wanted = {row.hash: row for row in rows if row.hash not in self._known}
         if wanted:
             self._find(wanted)
-        known = self._known
-        if bad := [row.id for row in rows if not np.isfinite(known[row.hash]).all()]:
-            msg = f"{len(bad)} descriptors are not finite: {', '.join(bad[:5])}"
-            raise DataError(msg)
-        return np.array([known[row.hash] for row in rows])
+        found = np.array([self._known[row.hash] for row in rows])
+        return found.reshape(len(rows), 2 * self._network.width)
 
     def _find(self, wanted: Mapping[str, LabelledStructure]) -> None:
         network = self._network

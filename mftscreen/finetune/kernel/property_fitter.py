@@ -18,7 +18,7 @@ from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import are_new
 from mftscreen.head_forms import HeadForm
-from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.side_by_side import Network
 from mftscreen.model.readouts.kernel import KernelReadout
 
 __all__ = ["PropertyFitter"]
@@ -32,7 +32,7 @@ class PropertyFitter:
     Parameters
     ----------
     task : Task
-    network : DeepmdNetwork
+    network : DeepmdNetwork or SideBySide
         Whose descriptor is read.
     progress : bool, default False
         Whether to show progress on stderr.
@@ -43,9 +43,7 @@ class PropertyFitter:
         Of the network.
     """
 
-    def __init__(
-        self, task: Task, network: DeepmdNetwork, *, progress: bool = False
-    ) -> None:
+    def __init__(self, task: Task, network: Network, *, progress: bool = False) -> None:
         self._task = task
         # those of a network that was trained will not be asked for in another run
         keep = not task.config.plan.trains

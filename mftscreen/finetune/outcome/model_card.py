@@ -26,7 +26,9 @@ from mftscreen.model.files.bundle import (
     ModelCard,
     write_bundle,
 )
+from mftscreen.model.files.checkpoint import save_state
 from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.side_by_side import Network, side_by_side
 
 __all__ = ["write_model"]
 
@@ -55,7 +57,10 @@ def write_model(
     progress : bool, default False
         Whether to show the progress of kernel read-outs on stderr.
     """
-    network = DeepmdNetwork.from_checkpoint(checkpoint)
+    further = [save_state(own.state) for own in task.frozen[1:]]
+    network = side_by_side(
+        [DeepmdNetwork.from_checkpoint(own) for own in (checkpoint, *further)]
+    )
     config, plan = task.config, task.config.plan
     results = evaluate_properties(task, network, progress=progress)
     if results.predictions:
@@ -73,6 +78,7 @@ def write_model(
         strategy=config.strategy,
         energy_head=task.energy_head,
         properties=results.cards,
+        descriptors=[own.card for own in task.frozen],
         force_field=force_field,
         force_field_domains={
             head: _force_field_domain(
@@ -100,6 +106,7 @@ def write_model(
         results.calibration,
         results.readouts,
         results.neighborhoods,
+        further=further,
     )
 
 
@@ -117,7 +124,7 @@ def _portable(value: Any) -> Any:
 
 
 def _force_field_card(
-    head: str, branch: BranchConfig, split: Parts, network: DeepmdNetwork
+    head: str, branch: BranchConfig, split: Parts, network: Network
 ) -> dict[str, Any]:
     tests = {}
     for name, path in branch.test.items():

@@ -25,7 +25,7 @@ from mftscreen.finetune.outcome.scores import property_labels, property_metrics
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts, data_hash
 from mftscreen.model.files.bundle import PropertyHead
-from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.side_by_side import Network
 from mftscreen.ood.reference.reference_set import pack_references
 from mftscreen.properties import Bias, PropertySpec
 from mftscreen.trust.intervals import Scale
@@ -60,14 +60,14 @@ class PropertyResults(NamedTuple):
 
 
 def evaluate_properties(
-    task: Task, network: DeepmdNetwork, *, progress: bool = False
+    task: Task, network: Network, *, progress: bool = False
 ) -> PropertyResults:
     """Read out the properties of a network and measure their errors.
 
     Parameters
     ----------
     task : Task
-    network : DeepmdNetwork
+    network : DeepmdNetwork or SideBySide
         Trained, or pretrained where only kernels are fitted.
     progress : bool, default False
         Whether to show the progress of kernel read-outs on stderr.

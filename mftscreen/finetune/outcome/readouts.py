@@ -22,7 +22,7 @@ from mftscreen.finetune.outcome.scores import predict_target, property_labels
 from mftscreen.finetune.task.partition import in_order
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import Parts, are_new
-from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.side_by_side import Network
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.properties import PropertySpec
 from mftscreen.transforms import Transform
@@ -73,7 +73,7 @@ class PropertyOutcome:
 def read_out(
     task: Task,
     target: str,
-    network: DeepmdNetwork,
+    network: Network,
     reference: ReferenceSet,
     region: TrainedRegion,
     fitter: PropertyFitter,
@@ -85,7 +85,7 @@ def read_out(
     task : Task
     target : str
         A property, or one with several components.
-    network : DeepmdNetwork
+    network : DeepmdNetwork or SideBySide
         The trained network, or the pretrained one.
     reference : ReferenceSet
         Of the target, from
@@ -139,7 +139,7 @@ def _error(outcome: PropertyOutcome, squared: bool) -> float:
 def _neural(
     task: Task,
     target: str,
-    network: DeepmdNetwork,
+    network: Network,
     reference: ReferenceSet,
     region: TrainedRegion,
 ) -> dict[str, PropertyOutcome]:

@@ -15,8 +15,8 @@ from mftscreen.metrics import (
     main_error,
     regression_metrics,
 )
-from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.many import evaluate_checked
+from mftscreen.model.network.side_by_side import Network
 from mftscreen.properties import PropertySpec, undo_transforms
 
 __all__ = [
@@ -31,7 +31,7 @@ FloatArray = NDArray[np.float64]
 
 
 def predict_target(
-    network: DeepmdNetwork,
+    network: Network,
     specs: Sequence[PropertySpec],
     structures: Sequence[LabelledStructure],
 ) -> FloatArray:
@@ -39,7 +39,7 @@ def predict_target(
 
     Parameters
     ----------
-    network : DeepmdNetwork
+    network : DeepmdNetwork or SideBySide
         With a head of the target's name.
     specs : sequence of PropertySpec
         All properties of the target; see :func:`mftscreen.properties.undo_transforms`.
@@ -102,13 +102,13 @@ def property_metrics(
 
 
 def evaluate_force_field(
-    network: DeepmdNetwork, head: str, structures: Sequence[LabelledStructure]
+    network: Network, head: str, structures: Sequence[LabelledStructure]
 ) -> dict[str, float]:
     """Return the errors of a force-field head.
 
     Parameters
     ----------
-    network : DeepmdNetwork
+    network : DeepmdNetwork or SideBySide
     head : str
     structures : sequence of LabelledStructure
         With ``energy`` and ``force`` labels.

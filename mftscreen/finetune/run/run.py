@@ -149,7 +149,7 @@ def _check_unchanged(task: Task, directory: Path) -> None:
     """Raise if a run was started from another pretrained model or other data."""
     pretrained = directory / PRETRAINED_HASH
     # earlier versions did not write it
-    if pretrained.exists() and pretrained.read_text() != task.pretrained_sha256:
+    if pretrained.exists() and pretrained.read_text() != _digests(task):
         problem = (
             f"{directory} was started from another pretrained model of this name; "
             "continue it with the version of mftscreen, or the file, that it was "
@@ -287,7 +287,14 @@ def _write_origin(config: TuneConfig, task: Task, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / CONFIG, _as_yaml(config))
     _replace(directory / DATA_HASH, task.data.hash)
-    _replace(directory / PRETRAINED_HASH, task.pretrained_sha256)
+    _replace(directory / PRETRAINED_HASH, _digests(task))
+
+
+def _digests(task: Task) -> str:
+    """Return the sha256 of all pretrained models, a line for each."""
+    return "\n".join(
+        [task.pretrained_sha256, *(d.card.sha256 for d in task.frozen[1:])]
+    )
 
 
 def _write_part(

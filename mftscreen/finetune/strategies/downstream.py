@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from mftscreen.finetune.config.blocks import DataConfig, TrainingConfig
-from mftscreen.finetune.config.fields import PropertyName
+from mftscreen.finetune.config.fields import PretrainedModel, PropertyName
 from mftscreen.finetune.config.presets import Preset, apply_preset
 from mftscreen.finetune.config.property_config import PropertyConfig
 from mftscreen.finetune.strategies.plan import Plan, Readout, Strategy
@@ -71,7 +71,7 @@ class Trained(Downstream):
 class FromPretrained(Trained):
     """Settings of those that start from a pretrained model."""
 
-    pretrained: str
+    pretrained: PretrainedModel
     """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint.
     ``mft-mini`` means the model for the auxiliary head's kind of structure, or else for
     crystals."""
@@ -98,10 +98,13 @@ class FromPretrained(Trained):
 def name_the_model(document: Any) -> Any:
     """Let whatever is derived from a configuration start from the same model."""
     pretrained = document.get("pretrained") if isinstance(document, dict) else None
-    if not isinstance(pretrained, str):
+    if not isinstance(pretrained, str | list | tuple):
         return document
     auxiliary = document.get("auxiliary")
     if isinstance(auxiliary, list) and auxiliary:
         auxiliary = auxiliary[0]
     head = auxiliary.get("head") if isinstance(auxiliary, dict) else None
-    return {**document, "pretrained": member_for(pretrained, head)}
+    if isinstance(pretrained, str):
+        return {**document, "pretrained": member_for(pretrained, head)}
+    named = [member_for(p, head) if isinstance(p, str) else p for p in pretrained]
+    return {**document, "pretrained": named}

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from mftscreen.finetune.config.fields import BranchName, Seed
+from mftscreen.finetune.config.fields import BranchName, PretrainedModels, Seed
 from mftscreen.finetune.strategies.downstream import Downstream, name_the_model
 from mftscreen.finetune.strategies.plan import Plan
 
@@ -26,8 +26,10 @@ class KernelConfig(Downstream):
 
     strategy: Literal["kernel"]
     """Which strategy the configuration is of."""
-    pretrained: str
-    """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint."""
+    pretrained: PretrainedModels
+    """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint; or a list
+    of up to eight, whose descriptors are read side by side. The first of several gives
+    energies and forces, too; the model knows the elements that all of them know."""
     energy_head: BranchName | None = None
     """Force-field head to keep; by default that which the model's card names."""
     seed: Seed = 1
@@ -41,12 +43,15 @@ class KernelConfig(Downstream):
     @property
     def plan(self) -> Plan:
         """Train nothing; fit kernels to the descriptor as it is."""
+        named = self.pretrained
+        first, *beside = [named] if isinstance(named, str) else named
         return Plan(
             properties=self.properties,
             data=self.data,
             seed=self.seed,
             readout="kernel",
-            pretrained=self.pretrained,
+            pretrained=first,
+            beside=beside,
             energy_head=self.energy_head,
             freezes_descriptor=True,
         )

@@ -76,6 +76,9 @@ class Plan:
         The force field that calculators use.
     pretrained : str or None
         Model that gives the descriptor and the type map.
+    beside : sequence of str
+        Models that give nothing but descriptors, which kernels read beside that of
+        `pretrained`.
     descriptor : DescriptorSize or None
         Size of the descriptor where no model gives it.
     elements : sequence of str or None
@@ -97,6 +100,7 @@ class Plan:
     auxiliaries: Mapping[str, AuxiliaryConfig] = field(default_factory=dict)
     energy_head: str | None = None
     pretrained: str | None = None
+    beside: Sequence[str] = ()
     descriptor: DescriptorSize | None = None
     elements: Sequence[str] | None = None
     transfers: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mftscreen.errors import ConfigError, UnknownHeadError
@@ -13,7 +14,7 @@ from mftscreen.model.files.branches import (
     energy_branches,
     find_branch,
 )
-from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.bundle import DescriptorCard, read_bundle
 from mftscreen.model.files.checkpoint import (
     keep_heads,
     keep_main_head,
@@ -24,9 +25,59 @@ from mftscreen.model.files.registry import resolve_model
 from mftscreen.model.loading import load_state
 from mftscreen.properties import PropertySpec
 
-__all__ = ["check_quantities", "load_pretrained"]
+__all__ = [
+    "FrozenDescriptor",
+    "check_quantities",
+    "load_pretrained",
+]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrozenDescriptor:
+    """A pretrained model whose descriptor kernels read as it is.
+
+    Attributes
+    ----------
+    state : mapping
+        Of its checkpoint, with one head.
+    card : DescriptorCard
+    """
+
+    state: Mapping[str, Any]
+    card: DescriptorCard
+
+    @classmethod
+    def of(cls, source: str, state: Mapping[str, Any], sha256: str) -> FrozenDescriptor:
+        """Return a model with what it says of its origin.
+
+        Parameters
+        ----------
+        source : str
+        state, sha256
+            What :func:`load_pretrained` returned for it.
+        """
+        path, _ = resolve_model(source)
+        info = next(iter(model_parameters(state).values())).get("info", {})
+        name, licence = info.get("name", path.stem), ""
+        if path.suffix != ".pt":
+            own = read_bundle(path).card
+            name, licence = own.name, own.licence
+        card = DescriptorCard(
+            name=str(name),
+            sha256=sha256,
+            licence=licence or str(info.get("licence", "")),
+            citation=str(info.get("citation", "")),
+        )
+        return cls(state, card)
+
+    @property
+    def type_map(self) -> Sequence[str]:
+        """Chemical symbols that it has parameters for."""
+        head = next(iter(model_parameters(self.state).values()))
+        symbols: Sequence[str] = head["type_map"]
+        return symbols
 
 
 def load_pretrained(

@@ -31,6 +31,7 @@ from mftscreen.finetune.task.bias import settle_bias
 from mftscreen.finetune.task.label_check import check_labels
 from mftscreen.finetune.task.partition import hold_out, without_formulas_of
 from mftscreen.finetune.task.pretrained import (
+    FrozenDescriptor,
     check_quantities,
     load_pretrained,
 )
@@ -46,6 +47,7 @@ from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.files.branches import energy_branches
 from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.model.network.side_by_side import common_elements
 from mftscreen.properties import PropertySpec, by_target
 from mftscreen.transforms import Transform
 from mftscreen.trust.platt import FEWEST, can_calibrate
@@ -78,6 +80,9 @@ class Task:
     streams : mapping of str to Stream
         By head: what it is trained on in place of the frames in `data`, which are a
         sample.
+    frozen : sequence of FrozenDescriptor
+        What kernels read side by side, that of the pretrained checkpoint first; empty
+        if a network is trained.
     """
 
     config: TuneConfig
@@ -88,6 +93,7 @@ class Task:
     specs: Mapping[str, PropertySpec] = field(default_factory=dict)
     neighbors: tuple[int, int] = (1, 1)
     streams: Mapping[str, Stream] = field(default_factory=dict)
+    frozen: Sequence[FrozenDescriptor] = ()
 
     @property
     def heads(self) -> Mapping[str, Parts]:
@@ -174,6 +180,7 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
     plan = config.plan
     data = load_rows(plan)
     state, pretrained_sha256, type_map = None, "", plan.elements
+    frozen: list[FrozenDescriptor] = []
     if plan.pretrained is not None:
         kept = list(plan.properties) if plan.transfers_properties else []
         if plan.transfers_properties and plan.data is not None:
@@ -187,6 +194,12 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
         )
         first = next(iter(model_parameters(state).values()))
         type_map = first["type_map"]
+        if not plan.trains:
+            found = {plan.pretrained: (state, pretrained_sha256)}
+            for source in plan.beside:
+                found[source] = load_pretrained(source, progress=progress)
+            frozen = [FrozenDescriptor.of(s, *own) for s, own in found.items()]
+            type_map = common_elements([own.type_map for own in frozen])
     cutoffs = _check_backbone(plan, state)
     teach = partial(Teacher, state or {}, pretrained_sha256)
     frames, streams = _load_frames(
@@ -217,6 +230,7 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
         specs,
         neighbors,
         streams,
+        frozen,
     )
 
 

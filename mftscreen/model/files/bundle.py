@@ -3,16 +3,18 @@
 ========================  ====================================================
 ``card.json``             :class:`ModelCard`
 ``model.pt``              a deepmd-kit checkpoint that stock deepmd-kit loads
+``descriptor-2.pt``, …    likewise: models whose descriptors alone are read, side by
+                          side with that of ``model.pt``
 ``reference.npz``         OFM reference set of the property's training data
 ``calibration.npz``       out-of-sample residuals for prediction intervals
 ``neighborhoods.npz``     training rows in the space of the descriptor
 ``readouts.npz``          landmarks and weights of kernel read-outs
 ========================  ====================================================
 
-The last four are optional. Members are stored, not compressed, so that a file takes
-no more memory than it has bytes, but for its arrays, which may be
+All but the first two are optional. Members are stored, not compressed, so that a file
+takes no more memory than it has bytes, but for its arrays, which may be
 :data:`mftscreen.model.files.archive.MAX_EXPANSION` times as large. Nothing in the file
-is pickled except inside the checkpoint, which is opened with ``weights_only=True`` and
+is pickled except inside checkpoints, which are opened with ``weights_only=True`` and
 may say to deepmd-kit what :mod:`mftscreen.model.files.allowed` lists.
 """
 
@@ -22,6 +24,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,7 @@ from mftscreen.writing import replacing
 
 __all__ = [
     "Bundle",
+    "DescriptorCard",
     "ForceFieldDomain",
     "ModelCard",
     "PropertyHead",
@@ -51,12 +55,11 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 CARD, CHECKPOINT = "card.json", "model.pt"
-ARRAYS = (
-    *("reference.npz", "calibration.npz", "readouts.npz"),
-    "neighborhoods.npz",
-)
+MAX_DESCRIPTORS = 8
+FURTHER = tuple(f"descriptor-{k}.pt" for k in range(2, MAX_DESCRIPTORS + 1))
+ARRAYS = ("reference.npz", "calibration.npz", "readouts.npz", "neighborhoods.npz")
 MAX_CARD_BYTES = 64 * 1024**2
 
 
@@ -127,6 +130,30 @@ class ForceFieldDomain(BaseModel):
     domain: HeadDomain
 
 
+class DescriptorCard(BaseModel):
+    """A pretrained descriptor that kernels read as it is.
+
+    Attributes
+    ----------
+    name : str
+        Of the model that it is from.
+    sha256 : str
+        Of that model's file.
+    licence, citation : str
+        What the model says of them; empty where it says nothing.
+    checkpoint_sha256 : str
+        Of the checkpoint here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+    licence: str = ""
+    citation: str = ""
+    checkpoint_sha256: str = ""
+
+
 class ModelCard(BaseModel):
     """What a model is, what it was made from and how good it is.
 
@@ -141,6 +168,10 @@ class ModelCard(BaseModel):
         Head that gives energy, forces and stress.
     properties : dict of str to PropertyHead
         By property name.
+    descriptors : list of DescriptorCard
+        Those that kernels read if no network was trained: that of ``model.pt`` and, if
+        several stand side by side, those of the other checkpoints in their order. Not
+        in files of format 6 and before.
     force_field : dict
         Head name to a description of its training data and measured errors.
     force_field_domains : dict of str to ForceFieldDomain
@@ -163,6 +194,9 @@ class ModelCard(BaseModel):
     strategy: str
     energy_head: str | None = None
     properties: dict[str, PropertyHead] = Field(default_factory=dict)
+    descriptors: list[DescriptorCard] = Field(
+        default_factory=list, max_length=MAX_DESCRIPTORS
+    )
     force_field: dict[str, dict[str, Any]] = Field(default_factory=dict)
     force_field_domains: dict[str, ForceFieldDomain] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
@@ -182,6 +216,9 @@ class Bundle:
         The deepmd-kit checkpoint.
     sha256 : str
         Of the whole file; names the model in every result row.
+    further : mapping of str to bytes
+        Name of a member to the checkpoint in it: of descriptors that stand beside that
+        of `checkpoint`, in their order.
     reference, calibration, readouts, neighborhoods : mapping of str to ndarray
         Empty where the file has none.
     """
@@ -189,6 +226,7 @@ class Bundle:
     card: ModelCard
     checkpoint: bytes
     sha256: str
+    further: Mapping[str, bytes] = field(default_factory=dict)
     reference: Arrays = field(default_factory=dict)
     calibration: Arrays = field(default_factory=dict)
     readouts: Arrays = field(default_factory=dict)
@@ -203,6 +241,8 @@ def write_bundle(
     calibration: Arrays | None = None,
     readouts: Arrays | None = None,
     neighborhoods: Arrays | None = None,
+    *,
+    further: Sequence[bytes] = (),
 ) -> None:
     """Write a model file; an existing one is replaced only when all is written.
 
@@ -211,19 +251,33 @@ def write_bundle(
     path : Path
         Should end in ``.mft``.
     card : ModelCard
-        Its format and the sha256 of the checkpoint are set here.
+        Its format and the sha256 of checkpoints are set here.
     checkpoint : bytes
         A deepmd-kit checkpoint.
     reference, calibration, readouts, neighborhoods : mapping, optional
         Of str to ndarray.
+    further : sequence of bytes
+        Checkpoints of one head each, whose descriptors stand beside that of
+        `checkpoint`; the card's `descriptors` are these and, first, that one.
+
+    Raises
+    ------
+    ValueError
+        If the card has not as many descriptors.
     """
+    checkpoints = (checkpoint, *further)
+    digests = [hashlib.sha256(content).hexdigest() for content in checkpoints]
+    if further or card.descriptors:
+        described = [
+            own.model_copy(update={"checkpoint_sha256": digest})
+            for own, digest in zip(card.descriptors, digests, strict=True)
+        ]
+        card = card.model_copy(update={"descriptors": described})
     card = card.model_copy(
-        update={
-            "format_version": FORMAT_VERSION,
-            "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest(),
-        }
+        update={"format_version": FORMAT_VERSION, "checkpoint_sha256": digests[0]}
     )
     members = {CARD: card.model_dump_json(indent=2).encode(), CHECKPOINT: checkpoint}
+    members |= zip(FURTHER, further, strict=False)
     parts = (reference, calibration, readouts, neighborhoods)
     for name, arrays in zip(ARRAYS, parts, strict=True):
         if arrays:
@@ -254,22 +308,21 @@ def read_bundle(path: Path) -> Bundle:
     ------
     ModelFileError
         If the file is missing, is not a ``.mft``, is truncated or damaged, holds a
-        member that does not belong there or is compressed, has the card of another
-        checkpoint, or was written by a newer mftscreen.
+        member that does not belong there or is compressed, has the card of other
+        checkpoints, or was written by a newer mftscreen.
     """
     content = read_file(path)
     members = _read_members(content, path)
+    # looked at first: a newer file may have members that this version does not know
     card = _parse_card(members[CARD], path)
-    digest = hashlib.sha256(members[CHECKPOINT]).hexdigest()
-    if card.checkpoint_sha256 not in ("", digest):
-        msg = f"{path}: {CHECKPOINT} is not the checkpoint that {CARD} describes"
-        raise ModelFileError(msg)
+    further = _check_members(members, card, path)
     arrays = (_parse_arrays(members.get(name), name, path) for name in ARRAYS)
     reference, calibration, readouts, neighborhoods = arrays
     return Bundle(
         card=card,
         checkpoint=members[CHECKPOINT],
         sha256=hashlib.sha256(content).hexdigest(),
+        further=further,
         reference=reference,
         calibration=calibration,
         readouts=readouts,
@@ -283,11 +336,8 @@ def _read_members(content: bytes, path: Path) -> dict[str, bytes]:
     except ModelFileError as error:
         msg = f"{path} is not a complete .mft model file: {error}"
         raise ModelFileError(msg) from error
-    foreign = infos.keys() - {CARD, CHECKPOINT, *ARRAYS}
-    missing = {CARD, CHECKPOINT} - infos.keys()
-    if foreign or missing:
-        what = f"lacks {sorted(missing)}" if missing else f"holds {sorted(foreign)}"
-        msg = f"{path} is not a .mft model file: it {what}"
+    if missing := {CARD, CHECKPOINT} - infos.keys():
+        msg = f"{path} is not a .mft model file: it lacks {sorted(missing)}"
         raise ModelFileError(msg)
     if infos[CARD].file_size > MAX_CARD_BYTES:
         msg = f"{path}: {CARD} has {infos[CARD].file_size} bytes"
@@ -298,6 +348,27 @@ def _read_members(content: bytes, path: Path) -> dict[str, bytes]:
     except DAMAGED as error:
         msg = f"{path} is not a complete .mft model file: {error}"
         raise ModelFileError(msg) from error
+
+
+def _check_members(
+    members: Mapping[str, bytes], card: ModelCard, path: Path
+) -> dict[str, bytes]:
+    """Return the further checkpoints; raise if members are not those of the card."""
+    digests = [own.checkpoint_sha256 for own in card.descriptors]
+    described = dict(zip((CHECKPOINT, *FURTHER), digests, strict=False))
+    if card.checkpoint_sha256:  # not in files of format 1
+        described[CHECKPOINT] = card.checkpoint_sha256
+    missing = described.keys() - members.keys()
+    foreign = members.keys() - {CARD, CHECKPOINT, *ARRAYS, *described}
+    if foreign or missing:
+        what = f"lacks {sorted(missing)}" if missing else f"holds {sorted(foreign)}"
+        msg = f"{path} is not a .mft model file: it {what}"
+        raise ModelFileError(msg)
+    for name, digest in described.items():
+        if digest != hashlib.sha256(members[name]).hexdigest():
+            msg = f"{path}: {name} is not the checkpoint that {CARD} describes"
+            raise ModelFileError(msg)
+    return {name: members[name] for name in described if name != CHECKPOINT}
 
 
 def _parse_card(content: bytes, path: Path) -> ModelCard:

@@ -90,12 +90,21 @@ def _facts(card: ModelCard) -> dict[str, str]:
 def _tables(card: ModelCard) -> list[Table]:
     """Return those tables that have more than a heading."""
     tables = (
+        _descriptor_table(card),
         _property_table(card),
         _error_table(card),
         _class_table(card),
         _force_field_table(card),
     )
     return [table for table in tables if len(table) > 1]
+
+
+def _descriptor_table(card: ModelCard) -> Table:
+    """Return where the descriptors that kernels read are from."""
+    return [
+        ["descriptor of", "sha256", "licence", "to be cited"],
+        *([d.name, d.sha256[:12], d.licence, d.citation] for d in card.descriptors),
+    ]
 
 
 def _property_table(card: ModelCard) -> Table:

@@ -12,12 +12,13 @@ from mftscreen.errors import ModelFileError, UnknownHeadError
 from mftscreen.model.files.bundle import ModelCard, PropertyHead
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.rebuilding import Head
+from mftscreen.model.network.side_by_side import Network
 from mftscreen.properties import Part, PropertySpec, by_target
 
 __all__ = ["card_of_checkpoint", "check_card", "neural_card"]
 
 
-def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
+def check_card(path: Path, card: ModelCard, network: Network) -> None:
     """Raise if a card's heads are not those of its checkpoint.
 
     Parameters
@@ -25,7 +26,7 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
     path : Path
         Of the model, for the message.
     card : ModelCard
-    network : DeepmdNetwork
+    network : DeepmdNetwork or SideBySide
 
     Raises
     ------
@@ -68,7 +69,7 @@ def check_card(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
             raise ModelFileError(msg)
 
 
-def _check_components(path: Path, card: ModelCard, network: DeepmdNetwork) -> None:
+def _check_components(path: Path, card: ModelCard, network: Network) -> None:
     """Raise if not each number of a target is a property, and predicted alike."""
     for target, specs in by_target(p.spec for p in card.properties.values()).items():
         listed = [card.properties[spec.name] for spec in specs]

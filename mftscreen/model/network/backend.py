@@ -31,6 +31,7 @@ from mftscreen.errors import (
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.backbones.seam import EdgeCutoffs
 from mftscreen.model.files.branches import main_head
+from mftscreen.model.files.bundle import MAX_DESCRIPTORS
 from mftscreen.model.files.checkpoint import model_parameters, save_state
 from mftscreen.model.files.reading import read_state
 from mftscreen.model.network.batch import add_derivatives
@@ -392,7 +393,7 @@ def _typed_errors() -> Iterator[None]:
 
 
 _unpickled: dict[tuple[str, Device], DeepmdNetwork] = {}
-"""The last network that came from another process."""
+"""The last networks that came from another process: as many as a model may have."""
 
 
 def _unpickle(sha256: str, content: bytes, device: Device) -> DeepmdNetwork:
@@ -400,7 +401,8 @@ def _unpickle(sha256: str, content: bytes, device: Device) -> DeepmdNetwork:
     key = sha256, device
     if key not in _unpickled:
         network = DeepmdNetwork.from_checkpoint(content, device)
-        _unpickled.clear()
+        if len(_unpickled) == MAX_DESCRIPTORS:
+            del _unpickled[next(iter(_unpickled))]
         _unpickled[key] = network
     return _unpickled[key]
 

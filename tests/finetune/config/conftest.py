@@ -29,6 +29,10 @@ AUXILIARY = {"data": ["ff.extxyz"], "head": "oxides"}
 
 VALID = {
     "scratch": {"strategy": "scratch", **DOWNSTREAM},
+    "kernel": {
+        "strategy": "kernel",
+        **{key: value for key, value in PRETRAINED.items() if key != "training"},
+    },
     "ft": {"strategy": "ft", **PRETRAINED},
     "lp": {"strategy": "lp", **PRETRAINED},
     "mft": {"strategy": "mft", **PRETRAINED, "auxiliary": AUXILIARY},

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.derive import derive_config
-from mftscreen.finetune.config.read import load_config
+from mftscreen.finetune.config.read import as_config, load_config
 from mftscreen.finetune.strategies import (
     FTConfig,
     LPConfig,
@@ -68,6 +68,70 @@ def test_fine_tuning_without_a_pretrained_model_is_refused(
     document = changed(strategy)
     del document["pretrained"]
     assert problems(tmp_path, document) == ["pretrained: Field required"]
+
+
+@pytest.mark.parametrize("strategy", ["ft", "lp", "mft"])
+def test_only_kernels_read_several_descriptors(
+    tmp_path: Path,
+    strategy: str,
+    problems: Callable[..., Any],
+    changed: Callable[..., Any],
+) -> None:
+    for pretrained in (["7net-0", "mft-mini"], ["7net-0"]):
+        document = changed(strategy, pretrained=pretrained, readout="kernel")
+        (problem,) = problems(tmp_path, document)
+        assert problem.startswith("pretrained: ")
+        assert "only strategy: kernel reads several descriptors" in problem
+
+
+def test_kernels_read_one_or_several_descriptors(
+    tmp_path: Path, load: Callable[..., Any], changed: Callable[..., Any]
+) -> None:
+    def pretrained(value: object) -> Any:
+        config = load(tmp_path, changed("kernel", pretrained=value))
+        # as a run directory has it
+        assert type(config).model_validate(config.model_dump(mode="json")) == config
+        return config
+
+    several = pretrained(["7net-0", "mft-mini", "a/b.mft"])
+    paths = ["mft-mini-crystals", str(tmp_path / "a" / "b.mft")]
+    assert several.pretrained == ["7net-0", *paths]
+    assert several.plan.pretrained == "7net-0"
+    assert several.plan.beside == paths
+    one = pretrained(["mft-mini"])
+    assert one == pretrained("mft-mini")
+    assert (one.plan.pretrained, one.plan.beside) == ("mft-mini-crystals", [])
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "problem"),
+    [
+        ([], "0 models; 1 to 8 are possible"),
+        ([f"{k}.mft" for k in range(9)], "9 models; 1 to 8 are possible"),
+        (["mft-mini", "mft-mini-crystals"], "a model stands in it twice"),
+        (["mft-mini", 3], "a name or path of a model is needed, or a list of these"),
+        (3, "a name or path of a model is needed, or a list of these"),
+    ],
+)
+def test_lists_of_descriptors_have_models(
+    tmp_path: Path,
+    pretrained: object,
+    problem: str,
+    problems: Callable[..., Any],
+    changed: Callable[..., Any],
+) -> None:
+    document = changed("kernel", pretrained=pretrained)
+    assert problems(tmp_path, document) == [f"pretrained: Value error, {problem}"]
+
+
+def test_paths_in_python_may_be_paths(tmp_path: Path) -> None:
+    document = {
+        "strategy": "kernel", "name": "both", "properties": {"gap": {}},
+        "data": {"train": [tmp_path / "rows.extxyz"]},
+        "pretrained": (tmp_path / "a.mft", "7net-0"),
+    }  # fmt: skip
+    config: Any = as_config(document)
+    assert config.pretrained == [str(tmp_path / "a.mft"), "7net-0"]
 
 
 @pytest.mark.parametrize(

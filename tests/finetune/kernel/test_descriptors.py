@@ -15,6 +15,7 @@ from mftscreen.data.dataset import LabelledStructure
 from mftscreen.finetune.kernel import descriptors
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.side_by_side import side_by_side
 from mftscreen.model.readouts.pooling import pool
 
 ROWS = [
@@ -66,6 +67,25 @@ def test_another_descriptor_has_vectors_of_its_own(
     network.__dict__["descriptor_sha256"] = "0" * 64
     PooledDescriptors(network)(ROWS)
     assert sum(counts) == 4
+
+
+def test_descriptors_side_by_side_are_kept_one_by_one(
+    network: DeepmdNetwork, sevennet_backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = DeepmdNetwork.from_checkpoint(sevennet_backbone)
+    alone = PooledDescriptors(network)(ROWS)
+    counts = _evaluated(monkeypatch)
+    both = side_by_side([network, other])
+    found = PooledDescriptors(both)(ROWS)
+    assert sum(counts) == 4  # of the other
+    assert found.shape == (6, 2 * both.width)
+    means, spreads = np.split(alone, 2, axis=1)
+    width = network.width
+    np.testing.assert_array_equal(found[:, :width], means)
+    np.testing.assert_array_equal(found[:, both.width :][:, :width], spreads)
+    rows = both.evaluate([row.atoms for row in ROWS], descriptors=True)
+    expected = [pool(row.descriptors) for row in rows]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_the_same_weights_have_the_same_name(

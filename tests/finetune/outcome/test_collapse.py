@@ -152,9 +152,9 @@ def test_small_parts_are_named(
 ) -> None:
     parts = {"train": [bulk("MgO", "rocksalt", a=4.2)], "ood": []}
     assert report_collapse(model, str(checkpoint), parts) is None
+    # not those without any: a kernel has no validation rows
     assert [record.getMessage() for record in caplog.records] == [
         "the collapse report leaves out part 'train' of 2 atoms; 10 are needed",
-        "the collapse report leaves out part 'ood' of 0 atoms; 10 are needed",
     ]
     assert not model.with_name(NUMBERS).exists()
 

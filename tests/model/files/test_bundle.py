@@ -13,6 +13,7 @@ import pytest
 from mftscreen.errors import ModelFileError
 from mftscreen.model.files.bundle import (
     FORMAT_VERSION,
+    DescriptorCard,
     ModelCard,
     PropertyHead,
     read_bundle,
@@ -184,13 +185,34 @@ def test_card_of_many_bytes_is_refused(
 
 def test_newer_format_asks_for_an_upgrade(model_file: Path) -> None:
     edit_card(model_file, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(ModelFileError, match=r"has format 7.*pip install -U"):
+    with pytest.raises(ModelFileError, match=r"has format 8.*pip install -U"):
         read_bundle(model_file)
+
+
+def test_newer_format_with_new_members_asks_for_an_upgrade(model_file: Path) -> None:
+    edit_card(model_file, format_version=FORMAT_VERSION + 1)
+    rewrite(model_file, weights__bin=b"of some kind")
+    with pytest.raises(ModelFileError, match=r"has format 8.*pip install -U"):
+        read_bundle(model_file)
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
+def test_older_formats_are_read(
+    model_file: Path, card: ModelCard, version: int
+) -> None:
+    with zipfile.ZipFile(model_file) as archive:
+        document = json.loads(archive.read("card.json"))
+    del document["descriptors"]
+    document["format_version"] = version
+    rewrite(model_file, card__json=json.dumps(document).encode())
+    bundle = read_bundle(model_file)
+    assert bundle.card.properties == card.properties
+    assert (bundle.card.descriptors, dict(bundle.further)) == ([], {})
 
 
 def test_newer_format_with_new_keys_asks_for_an_upgrade(model_file: Path) -> None:
     edit_card(model_file, format_version=FORMAT_VERSION + 1, new_key=[1])
-    with pytest.raises(ModelFileError, match=r"has format 7.*pip install -U"):
+    with pytest.raises(ModelFileError, match=r"has format 8.*pip install -U"):
         read_bundle(model_file)
 
 
@@ -274,3 +296,63 @@ def test_existing_file_is_replaced(model_file: Path, card: ModelCard) -> None:
     write_bundle(model_file, card, b"new weights")
     assert read_bundle(model_file).checkpoint == b"new weights"
     assert list(model_file.parent.iterdir()) == [model_file]
+
+
+OTHERS = [b"descriptor of another model", b"and of a third"]
+
+
+@pytest.fixture
+def wide_file(tmp_path: Path, card: ModelCard) -> Path:
+    """A model with three descriptors side by side."""
+    named = [DescriptorCard(name=n, sha256="0", licence="MIT") for n in "abc"]
+    path = tmp_path / "wide.mft"
+    wide = card.model_copy(update={"descriptors": named})
+    write_bundle(path, wide, CHECKPOINT, further=OTHERS)
+    return path
+
+
+def test_descriptors_side_by_side_come_back(wide_file: Path) -> None:
+    bundle = read_bundle(wide_file)
+    assert list(bundle.further) == ["descriptor-2.pt", "descriptor-3.pt"]
+    assert list(bundle.further.values()) == OTHERS
+    digests = [hashlib.sha256(own).hexdigest() for own in (CHECKPOINT, *OTHERS)]
+    assert [d.checkpoint_sha256 for d in bundle.card.descriptors] == digests
+    assert [d.name for d in bundle.card.descriptors] == ["a", "b", "c"]
+    assert bundle.card.checkpoint_sha256 == digests[0]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"descriptor-3__pt": None}, r"it lacks \['descriptor-3.pt'\]"),
+        ({"descriptor-4__pt": b"x"}, r"it holds \['descriptor-4.pt'\]"),
+        ({"descriptor-2__pt": b"x"}, r"descriptor-2.pt is not the checkpoint that"),
+        ({"model__pt": b"x"}, r"model.pt is not the checkpoint that card\.json"),
+    ],
+)
+def test_descriptors_are_those_of_the_card(
+    wide_file: Path, members: dict[str, bytes | None], message: str
+) -> None:
+    rewrite(wide_file, **members)
+    with pytest.raises(ModelFileError, match=message):
+        read_bundle(wide_file)
+
+
+def test_no_descriptor_goes_without_its_sha256(wide_file: Path) -> None:
+    with zipfile.ZipFile(wide_file) as archive:
+        described = json.loads(archive.read("card.json"))["descriptors"]
+    del described[1]["checkpoint_sha256"]
+    edit_card(wide_file, descriptors=described)
+    with pytest.raises(ModelFileError, match=r"descriptor-2.pt is not the checkpoint"):
+        read_bundle(wide_file)
+
+
+def test_a_card_of_more_descriptors_than_a_model_has_is_refused(
+    wide_file: Path, tmp_path: Path, card: ModelCard
+) -> None:
+    edit_card(wide_file, descriptors=[{"name": "a", "sha256": "0"}] * 9)
+    with pytest.raises(ModelFileError, match=r"not valid: descriptors: .* at most 8"):
+        read_bundle(wide_file)
+    with pytest.raises(ValueError, match="zip"):
+        write_bundle(tmp_path / "x.mft", card, CHECKPOINT, further=OTHERS)
+    assert not (tmp_path / "x.mft").exists()

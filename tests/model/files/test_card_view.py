@@ -2,7 +2,12 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from mftscreen.model.files.bundle import ModelCard, PropertyHead, read_bundle
+from mftscreen.model.files.bundle import (
+    DescriptorCard,
+    ModelCard,
+    PropertyHead,
+    read_bundle,
+)
 from mftscreen.model.files.card_view import card_html, card_text
 from mftscreen.model.files.registry import registered_models
 from mftscreen.properties import PropertySpec
@@ -26,6 +31,21 @@ def test_text_has_units_meanings_and_errors() -> None:
     )
     assert line[4:6] == [f"{found['n']:,.0f}", f"{found['mae']:.4g}"]
     assert line[-2:] == [f"{found['coverage_90']:.0%}", "log10(GPa)"]
+
+
+def test_descriptors_have_their_licences_and_citations() -> None:
+    descriptors = [
+        DescriptorCard(name="7net-0", sha256="0" * 64, licence="MIT", citation="Park"),
+        DescriptorCard(name="<own>", sha256="a" * 64),
+    ]
+    card = ModelCard(name="both", strategy="kernel", descriptors=descriptors)
+    _, title, *rows = card_text(card).rstrip().split("\n")[-4:]
+    assert title.split()[:2] == ["descriptor", "of"]
+    assert [row.split() for row in rows] == [
+        ["7net-0", "0" * 12, "MIT", "Park"],
+        ["<own>", "a" * 12],
+    ]
+    assert "&lt;own&gt;" in card_html(card)
 
 
 def test_what_is_unknown_is_not_a_number() -> None:
