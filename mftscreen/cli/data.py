@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Choice, Group
 from mftscreen.cli.shared.options import LocalPath, quiet_option
 from mftscreen.console.progress import progress_bar
 
@@ -28,7 +29,7 @@ _ROWS_SHOWN = 8
 _FINDINGS_SHOWN = 5
 
 
-@click.group("data")
+@click.group("data", cls=Group)
 def command() -> None:
     """Describe, convert and download labelled data.
 
@@ -161,7 +162,7 @@ def _finding_lines(title: str, findings: Sequence[Finding]) -> Iterator[str]:
 @click.option(
     "--to",
     "data_format",
-    type=click.Choice(["extxyz", "db", "npy", "csv"]),
+    type=Choice(["extxyz", "db", "npy", "csv"]),
     default=None,
     help="Format of OUT; npy (deepmd-kit) and csv (with structure files) are folders.  "
     "[default: by its name]",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Command
 from mftscreen.cli.shared.options import SEED, LocalPath, device_option, quiet_option
 from mftscreen.console.text_table import text_table
 
@@ -63,7 +64,7 @@ def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | N
     return values[0]
 
 
-@click.command("diagnose")
+@click.command("diagnose", cls=Command)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--against",

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import LocalPath, quiet_option
 from mftscreen.console.text_table import text_table
 from mftscreen.finetune.strategies import COMPARABLE
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["command"]
 
@@ -44,11 +46,12 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
     for name in names:
         if name not in COMPARABLE:
             msg = f"{name!r} is not one of {', '.join(COMPARABLE)}"
+            msg += did_you_mean(name, known=COMPARABLE)
             raise click.BadParameter(msg, ctx, param)
     return names
 
 
-@click.command("finetune")
+@click.command("finetune", cls=Command)
 @click.argument("config", type=LocalPath(dir_okay=False))
 @click.option(
     "-o",
@@ -66,7 +69,7 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 )
 @click.option(
     "--strategy",
-    type=click.Choice([*COMPARABLE, "auto"]),
+    type=Choice([*COMPARABLE, "auto"]),
     help="Instead of the one in CONFIG, which is mft or auto; auto: compare, then "
     "train the one with the smallest OOD error on all rows.",
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import LocalPath, quiet_option
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("models")
+@click.group("models", cls=Group)
 def command() -> None:
     """List, download, show, export and import models.
 
@@ -114,9 +115,11 @@ def download_model(name: str, quiet: bool) -> None:
     """
     from mftscreen.errors import UnknownModelError
     from mftscreen.model.files.pretrained import BACKBONES, obtain_backbone
+    from mftscreen.suggestions import did_you_mean
 
     if name not in BACKBONES:
         msg = f"no model {name!r} to download; there are {', '.join(BACKBONES)}"
+        msg += did_you_mean(name, known=BACKBONES)
         raise UnknownModelError(msg)
     click.echo(obtain_backbone(name, progress=not quiet)[0])
 

@@ -12,6 +12,7 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.ood_map import map_command
+from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import (
     LocalPath,
     alpha_option,
@@ -47,7 +48,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-@click.group("ood")
+@click.group("ood", cls=Group)
 def command() -> None:
     """Find what is out of distribution, without a model.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import (
     SEED,
     Finite,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["map_command"]
 
 
-@click.command("map")
+@click.command("map", cls=Command)
 @click.argument("data", type=LocalPath())
 @click.option(
     "--candidates",
@@ -47,7 +48,7 @@ __all__ = ["map_command"]
 )
 @click.option(
     "--method",
-    type=click.Choice(["tsne", "pca"]),
+    type=Choice(["tsne", "pca"]),
     default="tsne",
     show_default=True,
     help="t-SNE shows neighbourhoods; PCA, which is quick, the largest differences.",

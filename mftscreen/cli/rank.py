@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import (
     LocalPath,
     anyway_option,
@@ -49,10 +50,16 @@ __all__ = ["command", "show"]
 TABLE_ROWS = 20
 
 
-@click.command("rank")
+@click.command("rank", cls=Command)
 @click.argument("database")
 @click.argument("query", required=False)
-@click.option("-p", "--property", "name", default=None, help="Property to rank by.")
+@click.option(
+    "-p",
+    "--property",
+    "name",
+    default=None,
+    help="Property to rank by; for several, --goal.",
+)
 @click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
 @click.option("--minimize", is_flag=True, help="Smallest values first.")
 @click.option("--target", type=float, help="Values closest to this one first.")
@@ -93,12 +100,12 @@ TABLE_ROWS = 20
 @click.option(
     "--relax",
     "optimizer",
-    type=click.Choice(["fire", "bfgs", "lbfgs"]),
+    type=Choice(["fire", "bfgs", "lbfgs"]),
     help="Relax each candidate before the prediction, with this optimiser.",
 )
 @click.option(
     "--cell-filter",
-    type=click.Choice(["frechet", "none"]),
+    type=Choice(["frechet", "none"]),
     default="frechet",
     show_default=True,
     help="Relax the cell, too, or not.",

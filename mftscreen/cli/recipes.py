@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from mftscreen.cli import EXIT_ERROR
+from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import LocalPath
 from mftscreen.console.text_table import text_table
 
 __all__ = ["command"]
 
 
-@click.group("recipes")
+@click.group("recipes", cls=Group)
 def command() -> None:
     """List, show, copy and validate configurations for 'mftscreen finetune'.
 

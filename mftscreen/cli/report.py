@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import LocalPath, reranking_options
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument("run", type=LocalPath(exists=True, file_okay=False))
 @click.option(
     "-o",
@@ -29,7 +30,7 @@ __all__ = ["command"]
 @click.option(
     "--map",
     "embedding",
-    type=click.Choice(["pca", "tsne", "none"]),
+    type=Choice(["pca", "tsne", "none"]),
     default="pca",
     show_default=True,
     help="How candidates and training set are placed on the map.",

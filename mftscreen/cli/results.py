@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli.rank import show
+from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import (
     LocalPath,
     carried,
@@ -37,7 +38,7 @@ def _column_help() -> str:
 run_argument = click.argument("run", type=LocalPath(exists=True, file_okay=False))
 
 
-@click.group("results")
+@click.group("results", cls=Group)
 def command() -> None:
     """Look again at what the folder RUN of 'mftscreen rank --run RUN' holds.
 

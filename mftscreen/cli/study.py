@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Choice, Group
 from mftscreen.cli.shared.options import LocalPath, jobs_option
+from mftscreen.suggestions import did_you_mean
 from mftscreen.writing import output_file
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ _CONDITIONS = (
 _FILE = LocalPath(dir_okay=False)
 
 
-@click.group("study")
+@click.group("study", cls=Group)
 def command() -> None:
     """Train a grid of models and show their errors beside published ones.
 
@@ -162,6 +164,7 @@ def _conditions(
         key, _, values = text.partition("=")
         if key not in _CONDITIONS or not values:
             msg = f"{text!r} is not KEY=VALUE; keys are {', '.join(_CONDITIONS)}"
+            msg += "" if key in _CONDITIONS else did_you_mean(key, known=_CONDITIONS)
             raise click.BadParameter(msg, ctx, param)
         wanted.setdefault(key, set()).update(values.split(","))
     return wanted
@@ -181,7 +184,7 @@ def _conditions(
 )
 @click.option(
     "--metric",
-    type=click.Choice(["mae", "rmse"]),
+    type=Choice(["mae", "rmse"]),
     help="Of gains and figures.  [default: that of the published table, or mae]",
 )
 @click.option("--csv", type=_FILE, help="Write every number of every job.")

@@ -29,7 +29,12 @@ from mftscreen.model.files.card_view import card_html
 from mftscreen.model.network.backend import DeepmdNetwork, Evaluation
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.model.readouts.pooling import pool
-from mftscreen.properties import PropertySpec, by_target, undo_transforms
+from mftscreen.properties import (
+    PropertySpec,
+    by_target,
+    suggestion,
+    undo_transforms,
+)
 from mftscreen.structures import check_distances, check_sites
 from mftscreen.trust.intervals import IntervalCalibration
 from mftscreen.trust.neighborhood import (
@@ -296,6 +301,7 @@ class LoadedModel:
                 f"model {self.card.name} does not predict "
                 f"{', '.join(unknown) or 'energies'}; it predicts: {', '.join(known)}"
             )
+            msg += "".join(suggestion(name, self.properties) for name in unknown)
             raise UnknownPropertyError(msg)
         if not structures:
             return []

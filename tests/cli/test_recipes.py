@@ -28,7 +28,7 @@ def test_list_and_show() -> None:
     assert "least squares (Eq. 17)" in text
     code, _, errors = run("show", "mft/dielectrics")
     assert code == 1
-    assert "no recipe 'mft/dielectrics'; there is mft/dielectric" in errors
+    assert "no recipe 'mft/dielectrics'; did you mean 'mft/dielectric'?" in errors
     code, _, errors = run("show", "zzz")
     assert code == 1
     assert "no recipe 'zzz'; see 'mftscreen recipes list'" in errors

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from mftscreen.cli.shared.commands import Choice
+
 __all__ = [
     "SEED",
     "Finite",
@@ -81,7 +83,7 @@ model_option = click.option(
 )
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
     help="Where to run the model.",
@@ -117,7 +119,7 @@ _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
     "method": (
         "--by",
         {
-            "type": click.Choice(["pareto", "desirability"]),
+            "type": Choice(["pareto", "desirability"]),
             "default": "pareto",
             "help": "How several goals make one order.",
         },
@@ -125,7 +127,7 @@ _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
     "policy": (
         "--ood",
         {
-            "type": click.Choice(["label", "demote", "exclude"]),
+            "type": Choice(["label", "demote", "exclude"]),
             "default": "label",
             "help": "Candidates that are out of distribution: only label them, also "
             "put them last, or leave them out.",
@@ -159,7 +161,7 @@ _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
     "duplicates": (
         "--duplicates",
         {
-            "type": click.Choice(["identical", "equivalent"]),
+            "type": Choice(["identical", "equivalent"]),
             "default": "identical",
             "help": "Copies, which get no rank: with the same numbers, or also the "
             "same crystal in another cell, orientation or order of atoms.",
@@ -188,7 +190,7 @@ limit_option = click.option(
 style_option = click.option(
     "--format",
     "style",
-    type=click.Choice(["auto", "table", "csv"]),
+    type=Choice(["auto", "table", "csv"]),
     default="auto",
     help="On standard output: a table for people or CSV.  "
     "[default: table on a terminal, else CSV]",

@@ -19,6 +19,7 @@ from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.pretrained import BACKBONES, obtain_backbone
 from mftscreen.properties import PropertySpec, own_names, suggestion
+from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -138,10 +139,9 @@ def find_members(
     if found:
         return found
     every = {name: spec for own in offered.values() for name, spec in own.items()}
-    hints = "".join(suggestion(name, every) for name in properties)
-    msg = f"{source} does not predict {', '.join(properties)}{hints}; " + "; ".join(
-        f"{name} predicts: {', '.join(own)}" for name, own in offered.items()
-    )
+    predicted = (f"{name} predicts: {', '.join(own)}" for name, own in offered.items())
+    msg = f"{source} does not predict {', '.join(properties)}; {'; '.join(predicted)}"
+    msg += "".join(suggestion(name, every) for name in properties)
     raise UnknownPropertyError(msg)
 
 
@@ -240,9 +240,10 @@ def resolve_model(
     if path.suffix in (".mft", ".pt"):
         msg = f"{path}: no such file"
         raise ModelFileError(msg)
+    names = [*FAMILIES, *sorted(known), *BACKBONES]
+    hint = did_you_mean(str(source), known=names)
     msg = (
-        f"no model named {str(source)!r}; known names: "
-        f"{', '.join([*FAMILIES, *sorted(known), *BACKBONES])}. "
+        f"no model named {str(source)!r}; known names: {', '.join(names)}{hint or '.'} "
         "A file is given by its path and ends in .mft or .pt"
     )
     raise UnknownModelError(msg)
