@@ -129,7 +129,9 @@ def download_model(name: str, quiet: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="All of the card, for programs.")
 @quiet_option
 def show_model(model: str, as_json: bool, quiet: bool) -> None:
-    """Show what MODEL (a name or a file) predicts, in which units, and how well.
+    """Show what MODEL predicts, in which units, and how well.
+
+    MODEL is a name, a file, or the folder of a training.
 
     A deepmd-kit checkpoint has no card; its elements and heads are shown, and where it
     is from if it says so. A large pretrained model is downloaded or converted for that,

@@ -57,8 +57,8 @@ __all__ = ["command"]
     "-m",
     "--model",
     default=None,
-    help="Name of a model (see 'mftscreen models list') or path of a .mft or .pt "
-    "file.  [default: mft-mini]",
+    help="Name of a model (see 'mftscreen models list'), .mft or .pt file, or folder "
+    "of a training.  [default: mft-mini]",
 )
 @anyway_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, a line each, not CSV.")

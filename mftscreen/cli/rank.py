@@ -75,8 +75,8 @@ TABLE_ROWS = 20
     "--model",
     "models",
     multiple=True,
-    help="Name of a shipped model or path of a .mft file; several of one property are "
-    "an ensemble.  [default: mft-mini]",
+    help="Name of a shipped model, .mft file, or folder of a training; several of one "
+    "property are an ensemble.  [default: mft-mini]",
 )
 @click.option(
     "--then",

@@ -106,8 +106,9 @@ def query(
     """Print the rows of RUN for which CONDITION holds, with the ranks that they have.
 
     A condition is made of columns, numbers, texts in quotes, comparisons, 'and', 'or'
-    and 'not'. Ids are texts. 'mftscreen results show RUN --format csv -L 1' prints the
-    columns that RUN has.
+    and 'not'; ood=False and commas, as in ASE's queries, are understood, too. Ids are
+    texts. 'mftscreen results show RUN --format csv -L 1' prints the columns that RUN
+    has.
 
     \b
     Example:

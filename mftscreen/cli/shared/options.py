@@ -79,7 +79,8 @@ model_option = click.option(
     "-m",
     "--model",
     default=None,
-    help="Name of a shipped model or path of a .mft file.  [default: mft-mini]",
+    help="Name of a shipped model, .mft file, or folder of a training.  [default: "
+    "mft-mini]",
 )
 device_option = click.option(
     "--device",

@@ -16,6 +16,7 @@ from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.document import parse_yaml, read_document
 from mftscreen.finetune.strategies import STRATEGIES, TuneConfig
 from mftscreen.finetune.strategies.plan import Strategy
+from mftscreen.model.files.registry import trained_model
 from mftscreen.suggestions import did_you_mean
 
 __all__ = ["as_config", "explain_problem", "load_config", "resolve_paths"]
@@ -186,12 +187,18 @@ def resolve_paths(value: Any, folder: Path) -> Any:
             name: resolve_paths(getattr(value, name), folder)
             for name in type(value).model_fields
         }
-        pretrained = update.get("pretrained")
-        if isinstance(pretrained, str) and pretrained.endswith((".mft", ".pt")):
-            update["pretrained"] = str(resolve_paths(Path(pretrained), folder))
+        if isinstance(pretrained := update.get("pretrained"), str):
+            update["pretrained"] = _model_path(pretrained, folder)
         return value.model_copy(update=update)
     if isinstance(value, list):
         return [resolve_paths(item, folder) for item in value]
     if isinstance(value, dict):
         return {key: resolve_paths(item, folder) for key, item in value.items()}
     return value
+
+
+def _model_path(source: str, folder: Path) -> str:
+    """Return where the file of a model is; a name of one is left as it is."""
+    if (trained := trained_model(source, folder)) is not None:
+        return str(trained)
+    return str(folder / source) if source.endswith((".mft", ".pt")) else source

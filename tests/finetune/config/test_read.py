@@ -173,6 +173,17 @@ def test_strategy_must_be_a_known_one(
     assert problems(tmp_path, document) == [f"strategy: one of {known} is needed{hint}"]
 
 
+def test_a_model_may_be_the_folder_of_a_training_beside_the_file(
+    tmp_path: Path, load: Callable[..., Any], changed: Callable[..., Any]
+) -> None:
+    model = tmp_path / "before" / "model.mft"
+    model.parent.mkdir()
+    model.touch()
+    for written, meant in (("before", str(model)), ("7net-0", "7net-0")):
+        config = load(tmp_path, changed("ft", pretrained=written))
+        assert config.pretrained == meant
+
+
 def test_relative_paths_start_at_the_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
