@@ -14,6 +14,7 @@ import click
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.commands import Choice, Group
 from mftscreen.cli.shared.options import LocalPath, quiet_option
+from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def convert(
         data_format or find_format(target),
         labels,
     )
-    click.echo(f"{n} rows: {target}", err=True)
+    say_written(counted(n, "row"), target, quiet=quiet)
 
 
 def _read(
@@ -248,5 +249,6 @@ def download(name: str, folder: Path, quiet: bool) -> None:
     from mftscreen.data.public_sets import download_dataset
 
     found = download_dataset(name, folder, progress=not quiet)
-    click.echo(f"{name}: {found.remark}", err=True)
+    if not quiet:
+        click.echo(f"{name}: {found.remark}", err=True)
     click.echo(found.path)

@@ -13,6 +13,7 @@ import click
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.commands import Command
 from mftscreen.cli.shared.options import SEED, LocalPath, device_option, quiet_option
+from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.text_table import text_table
 
 if TYPE_CHECKING:
@@ -209,6 +210,10 @@ def command(
         progress=not quiet,
         command=_command_line(),
     )
+    models_of = counted(len(found.diagnosis.fine_tuned), "model")
+    for path, what in ((output, "a report"), (json_path, "the numbers")):
+        if path is not None:
+            say_written(f"{what} of {models_of}", path, quiet=quiet)
     for name, reason in found.failures.items():
         click.echo(f"{name}: {reason}", err=True)
     click.echo(text_table(drift_table(found.diagnosis)), nl=False)

@@ -10,6 +10,7 @@ import click
 
 from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import LocalPath, quiet_option
+from mftscreen.cli.shared.summary import say_written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,7 +181,8 @@ def show_model(model: str, as_json: bool, quiet: bool) -> None:
     required=True,
     help="FILE.pth (frozen, for LAMMPS and dp) or FILE.pt (a checkpoint).",
 )
-def export(model: str, head: str | None, output: Path) -> None:
+@quiet_option
+def export(model: str, head: str | None, output: Path, quiet: bool) -> None:
     """Write a head of MODEL as a file that deepmd-kit and LAMMPS load.
 
     A frozen .pth is what 'dp --pt freeze' makes: 'pair_style deepmd FILE.pth' in LAMMPS
@@ -195,7 +197,7 @@ def export(model: str, head: str | None, output: Path) -> None:
     from mftscreen.model.exchange import export_model
 
     name = export_model(model, output, head)
-    click.echo(f"head {name} of {model}", err=True)
+    say_written(f"head {name} of {model}", output, quiet=quiet)
     click.echo(output)
 
 
@@ -234,6 +236,7 @@ def _units(
     help="Of a property, which FILE does not say; may be repeated.",
 )
 @click.option("--licence", default="", help="Of the model.")
+@quiet_option
 def import_(
     file: Path,
     output: Path,
@@ -241,6 +244,7 @@ def import_(
     energy_head: str | None,
     units: dict[str, str],
     licence: str,
+    quiet: bool,
 ) -> None:
     """Make a .mft of deepmd-kit's FILE: a .pt checkpoint or a frozen .pth.
 
@@ -263,7 +267,8 @@ def import_(
         licence=licence,
     )
     predicts = ["energy"] if card.energy_head else []
-    click.echo(f"predicts {', '.join([*predicts, *card.properties])}", err=True)
+    predicts += card.properties
+    say_written(f"a model of {', '.join(predicts)}", output, quiet=quiet)
     click.echo(output)
 
 

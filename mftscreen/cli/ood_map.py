@@ -23,6 +23,7 @@ from mftscreen.cli.shared.reference_sets import (
     fit_with_progress,
     measure_with_progress,
 )
+from mftscreen.cli.shared.summary import counted, say_written
 
 if TYPE_CHECKING:
     from mftscreen.ood.map.embedding import Method
@@ -133,8 +134,10 @@ def map_command(
         f"orbital field matrices, element table '{detector.table}', alpha {alpha:g}"
     )
     write_map(output, title, embedding, known, new)
-    click.echo(f"{output}: {len(known) + len(new)} points, {n_failed} failed", err=True)
+    what = f"a map of {counted(len(known) + len(new), 'point')}"
+    say_written(what, output, quiet=quiet)
     if n_failed:
+        click.echo(f"{counted(n_failed, 'structure')} failed", err=True)
         ctx.exit(EXIT_FAILED_ROWS)
 
 

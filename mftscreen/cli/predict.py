@@ -19,7 +19,7 @@ from mftscreen.cli.shared.options import (
     quiet_option,
 )
 from mftscreen.cli.shared.standard_output import standard_output
-from mftscreen.cli.shared.summary import say_predicted
+from mftscreen.cli.shared.summary import counted, say_predicted, say_written
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -149,6 +149,7 @@ def command(
     problems: list[DataError] = []
     if output is not None:
         write_records(output, header, records(), {*IDS, "file"})
+        say_written(counted(counts.total(), "row"), output, quiet=quiet)
     else:
         with standard_output(problems) as stream:
             if as_json:
@@ -159,8 +160,7 @@ def command(
     click.echo(
         f"{predicted + counts.total()} structures: {say_predicted(predicted, trust)}, "
         f"{counts.total()} failed"
-        + "".join(f", {status}: {n}" for status, n in counts.items())
-        + (f"; {output} holds all rows" if output is not None else ""),
+        + "".join(f", {status}: {n}" for status, n in counts.items()),
         err=True,
     )
     for name in properties:

@@ -30,7 +30,7 @@ from mftscreen.cli.shared.options import (
     verbose_option,
 )
 from mftscreen.cli.shared.standard_output import standard_output
-from mftscreen.cli.shared.summary import say_predicted
+from mftscreen.cli.shared.summary import counted, say_predicted, say_written
 
 if TYPE_CHECKING:
     from mftscreen.errors import DataError
@@ -256,7 +256,7 @@ def command(
     )
     if not result.rows:
         click.echo(explain_empty(database, query), err=True)
-    show(ctx, result, limit, style, output, verbose=verbose)
+    show(ctx, result, limit, style, output, verbose=verbose, quiet=quiet)
 
 
 def show(
@@ -267,6 +267,7 @@ def show(
     output: Path | None,
     *,
     verbose: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Print a result, write it to a file if there is one, and count what failed."""
     from mftscreen.screen.result.rows import FAST_ONLY
@@ -286,6 +287,7 @@ def show(
         structures = (row.atoms for row in result.rows)
         pairs = zip(result.records(), structures, strict=True)
         write_records(output, result.columns, pairs, foreign=result.foreign)
+        say_written(counted(len(result.rows), "row"), output, quiet=quiet)
     for remark in [*result.remarks, *(result.details if verbose else ())]:
         click.echo(remark, err=True)
     failed = Counter(row.status for row in result.failures)

@@ -15,6 +15,7 @@ from mftscreen.cli.shared.options import (
     carry_option,
     limit_option,
     output_option,
+    quiet_option,
     reranking_options,
     style_option,
     verbose_option,
@@ -91,6 +92,7 @@ def show_command(
 @limit_option
 @style_option
 @output_option
+@quiet_option
 @click.pass_context
 def query(
     ctx: click.Context,
@@ -101,6 +103,7 @@ def query(
     limit: int | None,
     style: str,
     output: Path | None,
+    quiet: bool,
     **ranking: Any,
 ) -> None:
     """Print the rows of RUN for which CONDITION holds, with the ranks that they have.
@@ -118,7 +121,7 @@ def query(
     result = _read(run, output, carry, **ranking).where(condition)
     if not result.rows:
         click.echo(f"no candidate matches {condition!r}", err=True)
-    show(ctx, result, limit, style, output)
+    show(ctx, result, limit, style, output, quiet=quiet)
 
 
 @command.command("export")
@@ -126,9 +129,16 @@ def query(
 @click.argument("output", type=LocalPath(dir_okay=False))
 @reranking_options
 @carry_option
+@quiet_option
 @click.pass_context
 def export(
-    ctx: click.Context, /, run: Path, output: Path, carry: str | None, **ranking: Any
+    ctx: click.Context,
+    /,
+    run: Path,
+    output: Path,
+    carry: str | None,
+    quiet: bool,
+    **ranking: Any,
 ) -> None:
     """Write all rows of RUN to OUTPUT: .csv, .jsonl, .parquet or .db (ASE).
 
@@ -141,7 +151,7 @@ def export(
       mftscreen results export runs/pool out.db --ood demote
       ase db out.db 'ood=False,rank<20' -c candidate,formula,rank -s rank
     """
-    show(ctx, _read(run, output, carry, **ranking), None, "none", output)
+    show(ctx, _read(run, output, carry, **ranking), None, "none", output, quiet=quiet)
 
 
 def _read(

@@ -16,6 +16,7 @@ from mftscreen.cli.shared.options import (
     jobs_option,
     quiet_option,
 )
+from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.progress import progress_bar
 from mftscreen.console.text_table import text_table
 
@@ -196,8 +197,9 @@ def command(
     if output is None:
         click.echo(made.split.to_json())
         return
-    n_folds = len(made.split.folds)
-    click.echo(f"{n_folds} folds of {len(made.rows)} rows: {output}", err=True)
+    folds, rows = len(made.split.folds), len(made.rows)
+    what = f"{counted(folds, 'fold')} of {counted(rows, 'row')}"
+    say_written(what, output, quiet=quiet)
     if report:
         _report(made, quiet)
 

@@ -12,7 +12,8 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.commands import Choice, Group
-from mftscreen.cli.shared.options import LocalPath, jobs_option
+from mftscreen.cli.shared.options import LocalPath, jobs_option, quiet_option
+from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.suggestions import did_you_mean
 from mftscreen.writing import output_file
 
@@ -198,6 +199,7 @@ def _conditions(
     metavar="FILE.json.gz",
     help="Write MatBench's record of its five folds; needs the package matbench.",
 )
+@quiet_option
 def show(
     directory: Path,
     only: dict[str, set[str]],
@@ -207,6 +209,7 @@ def show(
     json: Path | None,
     plots: Path | None,
     matbench: Path | None,
+    quiet: bool,
 ) -> None:
     """Print the errors of the study in DIRECTORY, so far as its jobs are finished.
 
@@ -242,15 +245,19 @@ def show(
     if csv is not None:
         with output_file(csv) as partial:
             partial.write_text(to_csv(found), encoding="utf-8")
+        say_written(counted(len(found), "row"), csv, quiet=quiet)
     if json is not None:
         with output_file(json) as partial:
             text = to_json(study, summaries, published)
             partial.write_text(text, encoding="utf-8")
+        what = f"{counted(len(summaries), 'mean')} of {counted(len(found), 'result')}"
+        say_written(what, json, quiet=quiet)
     if plots is not None:
-        for figure in write_plots(plots, found, summaries, metric):
-            click.echo(figure, err=True)
+        figures = write_plots(plots, found, summaries, metric)
+        say_written(counted(len(figures), "figure"), plots, quiet=quiet)
     if matbench is not None:
         write_matbench_record(study, matbench)
+        say_written("MatBench's record of five folds", matbench, quiet=quiet)
     _say_what_is_missing(study)
 
 

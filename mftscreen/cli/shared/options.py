@@ -95,7 +95,12 @@ anyway_option = click.option(
     help="Evaluate also what the model was not made for (a molecule by a model of "
     "crystals, say), and flag it.",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+quiet_option = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="Say nothing of progress and of what is written.",
+)
 output_option = click.option(
     "-o",
     "--output",
