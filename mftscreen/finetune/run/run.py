@@ -133,6 +133,7 @@ def run_training(
             directory,
             settings.steps,
             selection,
+            save_every=settings.save_every,
             pretrained=PRETRAINED if plan.transfers else None,
             every_head=plan.transfers_properties,
             n_gpus=settings.n_gpus,
