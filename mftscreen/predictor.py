@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +13,13 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mftscreen.errors import MftscreenError, StructureError, UnknownPropertyError
+from mftscreen.errors import MftscreenError, StructureError
 from mftscreen.model.domain_check import DomainCheck
 from mftscreen.model.loaded_model import Model, Prediction
 from mftscreen.model.loading import open_model
 from mftscreen.model.network.backend import Device
 from mftscreen.model.network.many import BatchLimit, evaluate_many
-from mftscreen.properties import as_names, own_names, suggestion
+from mftscreen.properties import as_names, choose_properties
 from mftscreen.structures import to_atoms
 from mftscreen.trust.neighborhood import Surroundings
 
@@ -139,16 +139,10 @@ class Predictor:
         self.model = model = open_model(
             model, properties=asked, check_domain=check_domain, device=device
         )
-        names = chain.from_iterable(own_names(asked, model.properties).values())
-        self.properties = list(model.properties if properties is None else names)
-        unknown = [name for name in self.properties if name not in model.properties]
-        if unknown:
-            known = [*(["energy"] if model.has_energy else []), *model.properties]
-            msg = (
-                f"the model does not predict {', '.join(unknown)}; it predicts: "
-                f"{', '.join(known)}{suggestion(unknown[0], model.properties)}"
-            )
-            raise UnknownPropertyError(msg)
+        names = model.properties if properties is None else asked
+        self.properties = choose_properties(
+            names, model.properties, energy=model.has_energy
+        )
         self.energy = energy or forces
         self.forces = forces
         self._limit = BatchLimit(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from mftscreen.errors import (
     UnknownPropertyError,
 )
 from mftscreen.head_forms import HEAD_FORMS, HeadForm, HeadKind
+from mftscreen.suggestions import did_you_mean, folded
 from mftscreen.transforms import Transform
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "as_names",
     "by_target",
     "check_property_name",
+    "choose_properties",
     "own_names",
     "suggestion",
     "undo_transforms",
@@ -364,18 +366,55 @@ def own_names(
     >>> own_names(["refractive_index", "gap", "D"], known)
     {'refractive_index': ['dielectric'], 'gap': ['gap'], 'D': ['d_x', 'd_y']}
     """
-    by_text = {_folded(spec.label): [name] for name, spec in known.items()}
+    by_text = {folded(spec.label): [name] for name, spec in known.items()}
     parts: dict[str, list[str]] = {}
     for name, spec in known.items():
         if spec.part is not None and not spec.is_norm:
-            parts.setdefault(_folded(spec.target), []).append(name)
+            parts.setdefault(folded(spec.target), []).append(name)
     by_text |= parts
     by_text |= {text: [name] for text, name in _OTHERWISE.items() if name in known}
-    by_text |= {_folded(name): [name] for name in known}
+    by_text |= {folded(name): [name] for name in known}
     return {
-        name: [name] if name in known else by_text.get(_folded(name), [name])
+        name: [name] if name in known else by_text.get(folded(name), [name])
         for name in names
     }
+
+
+def choose_properties(
+    names: Iterable[str], known: Mapping[str, PropertySpec], *, energy: bool = False
+) -> list[str]:
+    """Return the properties that names stand for, each once.
+
+    Parameters
+    ----------
+    names : iterable of str
+        See :func:`own_names`.
+    known : mapping of str to PropertySpec
+        What the model predicts.
+    energy : bool, default False
+        Whether it also predicts energies; for the message.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UnknownPropertyError
+        If the model does not predict one of them.
+
+    Examples
+    --------
+    >>> known = {"gap": PropertySpec(name="gap", label="band gap", unit="eV")}
+    >>> choose_properties(["band gap", "gap"], known)
+    ['gap']
+    """
+    chosen = list(dict.fromkeys(chain.from_iterable(own_names(names, known).values())))
+    if unknown := [name for name in chosen if name not in known]:
+        offered = ", ".join([*(["energy"] if energy else []), *known])
+        msg = f"the model does not predict {', '.join(unknown)}; it predicts: {offered}"
+        raise UnknownPropertyError(msg + suggestion(unknown[0], known))
+    return chosen
 
 
 def suggestion(name: str, known: Mapping[str, PropertySpec] | Iterable[str]) -> str:
@@ -386,14 +425,11 @@ def suggestion(name: str, known: Mapping[str, PropertySpec] | Iterable[str]) -> 
     >>> suggestion("dielectrics", ["gap", "dielectric"])
     "; did you mean 'dielectric'?"
     """
-    texts = {_folded(each): each for each in known}
-    if isinstance(known, Mapping):
-        texts |= {_folded(spec.label): each for each, spec in known.items()}
-    close = difflib.get_close_matches(_folded(name), texts, n=1)
-    if not close or _OTHERWISE.get(_folded(name)) == "":
+    if _OTHERWISE.get(folded(name)) == "":
         return ""
-    return f"; did you mean {texts[close[0]]!r}?"
-
-
-def _folded(text: str) -> str:
-    return re.sub(r"[\s_-]+", "_", text.strip()).casefold()
+    if not isinstance(known, Mapping):
+        return did_you_mean(name, known=known)
+    labels = {spec.label: each for each, spec in known.items()}
+    return did_you_mean(
+        name, known=[*known, *by_target(known.values())], aliases=labels
+    )

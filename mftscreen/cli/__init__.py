@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from mftscreen.cli.shared.commands import Group
+
 __all__ = ["main"]
 
 EXIT_ERROR, EXIT_FAILED_ROWS = 1, 3
@@ -30,7 +32,7 @@ _COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     """A group that imports a command's module only to run or describe it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Choice, Group
 from mftscreen.cli.shared.options import LocalPath, quiet_option
+from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ _ROWS_SHOWN = 8
 _FINDINGS_SHOWN = 5
 
 
-@click.group("data")
+@click.group("data", cls=Group)
 def command() -> None:
     """Describe, convert and download labelled data.
 
@@ -161,7 +163,7 @@ def _finding_lines(title: str, findings: Sequence[Finding]) -> Iterator[str]:
 @click.option(
     "--to",
     "data_format",
-    type=click.Choice(["extxyz", "db", "npy", "csv"]),
+    type=Choice(["extxyz", "db", "npy", "csv"]),
     default=None,
     help="Format of OUT; npy (deepmd-kit) and csv (with structure files) are folders.  "
     "[default: by its name]",
@@ -200,7 +202,7 @@ def convert(
         data_format or find_format(target),
         labels,
     )
-    click.echo(f"{n} rows: {target}", err=True)
+    say_written(counted(n, "row"), target, quiet=quiet)
 
 
 def _read(
@@ -247,5 +249,6 @@ def download(name: str, folder: Path, quiet: bool) -> None:
     from mftscreen.data.public_sets import download_dataset
 
     found = download_dataset(name, folder, progress=not quiet)
-    click.echo(f"{name}: {found.remark}", err=True)
+    if not quiet:
+        click.echo(f"{name}: {found.remark}", err=True)
     click.echo(found.path)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Command
 from mftscreen.cli.shared.options import SEED, LocalPath, device_option, quiet_option
+from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.text_table import text_table
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | N
     return values[0]
 
 
-@click.command("diagnose")
+@click.command("diagnose", cls=Command)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--against",
@@ -208,6 +210,10 @@ def command(
         progress=not quiet,
         command=_command_line(),
     )
+    models_of = counted(len(found.diagnosis.fine_tuned), "model")
+    for path, what in ((output, "a report"), (json_path, "the numbers")):
+        if path is not None:
+            say_written(f"{what} of {models_of}", path, quiet=quiet)
     for name, reason in found.failures.items():
         click.echo(f"{name}: {reason}", err=True)
     click.echo(text_table(drift_table(found.diagnosis)), nl=False)

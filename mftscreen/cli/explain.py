@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from mftscreen.cli.shared.commands import Command
+from mftscreen.suggestions import did_you_mean
+
 __all__ = ["STATUSES", "command", "docstring_text", "explanation", "known_faults"]
 
 STATUSES = {
@@ -18,7 +21,7 @@ STATUSES = {
 """Values of the column status that are no class of their own."""
 
 
-@click.command("explain")
+@click.command("explain", cls=Command)
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
     """Say what an error means and what helps.
@@ -32,6 +35,8 @@ def command(name: str | None) -> None:
       mftscreen explain DataError
       mftscreen explain unknown_element
     """
+    from mftscreen.errors import MftscreenError
+
     faults = known_faults()
     if name is None:
         firsts = {n: explanation(k).partition("\n")[0] for n, k in faults.items()}
@@ -42,12 +47,12 @@ def command(name: str | None) -> None:
     if name in STATUSES:
         click.echo(f"{name}: {STATUSES[name]}")
         return
-    named = faults.get(name) or next(
-        (kind for kind in faults.values() if vars(kind).get("status") == name), None
-    )
+    own = {str(vars(kind).get("status")): kind for kind in faults.values()}
+    named = faults.get(name) or own.get(name)
     if named is None:
-        msg = f"no error or status {name!r}; 'mftscreen explain' lists them"
-        raise click.UsageError(msg)
+        hint = did_you_mean(name, known=[*faults, *STATUSES, *own])
+        msg = f"no error or status {name!r}; 'mftscreen explain' lists them{hint}"
+        raise MftscreenError(msg)
     click.echo(f"{named.__name__}: {explanation(named)}")
 
 

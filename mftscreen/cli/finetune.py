@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import LocalPath, quiet_option
-from mftscreen.console.text_table import text_table
+from mftscreen.cli.shared.training_tables import show_comparison, show_training
 from mftscreen.finetune.strategies import COMPARABLE
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["command"]
-
-_PROPERTY = {
-    "n": ("n", ".0f"),
-    "mae": ("mae", ".4g"),
-    "rmse": ("rmse", ".4g"),
-    "r2": ("r2", ".3f"),
-    "spearman": ("spearman", ".3f"),
-    "coverage_90": ("in 90 %", ".3f"),
-}
-_CLASS = {
-    "n": ("n", ".0f"),
-    "auc": ("AUC", ".3f"),
-    "balanced_accuracy": ("balanced accuracy", ".3f"),
-    "brier": ("Brier", ".3f"),
-    "log_loss": ("log loss", ".3f"),
-    "calibration_error": ("calibration", ".3f"),
-}
-_FORCE_FIELD = {
-    "n": ("n", ".0f"),
-    "force_mae": ("force, eV/Å", ".4g"),
-    "energy_mae": ("energy, eV/atom", ".4g"),
-}
-"""Metrics that are shown, with their titles and formats."""
 
 
 def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> list[str]:
@@ -44,11 +22,12 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
     for name in names:
         if name not in COMPARABLE:
             msg = f"{name!r} is not one of {', '.join(COMPARABLE)}"
+            msg += did_you_mean(name, known=COMPARABLE)
             raise click.BadParameter(msg, ctx, param)
     return names
 
 
-@click.command("finetune")
+@click.command("finetune", cls=Command)
 @click.argument("config", type=LocalPath(dir_okay=False))
 @click.option(
     "-o",
@@ -66,7 +45,7 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 )
 @click.option(
     "--strategy",
-    type=click.Choice([*COMPARABLE, "auto"]),
+    type=Choice([*COMPARABLE, "auto"]),
     help="Instead of the one in CONFIG, which is mft or auto; auto: compare, then "
     "train the one with the smallest OOD error on all rows.",
 )
@@ -178,8 +157,7 @@ def command(
                 folds=folds,
                 **options,
             )
-            click.echo(comparison.to_table(), nl=False)
-            click.echo(f"Smallest OOD error: {comparison.best}")
+            show_comparison(comparison)
             if strategy != "auto":
                 return
             settings, strategy = best_config(settings, comparison), None
@@ -192,9 +170,7 @@ def command(
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted. To continue: {again}", err=True)
         raise click.exceptions.Exit(130) from None
-    _show_errors(path)
-    if collapse_report:
-        _show_collapse(path)
+    show_training(path, with_collapse=collapse_report)
     click.echo(path)
 
 
@@ -207,44 +183,3 @@ def _check_usage(
     if compare and strategy not in (None, "auto"):
         msg = f"--compare trains several strategies, --strategy {strategy} one"
         raise click.UsageError(msg)
-
-
-def _show_errors(path: Path) -> None:
-    """Print the errors on a model's card, one line for each validation and test set."""
-    from mftscreen.model.files.bundle import read_bundle
-
-    card = read_bundle(path).card
-    for name, head in card.properties.items():
-        shown = _CLASS if head.spec.is_class else _PROPERTY
-        _show_parts(f"{name} ({head.spec.unit})", shown, head.metrics)
-    for name, found in card.force_field.items():
-        parts = {part: m for part, m in found.items() if isinstance(m, dict)}
-        _show_parts(f"{name}, MAE", _FORCE_FIELD, parts)
-
-
-def _show_parts(
-    title: str,
-    columns: Mapping[str, tuple[str, str]],
-    parts: Mapping[str, Mapping[str, float]],
-) -> None:
-    """Print a table of metrics, with a line for each part."""
-    lines = [[title, *(shown for shown, _ in columns.values())]]
-    for part, metrics in parts.items():
-        cells = (
-            f"{metrics[key]:{spec}}" if key in metrics else ""
-            for key, (_, spec) in columns.items()
-        )
-        lines.append([part, *cells])
-    click.echo(text_table(lines, "<>", (24, 8)), nl=False)
-
-
-def _show_collapse(path: Path) -> None:
-    """Print the numbers of a model's collapse report, if it has one."""
-    from mftscreen.finetune.outcome.collapse import PAGE, read_collapse
-
-    collapse = read_collapse(path)
-    if collapse is None:
-        return
-    click.echo(collapse.to_table(), nl=False)
-    if (page := path.with_name(PAGE)).exists():
-        click.echo(f"collapse report: {page}")

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import LocalPath, quiet_option
+from mftscreen.cli.shared.summary import say_written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("models")
+@click.group("models", cls=Group)
 def command() -> None:
     """List, download, show, export and import models.
 
@@ -114,9 +116,11 @@ def download_model(name: str, quiet: bool) -> None:
     """
     from mftscreen.errors import UnknownModelError
     from mftscreen.model.files.pretrained import BACKBONES, obtain_backbone
+    from mftscreen.suggestions import did_you_mean
 
     if name not in BACKBONES:
         msg = f"no model {name!r} to download; there are {', '.join(BACKBONES)}"
+        msg += did_you_mean(name, known=BACKBONES)
         raise UnknownModelError(msg)
     click.echo(obtain_backbone(name, progress=not quiet)[0])
 
@@ -126,7 +130,9 @@ def download_model(name: str, quiet: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="All of the card, for programs.")
 @quiet_option
 def show_model(model: str, as_json: bool, quiet: bool) -> None:
-    """Show what MODEL (a name or a file) predicts, in which units, and how well.
+    """Show what MODEL predicts, in which units, and how well.
+
+    MODEL is a name, a file, or the folder of a training.
 
     A deepmd-kit checkpoint has no card; its elements and heads are shown, and where it
     is from if it says so. A large pretrained model is downloaded or converted for that,
@@ -175,7 +181,8 @@ def show_model(model: str, as_json: bool, quiet: bool) -> None:
     required=True,
     help="FILE.pth (frozen, for LAMMPS and dp) or FILE.pt (a checkpoint).",
 )
-def export(model: str, head: str | None, output: Path) -> None:
+@quiet_option
+def export(model: str, head: str | None, output: Path, quiet: bool) -> None:
     """Write a head of MODEL as a file that deepmd-kit and LAMMPS load.
 
     A frozen .pth is what 'dp --pt freeze' makes: 'pair_style deepmd FILE.pth' in LAMMPS
@@ -190,7 +197,7 @@ def export(model: str, head: str | None, output: Path) -> None:
     from mftscreen.model.exchange import export_model
 
     name = export_model(model, output, head)
-    click.echo(f"head {name} of {model}", err=True)
+    say_written(f"head {name} of {model}", output, quiet=quiet)
     click.echo(output)
 
 
@@ -229,6 +236,7 @@ def _units(
     help="Of a property, which FILE does not say; may be repeated.",
 )
 @click.option("--licence", default="", help="Of the model.")
+@quiet_option
 def import_(
     file: Path,
     output: Path,
@@ -236,6 +244,7 @@ def import_(
     energy_head: str | None,
     units: dict[str, str],
     licence: str,
+    quiet: bool,
 ) -> None:
     """Make a .mft of deepmd-kit's FILE: a .pt checkpoint or a frozen .pth.
 
@@ -258,7 +267,8 @@ def import_(
         licence=licence,
     )
     predicts = ["energy"] if card.energy_head else []
-    click.echo(f"predicts {', '.join([*predicts, *card.properties])}", err=True)
+    predicts += card.properties
+    say_written(f"a model of {', '.join(predicts)}", output, quiet=quiet)
     click.echo(output)
 
 

@@ -12,6 +12,7 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.ood_map import map_command
+from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import (
     LocalPath,
     alpha_option,
@@ -31,6 +32,7 @@ from mftscreen.cli.shared.reference_sets import (
     reference_option,
     warn_if_too_small,
 )
+from mftscreen.cli.shared.summary import counted, say_written
 
 if TYPE_CHECKING:
     from mftscreen.ood.ofm.orbitals import Table
@@ -47,7 +49,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-@click.group("ood")
+@click.group("ood", cls=Group)
 def command() -> None:
     """Find what is out of distribution, without a model.
 
@@ -113,10 +115,11 @@ def fit_command(
     write_reference(output, reference)
     n, n_twins = len(reference.ids), reference.n_twins
     click.echo(
-        f"{n + n_twins + n_failed} structures: {n} in {output}, {n_twins} left out as "
-        f"equal to an earlier one, {n_failed} without an orbital field matrix",
+        f"{n + n_twins + n_failed} structures: {n} kept, {n_twins} left out as equal "
+        f"to an earlier one, {n_failed} without an orbital field matrix",
         err=True,
     )
+    say_written(counted(n, "reference structure"), output, quiet=quiet)
     warn_if_too_small(reference, detector.alpha)
     if n_failed:
         ctx.exit(EXIT_FAILED_ROWS)
@@ -179,6 +182,8 @@ def score_command(
         write_csv(sys.stdout, COLUMNS, records)
     else:
         write_records(output, COLUMNS, records, ids=("id", "nearest"))
+        n_rows = counts.total() - (counts["flagged"] if policy == "exclude" else 0)
+        say_written(counted(n_rows, "row"), output, quiet=quiet)
     dropped = " (left out)" if policy == "exclude" else ""
     n, n_flagged = counts.total(), counts.pop("flagged", 0)
     del counts["ok"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import (
     SEED,
     Finite,
@@ -22,6 +23,7 @@ from mftscreen.cli.shared.reference_sets import (
     fit_with_progress,
     measure_with_progress,
 )
+from mftscreen.cli.shared.summary import counted, say_written
 
 if TYPE_CHECKING:
     from mftscreen.ood.map.embedding import Method
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["map_command"]
 
 
-@click.command("map")
+@click.command("map", cls=Command)
 @click.argument("data", type=LocalPath())
 @click.option(
     "--candidates",
@@ -47,7 +49,7 @@ __all__ = ["map_command"]
 )
 @click.option(
     "--method",
-    type=click.Choice(["tsne", "pca"]),
+    type=Choice(["tsne", "pca"]),
     default="tsne",
     show_default=True,
     help="t-SNE shows neighbourhoods; PCA, which is quick, the largest differences.",
@@ -132,8 +134,10 @@ def map_command(
         f"orbital field matrices, element table '{detector.table}', alpha {alpha:g}"
     )
     write_map(output, title, embedding, known, new)
-    click.echo(f"{output}: {len(known) + len(new)} points, {n_failed} failed", err=True)
+    what = f"a map of {counted(len(known) + len(new), 'point')}"
+    say_written(what, output, quiet=quiet)
     if n_failed:
+        click.echo(f"{counted(n_failed, 'structure')} failed", err=True)
         ctx.exit(EXIT_FAILED_ROWS)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Command
 from mftscreen.cli.shared.options import (
     LocalPath,
     anyway_option,
@@ -19,7 +19,7 @@ from mftscreen.cli.shared.options import (
     quiet_option,
 )
 from mftscreen.cli.shared.standard_output import standard_output
-from mftscreen.cli.shared.summary import say_predicted
+from mftscreen.cli.shared.summary import counted, say_predicted, say_written
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("predict")
+@click.command("predict", cls=Command)
 @click.argument("files", nargs=-1, required=True, type=LocalPath(), metavar="FILE...")
 @click.option(
     "-p",
@@ -57,8 +57,8 @@ __all__ = ["command"]
     "-m",
     "--model",
     default=None,
-    help="Name of a model (see 'mftscreen models list') or path of a .mft or .pt "
-    "file.  [default: mft-mini]",
+    help="Name of a model (see 'mftscreen models list'), .mft or .pt file, or folder "
+    "of a training.  [default: mft-mini]",
 )
 @anyway_option
 @click.option("--json", "as_json", is_flag=True, help="JSON, a line each, not CSV.")
@@ -99,7 +99,7 @@ def command(
     """
     from mftscreen.model.files.registry import check_fine_tuned
     from mftscreen.model.loading import load_model
-    from mftscreen.properties import own_names
+    from mftscreen.properties import choose_properties
     from mftscreen.screen.candidates.stream import Candidate
     from mftscreen.screen.predictions import predict_rows
     from mftscreen.screen.result.columns import IDS
@@ -124,8 +124,8 @@ def command(
         device=device,
         progress=not quiet,
     )
-    found = chain.from_iterable(own_names(names, loaded.properties).values())
-    properties = list(dict.fromkeys(found)) or list(loaded.properties)
+    known = loaded.properties
+    properties = choose_properties(names or known, known, energy=loaded.has_energy)
     places: list[str] = []
 
     def candidates() -> Iterator[Candidate]:
@@ -144,11 +144,12 @@ def command(
             trust[row.trust] += 1
             yield _record(places[number], row, value, columns, energy), row.atoms
 
-    columns = _columns({name: loaded.properties[name].unit for name in properties})
+    columns = _columns({name: known[name].unit for name in properties})
     header = list(_record("", None, None, columns, energy))
     problems: list[DataError] = []
     if output is not None:
         write_records(output, header, records(), {*IDS, "file"})
+        say_written(counted(counts.total(), "row"), output, quiet=quiet)
     else:
         with standard_output(problems) as stream:
             if as_json:
@@ -159,8 +160,7 @@ def command(
     click.echo(
         f"{predicted + counts.total()} structures: {say_predicted(predicted, trust)}, "
         f"{counts.total()} failed"
-        + "".join(f", {status}: {n}" for status, n in counts.items())
-        + (f"; {output} holds all rows" if output is not None else ""),
+        + "".join(f", {status}: {n}" for status, n in counts.items()),
         err=True,
     )
     for name in properties:

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import (
     LocalPath,
     anyway_option,
@@ -29,7 +30,7 @@ from mftscreen.cli.shared.options import (
     verbose_option,
 )
 from mftscreen.cli.shared.standard_output import standard_output
-from mftscreen.cli.shared.summary import say_predicted
+from mftscreen.cli.shared.summary import counted, say_predicted, say_written
 
 if TYPE_CHECKING:
     from mftscreen.errors import DataError
@@ -49,10 +50,16 @@ __all__ = ["command", "show"]
 TABLE_ROWS = 20
 
 
-@click.command("rank")
+@click.command("rank", cls=Command)
 @click.argument("database")
 @click.argument("query", required=False)
-@click.option("-p", "--property", "name", default=None, help="Property to rank by.")
+@click.option(
+    "-p",
+    "--property",
+    "name",
+    default=None,
+    help="Property to rank by; for several, --goal.",
+)
 @click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
 @click.option("--minimize", is_flag=True, help="Smallest values first.")
 @click.option("--target", type=float, help="Values closest to this one first.")
@@ -68,8 +75,8 @@ TABLE_ROWS = 20
     "--model",
     "models",
     multiple=True,
-    help="Name of a shipped model or path of a .mft file; several of one property are "
-    "an ensemble.  [default: mft-mini]",
+    help="Name of a shipped model, .mft file, or folder of a training; several of one "
+    "property are an ensemble.  [default: mft-mini]",
 )
 @click.option(
     "--then",
@@ -93,12 +100,12 @@ TABLE_ROWS = 20
 @click.option(
     "--relax",
     "optimizer",
-    type=click.Choice(["fire", "bfgs", "lbfgs"]),
+    type=Choice(["fire", "bfgs", "lbfgs"]),
     help="Relax each candidate before the prediction, with this optimiser.",
 )
 @click.option(
     "--cell-filter",
-    type=click.Choice(["frechet", "none"]),
+    type=Choice(["frechet", "none"]),
     default="frechet",
     show_default=True,
     help="Relax the cell, too, or not.",
@@ -249,7 +256,7 @@ def command(
     )
     if not result.rows:
         click.echo(explain_empty(database, query), err=True)
-    show(ctx, result, limit, style, output, verbose=verbose)
+    show(ctx, result, limit, style, output, verbose=verbose, quiet=quiet)
 
 
 def show(
@@ -260,6 +267,7 @@ def show(
     output: Path | None,
     *,
     verbose: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Print a result, write it to a file if there is one, and count what failed."""
     from mftscreen.screen.result.rows import FAST_ONLY
@@ -279,6 +287,7 @@ def show(
         structures = (row.atoms for row in result.rows)
         pairs = zip(result.records(), structures, strict=True)
         write_records(output, result.columns, pairs, foreign=result.foreign)
+        say_written(counted(len(result.rows), "row"), output, quiet=quiet)
     for remark in [*result.remarks, *(result.details if verbose else ())]:
         click.echo(remark, err=True)
     failed = Counter(row.status for row in result.failures)

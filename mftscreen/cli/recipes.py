@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from mftscreen.cli import EXIT_ERROR
+from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import LocalPath
 from mftscreen.console.text_table import text_table
 
 __all__ = ["command"]
 
 
-@click.group("recipes")
+@click.group("recipes", cls=Group)
 def command() -> None:
     """List, show, copy and validate configurations for 'mftscreen finetune'.
 
@@ -77,27 +78,20 @@ def copy_recipe(name: str, destination: Path) -> None:
 def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
     """Check configurations without training; name the files that are still missing.
 
-    All are checked; the exit code is 1 if one is not valid.
+    In the data files that are there, the labels are looked for. All configurations are
+    checked; the exit code is 1 if one is not valid.
 
     \b
     Example:
       mftscreen recipes validate my/config.yaml
     """
     from mftscreen.errors import ConfigError
-    from mftscreen.finetune.config.document import read_document
-    from mftscreen.finetune.config.read import load_config
-    from mftscreen.finetune.config.recipes import is_study, missing_files
-    from mftscreen.study.config import load_study
+    from mftscreen.finetune.config.recipes import missing_files
 
     n_bad = 0
     for path in paths:
-        config: Any
         try:
-            if is_study(read_document(path)):
-                config, kind = load_study(path), "study"
-            else:
-                config = load_config(path)
-                kind = config.strategy
+            config, kind = _load(path)
         except ConfigError as error:
             click.echo(f"Error: {error}{_how_to_copy(path)}", err=True)
             n_bad += 1
@@ -107,6 +101,26 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
             click.echo(f"  not there yet: {missing}")
     if n_bad:
         ctx.exit(EXIT_ERROR)
+
+
+def _load(path: Path) -> tuple[Any, str]:
+    """Return a configuration and its kind; raise if it has problems."""
+    from mftscreen.errors import ConfigError
+    from mftscreen.finetune.config.document import read_document
+    from mftscreen.finetune.config.read import load_config
+    from mftscreen.finetune.config.recipes import is_study
+    from mftscreen.finetune.task.label_names import find_unknown_labels
+    from mftscreen.study.config import load_study
+
+    if is_study(read_document(path)):
+        study = load_study(path)
+        for task in filter(Path.exists, study.tasks.values()):
+            _load(task)
+        return study, "study"
+    config: Any = load_config(path)
+    if problems := find_unknown_labels(config):
+        raise ConfigError(problems, path=path)
+    return config, config.strategy
 
 
 def _how_to_copy(path: Path) -> str:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli.shared.options import LocalPath, reranking_options
+from mftscreen.cli.shared.commands import Choice, Command
+from mftscreen.cli.shared.options import LocalPath, quiet_option, reranking_options
+from mftscreen.cli.shared.summary import counted, say_written
 
 if TYPE_CHECKING:
     from mftscreen.ood.map.embedding import Method
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @click.argument("run", type=LocalPath(exists=True, file_okay=False))
 @click.option(
     "-o",
@@ -29,12 +31,15 @@ __all__ = ["command"]
 @click.option(
     "--map",
     "embedding",
-    type=click.Choice(["pca", "tsne", "none"]),
+    type=Choice(["pca", "tsne", "none"]),
     default="pca",
     show_default=True,
     help="How candidates and training set are placed on the map.",
 )
-def command(run: Path, output: Path, embedding: Method | str, **ranking: Any) -> None:
+@quiet_option
+def command(
+    run: Path, output: Path, embedding: Method | str, quiet: bool, **ranking: Any
+) -> None:
     """Make one HTML page of what the folder RUN of 'mftscreen rank --run RUN' holds.
 
     A sentence on what to trust, a table to sort and filter, the structures, values
@@ -50,5 +55,7 @@ def command(run: Path, output: Path, embedding: Method | str, **ranking: Any) ->
     from mftscreen.screen.report.page import build_report, check_report_output
 
     check_report_output(output)
-    build_report(collect(run, embedding, **ranking), output)
-    click.echo(f"wrote {click.format_filename(output)}", err=True)
+    data = collect(run, embedding, **ranking)
+    build_report(data, output)
+    what = f"a report of {counted(len(data.records), 'candidate')}"
+    say_written(what, output, quiet=quiet)

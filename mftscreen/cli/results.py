@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli.rank import show
+from mftscreen.cli.shared.commands import Group
 from mftscreen.cli.shared.options import (
     LocalPath,
     carried,
     carry_option,
     limit_option,
     output_option,
+    quiet_option,
     reranking_options,
     style_option,
     verbose_option,
@@ -37,7 +39,7 @@ def _column_help() -> str:
 run_argument = click.argument("run", type=LocalPath(exists=True, file_okay=False))
 
 
-@click.group("results")
+@click.group("results", cls=Group)
 def command() -> None:
     """Look again at what the folder RUN of 'mftscreen rank --run RUN' holds.
 
@@ -90,6 +92,7 @@ def show_command(
 @limit_option
 @style_option
 @output_option
+@quiet_option
 @click.pass_context
 def query(
     ctx: click.Context,
@@ -100,13 +103,15 @@ def query(
     limit: int | None,
     style: str,
     output: Path | None,
+    quiet: bool,
     **ranking: Any,
 ) -> None:
     """Print the rows of RUN for which CONDITION holds, with the ranks that they have.
 
     A condition is made of columns, numbers, texts in quotes, comparisons, 'and', 'or'
-    and 'not'. Ids are texts. 'mftscreen results show RUN --format csv -L 1' prints the
-    columns that RUN has.
+    and 'not'; ood=False and commas, as in ASE's queries, are understood, too. Ids are
+    texts. 'mftscreen results show RUN --format csv -L 1' prints the columns that RUN
+    has.
 
     \b
     Example:
@@ -116,7 +121,7 @@ def query(
     result = _read(run, output, carry, **ranking).where(condition)
     if not result.rows:
         click.echo(f"no candidate matches {condition!r}", err=True)
-    show(ctx, result, limit, style, output)
+    show(ctx, result, limit, style, output, quiet=quiet)
 
 
 @command.command("export")
@@ -124,9 +129,16 @@ def query(
 @click.argument("output", type=LocalPath(dir_okay=False))
 @reranking_options
 @carry_option
+@quiet_option
 @click.pass_context
 def export(
-    ctx: click.Context, /, run: Path, output: Path, carry: str | None, **ranking: Any
+    ctx: click.Context,
+    /,
+    run: Path,
+    output: Path,
+    carry: str | None,
+    quiet: bool,
+    **ranking: Any,
 ) -> None:
     """Write all rows of RUN to OUTPUT: .csv, .jsonl, .parquet or .db (ASE).
 
@@ -139,7 +151,7 @@ def export(
       mftscreen results export runs/pool out.db --ood demote
       ase db out.db 'ood=False,rank<20' -c candidate,formula,rank -s rank
     """
-    show(ctx, _read(run, output, carry, **ranking), None, "none", output)
+    show(ctx, _read(run, output, carry, **ranking), None, "none", output, quiet=quiet)
 
 
 def _read(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import (
     SEED,
     Finite,
@@ -15,6 +16,7 @@ from mftscreen.cli.shared.options import (
     jobs_option,
     quiet_option,
 )
+from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.progress import progress_bar
 from mftscreen.console.text_table import text_table
 
@@ -32,13 +34,13 @@ _OFM_METHODS = (
 _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "prototype")
 
 
-@click.command("split")
+@click.command("split", cls=Command)
 @click.argument("data", type=LocalPath(dir_okay=False))
 @click.option("--column", required=True, help="Name of the target in DATA.")
 @click.option(
     "--method",
     required=True,
-    type=click.Choice([*_TARGET_METHODS, *_OFM_METHODS, *_LEAVE_ONE_OUT]),
+    type=Choice([*_TARGET_METHODS, *_OFM_METHODS, *_LEAVE_ONE_OUT]),
     help="How to split.",
 )
 @click.option(
@@ -79,7 +81,7 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 )
 @click.option(
     "--variant",
-    type=click.Choice(["corrected", "published"]),
+    type=Choice(["corrected", "published"]),
     help="sparse_y_*: rare targets, or the published defect.  [default: corrected]",
 )
 @click.option(
@@ -94,7 +96,7 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 )
 @click.option(
     "--tail",
-    type=click.Choice(["low", "high", "both"]),
+    type=Choice(["low", "high", "both"]),
     help="property_tail.  [default: high]",
 )
 @click.option(
@@ -112,14 +114,14 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 )
 @click.option(
     "--table",
-    type=click.Choice(["current", "paper"]),
+    type=Choice(["current", "paper"]),
     default="current",
     show_default=True,
     help="Element table of the orbital field matrices; published folds have 'paper'.",
 )
 @click.option(
     "--mode",
-    type=click.Choice(["exact", "matminer"]),
+    type=Choice(["exact", "matminer"]),
     default="exact",
     show_default=True,
     help="Voronoi cells of the matrices; published folds have 'matminer'.",
@@ -195,8 +197,9 @@ def command(
     if output is None:
         click.echo(made.split.to_json())
         return
-    n_folds = len(made.split.folds)
-    click.echo(f"{n_folds} folds of {len(made.rows)} rows: {output}", err=True)
+    folds, rows = len(made.split.folds), len(made.rows)
+    what = f"{counted(folds, 'fold')} of {counted(rows, 'row')}"
+    say_written(what, output, quiet=quiet)
     if report:
         _report(made, quiet)
 

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
-from mftscreen.cli.shared.options import LocalPath, jobs_option
+from mftscreen.cli.shared.commands import Choice, Group
+from mftscreen.cli.shared.options import LocalPath, jobs_option, quiet_option
+from mftscreen.cli.shared.summary import counted, say_written
+from mftscreen.suggestions import did_you_mean
 from mftscreen.writing import output_file
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ _CONDITIONS = (
 _FILE = LocalPath(dir_okay=False)
 
 
-@click.group("study")
+@click.group("study", cls=Group)
 def command() -> None:
     """Train a grid of models and show their errors beside published ones.
 
@@ -164,6 +167,7 @@ def _conditions(
         key, _, values = text.partition("=")
         if key not in _CONDITIONS or not values:
             msg = f"{text!r} is not KEY=VALUE; keys are {', '.join(_CONDITIONS)}"
+            msg += "" if key in _CONDITIONS else did_you_mean(key, known=_CONDITIONS)
             raise click.BadParameter(msg, ctx, param)
         wanted.setdefault(key, set()).update(values.split(","))
     return wanted
@@ -183,7 +187,7 @@ def _conditions(
 )
 @click.option(
     "--metric",
-    type=click.Choice(["mae", "rmse"]),
+    type=Choice(["mae", "rmse"]),
     help="Of gains and figures.  [default: that of the published table, or mae]",
 )
 @click.option("--csv", type=_FILE, help="Write every number of every job.")
@@ -203,6 +207,7 @@ def _conditions(
     metavar="FILE.json.gz",
     help="Write MatBench's record of its five folds; needs the package matbench.",
 )
+@quiet_option
 def show(
     directory: Path,
     only: dict[str, set[str]],
@@ -213,6 +218,7 @@ def show(
     plots: Path | None,
     collapse: Path | None,
     matbench: Path | None,
+    quiet: bool,
 ) -> None:
     """Print the errors of the study in DIRECTORY, so far as its jobs are finished.
 
@@ -250,19 +256,24 @@ def show(
     if csv is not None:
         with output_file(csv) as partial:
             partial.write_text(to_csv(found), encoding="utf-8")
+        say_written(counted(len(found), "row"), csv, quiet=quiet)
     if json is not None:
         with output_file(json) as partial:
             text = to_json(study, summaries, published)
             partial.write_text(text, encoding="utf-8")
+        what = f"{counted(len(summaries), 'mean')} of {counted(len(found), 'result')}"
+        say_written(what, json, quiet=quiet)
     if plots is not None:
-        for figure in write_plots(plots, found, summaries, metric):
-            click.echo(figure, err=True)
+        figures = write_plots(plots, found, summaries, metric)
+        say_written(counted(len(figures), "figure"), plots, quiet=quiet)
     if collapse is not None:
         command = shlex.join(["mftscreen", *sys.argv[1:]])
-        for page in write_collapse(study, collapse, command, progress=True):
-            click.echo(page, err=True)
+        pages = write_collapse(study, collapse, command, progress=not quiet)
+        for page in pages:
+            say_written("collapse report", page, quiet=quiet)
     if matbench is not None:
         write_matbench_record(study, matbench)
+        say_written("MatBench's record of five folds", matbench, quiet=quiet)
     _say_what_is_missing(study)
 
 

@@ -1,8 +1,9 @@
-"""Progress bars: on stderr, if that is a terminal, or a notebook's."""
+"""Progress on stderr: bars, if that is a terminal or a notebook's; or lines."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["progress_bar", "showing_stages"]
+__all__ = ["progress_bar", "progress_line", "showing_stages"]
 
 
 def progress_bar(
@@ -36,6 +37,12 @@ def progress_bar(
     # None: unless stderr is a terminal; that of a notebook is not, and shows bars
     disable = (False if "ipykernel" in sys.modules else None) if shown else True
     return tqdm(items, disable=disable, file=sys.stderr, **options)
+
+
+def progress_line(text: str) -> None:
+    """Write a line with the time of day on stderr, for where a bar is not shown."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from mftscreen.data.readers.documents import read_document
 from mftscreen.data.readers.files import Row, find_name
 from mftscreen.errors import DataError, MftscreenError, StructureError
 from mftscreen.structures import to_atoms
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["RowsInMemory", "find_structure_column", "is_structure", "iter_memory"]
 
@@ -134,6 +135,7 @@ def find_structure_column(table: Any, column: str | None = None) -> Any:
     if column is not None:
         if column not in names:
             msg = f"the table has no column {column!r}; there is {_listed(names)}"
+            msg += did_you_mean(column, known=map(str, names))
             raise DataError(msg)
         return column
     found = [n for k, n in enumerate(names) if _holds_structures(table.iloc[:, k])]

@@ -22,6 +22,7 @@ from mftscreen.console.progress import progress_bar
 from mftscreen.data.readers import DAMAGED, open_text
 from mftscreen.errors import DataError, DownloadError
 from mftscreen.internet.downloading import check_digest, fetch
+from mftscreen.suggestions import did_you_mean
 from mftscreen.writing import output_file, replacing
 
 __all__ = ["DATASETS", "Download", "download_dataset"]
@@ -112,6 +113,7 @@ def download_dataset(name: str, folder: Path, *, progress: bool = False) -> Down
     """
     if name not in DATASETS:
         msg = f"no data set {name!r}; there are {', '.join(DATASETS)}"
+        msg += did_you_mean(name, known=DATASETS)
         raise DataError(msg)
     local = os.environ.get(ENVIRONMENT)
     if name == "qm9":

@@ -15,6 +15,7 @@ from mftscreen.data.label_source import LabelFault, LabelSource
 from mftscreen.data.memory import RowsInMemory
 from mftscreen.data.readers import Row, iter_rows
 from mftscreen.errors import DataError
+from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "RowProblem",
@@ -125,6 +126,7 @@ def iter_labelled(
     if not found and others:
         wanted = " or ".join(map(repr, columns))
         msg = f"no label {wanted}; there is {', '.join(others)}"
+        msg += did_you_mean(*columns, known=others)
         raise DataError(msg, path=path)
     if isinstance(path, Path):
         numbers.say(path)

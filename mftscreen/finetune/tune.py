@@ -29,6 +29,7 @@ from mftscreen.model.files.bundle import ModelCard, read_bundle
 from mftscreen.model.files.card_view import card_html
 from mftscreen.model.loading import load_model
 from mftscreen.parity import plot_parity, plot_reliability
+from mftscreen.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +90,7 @@ class TrainingResult:
         name = name or next(iter(names), None)
         if name not in self.card.properties:
             problem = f"name: one of {', '.join(names) or 'none'} is needed"
+            problem += did_you_mean(str(name), known=names)
             raise ConfigError([problem])
         held = self.model.calibrations[name]
         known, spec = held.predictions + held.residuals, self.card.properties[name].spec
@@ -277,6 +279,7 @@ def compare(
     names = [name.strip() for name in chosen if name.strip()]
     if unknown := [name for name in names if name not in COMPARABLE]:
         problem = f"strategies: {unknown[0]!r} is not one of {', '.join(COMPARABLE)}"
+        problem += did_you_mean(*unknown, known=COMPARABLE)
         raise ConfigError([problem])
     method = None if split is None else str(split)
     file = prepare_split(mft, method, directory, progress=progress)

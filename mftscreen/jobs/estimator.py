@@ -31,6 +31,7 @@ from mftscreen.model.loading import load_model
 from mftscreen.parity import plot_parity
 from mftscreen.predictor import Predictor
 from mftscreen.properties import by_target, own_names
+from mftscreen.suggestions import did_you_mean
 from mftscreen.writing import output_file
 
 if TYPE_CHECKING:
@@ -341,6 +342,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         if property_name is None or spec is None:
             known = dict.fromkeys([*targets, *model.properties])
             problem = f"property_name: one of {', '.join(known) or 'none'} is needed"
+            problem += did_you_mean(str(property_name), known=known)
             raise ConfigError([problem], path=path)
         if spec.is_class:
             raise ConfigError([_NO_CLASSES], path=path)
@@ -362,7 +364,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         if self.strategy not in COMPARABLE:
             problem = (
                 f"strategy: one of {', '.join(COMPARABLE)} is needed, got "
-                f"{self.strategy!r}"
+                f"{self.strategy!r}{did_you_mean(str(self.strategy), known=COMPARABLE)}"
             )
             raise ConfigError([problem])
         periodic = any(getattr(row.structure, "pbc", np.ones(1)).any() for row in rows)

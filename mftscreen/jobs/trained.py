@@ -14,9 +14,10 @@ from ase import Atoms
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.outcome.collapse import collapse_parts, large_enough
-from mftscreen.finetune.run.run import CONFIG, MODEL
+from mftscreen.finetune.run.run import CONFIG
 from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task.task import load_rows
+from mftscreen.model.files.registry import MODEL, resolve_model, trained_model
 
 __all__ = [
     "ComparedModel",
@@ -48,19 +49,15 @@ class ComparedModel:
     @property
     def folder(self) -> Path | None:
         """The folder of its training, if that is what it was given by."""
-        path = Path(self.source)
-        return path if path.is_dir() else None
+        if (path := trained_model(self.source)) is not None:
+            return path.parent
+        folder = Path(self.source)
+        return folder if folder.is_dir() else None
 
     @property
     def model(self) -> str | Path:
-        """What :func:`mftscreen.load_model` takes; ConfigError if there is no model."""
-        if self.folder is None:
-            return self.source
-        path = self.folder / MODEL
-        if not path.exists():
-            what = "no training" if self.config is None else "training has not ended"
-            raise ConfigError([f"{self.source}: holds no {MODEL}: {what}"])
-        return path
+        """What :func:`mftscreen.load_model` takes; an error if a folder has none."""
+        return self.source if self.folder is None else resolve_model(self.source)[0]
 
     @cached_property
     def config(self) -> TuneConfig | None:

@@ -26,6 +26,8 @@ from mftscreen.model.files.pretrained import find_domains
 from mftscreen.model.files.registry import member_for, resolve_model
 from mftscreen.model.loading import load_model, load_state
 from mftscreen.model.network.rebuilding import build_models
+from mftscreen.properties import suggestion
+from mftscreen.suggestions import did_you_mean
 from mftscreen.writing import check_place, output_file
 
 __all__ = ["export_model", "import_model"]
@@ -190,8 +192,10 @@ def _find_head(
     try:
         return find_branch(energies, head, find_domains(sha256))
     except UnknownHeadError as error:
-        names = ", ".join(parameters)
+        known = [*parameters, *(() if card is None else card.properties)]
+        names = ", ".join(dict.fromkeys(known))
         msg = f"{source}: no head {head!r}; it has {names}"
+        msg += did_you_mean(head, known=known)
         raise UnknownHeadError(msg) from error
 
 
@@ -251,6 +255,7 @@ def _with_units(card: ModelCard, units: Mapping[str, str], source: Path) -> Mode
         if name not in properties:
             there = ", ".join(properties) or "none"
             msg = f"{source}: no property {name!r} to have a unit; there is {there}"
+            msg += suggestion(name, {n: p.spec for n, p in properties.items()})
             raise UnknownHeadError(msg)
         spec = properties[name].spec.model_copy(update={"unit": unit})
         properties[name] = properties[name].model_copy(update={"spec": spec})

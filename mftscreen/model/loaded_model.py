@@ -30,7 +30,12 @@ from mftscreen.model.network.backend import Evaluation
 from mftscreen.model.network.side_by_side import Network
 from mftscreen.model.readouts.kernel import KernelReadout
 from mftscreen.model.readouts.pooling import pool
-from mftscreen.properties import PropertySpec, by_target, undo_transforms
+from mftscreen.properties import (
+    PropertySpec,
+    by_target,
+    suggestion,
+    undo_transforms,
+)
 from mftscreen.structures import check_distances, check_sites
 from mftscreen.trust.intervals import IntervalCalibration
 from mftscreen.trust.neighborhood import (
@@ -297,6 +302,7 @@ class LoadedModel:
                 f"model {self.card.name} does not predict "
                 f"{', '.join(unknown) or 'energies'}; it predicts: {', '.join(known)}"
             )
+            msg += "".join(suggestion(name, self.properties) for name in unknown)
             raise UnknownPropertyError(msg)
         if not structures:
             return []

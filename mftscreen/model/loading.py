@@ -53,9 +53,10 @@ def load_model(
     Parameters
     ----------
     source : str or Path, optional
-        Name of a registered model, path of a ``.mft`` file, or path of a stock
-        deepmd-kit ``.pt`` checkpoint. By default the shipped ``mft-mini``. A large
-        pretrained model (``DPA-3.1-3M``) is downloaded when it is first used.
+        Name of a registered model, path of a ``.mft`` file or of the folder of a
+        training, or path of a stock deepmd-kit ``.pt`` checkpoint. By default the
+        shipped ``mft-mini``. A large pretrained model (``DPA-3.1-3M``) is downloaded
+        when it is first used.
     properties : collection of str, optional
         What will be asked of it. ``mft-mini`` stands for two models: that which
         predicts these is loaded, or else the one for crystals.

@@ -23,6 +23,7 @@ from mftscreen.finetune.config.read import explain_problem, resolve_paths
 from mftscreen.finetune.strategies import COMPARABLE
 from mftscreen.ood.splits import OMEE_METHODS
 from mftscreen.study.published import load_published
+from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "BackboneConfig",
@@ -44,6 +45,7 @@ def _check_name(name: str) -> str:
 def _check_strategy(name: str) -> str:
     if name not in COMPARABLE:
         msg = f"{name!r} is not one of {', '.join(COMPARABLE)}"
+        msg += did_you_mean(name, known=COMPARABLE)
         raise ValueError(msg)
     return name
 
@@ -159,6 +161,7 @@ class StudyConfig(Settings):
                     if name not in known:
                         there = f"there are {', '.join(known)}" if known else "none"
                         msg = f"grids: {name!r} is not one of the {kind}; {there}"
+                        msg += did_you_mean(name, known=known)
                         raise ValueError(msg)
         return self
 

@@ -15,10 +15,10 @@ from typing import Any
 from mftscreen import __version__
 from mftscreen.errors import DataError, WorkerError
 from mftscreen.finetune.run.launch import INPUT
-from mftscreen.finetune.run.run import MODEL
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
 from mftscreen.finetune.tune import finetune
 from mftscreen.metrics import TITLES, main_error
+from mftscreen.model.files.registry import MODEL
 from mftscreen.study.plan import Conditions, Job
 from mftscreen.writing import output_file
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from mftscreen.errors import ConfigError
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["PublishedTable", "PublishedValue", "load_published", "published_tables"]
 
@@ -104,6 +105,7 @@ def load_published(name: str) -> PublishedTable:
     tables = _document()["tables"]
     if name not in tables:
         problem = f"published: no table {name!r}; there are {', '.join(tables)}"
+        problem += did_you_mean(name, known=tables)
         raise ConfigError([problem])
     table = tables[name]
     spreads = {(v.model, v.task, v.test): v.value for v in _values(table, "spreads")}

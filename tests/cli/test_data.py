@@ -263,10 +263,10 @@ def test_round_trip(tmp_path: Path, name: str, options: list[str], reads: str) -
     source = mixed_rows(tmp_path)
     code, _, errors = run(
         "convert", source, tmp_path / name, "-p", "gap", "--as", "band_gap",
-        "-q", *options,
+        *options,
     )  # fmt: skip
     assert code == 0, errors
-    assert "6 rows" in errors
+    assert f"wrote 6 rows to {tmp_path / name}" in errors
     before = {float(row.labels["gap"]): row for row in read_labelled(source, "gap")}
     after = list(read_labelled(tmp_path / reads, "band_gap"))
     assert {float(row.labels["band_gap"]) for row in after} == before.keys()

@@ -46,9 +46,9 @@ def test_a_status_without_an_error_of_its_own() -> None:
     assert _run("relaxation_failed").startswith("relaxation_failed: the relaxation")
 
 
-def test_an_unknown_name_is_wrong_usage() -> None:
+def test_an_unknown_name_is_an_error() -> None:
     result = CliRunner().invoke(main, ["explain", "Nothing"])
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "no error or status 'Nothing'" in result.stderr
 
 

@@ -270,7 +270,7 @@ def test_export_and_import(checkpoint: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, f"{pt}\n")
     result = run("models", "import", pt, "-o", mft, "--unit", "gap=eV", "--name", "my")
     assert (result.exit_code, result.stdout) == (0, f"{mft}\n")
-    assert result.stderr == "predicts gap\n"
+    assert result.stderr == f"wrote a model of gap to {mft}\n"
     text = run("models", "show", mft).stdout
     assert text.startswith("my\n")
     assert "eV" in text

@@ -22,7 +22,8 @@ def test_map_of_candidates(folder: Path, tmp_path: Path, data: str) -> None:
     assert result.exit_code == 3
     assert path.read_bytes().startswith(b"\x89PNG")
     assert "3: " in result.stderr
-    assert "35 points, 1 failed" in result.stderr
+    assert f"wrote a map of 35 points to {path}" in result.stderr
+    assert "1 structure failed" in result.stderr
 
 
 def test_map_states_what_it_shows(folder: Path, tmp_path: Path) -> None:

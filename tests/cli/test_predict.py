@@ -116,7 +116,7 @@ def test_rows_go_to_a_file(tmp_path: Path, tiny_model: Path) -> None:
     result = CliRunner().invoke(main, [*arguments, "-o", str(output), "--energy"])
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert f"{output} holds all rows" in result.stderr
+    assert f"wrote 1 row to {output}" in result.stderr
     (row,) = map(json.loads, output.read_text().splitlines())
     assert row["id"] == "MgO.cif"
     assert row["energy"]

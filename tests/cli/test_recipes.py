@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -28,7 +29,7 @@ def test_list_and_show() -> None:
     assert "least squares (Eq. 17)" in text
     code, _, errors = run("show", "mft/dielectrics")
     assert code == 1
-    assert "no recipe 'mft/dielectrics'; there is mft/dielectric" in errors
+    assert "no recipe 'mft/dielectrics'; did you mean 'mft/dielectric'?" in errors
     code, _, errors = run("show", "zzz")
     assert code == 1
     assert "no recipe 'zzz'; see 'mftscreen recipes list'" in errors
@@ -63,6 +64,28 @@ def test_all_configurations_are_validated(tmp_path: Path) -> None:
     assert f"{bad}: unknown: unknown key" in " ".join(errors.split())
     assert str(tmp_path / "none.yaml") in errors
     assert errors.count("Error: ") == 2
+
+
+def test_labels_are_looked_for_in_the_files_that_are_there(tmp_path: Path) -> None:
+    run("copy", "kernel/user_template", tmp_path)
+    path = tmp_path / "config.yaml"
+    config: Any = load_config(path)
+    (name,) = config.properties
+    rows = config.data.train[0]
+    assert run("validate", path)[0] == 0  # there is no data
+    rows.write_text(f"structure,{name}s\nmgo.cif,1.0\n")
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "name: mine\ntasks: {one: config.yaml}\nsplits: {random: {method: random}}\n"
+        "grids:\n- {strategies: [kernel]}\n"
+    )
+    for checked in (path, study):
+        code, printed, errors = run("validate", checked)
+        assert (code, printed) == (1, "")
+        assert f"{path}: data.train: {rows}: no label {name!r}; there is" in errors
+        assert f"did you mean '{name}s'?" in errors
+    rows.write_text(f"structure,{name}\nmgo.cif,1.0\n")
+    assert run("validate", path, study)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ def test_a_study_is_done_and_shown(smoke: Path, tmp_path: Path) -> None:
         "--json", tmp_path / "numbers.json",
     )  # fmt: skip
     assert code == 0, errors
+    assert f"wrote 4 rows to {numbers}\nwrote 1 mean of 4 results to " in errors
+    assert f"wrote 1 figure to {figures}\n" in errors
     assert "kernel    4      4" in table
     assert len(numbers.read_text().splitlines()) == 5
     assert [path.name for path in figures.iterdir()] == [

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from mftscreen import diagnose
 from mftscreen.cli import main
-from mftscreen.errors import ConfigError, DataError
+from mftscreen.errors import ConfigError, DataError, ModelFileError
 from mftscreen.jobs.split import split
 from mftscreen.jobs.trained import common_parts, common_pretrained, name_models
 
@@ -143,11 +143,10 @@ def test_a_folder_without_a_model_says_why(
 ) -> None:
     run = training("running")
     (run / "model.mft").unlink()
-    with pytest.raises(
-        ConfigError, match=r"holds no model\.mft: training has not ended"
-    ):
+    missing = r"a folder without model\.mft, which a training writes as it ends"
+    with pytest.raises(ModelFileError, match=missing):
         diagnose(run)
-    with pytest.raises(ConfigError, match=r"holds no model\.mft: no training"):
+    with pytest.raises(ModelFileError, match=missing):
         diagnose(tmp_path, checkpoint, {"a": []})
 
 

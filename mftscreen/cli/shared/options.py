@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from mftscreen.cli.shared.commands import Choice
+
 __all__ = [
     "SEED",
     "Finite",
@@ -77,11 +79,12 @@ model_option = click.option(
     "-m",
     "--model",
     default=None,
-    help="Name of a shipped model or path of a .mft file.  [default: mft-mini]",
+    help="Name of a shipped model, .mft file, or folder of a training.  [default: "
+    "mft-mini]",
 )
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
     help="Where to run the model.",
@@ -92,7 +95,12 @@ anyway_option = click.option(
     help="Evaluate also what the model was not made for (a molecule by a model of "
     "crystals, say), and flag it.",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+quiet_option = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="Say nothing of progress and of what is written.",
+)
 output_option = click.option(
     "-o",
     "--output",
@@ -117,7 +125,7 @@ _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
     "method": (
         "--by",
         {
-            "type": click.Choice(["pareto", "desirability"]),
+            "type": Choice(["pareto", "desirability"]),
             "default": "pareto",
             "help": "How several goals make one order.",
         },
@@ -125,7 +133,7 @@ _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
     "policy": (
         "--ood",
         {
-            "type": click.Choice(["label", "demote", "exclude"]),
+            "type": Choice(["label", "demote", "exclude"]),
             "default": "label",
             "help": "Candidates that are out of distribution: only label them, also "
             "put them last, or leave them out.",
@@ -159,7 +167,7 @@ _RANKING: dict[str, tuple[str, dict[str, Any]]] = {
     "duplicates": (
         "--duplicates",
         {
-            "type": click.Choice(["identical", "equivalent"]),
+            "type": Choice(["identical", "equivalent"]),
             "default": "identical",
             "help": "Copies, which get no rank: with the same numbers, or also the "
             "same crystal in another cell, orientation or order of atoms.",
@@ -188,7 +196,7 @@ limit_option = click.option(
 style_option = click.option(
     "--format",
     "style",
-    type=click.Choice(["auto", "table", "csv"]),
+    type=Choice(["auto", "table", "csv"]),
     default="auto",
     help="On standard output: a table for people or CSV.  "
     "[default: table on a terminal, else CSV]",

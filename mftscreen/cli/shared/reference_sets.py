@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from mftscreen.cli.shared.commands import Choice
 from mftscreen.cli.shared.options import LocalPath, only_property
 from mftscreen.console.progress import progress_bar
 
@@ -49,7 +50,7 @@ TABLE_HELP = (
     "Which electrons count as valence: as in today's matminer (current) or in that of "
     "the published out-of-distribution splits (paper)."
 )
-TABLES = click.Choice(["current", "paper"])
+TABLES = Choice(["current", "paper"])
 
 
 def fit_with_progress(
@@ -111,6 +112,7 @@ def open_chosen(
         read_reference,
         reference_arrays,
     )
+    from mftscreen.properties import suggestion
 
     if source is not None and (model is not None or name is not None):
         msg = "choose one of --reference and --model, with --property"
@@ -125,6 +127,7 @@ def open_chosen(
     known = bundle.card.properties
     if name not in known:
         msg = f"model {model} does not predict {name}, only: {', '.join(known)}"
+        msg += suggestion(name, {n: head.spec for n, head in known.items()})
         raise UnknownPropertyError(msg)
     arrays = reference_arrays(bundle.reference, name)
     reference = open_reference(arrays, known[name].elements)

@@ -1,10 +1,39 @@
-"""What commands say of all rows at their end."""
+"""What commands say at their end: of all rows, and of what they have written."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
-__all__ = ["say_predicted"]
+import click
+
+__all__ = ["counted", "say_predicted", "say_written"]
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number and what is counted.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def say_written(what: str, path: Path, *, quiet: bool) -> None:
+    """Say on standard error what a file or folder holds now.
+
+    Parameters
+    ----------
+    what : str
+        With how many of them, where there are several.
+    path : Path
+    quiet : bool
+        Whether to say nothing.
+    """
+    if not quiet:
+        click.echo(f"wrote {what} to {click.format_filename(path)}", err=True)
 
 
 def say_predicted(n: int, trust: Counter[str]) -> str:

@@ -18,10 +18,11 @@ from mftscreen.finetune.outcome.collapse import (
     read_collapse,
     report_collapse,
 )
-from mftscreen.finetune.run.run import MODEL, run_training
+from mftscreen.finetune.run.run import run_training
 from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, MFTConfig
 from mftscreen.finetune.task.task import load_rows
 from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.registry import MODEL
 from mftscreen.writing import output_file
 
 __all__ = ["compare_strategies"]

@@ -123,25 +123,28 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The strategy of the smallest OOD error.
+        """The strategy of the smallest OOD error, see :meth:`relative_error`."""
+        return min(self.strategies, key=self.relative_error)
 
-        That is the MAE, and the log loss of a class. With several properties, of the
-        smallest mean of their errors, each divided by
-        that of predicting the mean of the training labels. A property without labels in
-        any OOD test does not count.
+    def relative_error(self, strategy: str) -> float:
+        """Return the OOD error of a strategy over that of a constant.
+
+        That is the MAE, and the log loss of a class, in units of that of the mean of
+        the training labels; with several properties, its mean. A property without
+        labels in any OOD test does not count.
+
+        Parameters
+        ----------
+        strategy : str
         """
-
-        def relative_error(strategy: str) -> float:
-            shares = []
-            for name in self.properties:
-                errors = self.errors(name, strategy, OOD_TEST)
-                baseline = BASELINES[self.error_of(name)]
-                constant = self.errors(name, strategy, OOD_TEST, baseline)
-                if errors:
-                    shares.append(fmean(errors) / (fmean(constant) or 1.0))
-            return fmean(shares)
-
-        return min(self.strategies, key=relative_error)
+        shares = []
+        for name in self.properties:
+            errors = self.errors(name, strategy, OOD_TEST)
+            baseline = BASELINES[self.error_of(name)]
+            constant = self.errors(name, strategy, OOD_TEST, baseline)
+            if errors:
+                shares.append(fmean(errors) / (fmean(constant) or 1.0))
+        return fmean(shares)
 
     def errors(
         self, name: str, strategy: str, test: str, metric: str | None = None

@@ -15,6 +15,7 @@ from mftscreen.finetune.strategies import (
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.files.checkpoint import model_parameters
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["derive_config"]
 
@@ -61,6 +62,7 @@ def derive_config(
     """
     if strategy not in COMPARABLE:
         problem = f"strategy: {strategy!r} is not one of {', '.join(COMPARABLE)}"
+        problem += did_you_mean(strategy, known=COMPARABLE)
         raise ConfigError([problem])
     mft = cast("MFTConfig | None", config.as_mft)
     if mft is None:

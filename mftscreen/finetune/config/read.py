@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +16,8 @@ from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.document import parse_yaml, read_document
 from mftscreen.finetune.strategies import STRATEGIES, TuneConfig
 from mftscreen.finetune.strategies.plan import Strategy
+from mftscreen.model.files.registry import trained_model
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["as_config", "explain_problem", "load_config", "resolve_paths"]
 
@@ -136,11 +137,11 @@ def explain_problem(error: dict[str, Any], model: Any = None) -> str:
     location, known = _walk(model, location)
     where = ".".join(location)
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-        return f"{where}: unknown key; {hint}"
+        hint = did_you_mean(location[-1], known=known)
+        return f"{where}: unknown key" + (hint or f"; known: {', '.join(known)}")
     if error["type"].startswith("union_tag"):
-        return f"strategy: one of {', '.join(STRATEGIES)} is needed"
+        hint = did_you_mean(str(error.get("ctx", {}).get("tag", "")), known=STRATEGIES)
+        return f"strategy: one of {', '.join(STRATEGIES)} is needed{hint}"
     return f"{where}: {error['msg']}" if where else str(error["msg"])
 
 
@@ -197,9 +198,11 @@ def resolve_paths(value: Any, folder: Path) -> Any:
 
 
 def _resolve_models(value: Any, folder: Path) -> Any:
-    """Return the name of a model, or a list of them; a file's path is resolved."""
+    """Return where the files of models are; the name of one is left as it is."""
     if isinstance(value, list):
         return [_resolve_models(item, folder) for item in value]
-    if isinstance(value, str) and value.endswith((".mft", ".pt")):
-        return str(resolve_paths(Path(value), folder))
-    return value
+    if not isinstance(value, str):
+        return value
+    if (trained := trained_model(value, folder)) is not None:
+        return str(trained)
+    return str(folder / value) if value.endswith((".mft", ".pt")) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.document import read_document
+from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "Recipe",
@@ -92,14 +92,13 @@ def find_recipe(name: str) -> Recipe:
     Raises
     ------
     ConfigError
-        If there is none of this name; close ones are named.
+        If there is none of this name; a close one is named.
     """
     known = find_recipes()
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    there = f"there is {', '.join(close)}" if close else "see 'mftscreen recipes list'"
-    raise ConfigError([f"no recipe {name!r}; {there}"])
+    hint = did_you_mean(name, known=known) or "; see 'mftscreen recipes list'"
+    raise ConfigError([f"no recipe {name!r}{hint}"])
 
 
 def copy_recipe(recipe: Recipe, destination: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST, in_order
 from mftscreen.finetune.task.training_data import TrainingData
 
 __all__ = [
+    "COLUMNS",
     "NUMBERS",
     "PAGE",
     "Collapse",
@@ -48,7 +49,7 @@ paper's 2,000, whose t-SNE would take as long as a short training."""
 
 _MADE_BY = "mftscreen finetune"  # what a report gives as its command
 _MODEL = "fine-tuned"
-_COLUMNS = ("atoms", "W1", "spread", "DB t-SNE", "DB desc.")
+COLUMNS = ("atoms", "W1", "spread", "DB t-SNE", "DB desc.")
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Collapse:
     def to_table(self) -> str:
         """Return a line for each part, for people."""
         source = Path(self.document["pretrained"]["source"]).name
-        lines: list[tuple[str, ...]] = [(f"drift from {source}", *_COLUMNS)]
+        lines: list[tuple[str, ...]] = [(f"drift from {source}", *COLUMNS)]
         for part, found in self._parts.items():
             drift, ratios = found["drift"], _ratios(found)
             measured = (drift["w1"], drift["spread"], *ratios.values())

@@ -10,16 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from mftscreen.console.progress import progress_bar
 from mftscreen.errors import TrainingError
 from mftscreen.finetune.run.lcurve import has_diverged, read_lcurve
+from mftscreen.finetune.run.progress import TrainingProgress
 from mftscreen.finetune.run.select import Selection, checkpoints, is_readable
-from mftscreen.finetune.run.validation import CRITERION
+from mftscreen.finetune.trainer.heartbeat import forget_steps, read_steps
 
 __all__ = ["build_command", "train"]
 
@@ -72,6 +72,7 @@ def train(
     steps: int,
     selection: Selection,
     *,
+    save_every: int | None = None,
     pretrained: str | None = None,
     every_head: bool = False,
     n_gpus: int = 1,
@@ -90,6 +91,8 @@ def train(
         As in ``input.json``.
     selection : Selection
         Ends the run before `steps` when its patience is exhausted.
+    save_every : int, optional
+        Steps between checkpoints, as in ``input.json``; by default there is only one.
     pretrained : str, optional
         File name, in `directory`, of the checkpoint to start from.
     every_head : bool, default False
@@ -99,7 +102,7 @@ def train(
     threads : int, optional
         Threads of a training process; all cores by default.
     progress : bool
-        Whether to show a bar on stderr.
+        Whether to show a bar on stderr or, if that is no terminal, a line a minute.
 
     Raises
     ------
@@ -123,6 +126,7 @@ def train(
             start = ["--restart", checkpoints(directory)[done].name]
         elif pretrained is not None:
             start = ["--init-model" if every_head else "--finetune", pretrained]
+        forget_steps(directory)
         with log.open("ab") as stream:
             begin = stream.tell()  # what stands before is of the runs before
             process = subprocess.Popen(
@@ -139,9 +143,13 @@ def train(
         try:
             lock.write(str(process.pid).encode())
             lock.flush()
-            _watch(process, selection, steps, done, progress)
+            with TrainingProgress(
+                selection, steps, done, save_every or steps, shown=progress
+            ) as shown:
+                _watch(process, selection, shown, done)
         finally:
             _stop(process)
+            forget_steps(directory)
     if not selection.is_exhausted:
         _check_end(process, directory, steps, begin)
 
@@ -218,47 +226,25 @@ def _is_locked(stream: IO[bytes]) -> bool:
 def _watch(
     process: subprocess.Popen[bytes],
     selection: Selection,
-    steps: int,
+    progress: TrainingProgress,
     start: int,
-    progress: bool,
 ) -> None:
     """Follow the trainer until it ends or has no more to gain."""
-    with progress_bar(
-        shown=progress, total=steps, initial=start, unit="step", desc="training"
-    ) as bar:
-        running = True
-        while running and not selection.is_exhausted:
-            running = process.poll() is None
-            selection.update()
-            rows = read_lcurve(selection.directory / LCURVE)
-            if rows and rows[-1]["step"] > bar.n:
-                bar.update(int(rows[-1]["step"]) - bar.n)
-                bar.set_postfix(_losses(rows[-1]) | _best(selection), refresh=True)
-                if has_diverged(rows[-1]):
-                    step = int(rows[-1]["step"])
-                    msg = f"the loss is not finite at step {step}; {REMEDY}"
-                    raise TrainingError(msg, selection.directory / LOG)
-            if running:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(POLL_SECONDS)
-
-
-def _best(selection: Selection) -> dict[str, str]:
-    """Return the smallest validation error, relative to that of a constant."""
-    if selection.best is None:
-        return {}
-    criterion = selection.curve[selection.best][CRITERION]
-    return {"validation": f"{criterion:.3g} at {selection.best}"}
-
-
-def _losses(row: Mapping[str, float]) -> dict[str, str]:
-    """Return the training errors that a person watches."""
-    wanted = re.compile(r"(?:mae|rmse)(?:_f)?_trn.*")
-    return {
-        name.replace("_trn", ""): f"{value:.3g}"
-        for name, value in row.items()
-        if wanted.fullmatch(name)
-    }
+    directory = selection.directory
+    running = True
+    while running and not selection.is_exhausted:
+        running = process.poll() is None
+        progress.validate()
+        row = next(reversed(read_lcurve(directory / LCURVE)), None)
+        step = start if row is None else int(row["step"])
+        # the trainer does not tell when its last step is done; rows may be older
+        progress.show((running and read_steps(directory)) or step, row)
+        if step > start and row is not None and has_diverged(row):
+            msg = f"the loss is not finite at step {step}; {REMEDY}"
+            raise TrainingError(msg, directory / LOG)
+        if running:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
 
 
 def _environment(threads: int | None) -> dict[str, str]:

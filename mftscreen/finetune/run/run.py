@@ -42,16 +42,17 @@ from mftscreen.finetune.trainer.balance import (
 from mftscreen.model.backbones import find_architecture
 from mftscreen.model.files.checkpoint import model_parameters, save_state
 from mftscreen.model.files.reading import read_state
+from mftscreen.model.files.registry import MODEL
 from mftscreen.writing import replacing
 
-__all__ = ["MODEL", "run_training"]
+__all__ = ["run_training"]
 
 CONFIG, DATA_HASH, PRETRAINED_HASH = (
     "config.yaml",
     "data.sha256",
     "pretrained.sha256",
 )
-PRETRAINED, MODEL = "pretrained.pt", "model.mft"
+PRETRAINED = "pretrained.pt"
 NOT_WRITABLE = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS
 }  # fmt: skip
@@ -132,6 +133,7 @@ def run_training(
             directory,
             settings.steps,
             selection,
+            save_every=settings.save_every,
             pretrained=PRETRAINED if plan.transfers else None,
             every_head=plan.transfers_properties,
             n_gpus=settings.n_gpus,

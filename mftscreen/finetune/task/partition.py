@@ -13,6 +13,7 @@ from mftscreen.errors import DataError
 from mftscreen.finetune.config.blocks import SplitConfig
 from mftscreen.ood.splits import Fold, Split, draw_validation
 from mftscreen.structures import reduced_formula
+from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "ID_TEST",
@@ -177,6 +178,7 @@ def find_fold(split: Split, name: str, path: Path | None = None) -> Fold:
             return fold
     names = ", ".join(fold.name for fold in split.folds)
     msg = f"no fold {name!r}; the folds are {names}"
+    msg += did_you_mean(name, known=[fold.name for fold in split.folds])
     raise DataError(msg, path=path)
 
 

@@ -24,6 +24,7 @@ from mftscreen.model.files.pretrained import find_domains
 from mftscreen.model.files.registry import resolve_model
 from mftscreen.model.loading import load_state
 from mftscreen.properties import PropertySpec
+from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "FrozenDescriptor",
@@ -136,9 +137,11 @@ def load_pretrained(
     except UnknownHeadError as error:
         msg = f"pretrained model {source}: {error}"
         raise UnknownHeadError(msg) from None
-    if missing := set(properties) - model_parameters(state).keys():
-        names = ", ".join(sorted(missing))
+    there = model_parameters(state).keys()
+    if missing := sorted(set(properties) - there):
+        names = ", ".join(missing)
         msg = f"pretrained model {source} has no head for transfer_properties: {names}"
+        msg += did_you_mean(*missing, known=there - branches.keys())
         raise UnknownHeadError(msg)
     for new, old in found.items():
         if new != old:

@@ -64,6 +64,7 @@ from mftscreen.finetune.trainer.balance import (
     balanced_lambda,
     measured_lambdas,
 )
+from mftscreen.finetune.trainer.heartbeat import Heartbeat
 from mftscreen.finetune.trainer.layer_groups import layer_groups
 from mftscreen.finetune.trainer.orthogonalize import orthogonalize
 from mftscreen.finetune.trainer.shared_descriptors import SharedDescriptors
@@ -119,6 +120,7 @@ class Trainer(training.Trainer):
         )
         # in place of the loaders of the samples
         self.training_data.update(self._streams)
+        self._heartbeat = Heartbeat(Path()) if self.rank == 0 else None
         self._step = 0
         self._joined: dict[str, Batch] = {}
         self._weights: dict[str, float] = {}
@@ -190,6 +192,8 @@ class Trainer(training.Trainer):
         self._step = self.start_step
 
     def _next_training_batch(self, task_key: str) -> Batch:
+        if self._heartbeat is not None:
+            self._heartbeat.tell(self._step)
         batch: Batch = super()._next_training_batch(task_key)
         self._step += 1
         if self.combination.combine == "joint":

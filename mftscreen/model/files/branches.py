@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mftscreen.errors import UnknownHeadError
+from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "Branches",
@@ -95,6 +96,7 @@ def find_branch(
     msg = f"there is no head {name!r}; the heads are: {_list(parameters)}"
     if meant:
         msg += "; " + ", ".join(f"for {word}: {head}" for word, head in meant.items())
+    msg += did_you_mean(name, known=parameters, aliases=_aliases(parameters) | meant)
     raise UnknownHeadError(msg)
 
 
@@ -175,6 +177,14 @@ def main_head(parameters: Branches) -> str:
     """
     energies = energy_branches(parameters)
     return next(iter([n for n in parameters if n not in energies] or parameters))
+
+
+def _aliases(parameters: Branches) -> dict[str, str]:
+    return {
+        alias: head
+        for head, own in parameters.items()
+        for alias in own.get("model_branch_alias", ())
+    }
 
 
 def _list(parameters: Branches) -> str:

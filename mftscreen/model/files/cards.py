@@ -14,6 +14,7 @@ from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.rebuilding import Head
 from mftscreen.model.network.side_by_side import Network
 from mftscreen.properties import Part, PropertySpec, by_target
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["card_of_checkpoint", "check_card", "neural_card"]
 
@@ -46,6 +47,8 @@ def check_card(path: Path, card: ModelCard, network: Network) -> None:
         if found is None or found.kind != kind:
             heads = ", ".join(f"{h.name} ({h.kind})" for h in network.heads.values())
             msg = f"{path}: no {kind} head {head!r} in the checkpoint; it has {heads}"
+            same = [h.name for h in network.heads.values() if h.kind == kind]
+            msg += did_you_mean(head, known=same)
             raise UnknownHeadError(msg)
     for name, own in neural.items():
         listed, found = card.properties[name], network.heads[own]
@@ -156,8 +159,10 @@ def card_of_checkpoint(
     for name in chosen:
         head = network.heads.get(name)
         if head is None or head.kind != "property":
-            known = ", ".join(network.property_heads()) or "none"
-            msg = f"{path} has no property head {name!r}; its property heads: {known}"
+            known = network.property_heads()
+            listed = ", ".join(known) or "none"
+            msg = f"{path} has no property head {name!r}; its property heads: {listed}"
+            msg += did_you_mean(name, known=known)
             raise UnknownHeadError(msg)
         if head.variable in predicted:
             msg = (

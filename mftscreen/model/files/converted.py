@@ -17,6 +17,7 @@ from mftscreen.model.backbones import converted_models
 from mftscreen.model.files.archive import read_file
 from mftscreen.model.files.checkpoint import save_state
 from mftscreen.model.files.download import ENVIRONMENT, models_folder
+from mftscreen.suggestions import did_you_mean
 from mftscreen.writing import replacing
 
 __all__ = ["ConvertedModel", "convert_backbone", "converted_model"]
@@ -59,8 +60,9 @@ def converted_model(name: str) -> ConvertedModel:
     UnknownModelError
         If it is none of these.
     """
-    if name not in converted_models():
-        msg = f"no model {name!r} to convert; there are {', '.join(converted_models())}"
+    if name not in (known := converted_models()):
+        msg = f"no model {name!r} to convert; there are {', '.join(known)}"
+        msg += did_you_mean(name, known=known)
         raise UnknownModelError(msg)
     # the message of an error calls a model by the name of its file
     path = models_folder() / f"converted-{REVISION}" / f"{name}.pt"

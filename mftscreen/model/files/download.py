@@ -22,6 +22,7 @@ from mftscreen.errors import (
 )
 from mftscreen.internet.downloading import check_digest, fetch
 from mftscreen.model.backbones import pretrained_models
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["Backbone", "backbone", "downloaded_name", "fetch_backbone", "models_folder"]
 
@@ -73,6 +74,7 @@ def backbone(name: str) -> Backbone:
 
     if name not in (known := pretrained_models()):
         msg = f"no model {name!r} to download; there are {', '.join(known)}"
+        msg += did_you_mean(name, known=known)
         raise UnknownModelError(msg)
     if name not in MODEL_REGISTRY:
         msg = (

@@ -19,10 +19,12 @@ from mftscreen.model.files.branches import Domain
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.pretrained import BACKBONES, obtain_backbone
 from mftscreen.properties import PropertySpec, own_names, suggestion
+from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "DEFAULT_MODEL",
     "FAMILIES",
+    "MODEL",
     "RegisteredModel",
     "check_fine_tuned",
     "domain_of",
@@ -31,9 +33,15 @@ __all__ = [
     "properties_of",
     "registered_models",
     "resolve_model",
+    "trained_model",
 ]
 
 DEFAULT_MODEL = "mft-mini"
+
+MODEL = "model.mft"
+"""What a training calls the model in its folder."""
+_BEST = "best"
+"""Folder in that of a comparison where the best strategy is trained on all rows."""
 
 FAMILIES: dict[str, Mapping[Domain, str]] = {
     "mft-mini": {"crystals": "mft-mini-crystals", "molecules": "mft-mini-molecules"}
@@ -76,6 +84,28 @@ def registered_models() -> dict[str, RegisteredModel]:
     }
 
 
+def trained_model(source: str | Path, start: Path = Path()) -> Path | None:
+    """Return the model in the folder of a training, if that is what a source is.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for :func:`resolve_model`; a name of a model stands for that.
+    start : Path, optional
+        Where a relative path starts.
+
+    Returns
+    -------
+    Path or None
+        None for anything else, and for a training that has not ended.
+    """
+    if source in {*FAMILIES, *_SHA256, *BACKBONES}:
+        return None
+    folder = start / source
+    places = (folder / MODEL, folder / _BEST / MODEL)
+    return next((path for path in places if path.is_file()), None)
+
+
 def check_fine_tuned(source: str | Path) -> None:
     """Raise if a name is that of a model that has been pretrained, but no more.
 
@@ -108,7 +138,8 @@ def find_members(
     Parameters
     ----------
     source : str or Path
-        One of :data:`FAMILIES`; anything else stands for itself.
+        One of :data:`FAMILIES`; the folder of a training stands for the model in it,
+        and anything else for itself.
     properties : collection of str, optional
         Those members are of use that predict one of these, by whatever name
         (:func:`mftscreen.properties.own_names`); all are by default.
@@ -124,7 +155,7 @@ def find_members(
         If no member predicts any of `properties`.
     """
     if not (isinstance(source, str) and source in FAMILIES):
-        return (source,)
+        return (trained_model(source) or source,)
     members = tuple(FAMILIES[source].values())
     if not properties:
         return members
@@ -138,10 +169,9 @@ def find_members(
     if found:
         return found
     every = {name: spec for own in offered.values() for name, spec in own.items()}
-    hints = "".join(suggestion(name, every) for name in properties)
-    msg = f"{source} does not predict {', '.join(properties)}{hints}; " + "; ".join(
-        f"{name} predicts: {', '.join(own)}" for name, own in offered.items()
-    )
+    predicted = (f"{name} predicts: {', '.join(own)}" for name, own in offered.items())
+    msg = f"{source} does not predict {', '.join(properties)}; {'; '.join(predicted)}"
+    msg += "".join(suggestion(name, every) for name in properties)
     raise UnknownPropertyError(msg)
 
 
@@ -201,7 +231,8 @@ def resolve_model(
     source : str or Path
         The name of a model that comes with the package, or of one in
         :data:`mftscreen.model.files.pretrained.BACKBONES`, which is downloaded or
-        converted if it is not there; or the path of a ``.mft`` or ``.pt`` file.
+        converted if it is not there; or the path of a ``.mft`` or ``.pt`` file, or of
+        the folder of a training, which has one.
     properties : collection of str, optional
         What is wanted of it. Of several models with one name it is the one that
         predicts these.
@@ -223,7 +254,8 @@ def resolve_model(
     UnknownModelError
         If it is neither a known name nor a path that looks like a model file.
     ModelFileError
-        If it is a path and nothing is there, or a downloaded file is damaged.
+        If it is a path and nothing is there, or a folder without a model, or a
+        downloaded file is damaged.
     ModelError
         If it cannot be downloaded; the message says how to bring it by hand.
     """
@@ -234,16 +266,21 @@ def resolve_model(
         return known[source].path, known[source].sha256
     if isinstance(source, str) and source in BACKBONES:
         return obtain_backbone(source, progress=progress)
-    path = Path(source)
+    path = trained_model(source) or Path(source)
     if path.is_file():
         return path, None
+    if source and path.is_dir():
+        msg = f"{path}: a folder without {MODEL}, which a training writes as it ends"
+        raise ModelFileError(msg)
     if path.suffix in (".mft", ".pt"):
         msg = f"{path}: no such file"
         raise ModelFileError(msg)
+    names = [*FAMILIES, *sorted(known), *BACKBONES]
+    hint = did_you_mean(str(source), known=names)
     msg = (
-        f"no model named {str(source)!r}; known names: "
-        f"{', '.join([*FAMILIES, *sorted(known), *BACKBONES])}. "
-        "A file is given by its path and ends in .mft or .pt"
+        f"no model named {str(source)!r}; known names: {', '.join(names)}{hint or '.'} "
+        "A file is given by its path and ends in .mft or .pt; or give the folder of a "
+        "training"
     )
     raise UnknownModelError(msg)
 

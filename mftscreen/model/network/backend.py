@@ -42,6 +42,7 @@ from mftscreen.model.network.rebuilding import (
     describe_head,
     group_by_descriptor,
 )
+from mftscreen.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -302,6 +303,7 @@ class DeepmdNetwork:
                 msg = (
                     f"the model has no {kind} head {name!r}; "
                     f"its {kind} heads are: {', '.join(known) or 'none'}"
+                    f"{did_you_mean(name, known=known)}"
                 )
                 raise UnknownHeadError(msg)
 

@@ -17,6 +17,7 @@ from mftscreen.ood.splits.ofm_splits import (
 )
 from mftscreen.ood.splits.split import Split
 from mftscreen.ood.splits.target_splits import kde_tails, property_tail, random_split
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["OFM_METHODS", "split_function"]
 
@@ -68,5 +69,6 @@ def split_function(method: str) -> Callable[..., Split]:
     """
     if not isinstance(method, str) or method not in _FUNCTIONS:
         msg = f"no split method {method!r}; the methods are {', '.join(_FUNCTIONS)}"
+        msg += did_you_mean(str(method), known=_FUNCTIONS)
         raise DataError(msg)
     return _FUNCTIONS[method]

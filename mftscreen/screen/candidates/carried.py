@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.errors import ConfigError, DataError, MftscreenError
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["Carried", "carried_values", "choose_carried", "find_id", "without_baggage"]
 
@@ -87,6 +88,7 @@ def find_id(
     if required and key not in values:
         there = ", ".join(map(str, values))
         msg = f"the first row has no {key!r} to be named by; there is {there}"
+        msg += did_you_mean(key, known=map(str, values))
         raise DataError(msg)
     value = values.get(key)
     missing = value is None or (isinstance(value, float) and not isfinite(value))
@@ -147,6 +149,7 @@ def choose_carried(
     if unknown := [name for name in names if name not in held]:
         there = ", ".join(held) or "nothing"
         problem = f"carry: no candidate has {', '.join(unknown)}; there is {there}"
+        problem += did_you_mean(*unknown, known=held)
         raise ConfigError([problem])
     return names
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mftscreen.errors import ConfigError, UnknownPropertyError
 from mftscreen.screen.order.goals import Goal
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["OODPolicy", "RankMethod", "Ranking", "order_candidates"]
 
@@ -209,6 +210,7 @@ def _table(values: Mapping[str, ArrayLike], goals: Mapping[str, Goal]) -> FloatA
     for name in goals:
         if name not in values:
             msg = f"cannot rank by {name!r}; there are values of {', '.join(values)}"
+            msg += did_you_mean(name, known=values)
             raise UnknownPropertyError(msg)
     return np.stack([np.asarray(values[name], np.float64) for name in goals], axis=1)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection
+from io import StringIO
+from tokenize import TokenError, generate_tokens
 from typing import TYPE_CHECKING
 
 from mftscreen.errors import ConfigError
+from mftscreen.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +35,7 @@ def select_rows(
         With rows that are numbered from 0.
     condition : str
         As :meth:`pandas.DataFrame.query` reads it, if :func:`check_condition` has no
-        objection.
+        objection; also as ASE spells it, with ``=`` for ``==`` and commas for ``and``.
     flags : collection of str
         Columns of truth values; where one is unknown, neither it nor ``not`` it holds.
 
@@ -53,6 +56,8 @@ def select_rows(
     [0]
     >>> select_rows(table, "gap > 3 or ood", flags=["ood"])
     [1, 2]
+    >>> select_rows(table, "gap<3,ood=False", flags=["ood"])
+    [0]
     """
     from pandas.api.types import infer_dtype
 
@@ -67,7 +72,7 @@ def select_rows(
         if kind == "empty" and name not in known
     }
     try:
-        holds = table.assign(**known).eval(condition.strip(), engine="python")
+        holds = table.assign(**known).eval(_in_python(condition), engine="python")
     except Exception as error:  # whatever the expression raises
         problem = f"condition {condition!r} is not understood: {error}"
         raise ConfigError([problem]) from error
@@ -75,6 +80,23 @@ def select_rows(
         problem = f"condition {condition!r} is neither true nor false of a row"
         raise ConfigError([problem])
     return [k for k, kept in enumerate(holds.fillna(False).tolist()) if kept]
+
+
+def _in_python(condition: str) -> str:
+    """Return a condition without ASE's ``=`` and commas between conditions."""
+    parts: list[list[str]] = [[]]
+    depth = 0
+    try:
+        for token in generate_tokens(StringIO(condition.strip()).readline):
+            depth += (token.string in ("(", "[")) - (token.string in (")", "]"))
+            if token.string == "," and depth == 0:
+                parts.append([])
+            else:
+                parts[-1].append("==" if token.string == "=" else token.string)
+    except (TokenError, SyntaxError):
+        return condition.strip()
+    written = [" ".join(part).strip() for part in parts]
+    return " and ".join(f"({part})" for part in written) if written[1:] else written[0]
 
 
 def check_condition(
@@ -112,7 +134,7 @@ def check_condition(
     mftscreen.errors.ConfigError: condition ...: id holds texts, which are ...
     """
     try:
-        tree = ast.parse(condition.strip(), mode="eval")
+        tree = ast.parse(_in_python(condition), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         problem = f"condition {condition[:200]!r} is not understood: {error}"
         raise ConfigError([problem]) from error
@@ -130,11 +152,12 @@ def check_condition(
         )
     elif columns is not None:
         names = {node.id: None for node in nodes if isinstance(node, ast.Name)}
-        problems += [
-            f"there is no column {name}, but {', '.join(columns)}"
-            for name in names
-            if name not in columns
-        ]
+        for name in names:
+            if name not in columns:
+                hint = did_you_mean(name, known=[*columns, "True", "False"])
+                hint = hint or f"; a text is written in quotes: {name!r}"
+                listed = ", ".join(columns)
+                problems.append(f"there is no column {name}, but {listed}{hint}")
     if texts is not None and not problems:
         for node in nodes:
             if isinstance(node, ast.Compare):

@@ -29,6 +29,7 @@ from mftscreen.screen.result.stages import (
     read_rows,
 )
 from mftscreen.screen.work.journal import Journal
+from mftscreen.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,6 +212,7 @@ def read_result(
     if missing := [name for name in options.goals if name not in units]:
         held = ", ".join(units) or "nothing"
         problem = f"goals: {', '.join(missing)} was not predicted; there is {held}"
+        problem += did_you_mean(*missing, known=units)
         raise ConfigError([problem])
     found, again = read_rows(
         journal, options, structures=structures, carried=carry is not False

@@ -112,12 +112,17 @@ def test_auto_trains_the_best_on_all_rows(
     assert code == 0, errors
     assert "Smallest OOD error: lp" in text
     model = output / "best" / "model.mft"
-    *lines, page, last = text.splitlines()
+    *lines, verdict, last = text.splitlines()
+    page = next(line for line in lines if line.startswith("collapse report: "))
     (start,) = (k for k, line in enumerate(lines) if line.startswith("drift from"))
     title, validation, heading, train = lines[start - 2 : start + 2]
     assert last == str(model)
     assert page == f"collapse report: {model.with_name('collapse.html')}"
     assert heading.split()[:4] == ["drift", "from", "model.mft", "atoms"]
+    assert verdict.startswith("softness: MAE on validation is ")
+    legend = "\n".join(lines[lines.index(page) + 1 :])
+    for term in ("validation", "in 90 %", "W1", "spread", "DB", "constant"):
+        assert f"\n{term}: " in legend
     # lp leaves the descriptor as it is
     assert train.split()[::2][:2] == ["train", "0"]
     metrics = ["n", "mae", "rmse", "r2", "spearman", "in", "90", "%"]

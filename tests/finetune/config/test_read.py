@@ -222,13 +222,30 @@ def test_all_problems_come_at_once(
     ]
 
 
-@pytest.mark.parametrize("document", [{"name": "x"}, {"strategy": "sft"}])
+@pytest.mark.parametrize(
+    ("document", "hint"),
+    [
+        ({"name": "x"}, ""),
+        ({"strategy": "zzz"}, ""),
+        ({"strategy": "sft"}, "; did you mean 'ft'?"),
+    ],
+)
 def test_strategy_must_be_a_known_one(
-    tmp_path: Path, document: dict[str, str], problems: Callable[..., Any]
+    tmp_path: Path, document: dict[str, str], hint: str, problems: Callable[..., Any]
 ) -> None:
-    assert problems(tmp_path, document) == [
-        "strategy: one of scratch, kernel, ft, lp, mft, auto, pretrain is needed"
-    ]
+    known = "scratch, kernel, ft, lp, mft, auto, pretrain"
+    assert problems(tmp_path, document) == [f"strategy: one of {known} is needed{hint}"]
+
+
+def test_a_model_may_be_the_folder_of_a_training_beside_the_file(
+    tmp_path: Path, load: Callable[..., Any], changed: Callable[..., Any]
+) -> None:
+    model = tmp_path / "before" / "model.mft"
+    model.parent.mkdir()
+    model.touch()
+    for written, meant in (("before", str(model)), ("7net-0", "7net-0")):
+        config = load(tmp_path, changed("ft", pretrained=written))
+        assert config.pretrained == meant
 
 
 def test_relative_paths_start_at_the_file(

@@ -66,6 +66,28 @@ def test_no_single_model_for_properties_of_crystals_and_molecules() -> None:
         resolve_model(DEFAULT_MODEL, properties=["gap", "dielectric"])
 
 
+def test_the_folder_of_a_training_stands_for_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs/mft")
+    (run / "best").mkdir(parents=True)
+    with pytest.raises(ModelFileError, match=r"runs/mft: a folder without model\.mft"):
+        resolve_model(run)
+    best = run / "best" / "model.mft"
+    best.touch()
+    assert resolve_model(str(run)) == (best, None)
+    own = run / "model.mft"
+    own.touch()
+    assert find_members(str(run), ["gap"]) == (own,)
+    assert resolve_model(run) == resolve_model(own) == (own, None)
+    # a name is that of a model, whatever folder is called so
+    Path(CRYSTALS).mkdir()
+    Path(CRYSTALS, "model.mft").touch()
+    assert resolve_model(CRYSTALS)[0] == registered_models()[CRYSTALS].path
+    assert resolve_model(Path(CRYSTALS)) == (Path(CRYSTALS, "model.mft"), None)
+
+
 @pytest.mark.parametrize("as_type", [str, Path])
 @pytest.mark.parametrize("name", ["own.mft", "own.pt", "no_ending"])
 def test_existing_file_is_found_and_has_no_checksum(

@@ -52,6 +52,12 @@ def test_journal_without_the_property(
         ("not low_dimensional", lambda r: r.low_dimensional is False),
         ("low_dimensional", lambda r: bool(r.low_dimensional)),
         (" '7' == id or rank > 100", lambda r: r.id == "7"),
+        # as ASE spells it
+        ("ood=False", lambda r: r.ood is False),
+        ("ood = True", lambda r: bool(r.ood)),
+        ("id='7'", lambda r: r.id == "7"),
+        ("gap>0,id!='7'", lambda r: (r.values.get("gap") or 0) > 0 and r.id != "7"),
+        ("id in ['7', '8'],gap=gap or 1<0", lambda r: r.id in ("7", "8")),
     ],
 )
 def test_where(
@@ -70,7 +76,15 @@ def test_where(
     [
         ("gap >", "not understood"),
         ("", "not understood"),
-        ("x = gap > 0", "not understood"),
+        ("x = gap > 0", "there is no column x"),
+        ("ood=false", "there is no column false"),
+        ("ood=false", "did you mean 'False'?"),
+        ("id=='", "not understood"),
+        ("gap>1,", "not understood"),
+        (",", "not understood"),
+        ("x=1,gap:=2", "only columns, constants and operators"),
+        ("formula=MgO", "a text is written in quotes: 'MgO'"),
+        ("ood=(1,", "not understood"),
         ("gap > 'a' or 1", "gap holds no texts like 'a'"),
         ("colour == 'red'", "there is no column colour, but rank, id, formula"),
         ("gap", "neither true nor false"),
