@@ -47,7 +47,8 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
     "--strategy",
     type=Choice([*COMPARABLE, "auto"]),
     help="Instead of the one in CONFIG, which is mft or auto; auto: compare, then "
-    "train the one with the smallest OOD error on all rows.",
+    "train on all rows the one with the smallest OOD error, or one that is level with "
+    "it and leaves a force field in the model.",
 )
 @click.option(
     "--compare",
@@ -123,9 +124,10 @@ def command(
       mftscreen finetune my/config.yaml --compare kernel,ft,lp,mft --folds 3 \\
           -o runs/compare
     """
+    from mftscreen.finetune.compare.choice import say_choice
     from mftscreen.finetune.config.read import load_config
     from mftscreen.finetune.tune import (
-        best_config,
+        chosen_config,
         compare,
         default_output,
         finetune,
@@ -160,7 +162,8 @@ def command(
             show_comparison(comparison)
             if strategy != "auto":
                 return
-            settings, strategy = best_config(settings, comparison), None
+            click.echo(say_choice(comparison))
+            settings, strategy = chosen_config(settings, comparison), None
             directory, resume = directory / "best", True
         elif strategy is not None:
             again += f" --strategy {strategy}"

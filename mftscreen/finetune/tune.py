@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mftscreen.errors import ConfigError
+from mftscreen.finetune.compare.choice import choose_strategy
 from mftscreen.finetune.compare.folds import (
     choose_folds,
     prepare_split,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from mftscreen.finetune.strategies import MFTConfig
     from mftscreen.model.loaded_model import LoadedModel
 
-__all__ = ["TrainingResult", "best_config", "compare", "default_output", "finetune"]
+__all__ = ["TrainingResult", "chosen_config", "compare", "default_output", "finetune"]
 
 Config = TuneConfig | Mapping[str, Any] | str | Path
 
@@ -169,7 +170,8 @@ def finetune(
         folder and with the name of the model.
     strategy : str, optional
         Instead of the one in `config`, which is ``mft`` or ``auto``; ``auto`` compares
-        all, then trains the one with the smallest OOD error on all rows.
+        all, then trains on all rows the one that
+        :func:`mftscreen.finetune.compare.choice.choose_strategy` returns.
     resume : bool, default False
         Continue a run that was interrupted.
     threads : int, optional
@@ -215,7 +217,7 @@ def finetune(
         comparison = compare(
             settings, directory, collapse_report=collapse_report, **options
         )
-        settings = best_config(settings, comparison)
+        settings = chosen_config(settings, comparison)
         directory, resume = directory / "best", True
     elif strategy is not None:
         settings = derive_config(settings, strategy, progress=progress)
@@ -295,8 +297,8 @@ def compare(
     )
 
 
-def best_config(config: TuneConfig, comparison: Comparison) -> DownstreamConfig:
-    """Return the best strategy's configuration for a training on all rows.
+def chosen_config(config: TuneConfig, comparison: Comparison) -> DownstreamConfig:
+    """Return the chosen strategy's configuration for a training on all rows.
 
     Parameters
     ----------
@@ -304,7 +306,7 @@ def best_config(config: TuneConfig, comparison: Comparison) -> DownstreamConfig:
         That all strategies were derived from.
     comparison : Comparison
     """
-    return without_split(derive_config(config, comparison.best))
+    return without_split(derive_config(config, choose_strategy(comparison)))
 
 
 def default_output(config: Config, settings: Any) -> Path:

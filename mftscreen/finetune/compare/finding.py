@@ -10,7 +10,7 @@ from mftscreen.finetune.compare.verdict import Comparison
 from mftscreen.finetune.task.partition import OOD_TEST
 from mftscreen.metrics import BASELINES
 
-__all__ = ["say_finding"]
+__all__ = ["errors_by_fold", "say_finding"]
 
 ALPHA = 0.05
 """Of the sign test: with fewer than six folds, it tells no two strategies apart."""
@@ -43,13 +43,13 @@ def say_finding(comparison: Comparison) -> str:
     Smallest OOD error: ft; 2 folds do not tell it from mft (worse on 1 of them)
     """
     best = comparison.best
-    own = _by_fold(comparison, best)
+    own = errors_by_fold(comparison, best)
     apart: list[str] = []
     together: list[str] = []
     for other in comparison.strategies:
         if other == best:
             continue
-        errors = _by_fold(comparison, other)
+        errors = errors_by_fold(comparison, other)
         worse = sum(errors[fold] > own[fold] for fold in own)
         better = sum(errors[fold] < own[fold] for fold in own)
         is_told = worse > better and _chance(worse, better) < ALPHA
@@ -66,8 +66,19 @@ def say_finding(comparison: Comparison) -> str:
     return text
 
 
-def _by_fold(comparison: Comparison, strategy: str) -> Mapping[str, float]:
-    """Return the OOD error of each fold over that of a constant."""
+def errors_by_fold(comparison: Comparison, strategy: str) -> Mapping[str, float]:
+    """Return the OOD error of each fold over that of a constant.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    strategy : str
+
+    Returns
+    -------
+    mapping of str to float
+        With several properties, their mean.
+    """
     shares: dict[str, list[float]] = {}
     for name in comparison.properties:
         baseline = BASELINES[comparison.error_of(name)]
