@@ -195,6 +195,8 @@ def main(
     plots: Path | None,
 ) -> None:
     """Compare what MODEL says of errors with those for the structures of PATH."""
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
     loaded = load_model(model, properties=names)
     table = [HEADER]
     for name in names or tuple(loaded.properties):

@@ -20,6 +20,7 @@ from mftscreen.jobs.trained import (
 )
 from mftscreen.study.plan import Conditions
 from mftscreen.study.run import Study
+from mftscreen.writing import check_place
 
 __all__ = ["write_collapse"]
 
@@ -98,11 +99,12 @@ def _write(
     command: str,
     progress: bool,
 ) -> None:
+    check_place(path)
     named = list(models.values())
     before = load_network(common_pretrained(named))
     after = {strategy: load_network(model.model) for strategy, model in models.items()}
     parts = common_parts(named)
-    if in_distribution:  # the test of a fold of random rows
+    if in_distribution and OOD_TEST in parts:  # the test of a fold of random rows
         parts[ID_TEST] = parts.pop(OOD_TEST)
     options = DiagnosisOptions(
         n_samples=N_SAMPLES, n_repeats=N_REPEATS, clustered=tuple(parts)[-1:]

@@ -102,6 +102,25 @@ def test_the_test_of_random_rows_is_in_distribution(
     assert list(found["data_sets"]) == ["train", "validation", "id"]
 
 
+@pytest.mark.slow
+def test_the_test_of_random_rows_may_be_too_small(study: Study, tmp_path: Path) -> None:
+    write(tmp_path / "ood.extxyz", _crystals(1, seed=1))
+    ((conditions, folder),) = study.only({"fold": {"other"}}).folders.items()
+    folders = {replace(conditions, in_distribution=True): folder}
+    (page,) = write_collapse(replace(study, folders=folders), tmp_path, "study show")
+    found = json.loads(page.with_suffix(".json").read_text())
+    assert list(found["data_sets"]) == ["train", "validation"]
+
+
+def test_a_report_that_cannot_be_written_takes_no_time(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collapse, "diagnose", None)
+    (tmp_path / "collapse-gap.loco.large.seed1.html").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        next(write_collapse(study, tmp_path, "study show"))
+
+
 def test_a_study_without_fine_tuning_has_no_report(
     study: Study, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ from mftscreen.suggestions import did_you_mean
 
 __all__ = [
     "FrozenDescriptor",
+    "check_distinct",
     "check_quantities",
     "load_pretrained",
 ]
@@ -79,6 +80,22 @@ class FrozenDescriptor:
         head = next(iter(model_parameters(self.state).values()))
         symbols: Sequence[str] = head["type_map"]
         return symbols
+
+
+def check_distinct(frozen: Sequence[FrozenDescriptor]) -> None:
+    """Raise if two descriptors are of one model, which two names may stand for.
+
+    Parameters
+    ----------
+    frozen : sequence of FrozenDescriptor
+
+    Raises
+    ------
+    ConfigError
+    """
+    if len({own.card.sha256 for own in frozen}) < len(frozen):
+        names = ", ".join(own.card.name for own in frozen)
+        raise ConfigError([f"pretrained: a model stands in it twice: {names}"])
 
 
 def load_pretrained(

@@ -32,6 +32,7 @@ from mftscreen.finetune.task.label_check import check_labels
 from mftscreen.finetune.task.partition import hold_out, without_formulas_of
 from mftscreen.finetune.task.pretrained import (
     FrozenDescriptor,
+    check_distinct,
     check_quantities,
     load_pretrained,
 )
@@ -166,8 +167,8 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
     Raises
     ------
     ConfigError
-        If torch has a use of its own for a head's name, or a head that is taken over
-        predicts another quantity.
+        If torch has a use of its own for a head's name, a head that is taken over
+        predicts another quantity, or a pretrained model is named twice.
     DataError
         If data cannot be read or split, or structures or labels cannot be used; they
         are named.
@@ -195,10 +196,10 @@ def load_task(config: TuneConfig, *, progress: bool = False) -> Task:
         first = next(iter(model_parameters(state).values()))
         type_map = first["type_map"]
         if not plan.trains:
-            found = {plan.pretrained: (state, pretrained_sha256)}
-            for source in plan.beside:
-                found[source] = load_pretrained(source, progress=progress)
-            frozen = [FrozenDescriptor.of(s, *own) for s, own in found.items()]
+            found = [(plan.pretrained, state, pretrained_sha256)]
+            found += [(s, *load_pretrained(s, progress=progress)) for s in plan.beside]
+            frozen = [FrozenDescriptor.of(*own) for own in found]
+            check_distinct(frozen)
             type_map = common_elements([own.type_map for own in frozen])
     cutoffs = _check_backbone(plan, state)
     teach = partial(Teacher, state or {}, pretrained_sha256)

@@ -16,7 +16,7 @@ from ase.io import write
 
 from mftscreen import structures
 from mftscreen.data import dataset
-from mftscreen.errors import DataError
+from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.run import run
 from mftscreen.finetune.task import training_data
@@ -225,6 +225,26 @@ def test_each_structure_is_checked_hashed_and_searched_once(
 
 class _TrainingWouldBeginError(Exception):
     pass
+
+
+@pytest.mark.parametrize("name", ["./tiny.pt", "copy.pt"])
+def test_a_model_stands_beside_itself_under_no_name(
+    checkpoint: Path, tmp_path: Path, name: str
+) -> None:
+    for copied in ("tiny.pt", "copy.pt"):
+        (tmp_path / copied).write_bytes(checkpoint.read_bytes())
+    row = bulk("MgO", "rocksalt", a=4.2)
+    row.info["softness"] = 1.0
+    write(tmp_path / "rows.extxyz", row)
+    document = {
+        "strategy": "kernel", "name": "twice", "pretrained": ["tiny.pt", name],
+        "energy_head": "oxides", "properties": {"softness": {}},
+        "data": {"train": ["rows.extxyz"]},
+    }  # fmt: skip
+    path = tmp_path / "task.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigError, match="pretrained: a model stands in it twice"):
+        load_task(load_config(path))
 
 
 def _nothing(*arguments: object, **options: object) -> None:
