@@ -60,7 +60,7 @@ def write_collapse(
     Notes
     -----
     Clusters and their Davies-Bouldin indices (Fig. 2d to i of arXiv:2601.08486,
-    Eqs. 13-14) are those of the last test: OOD, or else ID.
+    Eqs. 13-14) are those of the OOD test or, where there is none, of the last part.
     """
     compared = _compared(study)
     if not compared:
@@ -106,8 +106,9 @@ def _write(
     parts = common_parts(named)
     if in_distribution and OOD_TEST in parts:  # the test of a fold of random rows
         parts[ID_TEST] = parts.pop(OOD_TEST)
+    clustered = (OOD_TEST,) if OOD_TEST in parts else tuple(parts)[-1:]
     options = DiagnosisOptions(
-        n_samples=N_SAMPLES, n_repeats=N_REPEATS, clustered=tuple(parts)[-1:]
+        n_samples=N_SAMPLES, n_repeats=N_REPEATS, clustered=clustered
     )
     n_stages = options.count_stages(parts, len(after))
     with showing_stages(n_stages, shown=progress) as begin:

@@ -52,7 +52,10 @@ def study(tmp_path: Path, checkpoint: Path, tiny_model: Path) -> Study:
                 "data": {
                     "train": [str(tmp_path / "train.extxyz")],
                     "validation": [str(tmp_path / "validation.extxyz")],
-                    "test": {"ood": str(tmp_path / "ood.extxyz")},
+                    "test": {
+                        "ood": str(tmp_path / "ood.extxyz"),
+                        "mine": str(tmp_path / "ood.extxyz"),
+                    },
                 },
                 "training": {"steps": 10, "save_every": 5},
             }
@@ -83,9 +86,9 @@ def test_the_fold_with_most_strategies_is_compared(
     # of what fine-tuning changes: not of frozen or random descriptors
     assert list(found["fine_tuned"]) == ["ft", "mft"]
     parts = found["data_sets"]
-    assert list(parts) == ["train", "validation", "ood"]
+    assert list(parts) == ["train", "validation", "ood", "mine"]
     assert [part["models"]["ft"]["atoms"] is None for part in parts.values()] == [
-        True, True, False,
+        True, True, False, True,
     ]  # fmt: skip
 
 
@@ -99,7 +102,7 @@ def test_the_test_of_random_rows_is_in_distribution(
     }
     (page,) = write_collapse(replace(study, folders=folders), tmp_path, "study show")
     found = json.loads(page.with_suffix(".json").read_text())
-    assert list(found["data_sets"]) == ["train", "validation", "id"]
+    assert list(found["data_sets"]) == ["train", "validation", "mine", "id"]
 
 
 @pytest.mark.slow

@@ -65,6 +65,8 @@ class FrozenDescriptor:
         name, licence = info.get("name", path.stem), ""
         if path.suffix != ".pt":
             own = read_bundle(path).card
+            if own.descriptors:  # it has kernels on a descriptor of another model
+                return cls(state, own.descriptors[0])
             name, licence = own.name, own.licence
         card = DescriptorCard(
             name=str(name),

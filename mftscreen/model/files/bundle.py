@@ -355,20 +355,21 @@ def _check_members(
 ) -> dict[str, bytes]:
     """Return the further checkpoints; raise if members are not those of the card."""
     digests = [own.checkpoint_sha256 for own in card.descriptors]
-    described = dict(zip((CHECKPOINT, *FURTHER), digests, strict=False))
+    described = list(zip((CHECKPOINT, *FURTHER), digests, strict=False))
+    further = [name for name, _ in described[1:]]
     if card.checkpoint_sha256:  # not in files of format 1
-        described[CHECKPOINT] = card.checkpoint_sha256
-    missing = described.keys() - members.keys()
-    foreign = members.keys() - {CARD, CHECKPOINT, *ARRAYS, *described}
+        described.append((CHECKPOINT, card.checkpoint_sha256))
+    missing = set(further) - members.keys()
+    foreign = members.keys() - {CARD, CHECKPOINT, *ARRAYS, *further}
     if foreign or missing:
         what = f"lacks {sorted(missing)}" if missing else f"holds {sorted(foreign)}"
         msg = f"{path} is not a .mft model file: it {what}"
         raise ModelFileError(msg)
-    for name, digest in described.items():
+    for name, digest in described:
         if digest != hashlib.sha256(members[name]).hexdigest():
             msg = f"{path}: {name} is not the checkpoint that {CARD} describes"
             raise ModelFileError(msg)
-    return {name: members[name] for name in described if name != CHECKPOINT}
+    return {name: members[name] for name in further}
 
 
 def _parse_card(content: bytes, path: Path) -> ModelCard:

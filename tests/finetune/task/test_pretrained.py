@@ -14,8 +14,18 @@ from ase.build import bulk
 
 from mftscreen import load_model
 from mftscreen.errors import ConfigError, UnknownHeadError
-from mftscreen.finetune.task.pretrained import check_quantities, load_pretrained
-from mftscreen.model.files.bundle import read_bundle
+from mftscreen.finetune.task.pretrained import (
+    FrozenDescriptor,
+    check_distinct,
+    check_quantities,
+    load_pretrained,
+)
+from mftscreen.model.files.bundle import (
+    DescriptorCard,
+    ModelCard,
+    read_bundle,
+    write_bundle,
+)
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.files.reading import read_state
 from mftscreen.testing import check_model
@@ -112,3 +122,24 @@ def test_other_strategies_need_no_head(
     assert torch.equal(
         published[f"model.OC22.{weight}"], trained[f"model.softness.{weight}"]
     )
+
+
+def test_descriptor_under_kernels_is_of_the_model_that_it_came_from(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    content = checkpoint.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    origin = DescriptorCard(name="tiny", sha256=sha256, licence="MIT", citation="Doe")
+    card = ModelCard(
+        name="mine", strategy="kernel", licence="none", descriptors=[origin]
+    )
+    path = tmp_path / "mine.mft"
+    write_bundle(path, card, content)
+    under, itself = (
+        FrozenDescriptor.of(str(source), *load_pretrained(str(source)))
+        for source in (path, checkpoint)
+    )
+    found = under.card
+    assert (found.name, found.licence, found.citation) == ("tiny", "MIT", "Doe")
+    with pytest.raises(ConfigError, match="a model stands in it twice: tiny, tiny"):
+        check_distinct([under, itself])

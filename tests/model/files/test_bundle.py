@@ -338,12 +338,15 @@ def test_descriptors_are_those_of_the_card(
         read_bundle(wide_file)
 
 
-def test_no_descriptor_goes_without_its_sha256(wide_file: Path) -> None:
+@pytest.mark.parametrize(("place", "name"), [(0, "model"), (1, "descriptor-2")])
+def test_no_descriptor_goes_without_its_sha256(
+    wide_file: Path, place: int, name: str
+) -> None:
     with zipfile.ZipFile(wide_file) as archive:
         described = json.loads(archive.read("card.json"))["descriptors"]
-    del described[1]["checkpoint_sha256"]
+    del described[place]["checkpoint_sha256"]
     edit_card(wide_file, descriptors=described)
-    with pytest.raises(ModelFileError, match=r"descriptor-2.pt is not the checkpoint"):
+    with pytest.raises(ModelFileError, match=rf"{name}\.pt is not the checkpoint"):
         read_bundle(wide_file)
 
 
