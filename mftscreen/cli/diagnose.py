@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.checks import check_pairs, checked
 from mftscreen.cli.shared.commands import Command
 from mftscreen.cli.shared.options import SEED, LocalPath, device_option, quiet_option
 from mftscreen.cli.shared.summary import counted, say_written
@@ -133,6 +134,7 @@ def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | N
     "pairs",
     multiple=True,
     metavar="A-B",
+    callback=checked(check_pairs),
     help="Show edges from A to B, such as C-O; may be repeated.  [default: the two "
     "pairs that are bonded most often]",
 )

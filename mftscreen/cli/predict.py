@@ -97,9 +97,11 @@ def command(
       mftscreen predict POSCAR relaxed.cif -p dielectric
       mftscreen predict molecules.sdf -p gap -p homo -o gaps.csv
     """
+    from mftscreen.errors import DataError
     from mftscreen.model.files.registry import check_fine_tuned
     from mftscreen.model.loading import load_model
     from mftscreen.properties import choose_properties
+    from mftscreen.screen.candidates.folders import is_glob
     from mftscreen.screen.candidates.stream import Candidate
     from mftscreen.screen.predictions import predict_rows
     from mftscreen.screen.result.columns import IDS
@@ -111,6 +113,10 @@ def command(
     )
     from mftscreen.screen.result.uncertainty import say_weak
 
+    for path in files:
+        if not (is_glob(path) or path.exists()):
+            msg = "no such file"
+            raise DataError(msg, path=path)
     energy = energy or energy_head is not None
     if model is not None and not energy:
         check_fine_tuned(model)

@@ -12,6 +12,14 @@ import click
 from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.checks import (
+    check_goals,
+    check_keep,
+    check_relaxer,
+    check_symbols,
+    checked,
+    symbols,
+)
 from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import (
     LocalPath,
@@ -68,6 +76,7 @@ TABLE_ROWS = 20
     "--goal",
     "goals",
     multiple=True,
+    callback=checked(check_goals),
     help="Instead of -p, also several: gap:max, gap=1.2..1.6, 'mass<=90', gap:max*2.",
 )
 @click.option(
@@ -90,12 +99,17 @@ TABLE_ROWS = 20
     default="10%",
     show_default=True,
     metavar="SHARE|NUMBER",
+    callback=checked(check_keep),
     help="How many of those that --model ranks are for --then: 5%, 200.",
 )
 @ranking_options
 @click.option("--max-elements", type=click.IntRange(min=1), help="Skip others.")
 @click.option(
-    "--exclude-elements", default="", metavar="Cd,Pb,…", help="Skip what holds these."
+    "--exclude-elements",
+    default="",
+    metavar="Cd,Pb,…",
+    callback=checked(check_symbols),
+    help="Skip what holds these.",
 )
 @click.option(
     "--relax",
@@ -127,6 +141,7 @@ TABLE_ROWS = 20
 @click.option(
     "--relaxer",
     metavar="MODULE:FACTORY",
+    callback=checked(check_relaxer),
     help="Relax with this ASE calculator instead of the model; --run knows it by this "
     "name.",
 )
@@ -222,7 +237,7 @@ def command(
     chosen = _goals(ctx, name, maximize, minimize, target, goals, models)
     if output is not None:
         check_output(output, database)
-    exclude = frozenset(exclude_elements.replace(",", " ").split())
+    exclude = symbols(exclude_elements)
     filtering = max_elements is not None or exclude
     relax = _relaxation(ctx, optimizer, cell_filter, fmax, steps, relaxer)
     if not then and _given(ctx, "keep"):
