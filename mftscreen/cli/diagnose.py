@@ -13,6 +13,7 @@ import click
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.checks import check_pairs, checked
 from mftscreen.cli.shared.commands import Command
+from mftscreen.cli.shared.completion import complete_models
 from mftscreen.cli.shared.options import SEED, LocalPath, device_option, quiet_option
 from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.text_table import text_table
@@ -67,11 +68,18 @@ def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | N
 
 
 @click.command("diagnose", cls=Command)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument(
+    "models",
+    metavar="MODEL...",
+    nargs=-1,
+    required=True,
+    shell_complete=complete_models,
+)
 @click.option(
     "--against",
     "pretrained",
     metavar="PRETRAINED",
+    shell_complete=complete_models,
     help="The model that MODEL was fine-tuned from.  [default: as the folder of its "
     "training says]",
 )

@@ -11,6 +11,7 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.commands import Command
+from mftscreen.cli.shared.completion import complete_models, complete_properties
 from mftscreen.cli.shared.options import (
     LocalPath,
     anyway_option,
@@ -42,6 +43,7 @@ __all__ = ["command"]
     "--property",
     "names",
     multiple=True,
+    shell_complete=complete_properties,
     help="Property to predict; may be repeated.  [default: all of the model; of "
     "mft-mini, of that for crystals]",
 )
@@ -57,6 +59,7 @@ __all__ = ["command"]
     "-m",
     "--model",
     default=None,
+    shell_complete=complete_models,
     help="Name of a model (see 'mftscreen models list'), .mft or .pt file, or folder "
     "of a training.  [default: mft-mini]",
 )

@@ -21,6 +21,7 @@ from mftscreen.cli.shared.checks import (
     symbols,
 )
 from mftscreen.cli.shared.commands import Choice, Command
+from mftscreen.cli.shared.completion import complete_models, complete_properties
 from mftscreen.cli.shared.options import (
     LocalPath,
     anyway_option,
@@ -66,6 +67,7 @@ TABLE_ROWS = 20
     "--property",
     "name",
     default=None,
+    shell_complete=complete_properties,
     help="Property to rank by; for several, --goal.",
 )
 @click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
@@ -77,6 +79,7 @@ TABLE_ROWS = 20
     "goals",
     multiple=True,
     callback=checked(check_goals),
+    shell_complete=complete_properties,
     help="Instead of -p, also several: gap:max, gap=1.2..1.6, 'mass<=90', gap:max*2.",
 )
 @click.option(
@@ -84,6 +87,7 @@ TABLE_ROWS = 20
     "--model",
     "models",
     multiple=True,
+    shell_complete=complete_models,
     help="Name of a shipped model, .mft file, or folder of a training; several of one "
     "property are an ensemble.  [default: mft-mini]",
 )
@@ -91,6 +95,7 @@ TABLE_ROWS = 20
     "--then",
     multiple=True,
     metavar="MODEL",
+    shell_complete=complete_models,
     help="Slower model for the best of what --model has seen, which then decides about "
     "the order; as --model.",
 )

@@ -11,6 +11,7 @@ import click
 
 from mftscreen.cli.shared.checks import check_goals, checked
 from mftscreen.cli.shared.commands import Choice
+from mftscreen.cli.shared.completion import complete_models
 
 __all__ = [
     "SEED",
@@ -87,6 +88,7 @@ model_option = click.option(
     "-m",
     "--model",
     default=None,
+    shell_complete=complete_models,
     help="Name of a shipped model, .mft file, or folder of a training.  [default: "
     "mft-mini]",
 )
