@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mftscreen
 from generated_pages.markdown import from_docstring, table
+from mftscreen.cli import EXIT_CODES
 from mftscreen.cli.explain import STATUSES, docstring_text
 from mftscreen.errors import MftscreenError
 
@@ -24,12 +25,11 @@ _INTRODUCTION = """\
 
 Every error that mftscreen raises on purpose is a `MftscreenError`, and also what
 Python, ASE or scikit-learn raises for such a fault, so that code which catches that
-goes on working. On the command line an error is one message and exit code 1; wrong
-usage is exit code 2. `mftscreen --traceback …` shows where an error comes from, and
+goes on working. `mftscreen --traceback …` shows where an error comes from, and
 `mftscreen explain NAME` prints what is below; on a terminal, errors name this command.
 
 A candidate that cannot be evaluated stops nothing: it is a row whose `status` names the
-fault and whose `reason` is the message, and the exit code is 3.
+fault and whose `reason` is the message.
 """
 
 
@@ -61,7 +61,13 @@ def errors_page() -> dict[str, str]:
         status = vars(kind).get("status")
         if status:
             statuses[status] = f"[`{kind.__name__}`](#{kind.__name__})"
-    parts = [_INTRODUCTION, *map(_section, classes)]
+    codes = [(str(code), meaning) for code, meaning in EXIT_CODES.items()]
+    parts = [
+        _INTRODUCTION,
+        "Every command ends with one of these exit codes:",
+        table(("exit code", "meaning"), codes),
+        *map(_section, classes),
+    ]
     parts += [
         "## Values of `status` { #status }",
         table(("status", "meaning"), [(f"`{k}`", v) for k, v in statuses.items()]),

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mftscreen.cli.shared.commands import Group
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
-EXIT_ERROR, EXIT_FAILED_ROWS = 1, 3
+__all__ = ["EXIT_CODES", "main"]
+
+EXIT_ERROR, EXIT_USAGE, EXIT_FAILED_ROWS, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_CODES = {
+    0: "all done",
+    EXIT_ERROR: "an error: a file that is missing, damaged or cannot be written; a "
+    "model, property, column or recipe that there is not; a training that failed",
+    EXIT_USAGE: "wrong usage: an unknown command or option, an option that is given "
+    "twice, a value that it does not take, options that exclude each other",
+    EXIT_FAILED_ROWS: "done, but not for all: rows without a value, trainings of a "
+    "study that failed, problems in data that were to be described",
+    EXIT_INTERRUPTED: "interrupted: by Ctrl-C, `finetune` and `study run` also by the "
+    "signals of schedulers",
+}
 
 # name -> (module, one-line help): --help must not import torch
 _COMMANDS = {
@@ -50,6 +64,19 @@ class _LazyGroup(Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        # not as a group, which would import every command
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
@@ -69,6 +96,9 @@ class _LazyGroup(Group):
             if sys.stderr.isatty():
                 click.echo(f"See 'mftscreen explain {_public_name(error)}'", err=True)
             sys.exit(EXIT_ERROR)
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted", err=True)
+            sys.exit(EXIT_INTERRUPTED)
         except OSError as error:
             # a pipe that was closed is click's to handle
             if ctx.params.get("traceback") or isinstance(error, BrokenPipeError):
@@ -92,8 +122,8 @@ def main(traceback: bool, verbose: bool) -> None:
 
     Results go to standard output, everything else to standard error.
 
-    Exit codes: 0 all done, 1 error, 2 wrong usage, 3 done, but some rows failed.
-    A table whose reader has had enough, as head, is done.
+    Exit codes: 0 all done, 1 error, 2 wrong usage, 3 done, but some rows failed, 130
+    interrupted. A table whose reader has had enough, as head, is done.
 
     \b
     Example:

@@ -13,6 +13,7 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.commands import Choice, Group
+from mftscreen.cli.shared.completion import complete_data_sets
 from mftscreen.cli.shared.options import LocalPath, quiet_option
 from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.progress import progress_bar
@@ -223,7 +224,7 @@ def _read(
 
 
 @command.command("download")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_data_sets)
 @click.option(
     "-o",
     "--output",

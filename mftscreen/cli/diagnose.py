@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.checks import check_pairs, checked
 from mftscreen.cli.shared.commands import Command
+from mftscreen.cli.shared.completion import complete_models
 from mftscreen.cli.shared.options import SEED, LocalPath, device_option, quiet_option
 from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.text_table import text_table
@@ -66,11 +68,18 @@ def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | N
 
 
 @click.command("diagnose", cls=Command)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument(
+    "models",
+    metavar="MODEL...",
+    nargs=-1,
+    required=True,
+    shell_complete=complete_models,
+)
 @click.option(
     "--against",
     "pretrained",
     metavar="PRETRAINED",
+    shell_complete=complete_models,
     help="The model that MODEL was fine-tuned from.  [default: as the folder of its "
     "training says]",
 )
@@ -133,6 +142,7 @@ def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | N
     "pairs",
     multiple=True,
     metavar="A-B",
+    callback=checked(check_pairs),
     help="Show edges from A to B, such as C-O; may be repeated.  [default: the two "
     "pairs that are bonded most often]",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mftscreen.cli.shared.commands import Command
+from mftscreen.cli.shared.completion import complete_faults
 from mftscreen.suggestions import did_you_mean
 
 __all__ = ["STATUSES", "command", "docstring_text", "explanation", "known_faults"]
@@ -22,7 +23,7 @@ STATUSES = {
 
 
 @click.command("explain", cls=Command)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_faults)
 def command(name: str | None) -> None:
     """Say what an error means and what helps.
 
@@ -47,10 +48,9 @@ def command(name: str | None) -> None:
     if name in STATUSES:
         click.echo(f"{name}: {STATUSES[name]}")
         return
-    own = {str(vars(kind).get("status")): kind for kind in faults.values()}
-    named = faults.get(name) or own.get(name)
+    named = (faults | faults_by_status()).get(name)
     if named is None:
-        hint = did_you_mean(name, known=[*faults, *STATUSES, *own])
+        hint = did_you_mean(name, known=[*faults, *STATUSES, *faults_by_status()])
         msg = f"no error or status {name!r}; 'mftscreen explain' lists them{hint}"
         raise MftscreenError(msg)
     click.echo(f"{named.__name__}: {explanation(named)}")
@@ -65,6 +65,13 @@ def known_faults() -> dict[str, type[Exception]]:
     own = [getattr(errors, name) for name in errors.__all__]
     every = [*own, FilteredError, UnknownFormatError]
     return {kind.__name__: kind for kind in sorted(every, key=lambda k: k.__name__)}
+
+
+def faults_by_status() -> dict[str, type[Exception]]:
+    """Return the errors that rows may have, by what the column status has of them."""
+    kinds = known_faults().values()
+    found = {vars(kind).get("status"): kind for kind in kinds}
+    return {status: kind for status, kind in found.items() if status is not None}
 
 
 def explanation(kind: type[Exception]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mftscreen.cli import EXIT_INTERRUPTED
 from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import LocalPath, quiet_option
 from mftscreen.cli.shared.training_tables import show_comparison, show_training
@@ -172,7 +173,7 @@ def command(
         ).path
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted. To continue: {again}", err=True)
-        raise click.exceptions.Exit(130) from None
+        raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
     show_training(path, with_collapse=collapse_report)
     click.echo(path)
 

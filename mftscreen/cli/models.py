@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli.shared.commands import Group
+from mftscreen.cli.shared.completion import complete_backbones, complete_models
 from mftscreen.cli.shared.options import LocalPath, quiet_option
 from mftscreen.cli.shared.summary import say_written
 
@@ -101,7 +102,7 @@ def _size(path: Path) -> str:
 
 
 @command.command("download")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_backbones)
 @quiet_option
 def download_model(name: str, quiet: bool) -> None:
     """Download the large pretrained model NAME and print where it is.
@@ -126,7 +127,7 @@ def download_model(name: str, quiet: bool) -> None:
 
 
 @command.command("show")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("--json", "as_json", is_flag=True, help="All of the card, for programs.")
 @quiet_option
 def show_model(model: str, as_json: bool, quiet: bool) -> None:
@@ -168,7 +169,7 @@ def show_model(model: str, as_json: bool, quiet: bool) -> None:
 
 
 @command.command("export")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option(
     "--head",
     default=None,

@@ -11,6 +11,7 @@ import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.commands import Command
+from mftscreen.cli.shared.completion import complete_models, complete_properties
 from mftscreen.cli.shared.options import (
     LocalPath,
     anyway_option,
@@ -42,6 +43,7 @@ __all__ = ["command"]
     "--property",
     "names",
     multiple=True,
+    shell_complete=complete_properties,
     help="Property to predict; may be repeated.  [default: all of the model; of "
     "mft-mini, of that for crystals]",
 )
@@ -57,6 +59,7 @@ __all__ = ["command"]
     "-m",
     "--model",
     default=None,
+    shell_complete=complete_models,
     help="Name of a model (see 'mftscreen models list'), .mft or .pt file, or folder "
     "of a training.  [default: mft-mini]",
 )
@@ -97,9 +100,11 @@ def command(
       mftscreen predict POSCAR relaxed.cif -p dielectric
       mftscreen predict molecules.sdf -p gap -p homo -o gaps.csv
     """
+    from mftscreen.errors import DataError
     from mftscreen.model.files.registry import check_fine_tuned
     from mftscreen.model.loading import load_model
     from mftscreen.properties import choose_properties
+    from mftscreen.screen.candidates.folders import is_glob
     from mftscreen.screen.candidates.stream import Candidate
     from mftscreen.screen.predictions import predict_rows
     from mftscreen.screen.result.columns import IDS
@@ -111,6 +116,10 @@ def command(
     )
     from mftscreen.screen.result.uncertainty import say_weak
 
+    for path in files:
+        if not (is_glob(path) or path.exists()):
+            msg = "no such file"
+            raise DataError(msg, path=path)
     energy = energy or energy_head is not None
     if model is not None and not energy:
         check_fine_tuned(model)

@@ -12,7 +12,16 @@ import click
 from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.checks import (
+    check_goals,
+    check_keep,
+    check_relaxer,
+    check_symbols,
+    checked,
+    symbols,
+)
 from mftscreen.cli.shared.commands import Choice, Command
+from mftscreen.cli.shared.completion import complete_models, complete_properties
 from mftscreen.cli.shared.options import (
     LocalPath,
     anyway_option,
@@ -58,6 +67,7 @@ TABLE_ROWS = 20
     "--property",
     "name",
     default=None,
+    shell_complete=complete_properties,
     help="Property to rank by; for several, --goal.",
 )
 @click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
@@ -68,6 +78,8 @@ TABLE_ROWS = 20
     "--goal",
     "goals",
     multiple=True,
+    callback=checked(check_goals),
+    shell_complete=complete_properties,
     help="Instead of -p, also several: gap:max, gap=1.2..1.6, 'mass<=90', gap:max*2.",
 )
 @click.option(
@@ -75,6 +87,7 @@ TABLE_ROWS = 20
     "--model",
     "models",
     multiple=True,
+    shell_complete=complete_models,
     help="Name of a shipped model, .mft file, or folder of a training; several of one "
     "property are an ensemble.  [default: mft-mini]",
 )
@@ -82,6 +95,7 @@ TABLE_ROWS = 20
     "--then",
     multiple=True,
     metavar="MODEL",
+    shell_complete=complete_models,
     help="Slower model for the best of what --model has seen, which then decides about "
     "the order; as --model.",
 )
@@ -90,12 +104,17 @@ TABLE_ROWS = 20
     default="10%",
     show_default=True,
     metavar="SHARE|NUMBER",
+    callback=checked(check_keep),
     help="How many of those that --model ranks are for --then: 5%, 200.",
 )
 @ranking_options
 @click.option("--max-elements", type=click.IntRange(min=1), help="Skip others.")
 @click.option(
-    "--exclude-elements", default="", metavar="Cd,Pb,…", help="Skip what holds these."
+    "--exclude-elements",
+    default="",
+    metavar="Cd,Pb,…",
+    callback=checked(check_symbols),
+    help="Skip what holds these.",
 )
 @click.option(
     "--relax",
@@ -127,6 +146,7 @@ TABLE_ROWS = 20
 @click.option(
     "--relaxer",
     metavar="MODULE:FACTORY",
+    callback=checked(check_relaxer),
     help="Relax with this ASE calculator instead of the model; --run knows it by this "
     "name.",
 )
@@ -222,7 +242,7 @@ def command(
     chosen = _goals(ctx, name, maximize, minimize, target, goals, models)
     if output is not None:
         check_output(output, database)
-    exclude = frozenset(exclude_elements.replace(",", " ").split())
+    exclude = symbols(exclude_elements)
     filtering = max_elements is not None or exclude
     relax = _relaxation(ctx, optimizer, cell_filter, fmax, steps, relaxer)
     if not then and _given(ctx, "keep"):

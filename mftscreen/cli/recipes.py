@@ -9,6 +9,7 @@ import click
 
 from mftscreen.cli import EXIT_ERROR
 from mftscreen.cli.shared.commands import Group
+from mftscreen.cli.shared.completion import complete_recipes
 from mftscreen.cli.shared.options import LocalPath
 from mftscreen.console.text_table import text_table
 
@@ -43,7 +44,7 @@ def list_recipes() -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_recipes)
 def show_recipe(name: str) -> None:
     """Print the configuration of the recipe NAME, whole and with its comments.
 
@@ -57,7 +58,7 @@ def show_recipe(name: str) -> None:
 
 
 @command.command("copy")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_recipes)
 @click.argument("destination", type=LocalPath(file_okay=False))
 def copy_recipe(name: str, destination: Path) -> None:
     """Copy the recipe NAME and the files beside it to the folder DESTINATION.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli import EXIT_FAILED_ROWS, EXIT_INTERRUPTED
 from mftscreen.cli.shared.commands import Choice, Group
 from mftscreen.cli.shared.options import LocalPath, jobs_option, quiet_option
 from mftscreen.cli.shared.summary import counted, say_written
@@ -137,7 +137,7 @@ def run_command(
         n_failed = _run(waiting, directory, options, n_done)
     except KeyboardInterrupt:
         click.echo("\nInterrupted. To continue: the same command", err=True)
-        raise click.exceptions.Exit(130) from None
+        raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
     click.echo(directory)
     if n_failed:
         click.echo(f"{n_failed} jobs failed; the same command tries again", err=True)

@@ -139,7 +139,6 @@ def test_rows_that_cannot_be_used_are_named(checkpoint: Path, tmp_path: Path) ->
     ("arguments", "message"),
     [
         (["--data", "a=missing.extxyz"], "missing.extxyz"),
-        (["--data", "a={data}", "--pair", "C-Xy"], "'C-Xy' is no pair of elements"),
         (["--data", "a={data}", "-o", "report.pdf"], "expected .html or .png"),
         (["--data", "a={data}", "-o", "no/report.png"], "no is not a folder"),
         (["--data", "a={data}", "--json", "all.txt"], "expected .json"),
@@ -154,7 +153,9 @@ def test_errors(
     checkpoint: Path, data: Path, arguments: list[str], message: str
 ) -> None:
     given = [argument.format(data=data) for argument in arguments]
-    result = diagnose(checkpoint, "--against", checkpoint, *given)
+    if "--against" not in given:
+        given += ["--against", str(checkpoint)]
+    result = diagnose(checkpoint, *given)
     assert result.exit_code == 1, result.output
     assert message in result.stderr
 
@@ -172,6 +173,12 @@ def test_wrong_usage(data_sets: list[str], message: str) -> None:
     result = diagnose("model.pt", "--against", "other.pt", *given)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_pairs_are_of_elements() -> None:
+    result = diagnose("model.pt", "--pair", "C-O", "--pair", "C-Xy")
+    assert result.exit_code == 2
+    assert "'C-Xy' is no pair of elements" in result.stderr
 
 
 def test_some_models_have_names_of_their_own(checkpoint: Path, tmp_path: Path) -> None:

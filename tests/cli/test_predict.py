@@ -17,19 +17,33 @@ def test_files_of_any_format(tmp_path: Path, tiny_model: Path) -> None:
     write(tmp_path / "POSCAR", crystal)
     write(tmp_path / "two.extxyz", [crystal, bulk("GaAs", "zincblende", a=5.6)])
     (tmp_path / "broken.cif").write_text("data_nothing\n")
-    files = [str(tmp_path / f) for f in ("POSCAR", "two.extxyz", "broken.cif", "no")]
+    files = [str(tmp_path / f) for f in ("POSCAR", "two.extxyz", "broken.cif")]
     result = CliRunner().invoke(
         main, ["predict", *files, "-m", str(tiny_model), "--energy"]
     )
     assert result.exit_code == 3
     rows = list(csv.DictReader(result.stdout.splitlines()))
     assert [Path(row["file"]).name for row in rows] == [
-        "POSCAR", "two.extxyz", "two.extxyz#1", "broken.cif", "no",
+        "POSCAR", "two.extxyz", "two.extxyz#1", "broken.cif",
     ]  # fmt: skip
-    assert [row["status"] for row in rows] == ["ok"] * 3 + ["unreadable"] * 2
+    assert [row["status"] for row in rows] == ["ok"] * 3 + ["unreadable"]
     assert abs(float(rows[0]["gap"]) - float(rows[1]["gap"])) < 1e-6
     assert float(rows[0]["energy"])
     assert rows[3]["gap"] == ""
+
+
+def test_a_file_that_is_missing_is_an_error_before_the_work(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    write(tmp_path / "POSCAR", bulk("MgO", "rocksalt", a=4.2))
+    files = [str(tmp_path / name) for name in ("POSCAR", "no")]
+    result = CliRunner().invoke(main, ["predict", *files, "-m", str(tiny_model)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{files[1]}: no such file" in result.stderr
+    # a pattern is none
+    pattern = str(tmp_path / "POS*")
+    result = CliRunner().invoke(main, ["predict", pattern, "-m", str(tiny_model)])
+    assert result.exit_code == 0
 
 
 def test_databases_and_documents(tmp_path: Path, tiny_model: Path) -> None:

@@ -99,7 +99,7 @@ def test_export_writes_every_row_and_prints_none(
     ("arguments", "text", "code"),
     [
         (["show", "-g", "colour:max"], "colour was not predicted; there is gap", 1),
-        (["show", "-g", "gap:best"], "gap:best", 1),
+        (["show", "-g", "gap:best"], "gap:best", 2),
         (["query", "gap >"], "condition 'gap >'", 1),
         (["query", "1"], "neither true nor false", 1),
         (["query", "id == 1"], "id holds texts", 1),

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from mftscreen.cli.shared.checks import check_goals, checked
 from mftscreen.cli.shared.commands import Choice
+from mftscreen.cli.shared.completion import complete_models
 
 __all__ = [
     "SEED",
@@ -57,7 +59,9 @@ class Finite(click.FloatRange):
 class LocalPath(click.Path):
     """A path on this machine, as a :class:`pathlib.Path`.
 
-    A URL is refused, before its password becomes part of a message.
+    A URL is refused, before its password becomes part of a message. A file that is not
+    there, or a folder in its place, is an error as all others that files have, not
+    wrong usage.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -72,13 +76,19 @@ class LocalPath(click.Path):
 
             msg = f"{without_password(value)} is a URL; a local path is needed here"
             self.fail(msg, param, ctx)
-        return super().convert(value, param, ctx)
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from mftscreen.errors import DataError
+
+            raise DataError(error.message) from error
 
 
 model_option = click.option(
     "-m",
     "--model",
     default=None,
+    shell_complete=complete_models,
     help="Name of a shipped model, .mft file, or folder of a training.  [default: "
     "mft-mini]",
 )
@@ -224,7 +234,14 @@ def reranking_options(command: Command) -> Command:
         changed = attributes | {"default": None, "help": text}
         command = click.option(flag, name, **changed)(command)
     text = f"gap:max, gap=1.2..1.6, 'mass<=90'; quote < and >.  {_AS_SCREENED}"
-    return click.option("-g", "--goal", "goals", multiple=True, help=text)(command)
+    return click.option(
+        "-g",
+        "--goal",
+        "goals",
+        multiple=True,
+        callback=checked(check_goals),
+        help=text,
+    )(command)
 
 
 def carried(carry: str | None, output: Path | None) -> bool | str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from mftscreen.cli.shared.commands import Choice
+from mftscreen.cli.shared.completion import complete_properties
 from mftscreen.cli.shared.options import LocalPath, only_property
 from mftscreen.console.progress import progress_bar
 
@@ -43,6 +44,7 @@ property_option = click.option(
     "-p",
     "--property",
     "property_name",
+    shell_complete=complete_properties,
     help="Compare with what the model was trained on for this property.  [default: its "
     "only one]",
 )

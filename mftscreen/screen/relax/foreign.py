@@ -17,7 +17,29 @@ from mftscreen.predictor import PredictionRow
 from mftscreen.stress import stress_to_virial
 from mftscreen.structures import check_structure
 
-__all__ = ["ForeignForces", "load_factory"]
+__all__ = ["ForeignForces", "factory_parts", "load_factory"]
+
+
+def factory_parts(name: str) -> tuple[str, str]:
+    """Return the module and the factory that a name stands for.
+
+    Parameters
+    ----------
+    name : str
+
+    Raises
+    ------
+    ConfigError
+        If it is not ``module:factory``.
+    """
+    module_name, _, factory_name = name.partition(":")
+    if not (module_name and factory_name):
+        msg = (
+            f"the relaxer {name!r} is not of the form module:factory, "
+            "as in ase.calculators.emt:EMT"
+        )
+        raise ConfigError([msg])
+    return module_name, factory_name
 
 
 def load_factory(name: str) -> Any:
@@ -44,13 +66,7 @@ def load_factory(name: str) -> Any:
     >>> load_factory("ase.calculators.emt:EMT").name
     'emt'
     """
-    module_name, _, factory_name = name.partition(":")
-    if not (module_name and factory_name):
-        msg = (
-            f"the relaxer {name!r} is not of the form module:factory, "
-            "as in ase.calculators.emt:EMT"
-        )
-        raise ConfigError([msg])
+    module_name, factory_name = factory_parts(name)
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
