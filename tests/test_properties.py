@@ -123,6 +123,12 @@ def test_close_names_are_suggested() -> None:
     # the square of it
     assert suggestion("dielectric_constant", known) == ""
     assert suggestion("melting_point", known) == ""
+    for index, part in enumerate(("bulk", "shear")):
+        known[f"moduli_{part}"] = PropertySpec(
+            name=f"moduli_{part}", label=part, part=Part(of="moduli", index=index)
+        )
+    assert suggestion("modulus", known) == "; did you mean 'moduli'?"
+    assert suggestion("moduli_sheer", known) == "; did you mean 'moduli_shear'?"
 
 
 def test_the_name_of_a_target_comes_before_what_others_mean() -> None:

@@ -14,7 +14,8 @@ _INTRODUCTION = """\
 
 `mftscreen rank`, `results` and `predict` write these columns to CSV, JSON lines,
 Parquet, an `ase.db` and the report; `ScreenResult.to_pandas()` has them, too, and
-conditions (`mftscreen results query RUN 'gap > 2 and not ood'`) are made of them.
+conditions (`mftscreen results query RUN 'gap > 2 and not ood'`, or as ASE spells it,
+`'gap>2,ood=False'`) are made of them.
 `PROPERTY` stands for the name of each property that is asked for, such as `gap`; its
 unit is that of the model's card. `predict` writes those that a structure by itself can
 have, with `file` and, where it is asked for, `energy` (eV) beside them.
