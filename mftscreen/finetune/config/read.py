@@ -140,8 +140,19 @@ def explain_problem(error: dict[str, Any], model: Any = None) -> str:
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
     if error["type"].startswith("union_tag"):
-        return f"strategy: one of {', '.join(STRATEGIES)} is needed"
-    return f"{where}: {error['msg']}" if where else str(error["msg"])
+        return f"strategy: one of {', '.join(STRATEGIES)} is needed{_misspelt(error)}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        message = "is missing"
+    return f"{where}: {message}" if where else message
+
+
+def _misspelt(error: Mapping[str, Any]) -> str:
+    """Return a question for a document in which no key is called ``strategy``."""
+    close = difflib.get_close_matches("strategy", map(str, error["input"]), n=1)
+    if "strategy" in error["input"] or not close:
+        return ""
+    return f"; is {close[0]!r} meant to be it?"
 
 
 def _walk(model: Any, location: list[str]) -> tuple[list[str], list[str]]:

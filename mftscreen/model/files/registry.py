@@ -142,6 +142,8 @@ def find_members(
     msg = f"{source} does not predict {', '.join(properties)}{hints}; " + "; ".join(
         f"{name} predicts: {', '.join(own)}" for name, own in offered.items()
     )
+    if not hints:
+        msg += "; name another model, such as one of your own (.mft), if that has it"
     raise UnknownPropertyError(msg)
 
 
@@ -240,10 +242,10 @@ def resolve_model(
     if path.suffix in (".mft", ".pt"):
         msg = f"{path}: no such file"
         raise ModelFileError(msg)
+    names = [*FAMILIES, *sorted(known), *BACKBONES]
     msg = (
-        f"no model named {str(source)!r}; known names: "
-        f"{', '.join([*FAMILIES, *sorted(known), *BACKBONES])}. "
-        "A file is given by its path and ends in .mft or .pt"
+        f"no model named {str(source)!r}{suggestion(str(source), names)}; known names: "
+        f"{', '.join(names)}. A file is given by its path and ends in .mft or .pt"
     )
     raise UnknownModelError(msg)
 
