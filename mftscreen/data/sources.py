@@ -15,6 +15,7 @@ from mftscreen.data.label_source import LabelFault, LabelSource
 from mftscreen.data.memory import RowsInMemory
 from mftscreen.data.readers import Row, iter_rows
 from mftscreen.errors import DataError
+from mftscreen.properties import suggestion
 
 __all__ = [
     "RowProblem",
@@ -124,7 +125,8 @@ def iter_labelled(
         raise DataError(msg, path=path)
     if not found and others:
         wanted = " or ".join(map(repr, columns))
-        msg = f"no label {wanted}; there is {', '.join(others)}"
+        hint = suggestion(columns[0], list(others))
+        msg = f"no label {wanted}; there is {', '.join(others)}{hint}"
         raise DataError(msg, path=path)
     if isinstance(path, Path):
         numbers.say(path)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from mftscreen.errors import ConfigError
+from mftscreen.properties import suggestion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,6 +133,7 @@ def check_condition(
         names = {node.id: None for node in nodes if isinstance(node, ast.Name)}
         problems += [
             f"there is no column {name}, but {', '.join(columns)}"
+            f"{suggestion(name, list(columns))}"
             for name in names
             if name not in columns
         ]
