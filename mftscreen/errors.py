@@ -94,8 +94,9 @@ class UnknownElementError(StructureError):
     Cause: the element is not in the model's type map, or its force field has never seen
     it.
 
-    Remedy: ``mftscreen models show MODEL`` lists the elements. Take a model that has
-    them all (``7net-0`` has 89), or skip such candidates with ``--exclude-elements``.
+    Remedy: ``mftscreen models show MODEL`` lists those that it has learned from. Take a
+    model that has them all (``7net-0`` has 89), or skip such candidates with
+    ``--exclude-elements``.
     """
 
     status = "unknown_element"
@@ -131,9 +132,9 @@ class PeriodicityError(StructureError):
 class OutsideDomainError(StructureError):
     """The model was not made for such a structure, and its value would mislead.
 
-    Cause: a molecule was given to a model of crystals, a slab to one of bulk crystals,
-    another number of atoms to a property of a fixed formula unit, or an element without
-    a training label to the calculator.
+    Cause: a molecule, or a file without a cell as plain XYZ is, was given to a model of
+    crystals, a slab to one of bulk crystals, another number of atoms to a property of a
+    fixed formula unit, or an element without a training label to the calculator.
 
     Remedy: take a model that was trained on such structures (``mftscreen models
     list``). ``--anyway``, and ``check_domain=False`` in Python, evaluate all the same
@@ -157,9 +158,9 @@ class DomainWarning(UserWarning):
 class ModelError(MftscreenError):
     """Something about a model is wrong.
 
-    Cause: a GPU was asked for that torch does not see, a package that brings a model is
-    missing, a pretrained model without properties was given where a fine-tuned one is
-    needed, or torch failed while it evaluated.
+    Cause: a device was asked for that torch does not see, a package that brings a model
+    is missing, a pretrained model without properties was given where a fine-tuned one
+    is needed, or torch failed while it evaluated.
 
     Remedy: do what the message says: ``--device cpu``, ``pip install
     "mftscreen[sevenn]"``, or ``mftscreen finetune`` and the ``.mft`` that comes of it.

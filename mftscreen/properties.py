@@ -94,7 +94,14 @@ def check_property_name(name: str) -> str:
         msg = f"{name!r} is not made of letters, digits and underscores"
         raise ValueError(msg)
     taken = {*all_properties, *chemical_symbols, *reserved_keys, *_COLUMNS}
-    if name in taken or _AFFIXES.fullmatch(name):
+    if _AFFIXES.fullmatch(name):
+        msg = (
+            f"{name!r} begins with relax_ or ends with _unit, _spread, _error, _low, "
+            "_high or _no_interval, as columns of results do; choose another name, and "
+            "if the data call it so, say that with 'column'"
+        )
+        raise ValueError(msg)
+    if name in taken:
         msg = f"{name!r} already means something else in ASE or in result tables"
         raise ValueError(msg)
     return name

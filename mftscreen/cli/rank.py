@@ -295,7 +295,8 @@ def show(
 
     problems: list[DataError] = []
     with standard_output(problems) as stream:
-        if style == "table" or (style == "auto" and stream.isatty()):
+        as_table = style == "table" or (style == "auto" and stream.isatty())
+        if as_table:
             click.echo(format_table(result, limit or TABLE_ROWS), nl=False)
         elif style == "csv" or (style == "auto" and output is None):
             write_csv(
@@ -310,6 +311,7 @@ def show(
         say_written(counted(len(result.rows), "row"), output, quiet=quiet)
     for remark in [*result.remarks, *(result.details if verbose else ())]:
         click.echo(remark, err=True)
+    hidden = as_table and output is None
     failed = Counter(row.status for row in result.failures)
     trust = Counter(row.trust for row in result.rows)
     if trust["untested"] and result.options.policy != "label":
@@ -326,7 +328,8 @@ def show(
         + (f"{fast_only} by the fast model only, " if fast_only else "")
         + (f"{filtered} filtered out, " if filtered else "")
         + f"{failed.total()} failed"
-        + "".join(f", {status}: {n}" for status, n in failed.items()),
+        + "".join(f", {status}: {n}" for status, n in failed.items())
+        + ("; --format csv has the reasons" if failed and hidden else ""),
         err=True,
     )
     if problems:

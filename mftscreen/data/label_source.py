@@ -162,8 +162,8 @@ def _read_number(column: str, value: Any) -> NDArray[np.float64] | LabelFault:
     if value is None or (isinstance(value, str) and not value.strip()):
         return LabelFault("missing", message, lacking=True)
     if number is None:
-        if isinstance(value, bool | np.bool_):
-            message += "; labels of yes or no are for 'kind: class'"
+        if str(value).strip().lower() in _TRUTH:
+            message += "; labels of yes or no are for 'kind: class', or written 1 and 0"
         return LabelFault("not a number", message)
     return LabelFault("not finite", message, lacking=bool(np.isnan(number)))
 

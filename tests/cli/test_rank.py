@@ -313,6 +313,10 @@ def test_funnel(database: Path, tiny_model: Path, slow_model: Path) -> None:
     assert "fast gap" in lines[0]
     assert lines[1].split()[0] == "1"
     assert lines[2] == ""
+    # which a table has not
+    reasons = "; --format csv has the reasons\n"
+    assert table.stderr.endswith(reasons)
+    assert not result.stderr.endswith(reasons)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "db", "parquet"])

@@ -87,7 +87,8 @@ def test_rows_may_have_no_truth(value: Any) -> None:
     assert found.lacking
 
 
-def test_a_truth_is_no_number() -> None:
-    found = LabelSource.of("gap").read({"gap": True})
+@pytest.mark.parametrize("value", [True, "yes", "False "])
+def test_a_truth_is_no_number(value: Any) -> None:
+    found = LabelSource.of("gap").read({"gap": value})
     assert isinstance(found, LabelFault)
-    assert found.message.endswith("labels of yes or no are for 'kind: class'")
+    assert "labels of yes or no are for 'kind: class'" in found.message

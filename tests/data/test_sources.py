@@ -219,6 +219,8 @@ def test_csv_without_the_column_lists_the_others(tmp_path: Path) -> None:
     write_csv(tmp_path / "gaps.csv", GAPS)
     with pytest.raises(DataError, match="no label 'n'; there is id, gap"):
         list(read_labelled(tmp_path / "gaps.csv", "n"))
+    with pytest.raises(DataError, match=r"; did you mean 'gap'\?"):
+        list(read_labelled(tmp_path / "gaps.csv", "gaps"))
 
 
 @pytest.mark.parametrize("content", [None, "no crystal", ""])

@@ -186,7 +186,14 @@ def _row_structure(
                 )
                 return DataError(msg, path=path)
             return read_cif_text(text)
-        return read_structure(path.parent / text.strip())
+        file = path.parent / text.strip()
+        if not column and not file.exists():
+            msg = (
+                f"no such file; without a column {', '.join(STRUCTURE_COLUMNS)}, ids "
+                "are names of files beside the table"
+            )
+            return DataError(msg, path=file)
+        return read_structure(file)
     except MftscreenError as error:
         return error
     except (ValueError, RecursionError) as error:

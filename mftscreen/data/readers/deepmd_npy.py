@@ -51,7 +51,10 @@ def iter_deepmd_npy(folder: Path) -> Iterator[Row]:
     """
     systems = sorted(path.parent for path in folder.rglob("type.raw"))
     if not systems:
-        msg = "holds no deepmd/npy system (a folder with type.raw and set.*)"
+        msg = (
+            "holds no deepmd/npy system (a folder with type.raw and set.*); labels of "
+            "structure files are in a CSV, with the files in its column 'file'"
+        )
         raise DataError(msg, path=folder)
     for system in systems:
         label = (Path(folder.name) / system.relative_to(folder)).as_posix()

@@ -141,8 +141,20 @@ def explain_problem(error: dict[str, Any], model: Any = None) -> str:
         return f"{where}: unknown key" + (hint or f"; known: {', '.join(known)}")
     if error["type"].startswith("union_tag"):
         hint = did_you_mean(str(error.get("ctx", {}).get("tag", "")), known=STRATEGIES)
+        hint = hint or _misspelt(error)
         return f"strategy: one of {', '.join(STRATEGIES)} is needed{hint}"
-    return f"{where}: {error['msg']}" if where else str(error["msg"])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        message = "is missing"
+    return f"{where}: {message}" if where else str(message)
+
+
+def _misspelt(error: Mapping[str, Any]) -> str:
+    """Return a question for a document in which no key is called ``strategy``."""
+    keys = list(map(str, error["input"]))
+    close = (key for key in keys if did_you_mean(key, known=["strategy"]))
+    found = None if "strategy" in keys else next(close, None)
+    return "" if found is None else f"; is {found!r} meant to be it?"
 
 
 def _walk(model: Any, location: list[str]) -> tuple[list[str], list[str]]:

@@ -95,6 +95,7 @@ def _tables(card: ModelCard) -> list[Table]:
         _error_table(card),
         _class_table(card),
         _force_field_table(card),
+        _element_table(card),
     )
     return [table for table in tables if len(table) > 1]
 
@@ -124,6 +125,19 @@ def _property_table(card: ModelCard) -> Table:
             ]
         )
     return table
+
+
+def _element_table(card: ModelCard) -> Table:
+    """Return the elements that properties and force fields have learned from."""
+    heads = {name: head.elements for name, head in card.properties.items()}
+    heads |= {name: own.elements for name, own in card.force_field_domains.items()}
+    names: dict[str, list[str]] = {}
+    for name, elements in heads.items():
+        names.setdefault(" ".join(elements), []).append(name)
+    return [
+        ["learned from", "elements"],
+        *([", ".join(alike), elements] for elements, alike in names.items()),
+    ]
 
 
 def _labels(head: PropertyHead) -> str:

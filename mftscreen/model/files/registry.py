@@ -171,7 +171,8 @@ def find_members(
     every = {name: spec for own in offered.values() for name, spec in own.items()}
     predicted = (f"{name} predicts: {', '.join(own)}" for name, own in offered.items())
     msg = f"{source} does not predict {', '.join(properties)}; {'; '.join(predicted)}"
-    msg += "".join(suggestion(name, every) for name in properties)
+    hints = "".join(suggestion(name, every) for name in properties)
+    msg += hints or "; name another model, such as one of your own, if that has it"
     raise UnknownPropertyError(msg)
 
 

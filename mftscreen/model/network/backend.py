@@ -418,4 +418,7 @@ def _choose_device(device: Device) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         msg = "device 'cuda' was asked for, but torch sees no GPU; use 'cpu' or 'auto'"
         raise ModelError(msg)
+    if device not in ("cpu", "cuda"):
+        msg = f"no device {device!r}; there are 'auto', 'cpu' and 'cuda'"
+        raise ModelError(msg)
     return torch.device(device)

@@ -41,7 +41,7 @@ NO_ROWS = "the model knows of no errors"
 
 PROBABILITY = "a probability says itself how sure it is"
 
-BEYOND = "beyond the labels learned from"
+BEYOND = "at or beyond the ends of the labels learned from"
 
 MOST = 0.5
 """Share of candidates that are flagged or beyond the labels, from which on the others

@@ -50,6 +50,12 @@ def test_one_bad_cell_is_one_row(folder: Path, cell: str, reason: str) -> None:
     assert set(found.values()) == {"Si2"}
 
 
+def test_id_that_names_no_file_says_where_files_may_stand(folder: Path) -> None:
+    found = read(folder, "id,gap\nok,1\nother,2\n")
+    assert found["ok"] == "Si2"
+    assert "other.cif: no such file; without a column file, path" in found["other"]
+
+
 def test_file_without_permission(as_nobody: Path) -> None:
     write(as_nobody / "ok.cif", bulk("Si"))
     write(as_nobody / "closed.cif", bulk("Si"))

@@ -28,7 +28,7 @@ def found(
         ([], "auxiliary: List should have at least 1 item"),
         ([ONE, 5], "auxiliary.1: Input should be a valid dictionary or instance of"),
         ([ONE, {**TWO, "haed": "x"}], "auxiliary.1.haed: unknown key; did you mean 'h"),
-        ([ONE, {"head": "b"}], "auxiliary.1: Value error, either 'data' or"),
+        ([ONE, {"head": "b"}], "auxiliary.1: either 'data' or"),
         ([ONE, ONE], "two heads are called 'oxides'; give one of them another 'name'"),
         ([ONE, {**TWO, "name": "gap"}], "the auxiliary head are both 'gap'"),
         ([ONE, {**TWO, "name": "a b"}], "auxiliary.1.name: .*letters, digits"),

@@ -60,7 +60,7 @@ def test_a_class_predicts_probabilities() -> None:
 @pytest.mark.parametrize(
     ("properties", "message"),
     [
-        ({"k": {"components": ["low", "b"]}}, "'k_low' already means something else"),
+        ({"k": {"components": ["low", "b"]}}, "'k_low' begins with relax_ or ends"),
         ({"k": {"components": ["a", "b"]}, "k_a": {}}, "'k_a' is of both"),
         ({"k": {"components": ["a", "b"]}, "k_norm": {}}, "'k_norm' is of both"),
     ],

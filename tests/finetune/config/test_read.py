@@ -55,7 +55,18 @@ def test_mft_without_auxiliary_is_refused(
 ) -> None:
     document = changed("mft")
     del document["auxiliary"]
-    assert problems(tmp_path, document) == ["auxiliary: Field required"]
+    assert problems(tmp_path, document) == ["auxiliary: is missing"]
+
+
+def test_key_of_the_strategy_may_be_misspelt(
+    tmp_path: Path, problems: Callable[..., Any], changed: Callable[..., Any]
+) -> None:
+    document = changed("ft")
+    document["stragegy"] = document.pop("strategy")
+    (problem,) = problems(tmp_path, document)
+    assert problem.endswith("is needed; is 'stragegy' meant to be it?")
+    (problem,) = problems(tmp_path, document | {"strategy": "fine"})
+    assert problem.endswith("is needed")
 
 
 @pytest.mark.parametrize("strategy", ["ft", "lp", "mft"])
@@ -67,7 +78,7 @@ def test_fine_tuning_without_a_pretrained_model_is_refused(
 ) -> None:
     document = changed(strategy)
     del document["pretrained"]
-    assert problems(tmp_path, document) == ["pretrained: Field required"]
+    assert problems(tmp_path, document) == ["pretrained: is missing"]
 
 
 @pytest.mark.parametrize("strategy", ["ft", "lp", "mft"])
@@ -121,7 +132,7 @@ def test_lists_of_descriptors_have_models(
     changed: Callable[..., Any],
 ) -> None:
     document = changed("kernel", pretrained=pretrained)
-    assert problems(tmp_path, document) == [f"pretrained: Value error, {problem}"]
+    assert problems(tmp_path, document) == [f"pretrained: {problem}"]
 
 
 def test_paths_in_python_may_be_paths(tmp_path: Path) -> None:

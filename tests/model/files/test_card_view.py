@@ -33,6 +33,23 @@ def test_text_has_units_meanings_and_errors() -> None:
     assert line[-2:] == [f"{found['coverage_90']:.0%}", "log10(GPa)"]
 
 
+def test_elements_stand_once_for_all_that_learned_from_them() -> None:
+    heads = {
+        name: PropertyHead(
+            spec=PropertySpec(name=name, label=name), head=name, elements=elements,
+            n_train=1, training_set="", train_range=(0.0, 1.0), training_hash="",
+        )
+        for name, elements in {"a": ["H", "O"], "b": ["H", "O"], "c": ["O"]}.items()
+    }  # fmt: skip
+    card = ModelCard(name="three", strategy="ft", properties=heads)
+    lines = card_text(card).rstrip().split("\n")[-3:]
+    assert [line.split() for line in lines] == [
+        ["learned", "from", "elements"],
+        ["a,", "b", "H", "O"],
+        ["c", "O"],
+    ]
+
+
 def test_descriptors_have_their_licences_and_citations() -> None:
     descriptors = [
         DescriptorCard(name="7net-0", sha256="0" * 64, licence="MIT", citation="Park"),

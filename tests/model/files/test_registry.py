@@ -58,6 +58,16 @@ def test_family_that_predicts_nothing_of_use_says_what_it_does() -> None:
     for name, own in ((CRYSTALS, "dielectric"), (MOLECULES, "zpve")):
         assert name in str(caught.value)
         assert own in str(caught.value)
+    assert "such as one of your own" in str(caught.value)
+    with pytest.raises(UnknownPropertyError) as caught:
+        resolve_model(DEFAULT_MODEL, properties=["dielectrics"])
+    assert "did you mean 'dielectric'" in str(caught.value)
+    assert "one of your own" not in str(caught.value)
+
+
+def test_unknown_name_has_the_closest_known_one() -> None:
+    with pytest.raises(UnknownModelError, match=r"'7net0'; .* did you mean '7net-0'\?"):
+        resolve_model("7net0")
 
 
 def test_no_single_model_for_properties_of_crystals_and_molecules() -> None:

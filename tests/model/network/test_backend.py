@@ -126,6 +126,11 @@ def test_missing_file() -> None:
         DeepmdNetwork.from_checkpoint("missing.pt")
 
 
+def test_unknown_device_is_named(checkpoint: Path) -> None:
+    with pytest.raises(ModelError, match="no device 'gpu'; there are 'auto', 'cpu'"):
+        DeepmdNetwork.from_checkpoint(checkpoint, device="gpu")  # type: ignore[arg-type]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpu_is_named(checkpoint: Path) -> None:
     with pytest.raises(ModelError, match="torch sees no GPU"):

@@ -87,6 +87,7 @@ def test_where(
         ("ood=(1,", "not understood"),
         ("gap > 'a' or 1", "gap holds no texts like 'a'"),
         ("colour == 'red'", "there is no column colour, but rank, id, formula"),
+        ("formla == 1", "model; did you mean 'formula'?"),
         ("gap", "neither true nor false"),
         ("gap + 1", "neither true nor false"),
         ("id", "neither true nor false"),

@@ -116,7 +116,10 @@ def test_every_missing_interval_has_a_reason() -> None:
         (row,) = candidates([0.5], [0.5])  # 1.5, with an expected error of 0.8
         add_intervals([row], "gap", calibration(rng, 200), (low, 9.0), 0.9, 0.05)
         why = row.no_intervals.get("gap", "")
-        assert why.startswith("beyond the labels learned from (1.2 to 9)") == beyond
+        assert (
+            why.endswith("beyond the ends of the labels learned from (1.2 to 9)")
+            == beyond
+        )
     for n, why in (
         (0, "the model knows of no errors"),
         (12, "12 calibration rows are too few for 99 %"),
