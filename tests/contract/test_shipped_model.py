@@ -6,14 +6,16 @@ from ase.build import bulk, fcc111, molecule
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
-from mftscreen import MFTCalculator, Predictor, load_model
+from mftscreen import MFTCalculator, Predictor, load_model, rank
 from mftscreen.errors import (
     DomainWarning,
+    ModelError,
     OutsideDomainError,
     PeriodicityError,
     UnknownElementError,
 )
-from mftscreen.model.files.registry import registered_models
+from mftscreen.model.files.bundle import read_bundle
+from mftscreen.model.files.registry import check_fine_tuned, registered_models
 from mftscreen.model.loaded_model import LoadedModel
 from mftscreen.ood.reference.measure import measure_novelty
 from mftscreen.ood.reference.reference_set import open_reference, reference_arrays
@@ -56,11 +58,37 @@ def test_model_for_molecules_keeps_the_contract() -> None:
     check_model(molecular, [molecule("H2O"), molecule("CH3CH2OH"), molecule("HCN")])
 
 
+@pytest.fixture(scope="module")
+def pretrained() -> LoadedModel:
+    return load_model("mft-mini-pretrained")
+
+
+def test_what_they_were_made_of_has_force_fields_alone(
+    pretrained: LoadedModel,
+) -> None:
+    name = "mft-mini-pretrained"
+    assert not pretrained.properties
+    ethanol = molecule("CH3CH2OH")
+    ethanol.calc = MFTCalculator(name, energy_head="molecules")
+    assert abs(ethanol.get_forces()).max() < 5
+    oxide = bulk("MgO", "rocksalt", a=4.25, cubic=True)
+    oxide.calc = MFTCalculator(name)
+    assert abs(oxide.get_stress()).max() < 0.15
+    with pytest.raises(ModelError, match="predicts energies, but no property"):
+        rank([oxide], goals="dielectric", models=name)
+    # of all models that come with the package, it alone
+    for other, model in registered_models().items():
+        if other != name:
+            assert read_bundle(model.path).card.properties
+            check_fine_tuned(other)
+
+
 def test_files_are_small_and_named_by_their_hash(
-    model: LoadedModel, molecular: LoadedModel
+    model: LoadedModel, molecular: LoadedModel, pretrained: LoadedModel
 ) -> None:
     registered = registered_models()
-    assert {loaded.card.name: loaded.sha256 for loaded in (model, molecular)} == {
+    loaded = (model, molecular, pretrained)
+    assert {each.card.name: each.sha256 for each in loaded} == {
         name: each.sha256 for name, each in registered.items()
     }
     assert sum(each.path.stat().st_size for each in registered.values()) <= 25_000_000

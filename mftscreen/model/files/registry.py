@@ -55,7 +55,12 @@ _SHA256 = {
     "mft-mini-molecules": (
         "c14e868dd521fa09ef88752df020f659e856370d0425afe96ae1567be89860fd"
     ),
+    "mft-mini-pretrained": (
+        "f05b410d98423dc5dd7d1339f85983f75bcb2de194933d0d4024bed937fa43f1"
+    ),
 }
+_PRETRAINED = {"mft-mini-pretrained", *BACKBONES}
+"""Models without a property, which are there to be fine-tuned."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +124,10 @@ def check_fine_tuned(source: str | Path) -> None:
     Raises
     ------
     ModelError
-        If it is in :data:`mftscreen.model.files.pretrained.BACKBONES`.
+        If it is ``mft-mini-pretrained``, or in
+        :data:`mftscreen.model.files.pretrained.BACKBONES`.
     """
-    if isinstance(source, str) and source in BACKBONES:
+    if isinstance(source, str) and source in _PRETRAINED:
         msg = (
             f"{source} is a pretrained model: it predicts energies, but no property, "
             "and has no reference set. Fine-tune it ('mftscreen finetune') and give "

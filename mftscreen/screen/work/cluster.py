@@ -297,6 +297,8 @@ def connect(address: str) -> Any:
     except ImportError:
         msg = "a Dask cluster needs Dask: pip install 'mftscreen[dask]'"
         raise WorkerError(msg) from None
+    # a scheduler that has gone is told of by us, without a traceback
+    logging.getLogger("distributed.batched").setLevel(logging.WARNING)
     try:
         return Client(address, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:
