@@ -10,7 +10,7 @@ MUCH = 1.25
 """The ratio from which on something counts as changed.
 
 Of Davies-Bouldin indices in the descriptor, the trainings in the table of
-``recipes/README.md`` that start from a pretrained model have 0.84 to 1.08, those from
+``docs/measured.md`` that start from a pretrained model have 0.84 to 1.08, those from
 scratch, whose descriptors know one task only, 1.47 to 2.13. Atoms of OOD tests have
 drifted 0.68 to 1.06 times as far as those of training sets in eight of ten, and 1.7 and
 1.8 times in the others.

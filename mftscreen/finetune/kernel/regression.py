@@ -1,7 +1,7 @@
 """Regression with a Gaussian kernel: support vectors, or ridge.
 
 Support vector regression [1]_ has a robust loss, which labels from databases need: some
-are wrong by far (``recipes/README.md`` compares it with ridge regression on refractive
+are wrong by far (``docs/measured.md`` compares it with ridge regression on refractive
 indices). Where squared errors count, it is ridge regression. Of yes and no, it is
 support vector classification.
 
