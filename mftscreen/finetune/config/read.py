@@ -73,7 +73,7 @@ def as_config(config: TuneConfig | Mapping[str, Any] | str | Path) -> TuneConfig
     Traceback (most recent call last):
     ...
     mftscreen.errors.ConfigError: 5 problems
-      name: Field required
+      name: is missing
       ...
     """
     if isinstance(config, str | Path):

@@ -12,6 +12,7 @@ from click.shell_completion import ShellComplete
 
 from mftscreen.cli import main
 from mftscreen.finetune.config.recipes import find_recipes
+from mftscreen.model.files.registry import FAMILIES, registered_models
 
 
 def complete(line: str) -> tuple[list[str], bool]:
@@ -63,7 +64,7 @@ def test_names_are_completed(line: str, names: list[str]) -> None:
     ],
 )
 def test_a_model_is_a_name_or_a_file(line: str) -> None:
-    names = ["mft-mini", "mft-mini-crystals", "mft-mini-molecules"]
+    names = [*FAMILIES, *registered_models()]
     assert complete(f"mftscreen {line} mft-m") == (names, True)
     assert complete(f"mftscreen {line} runs/") == ([], True)
 
