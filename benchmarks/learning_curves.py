@@ -1,6 +1,6 @@
 """Errors by the number of training rows: kernels beside a random forest.
 
-    MFTSCREEN_DATA=... python benchmarks/learning_curves.py dielectric
+    MFTSCREEN_DATA=... python benchmarks/learning_curves.py dielectric --plot curves.png
 
 Training rows are drawn from those of official fold 0, and from those outside the
 largest published LOCO cluster, three times for each number; the tests are that fold's
@@ -18,12 +18,14 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 from error_estimates import IntArray
 from kernel_folds import COLUMNS, SEED, folds, predict
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pymatgen.core import Composition
 
@@ -89,7 +91,8 @@ def kernel(rows: PooledRows, groups: IntArray) -> Fit:
 @click.command()
 @click.argument("task", type=click.Choice(list(COLUMNS)))
 @click.option("--pretrained", default="7net-0", show_default=True)
-def main(task: str, pretrained: str) -> None:
+@click.option("--plot", type=click.Path(path_type=Path), help="PNG file to draw to.")
+def main(task: str, pretrained: str, plot: Path | None) -> None:
     """Print errors of a TASK for each method and number of rows."""
     data = Path(os.environ["MFTSCREEN_DATA"])
     path = data / "matbench" / f"matbench_{task}.json.gz"
@@ -107,11 +110,34 @@ def main(task: str, pretrained: str) -> None:
         "LOCO": np.array(max(folds(data, task, "LOCO"), key=len)),
     }
     table = [["method", "rows", *(f"MAE, {test}" for test in tests), "CPU s"]]
+    curves: dict[str, list[Point]] = {}
     for name, fit in (("kernel", kernel(rows, groups)), ("forest", forest(rows))):
         for size in SIZES:
-            table.append([name, *measure(fit, rows.labels, tests, size)])
+            point = measure(fit, rows.labels, tests, size)
+            curves.setdefault(name, []).append(point)
+            table.append([name, *point.cells])
             click.echo("  ".join(table[-1]))
     click.echo(text_table(table, "<>>>>"))
+    if plot is not None:
+        draw(plot, task, curves)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Errors of several draws of so many training rows, by test."""
+
+    n_train: int
+    errors: dict[str, list[float]]
+    seconds: float
+
+    @property
+    def cells(self) -> list[str]:
+        """Of the table."""
+        spreads = (
+            f"{np.mean(mae):.3g} ({min(mae):.3g}-{max(mae):.3g})"
+            for mae in self.errors.values()
+        )
+        return [str(self.n_train), *spreads, f"{self.seconds:.1f}"]
 
 
 def measure(
@@ -119,19 +145,43 @@ def measure(
     labels: NDArray[np.float64],
     tests: dict[str, IntArray],
     size: int | None,
-) -> list[str]:
-    """Return the cells of a method and a number of rows."""
-    cells, seconds, n = [], [], 0
-    for test in tests.values():
+) -> Point:
+    """Fit so many rows, as often as there are draws."""
+    errors: dict[str, list[float]] = {name: [] for name in tests}
+    seconds, n = [], 0
+    for name, test in tests.items():
         others = np.setdiff1d(np.arange(len(labels)), test)
-        errors = []
-        for draw in range(1 if size is None else N_DRAWS):
-            train = np.random.default_rng(draw).permutation(others)[:size]
+        for draw_number in range(1 if size is None else N_DRAWS):
+            train = np.random.default_rng(draw_number).permutation(others)[:size]
             begin, n = time.process_time(), len(train)
-            errors.append(float(np.abs(fit(train, test) - labels[test]).mean()))
+            errors[name].append(float(np.abs(fit(train, test) - labels[test]).mean()))
             seconds.append(time.process_time() - begin)
-        cells.append(f"{np.mean(errors):.3g} ({min(errors):.3g}-{max(errors):.3g})")
-    return [str(size or n), *cells, f"{np.mean(seconds):.1f}"]
+    return Point(n, errors, float(np.mean(seconds)))
+
+
+def draw(path: Path, task: str, curves: dict[str, list[Point]]) -> None:
+    """Draw mean errors, with their ranges, over the number of training rows."""
+    figure = Figure(figsize=(9.0, 4.0), layout="constrained")
+    tests = list(next(iter(curves.values()))[0].errors)
+    for axes, test in zip(figure.subplots(1, len(tests)), tests, strict=True):
+        for name, points in curves.items():
+            found = np.array(
+                [[np.mean(e), min(e), max(e)] for e in (p.errors[test] for p in points)]
+            )
+            mean, low, high = found.T
+            sizes = [point.n_train for point in points]
+            axes.errorbar(
+                sizes,
+                mean,
+                (mean - low, high - mean),
+                marker="o",
+                capsize=2,
+                label=name,
+            )
+        axes.set(xscale="log", xlabel="training rows", ylabel="MAE")
+        axes.set_title(f"{task}, {test}")
+        axes.legend()
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":
