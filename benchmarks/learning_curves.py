@@ -124,9 +124,9 @@ def main(task: str, pretrained: str, plot: Path | None) -> None:
 
 @dataclass(frozen=True)
 class Point:
-    """Errors of several draws of so many training rows, by test."""
+    """Numbers of training rows and errors of several draws, by test."""
 
-    n_train: int
+    n_train: dict[str, int]
     errors: dict[str, list[float]]
     seconds: float
 
@@ -137,7 +137,8 @@ class Point:
             f"{np.mean(mae):.3g} ({min(mae):.3g}-{max(mae):.3g})"
             for mae in self.errors.values()
         )
-        return [str(self.n_train), *spreads, f"{self.seconds:.1f}"]
+        rows = dict.fromkeys(map(str, self.n_train.values()))
+        return [" or ".join(rows), *spreads, f"{self.seconds:.1f}"]
 
 
 def measure(
@@ -148,15 +149,15 @@ def measure(
 ) -> Point:
     """Fit so many rows, as often as there are draws."""
     errors: dict[str, list[float]] = {name: [] for name in tests}
-    seconds, n = [], 0
+    n_train, seconds = {}, []
     for name, test in tests.items():
         others = np.setdiff1d(np.arange(len(labels)), test)
         for draw_number in range(1 if size is None else N_DRAWS):
             train = np.random.default_rng(draw_number).permutation(others)[:size]
-            begin, n = time.process_time(), len(train)
+            begin, n_train[name] = time.process_time(), len(train)
             errors[name].append(float(np.abs(fit(train, test) - labels[test]).mean()))
             seconds.append(time.process_time() - begin)
-    return Point(n, errors, float(np.mean(seconds)))
+    return Point(n_train, errors, float(np.mean(seconds)))
 
 
 def draw(path: Path, task: str, curves: dict[str, list[Point]]) -> None:
@@ -169,7 +170,7 @@ def draw(path: Path, task: str, curves: dict[str, list[Point]]) -> None:
                 [[np.mean(e), min(e), max(e)] for e in (p.errors[test] for p in points)]
             )
             mean, low, high = found.T
-            sizes = [point.n_train for point in points]
+            sizes = [point.n_train[test] for point in points]
             axes.errorbar(
                 sizes,
                 mean,
