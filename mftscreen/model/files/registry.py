@@ -95,7 +95,8 @@ def trained_model(source: str | Path, start: Path = Path()) -> Path | None:
     Parameters
     ----------
     source : str or Path
-        As for :func:`resolve_model`; a name of a model stands for that.
+        As for :func:`resolve_model`; a name of a model stands for that, and an empty
+        one for nothing.
     start : Path, optional
         Where a relative path starts.
 
@@ -104,7 +105,7 @@ def trained_model(source: str | Path, start: Path = Path()) -> Path | None:
     Path or None
         None for anything else, and for a training that has not ended.
     """
-    if source in {*FAMILIES, *_SHA256, *BACKBONES}:
+    if source in {"", *FAMILIES, *_SHA256, *BACKBONES}:
         return None
     folder = start / source
     places = (folder / MODEL, folder / _BEST / MODEL)
