@@ -114,7 +114,7 @@ def command(
     distribution; compare.json and compare.csv have all numbers. The folds are those of
     the split that CONFIG names, or of --split. The same command goes on where it was
     interrupted. --strategy auto, or an mft CONFIG that says strategy: auto, goes on to
-    train the best one on all rows.
+    train one on all rows, which --strategy below says.
 
     \b
     Example:

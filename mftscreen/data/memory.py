@@ -135,7 +135,7 @@ def find_structure_column(table: Any, column: str | None = None) -> Any:
     if column is not None:
         if column not in names:
             msg = f"the table has no column {column!r}; there is {_listed(names)}"
-            msg += did_you_mean(column, known=map(str, names))
+            msg += did_you_mean(str(column), known=map(str, names))
             raise DataError(msg)
         return column
     found = [n for k, n in enumerate(names) if _holds_structures(table.iloc[:, k])]

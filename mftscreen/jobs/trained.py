@@ -17,7 +17,12 @@ from mftscreen.finetune.outcome.collapse import collapse_parts, large_enough
 from mftscreen.finetune.run.run import CONFIG
 from mftscreen.finetune.strategies import TuneConfig
 from mftscreen.finetune.task.task import load_rows
-from mftscreen.model.files.registry import MODEL, resolve_model, trained_model
+from mftscreen.model.files.registry import (
+    MODEL,
+    is_model_name,
+    resolve_model,
+    trained_model,
+)
 
 __all__ = [
     "ComparedModel",
@@ -49,6 +54,8 @@ class ComparedModel:
     @property
     def folder(self) -> Path | None:
         """The folder of its training, if that is what it was given by."""
+        if is_model_name(self.source):
+            return None
         if (path := trained_model(self.source)) is not None:
             return path.parent
         folder = Path(self.source)

@@ -90,6 +90,9 @@ def test_a_column_may_be_named() -> None:
     assert find_structure_column(table, "x") == "x"
     with pytest.raises(DataError, match="no column 'z'; there is x, structure"):
         find_structure_column(table, "z")
+    numbered: Any = 5  # pandas numbers what has no names
+    with pytest.raises(DataError, match="no column 5; there is 0"):
+        find_structure_column(pd.DataFrame([1]), numbered)
 
 
 def test_labels_are_read_from_memory() -> None:

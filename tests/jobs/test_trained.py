@@ -65,6 +65,18 @@ def test_models_are_called_by_their_folders_and_files(training: Callable) -> Non
     assert found[0].model == run / "model.mft"
 
 
+def test_a_name_is_no_folder_that_is_called_so(
+    training: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "mft-mini-crystals"
+    monkeypatch.chdir(training(name).parent)
+    (shipped,) = name_models(name)
+    assert (shipped.folder, shipped.config, shipped.model) == (None, None, name)
+    (own,) = name_models(Path(name))
+    assert own.model == Path(name, "model.mft")
+    assert own.config is not None
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [

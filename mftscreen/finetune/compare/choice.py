@@ -66,7 +66,9 @@ def say_choice(comparison: Comparison) -> str:
     best, chosen = comparison.best, choose_strategy(comparison)
     if chosen == best:
         return f"Training {best} on all rows"
+    is_cheaper = best in _WITH_FORCE_FIELD
+    what = "it takes minutes" if is_cheaper else "the model will have a force field"
     return (
         f"Training {chosen} on all rows: its error is level with that of {best}, and "
-        "the model will have a force field, too"
+        f"{what}"
     )

@@ -83,14 +83,19 @@ def say_errors(name: str, parts: Mapping[str, Mapping[str, float]]) -> str:
     if not constant:
         text += f" is {found[key]:.3g}, and that of a constant 0"
     elif found[key] < constant:
-        text += f" is {100 * found[key] / constant:.2g} % of that of a constant"
+        text += f" is {_brief(100 * found[key] / constant)} % of that of a constant"
     else:
-        text += f" is {found[key] / constant:.2g} times that of a constant"
+        text += f" is {_brief(found[key] / constant)} times that of a constant"
     text += f" ({found['n']:.0f} rows"
     text += ", which decide little)" if found["n"] < MIN_ROWS else ")"
     near = parts.get(ID_TEST, {}).get(key)
     if part == OOD_TEST and near:
-        text += f", and {found[key] / near:.2g} times that in distribution"
+        text += f", and {_brief(found[key] / near)} times that in distribution"
     if part == "validation":
         text += "; there is no test that had no say in the training"
     return text
+
+
+def _brief(ratio: float) -> str:
+    """Return a number with two digits or, if it is large, without decimals."""
+    return f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"

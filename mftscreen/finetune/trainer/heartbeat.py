@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["Heartbeat", "forget_steps", "read_steps"]
@@ -26,7 +27,8 @@ class Heartbeat:
 
     def tell(self, steps: int) -> None:
         """Write the number in place of the one before, which has the same length."""
-        os.pwrite(self._file, f"{steps:{_WIDTH}}".encode(), 0)
+        with suppress(OSError):  # a full disk ends no training for this
+            os.pwrite(self._file, f"{steps:{_WIDTH}}".encode(), 0)
 
 
 def read_steps(directory: Path) -> int | None:

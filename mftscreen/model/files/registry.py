@@ -29,6 +29,7 @@ __all__ = [
     "check_fine_tuned",
     "domain_of",
     "find_members",
+    "is_model_name",
     "member_for",
     "properties_of",
     "registered_models",
@@ -41,7 +42,7 @@ DEFAULT_MODEL = "mft-mini"
 MODEL = "model.mft"
 """What a training calls the model in its folder."""
 _BEST = "best"
-"""Folder in that of a comparison where the best strategy is trained on all rows."""
+"""Folder in that of a comparison, of the training on all rows."""
 
 FAMILIES: dict[str, Mapping[Domain, str]] = {
     "mft-mini": {"crystals": "mft-mini-crystals", "molecules": "mft-mini-molecules"}
@@ -89,13 +90,25 @@ def registered_models() -> dict[str, RegisteredModel]:
     }
 
 
+def is_model_name(source: str | Path) -> bool:
+    """Tell whether something is the name of a model, whatever folder is called so.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for :func:`resolve_model`; a Path is no name.
+    """
+    return source in {*FAMILIES, *_SHA256, *BACKBONES}
+
+
 def trained_model(source: str | Path, start: Path = Path()) -> Path | None:
     """Return the model in the folder of a training, if that is what a source is.
 
     Parameters
     ----------
     source : str or Path
-        As for :func:`resolve_model`; a name of a model stands for that.
+        As for :func:`resolve_model`; a name of a model stands for that, and an empty
+        one for nothing.
     start : Path, optional
         Where a relative path starts.
 
@@ -104,7 +117,7 @@ def trained_model(source: str | Path, start: Path = Path()) -> Path | None:
     Path or None
         None for anything else, and for a training that has not ended.
     """
-    if source in {*FAMILIES, *_SHA256, *BACKBONES}:
+    if not source or is_model_name(source):
         return None
     folder = start / source
     places = (folder / MODEL, folder / _BEST / MODEL)

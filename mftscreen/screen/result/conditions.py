@@ -96,6 +96,9 @@ def _in_python(condition: str) -> str:
     except (TokenError, SyntaxError):
         return condition.strip()
     written = [" ".join(part).strip() for part in parts]
+    if written[1:] and "" in written:
+        msg = "a condition is missing before or after a comma"
+        raise SyntaxError(msg)
     return " and ".join(f"({part})" for part in written) if written[1:] else written[0]
 
 

@@ -44,3 +44,12 @@ def test_level_errors_leave_the_choice_to_the_force_field(
     assert said.startswith(f"Training {chosen} on all rows")
     level = f"level with that of {comparison.best}"
     assert (level in said) == (chosen != comparison.best)
+
+
+@pytest.mark.parametrize(
+    ("best", "reason"), [("mft", "it takes minutes"), ("ft", "a force field")]
+)
+def test_the_reason_is_what_the_best_lacks(best: str, reason: str) -> None:
+    comparison = _comparison(**{best: [0.3, 0.5], "kernel": [0.29, 0.52]})
+    assert comparison.best == best
+    assert say_choice(comparison).endswith(reason)

@@ -45,6 +45,16 @@ CLASS = {"n": 50.0, "log_loss": 0.3, "log_loss_of_training_share": 0.6}
             "gap: MAE out of distribution is 1 times that of a constant (100 rows)",
         ),
         (
+            {"id": part(0.5), "ood": part(0.996)},
+            "gap: MAE out of distribution is 100 % of that of a constant (100 rows), "
+            "and 2 times that in distribution",
+        ),
+        (
+            {"id": part(0.5), "ood": part(123.4)},
+            "gap: MAE out of distribution is 123 times that of a constant (100 rows), "
+            "and 247 times that in distribution",
+        ),
+        (
             {"ood": part(0.5) | {"mae_of_training_mean": 0.0}},
             "gap: MAE out of distribution is 0.5, and that of a constant 0 (100 rows)",
         ),

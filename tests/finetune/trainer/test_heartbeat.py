@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from mftscreen.finetune.trainer.heartbeat import Heartbeat, forget_steps, read_steps
 
 
@@ -18,3 +20,9 @@ def test_what_is_told_is_read(tmp_path: Path) -> None:
     forget_steps(tmp_path)
     assert read_steps(tmp_path) is None
     forget_steps(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_a_full_disk_does_not_end_the_training(tmp_path: Path) -> None:
+    (tmp_path / "steps.done").symlink_to("/dev/full")
+    Heartbeat(tmp_path).tell(1)

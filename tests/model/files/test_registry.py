@@ -91,6 +91,12 @@ def test_the_folder_of_a_training_stands_for_its_model(
     own.touch()
     assert find_members(str(run), ["gap"]) == (own,)
     assert resolve_model(run) == resolve_model(own) == (own, None)
+    # what is empty, as of a variable that is not set, is not the folder one is in
+    monkeypatch.chdir(run)
+    assert resolve_model(".") == (Path("model.mft"), None)
+    with pytest.raises(UnknownModelError, match="no model named ''"):
+        resolve_model("")
+    monkeypatch.chdir(tmp_path)
     # a name is that of a model, whatever folder is called so
     Path(CRYSTALS).mkdir()
     Path(CRYSTALS, "model.mft").touch()
