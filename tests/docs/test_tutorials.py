@@ -183,7 +183,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_tutorial_is_walked() -> None:
     pages = {f"tutorials/{path.stem}" for path in (ROOT / "docs/tutorials").glob("*")}
     assert pages <= TUTORIALS.keys()
-    assert all(_commands(page) for page in TUTORIALS)
+    for page, tutorial in TUTORIALS.items():
+        typed = "\n".join(_commands(page))
+        assert typed
+        assert all(text in typed for text in (*tutorial.after, *tutorial.smaller))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mftscreen.console.text_table import text_table
+from mftscreen.errors import DataError
 from mftscreen.finetune.task.partition import OOD_TEST, in_order
 from mftscreen.metrics import BASELINES, TITLES, main_error
 
@@ -136,6 +137,11 @@ class Comparison:
         Parameters
         ----------
         strategy : str
+
+        Raises
+        ------
+        DataError
+            If no OOD test has a label.
         """
         shares = []
         for name in self.properties:
@@ -144,6 +150,9 @@ class Comparison:
             constant = self.errors(name, strategy, OOD_TEST, baseline)
             if errors:
                 shares.append(fmean(errors) / (fmean(constant) or 1.0))
+        if not shares:
+            msg = "no OOD test has a label, so that strategies cannot be compared"
+            raise DataError(msg)
         return fmean(shares)
 
     def errors(

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from mftscreen.errors import DataError
 from mftscreen.finetune.compare.verdict import Comparison, Result
 
 
@@ -63,6 +64,13 @@ def test_a_property_without_ood_labels_is_left_out_of_the_choice() -> None:
     assert above["shear", "ft"]["folds"] == ["b"]
     assert above["hardness", "ft"] is None
     assert "hardness: no OOD test has a label" in found.to_table()
+
+
+def test_without_any_ood_label_nothing_is_best() -> None:
+    metrics = {"id": {"mae": 0.1, "mae_of_training_mean": 1.0}}
+    found = Comparison((Result("ft", "a", "gap", metrics),))
+    with pytest.raises(DataError, match="no OOD test has a label"):
+        _ = found.best
 
 
 def test_a_constant_that_is_right_is_no_reason_to_fail() -> None:
