@@ -1,10 +1,13 @@
-"""Make the pictures of the documentation.
+r"""Make the pictures of the documentation.
 
     python docs/pictures/make.py                     # report and map of the examples
-    python docs/pictures/make.py FT=RUN MFT=RUN      # what two trainings did, too
+    # what two trainings did, too: arguments of 'mftscreen diagnose', such as
+    python docs/pictures/make.py FT=RUN MFT=RUN --data train=fold0/train.extxyz \
+        --data test=fold0/id.extxyz --n-samples 200 --n-repeats 1 --n-environments 8
 
-Needs Chromium (``playwright install chromium``, or one on the path). Everything is made
-anew from ``examples/candidates.db`` and the shipped model.
+Needs Chromium (``playwright install chromium``, or one on the path). Everything else is
+made anew from ``examples/candidates.db`` and the shipped model. Those on trust and
+learning curves are of ``benchmarks/trust.py`` and ``benchmarks/learning_curves.py``.
 """
 
 from __future__ import annotations
@@ -38,8 +41,8 @@ def main() -> None:
         run("report", folder / "run", "-o", folder / "report.html")
         shoot(page, folder / "report.html", "report.png")
         run("ood", "map", CANDIDATES, "-o", HERE / "map.png", "-q")
-        if models := sys.argv[1:]:
-            run("diagnose", *models, "-o", HERE / "collapse.png", "-q")
+        if arguments := sys.argv[1:]:
+            run("diagnose", *arguments, "-o", HERE / "collapse.png", "-q")
         browser.close()
 
 
