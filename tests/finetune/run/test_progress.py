@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mftscreen.finetune.config.read import load_config
-from mftscreen.finetune.run import progress
+from mftscreen.finetune.run import launch, progress
 from mftscreen.finetune.run.progress import TrainingProgress
 from mftscreen.finetune.run.run import run_training
 from mftscreen.finetune.run.select import Selection
@@ -94,6 +94,7 @@ def test_a_real_training_says_its_steps(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.01)  # six steps are soon done
     config = load_config(write_config("says", "ft", pretrained=str(pretrained)))
     run_training(config, tmp_path / "says", threads=1, progress=True)
     steps = re.findall(r"step (\d+) of 6", capsys.readouterr().err)
