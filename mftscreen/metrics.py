@@ -11,6 +11,7 @@ from mftscreen.errors import DataError
 
 __all__ = [
     "BASELINES",
+    "FEW_ROWS",
     "N_BINS",
     "TITLES",
     "classification_metrics",
@@ -24,6 +25,9 @@ constant."""
 
 TITLES = {"mae": "MAE", "rmse": "RMSE", "log_loss": "log loss"}
 """What errors are called in texts."""
+
+FEW_ROWS = 20
+"""Errors of fewer decide little."""
 
 N_BINS = 10
 """Of probabilities, each of equally many structures."""

@@ -26,10 +26,11 @@ def say_finding(comparison: Comparison) -> str:
     Returns
     -------
     str
-        Two strategies are told apart if the better one on average has the smaller error
-        on so many folds as happens in less than 5 % of cases by chance (a two-sided
-        sign test, which takes folds for independent). With several properties, the
-        error of a fold is the mean of their errors over that of a constant.
+        Two strategies are told apart if one has the smaller error on so many folds as
+        happens in less than 5 % of cases by chance (a two-sided sign test, which takes
+        folds for independent); it need not be the better one on average. With several
+        properties, the error of a fold is the mean of their errors over that of a
+        constant.
 
     Examples
     --------
@@ -46,21 +47,27 @@ def say_finding(comparison: Comparison) -> str:
     own = errors_by_fold(comparison, best)
     apart: list[str] = []
     together: list[str] = []
+    against: list[str] = []
     for other in comparison.strategies:
         if other == best:
             continue
         errors = errors_by_fold(comparison, other)
         worse = sum(errors[fold] > own[fold] for fold in own)
         better = sum(errors[fold] < own[fold] for fold in own)
-        is_told = worse > better and _chance(worse, better) < ALPHA
-        found = apart if is_told else together
-        found.append(f"{other} (worse on {worse} of them)")
+        if _chance(worse, better) >= ALPHA:
+            together.append(f"{other} (worse on {worse} of them)")
+        elif worse > better:
+            apart.append(f"{other} (worse on {worse} of them)")
+        else:
+            against.append(f"{other} is better on {better} of {len(own)}")
     folds = "1 fold does" if len(own) == 1 else f"{len(own)} folds do"
     text = f"Smallest OOD error: {best}"
     if apart:
         text += f"; {folds.removesuffix(' do')} tell it from {', '.join(apart)}"
     if together:
         text += f"; {folds} not tell it from {', '.join(together)}"
+    if against:
+        text += f"; fold by fold, {', '.join(against)}, but not on average"
     if comparison.relative_error(best) >= 1:
         text += "; no strategy is better than a constant"
     return text

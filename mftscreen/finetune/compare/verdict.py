@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mftscreen.console.text_table import text_table
 from mftscreen.errors import DataError
 from mftscreen.finetune.task.partition import OOD_TEST, in_order
-from mftscreen.metrics import BASELINES, TITLES, main_error
+from mftscreen.metrics import BASELINES, FEW_ROWS, TITLES, main_error
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Comparison", "Result", "Spread"]
 
-MIN_OOD_ROWS = 20
-"""Errors of fewer are pointed out."""
 _T = TypeVar("_T")
 
 
@@ -151,7 +149,10 @@ class Comparison:
             if errors:
                 shares.append(fmean(errors) / (fmean(constant) or 1.0))
         if not shares:
-            msg = "no OOD test has a label, so that strategies cannot be compared"
+            msg = (
+                "no OOD test has a label, so that strategies cannot be compared; "
+                "choose other folds"
+            )
             raise DataError(msg)
         return fmean(shares)
 
@@ -300,8 +301,8 @@ class Comparison:
             paired.append([strategy, *cells, _shown(above)])
         error = TITLES[self.error_of(name)]
         title = f"{name}: OOD {error} above that of {self.best}, by fold"
-        small = [f for f, n in zip(tested, sizes, strict=True) if n < MIN_OOD_ROWS]
-        warning = f"{name}: fewer than {MIN_OOD_ROWS} OOD rows, which decide little, in"
+        small = [f for f, n in zip(tested, sizes, strict=True) if n < FEW_ROWS]
+        warning = f"{name}: fewer than {FEW_ROWS} OOD rows, which decide little, in"
         warning = f"{warning} {', '.join(small)}\n" if small else ""
         return f"{title}\n{text_table(paired)}{warning}"
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
-from mftscreen.metrics import BASELINES, TITLES, main_error
+from mftscreen.metrics import BASELINES, FEW_ROWS, TITLES, main_error
 
 __all__ = ["legend", "say_errors"]
-
-MIN_ROWS = 20
-"""Errors of fewer decide little."""
 
 _TERMS = {
     "validation": "rows that chose the checkpoint and the settings; those of a kernel "
@@ -87,7 +84,7 @@ def say_errors(name: str, parts: Mapping[str, Mapping[str, float]]) -> str:
     else:
         text += f" is {_brief(found[key] / constant)} times that of a constant"
     text += f" ({found['n']:.0f} rows"
-    text += ", which decide little)" if found["n"] < MIN_ROWS else ")"
+    text += ", which decide little)" if found["n"] < FEW_ROWS else ")"
     near = parts.get(ID_TEST, {}).get(key)
     if part == OOD_TEST and near:
         text += f", and {_brief(found[key] / near)} times that in distribution"

@@ -53,7 +53,7 @@ class TrainingProgress(AbstractContextManager["TrainingProgress"]):
         )
         self._writes = shown and self._bar.disable
         self._done = done
-        self._began = self._said = time.monotonic()
+        self._said = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
