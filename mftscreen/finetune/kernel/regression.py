@@ -25,8 +25,9 @@ __all__ = ["Classifier", "Regression", "Ridge", "SupportVectors", "project"]
 
 FloatArray = NDArray[np.float64]
 
-N_MATRIX = 6000
-"""Rows up to which their kernel is held as a whole (288 MB)."""
+N_MATRIX = 16_000
+"""Rows up to which their kernel is held as a whole (2 GB), which is faster than to
+compute its rows when they are needed: 2.5 times for 8,789 rows of 960 components."""
 
 BLOCK = 2048
 JITTER = 1e-8
@@ -162,7 +163,8 @@ class Ridge:
                 matrix += across.T @ across
                 total += across.T @ right[part]
             right = total
-        factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+        # transposed, in LAPACK's order, it is factored in place
+        factor = cho_factor(matrix.T, overwrite_a=True, check_finite=False)
         weights = np.zeros(targets.shape)
         weights[chosen] = cho_solve(factor, right)
         return Regression(weights, offset)
