@@ -104,8 +104,8 @@ def fit_readout(
     never = rows.folds < 0
     fitted = np.flatnonzero(never if never.any() else np.ones(len(rows), dtype=bool))
     of_elements = targets.of_elements(fitted)
-    symbols, shares = rows.elements
-    x = rows.standardised(setting.pooling)
+    symbols, shares = rows.symbols, rows.compositions[:, :-1]
+    x, center, scale = rows.vectors(setting)
     values = setting.regression.fit(
         x[fitted], (targets.values - shares @ of_elements)[fitted], setting.gamma
     )
@@ -117,11 +117,11 @@ def fit_readout(
                 if setting.per_atom
                 else {}
             ),
+            "composition": symbols if setting.composition else [],
             "n_landmarks": len(landmarks),
             "seconds": round(time.perf_counter() - begin, 1),
         }
     )
-    center, scale = rows.standard(setting.pooling)
     readout = KernelReadout(card, center, scale, landmarks, weights)
     return Fitted(readout, held_out, rows.folds)
 
@@ -161,9 +161,12 @@ def _card(
         for columns in zip(held_out[known].T, labels[known].T, strict=True)
     ]
     metrics = {key: float(np.mean([e[key] for e in errors])) for key in errors[0]}
+    settings = vars(setting.regression)
+    if setting.composition:
+        settings = {**settings, "composition": setting.composition}
     return KernelCard(
         method=_NAMES[type(setting.regression)],
-        settings=vars(setting.regression),
+        settings=settings,
         pooling=setting.pooling,
         gamma=setting.gamma,
         transform=transform,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from ase import Atoms
@@ -18,7 +18,7 @@ from mftscreen.finetune.kernel.regression import (
     SupportVectors,
 )
 from mftscreen.metrics import classification_metrics
-from mftscreen.model.readouts.kernel import LARGEST, Pooling, gaussian
+from mftscreen.model.readouts.kernel import LARGEST, Pooling, compositions, gaussian
 from mftscreen.transforms import Transform
 from mftscreen.trust.platt import fit_platt
 
@@ -34,6 +34,7 @@ GAMMAS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0)
 COSTS = (0.3, 1.0, 3.0, 10.0, 30.0)
 TOLERANCES = (0.02, 0.05, 0.1, 0.2)
 NOISES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+COMPOSITIONS = (0.0, 0.1, 0.3, 1.0, 3.0)
 SHRINKAGE = 1e-3
 """Of what elements add, in atoms per row."""
 
@@ -50,6 +51,9 @@ class Setting:
     transform : {"identity", "log10"}
     per_atom : bool
         Whether the share of one atom is fitted, with a number for each element.
+    composition : float
+        Mean squared distance of two rows' compositions over that of their descriptors;
+        0 leaves compositions out.
     """
 
     regression: SupportVectors | Ridge | Classifier
@@ -57,6 +61,7 @@ class Setting:
     gamma: float = 0.5
     transform: Literal["identity", "log10"] = "identity"
     per_atom: bool = False
+    composition: float = 0.0
 
 
 _METHODS: Mapping[
@@ -67,6 +72,21 @@ _METHODS: Mapping[
     "log_loss": (Classifier(), {"cost": COSTS}),
 }
 """What is fitted, with what there is to choose beside the width of the kernel."""
+
+
+class Vectors(NamedTuple):
+    """What the kernel compares.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n_rows, n_features)
+        Shifted and scaled, in the precision of a model file.
+    center, scale : ndarray of shape (n_features,)
+    """
+
+    x: FloatArray
+    center: FloatArray
+    scale: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,35 +125,32 @@ class PooledRows:
         return np.array([len(atoms) for atoms in self.structures])
 
     @cached_property
-    def elements(self) -> tuple[list[str], FloatArray]:
-        """Chemical symbols, and how large a share of the atoms they are in each row."""
-        symbols = sorted({s for atoms in self.structures for s in set(atoms.symbols)})
-        place = {symbol: k for k, symbol in enumerate(symbols)}
-        shares = np.zeros((len(self), len(symbols)))
-        for row, atoms in enumerate(self.structures):
-            for symbol in atoms.symbols:
-                shares[row, place[symbol]] += 1.0 / len(atoms)
-        return symbols, shares
+    def symbols(self) -> list[str]:
+        """Chemical symbols of all elements that there are."""
+        return sorted({s for atoms in self.structures for s in set(atoms.symbols)})
 
     @cached_property
-    def _standard(self) -> tuple[FloatArray, FloatArray]:
+    def compositions(self) -> FloatArray:
+        """Shares of these elements in the atoms, and of others (there are none)."""
+        return compositions(self.structures, self.symbols)
+
+    def vectors(self, setting: Setting) -> Vectors:
+        """Return what a setting compares."""
+        n = self.pooled.shape[1] // (2 if setting.pooling == "mean" else 1)
+        x = self.pooled[:, :n]
+        if setting.composition:
+            x = np.hstack([x, self.compositions])
         learned = self.folds < 0
-        pooled = self.pooled[learned] if learned.any() else self.pooled
-        spread = pooled.std(axis=0)
+        rows = x[learned] if learned.any() else x
+        center, spread = rows.mean(axis=0), rows.std(axis=0)
         # nothing is learned of a component that is the same everywhere but for rounding
-        return pooled.mean(axis=0), np.maximum(spread, 1e-4 * spread.max() or 1.0)
-
-    def standard(self, pooling: Pooling) -> tuple[FloatArray, FloatArray]:
-        """Return shift and scale (n_features,) of the components that are used."""
-        n = self.pooled.shape[1] // (2 if pooling == "mean" else 1)
-        center, scale = self._standard
-        return center[:n], scale[:n]
-
-    def standardised(self, pooling: Pooling) -> FloatArray:
-        """Return the vectors (n_rows, n_features) in the precision of a model file."""
-        center, scale = self.standard(pooling)
-        x = (self.pooled[:, : len(center)] - center) / scale
-        return x.clip(-LARGEST, LARGEST).astype(np.float16).astype(np.float64)
+        scale = np.maximum(spread, 1e-4 * spread[:n].max() or 1.0)
+        if setting.composition:
+            # the components of the descriptor have a variance of one each
+            variance = np.square(spread[n:]).sum() or 1.0
+            scale[n:] = np.sqrt(variance / (setting.composition * n))
+        x = ((x - center) / scale).clip(-LARGEST, LARGEST)
+        return Vectors(x.astype(np.float16).astype(np.float64), center, scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +173,11 @@ class Targets:
 
     def of_elements(self, train: NDArray[np.intp]) -> FloatArray:
         """Return what each element adds, by least squares on some rows."""
-        _, shares = self.rows.elements
+        shares = self.rows.compositions[:, :-1]
         if not self.setting.per_atom:
             return np.zeros((shares.shape[1], self.values.shape[1]))
-        a, b = shares[train], self.values[train]
+        # about the mean, so that an element that no row has is an average one
+        a, b = shares[train], self.values[train] - self.values[train].mean(axis=0)
         matrix = a.T @ a + SHRINKAGE * np.eye(a.shape[1])
         return np.asarray(np.linalg.solve(matrix, a.T @ b))
 
@@ -183,9 +201,9 @@ def cross_validate(rows: PooledRows, setting: Setting) -> FloatArray:
     ndarray of shape (n_rows, n_components)
         What :attr:`Targets.values` are fitted; NaN for rows that no fold holds out.
     """
-    x = rows.standardised(setting.pooling)
+    x = rows.vectors(setting).x
     targets = Targets(setting, rows)
-    _, shares = rows.elements
+    shares = rows.compositions[:, :-1]
     outputs = np.full(rows.labels.shape, np.nan)
     for fold in np.unique(rows.folds[rows.folds >= 0]):
         held_out = np.flatnonzero(rows.folds == fold)
@@ -289,6 +307,8 @@ def choose_setting(
     regression, own = _METHODS[metric]
     setting = search.best([Setting(regression, per_atom=share) for share in per_atom])
     axes = {"gamma": GAMMAS, **own}
+    if np.ptp(search.rows.compositions, axis=0).any():
+        axes["composition"] = COMPOSITIONS
     before = None
     while setting != before:
         before = setting
@@ -318,11 +338,11 @@ def _part(rows: PooledRows) -> PooledRows:
 
 
 def _get(setting: Setting, key: str) -> Any:
-    return getattr(setting if key == "gamma" else setting.regression, key)
+    return getattr(setting if hasattr(setting, key) else setting.regression, key)
 
 
 def _set(setting: Setting, key: str, value: float) -> Setting:
-    if key == "gamma":
-        return replace(setting, gamma=value)
     settings: Any = {key: value}
+    if hasattr(setting, key):
+        return replace(setting, **settings)
     return replace(setting, regression=replace(setting.regression, **settings))

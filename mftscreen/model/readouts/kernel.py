@@ -6,7 +6,8 @@ its :math:`d` components shifted and scaled as those of the training rows,
 .. math:: f(x) = b + \sum_j w_j k(x, z_j), \qquad
     k(x, z) = \exp\Bigl(-\frac{\gamma}{d} \sum_i (x_i - z_i)^2\Bigr),
 
-with training rows :math:`z_j` as landmarks. :math:`f` is the property, its logarithm,
+with training rows :math:`z_j` as landmarks. Where it helps, the composition stands in
+:math:`x` beside the descriptor. :math:`f` is the property, its logarithm,
 what makes a probability (:mod:`mftscreen.trust.platt`), or its share of one atom, as
 the card says. A target of several numbers has weights for each, with the same landmarks
 and the same width.
@@ -24,6 +25,7 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
@@ -34,6 +36,7 @@ __all__ = [
     "KernelCard",
     "KernelReadout",
     "Pooling",
+    "compositions",
     "gaussian",
     "share_of_elements",
 ]
@@ -57,7 +60,8 @@ class KernelCard(BaseModel):
     method : {"support_vectors", "ridge", "classifier"}
         What was fitted.
     settings : dict of str to float
-        Its settings, in units of the spread of the targets.
+        Its settings, in units of the spread of the targets; with ``composition``, the
+        mean squared distance of compositions over that of descriptors.
     pooling : {"mean", "mean_spread"}
         Whether the standard deviation over the atoms is part of the vector.
     gamma : float
@@ -71,6 +75,9 @@ class KernelCard(BaseModel):
         Of a function for errors, in files of formats 3 and 4; not used any more.
     elements : dict of str to float or list of float
         What the atoms of an element add to the share of one atom.
+    composition : list of str
+        Elements whose shares of the atoms follow the pooled descriptor in the vector;
+        then comes what :func:`compositions` makes of all others.
     n_landmarks : int
     metrics : dict of str to float
         Cross-validated errors on the training rows; means over several numbers.
@@ -89,6 +96,7 @@ class KernelCard(BaseModel):
     offset: float | list[float]
     error_offset: float | None = None
     elements: dict[str, float | list[float]] = Field(default_factory=dict)
+    composition: list[str] = Field(default_factory=list)
     n_landmarks: int = Field(default=1, ge=1, le=20_000)
     metrics: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
@@ -103,6 +111,12 @@ class KernelCard(BaseModel):
             raise ValueError(msg)
         if any(np.size(own) != self.n_components for own in self.elements.values()):
             msg = f"an element has not {self.n_components} numbers"
+            raise ValueError(msg)
+        if unknown := {*self.elements, *self.composition} - atomic_numbers.keys():
+            msg = f"no elements: {', '.join(sorted(unknown))}"
+            raise ValueError(msg)
+        if len(set(self.composition)) < len(self.composition):
+            msg = "an element of the composition is named twice"
             raise ValueError(msg)
         return self
 
@@ -159,6 +173,7 @@ class KernelReadout:
             belong together.
         """
         d = width if card.pooling == "mean" else 2 * width
+        d += len(card.composition) + 1 if card.composition else 0
         n = card.n_landmarks
         weights = (n, *np.shape(card.offset))
         shapes = dict(zip(_KEYS, ((d,), (d,), (n, d), weights), strict=True))
@@ -209,7 +224,14 @@ class KernelReadout:
             In the unit of the property.
         """
         card = self.card
-        x = (pooled[:, : len(self.center)] - self.center) / self.scale
+        x = (
+            pooled
+            if card.pooling == "mean_spread"
+            else pooled[:, : pooled.shape[1] // 2]
+        )
+        if card.composition:
+            x = np.hstack([x, compositions(structures, card.composition)])
+        x = (x - self.center) / self.scale
         kernel = gaussian(x, self.landmarks, card.gamma, self._squares)
         outputs = kernel @ self.weights + card.offset
         if card.elements:
@@ -254,6 +276,36 @@ def gaussian(
     return np.asarray(np.exp(kernel, out=kernel))
 
 
+def compositions(structures: Sequence[Atoms], elements: Sequence[str]) -> FloatArray:
+    """Return the shares that elements have in the atoms.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+    elements : sequence of str
+
+    Returns
+    -------
+    ndarray of shape (n_structures, n_elements + 1)
+        The last is the length of the vector of all other elements' shares, so that
+        distances from structures of `elements` alone are those of whole compositions.
+
+    Examples
+    --------
+    >>> compositions([Atoms("H3F"), Atoms("HFNeNa")], ["H", "F"]).round(2)
+    array([[0.75, 0.25, 0.  ],
+           [0.25, 0.25, 0.35]])
+    """
+    columns = [atomic_numbers[symbol] for symbol in elements]
+    shares = np.zeros((len(structures), len(atomic_numbers)))
+    for row, atoms in zip(shares, structures, strict=True):
+        numbers, counts = np.unique(atoms.numbers, return_counts=True)
+        row[numbers] = counts / len(atoms)
+    known = shares[:, columns]
+    shares[:, columns] = 0.0
+    return np.hstack([known, np.linalg.norm(shares, axis=1, keepdims=True)])
+
+
 def share_of_elements(
     structures: Sequence[Atoms], elements: Mapping[str, float | Sequence[float]]
 ) -> FloatArray:
@@ -274,12 +326,5 @@ def share_of_elements(
     >>> share_of_elements([Atoms("H2O")], {"H": 3.0})
     array([[2.]])
     """
-    known = {symbol: np.atleast_1d(own) for symbol, own in elements.items()}
-    none = np.zeros_like(next(iter(known.values())))
-    return np.array(
-        [
-            sum((known.get(symbol, none) for symbol in atoms.symbols), none)
-            / len(atoms)
-            for atoms in structures
-        ]
-    )
+    numbers = np.array([np.atleast_1d(own) for own in elements.values()])
+    return np.asarray(compositions(structures, list(elements))[:, :-1] @ numbers)

@@ -59,8 +59,14 @@ def test_few_landmarks_give_nearly_the_same(
     assert np.abs(one - two).mean() < 0.1 * np.abs(one - new.labels).mean()
 
 
-def test_it_is_the_same_after_a_model_file(rows: PooledRows) -> None:
+@pytest.mark.parametrize("composed", [False, True])
+def test_it_is_the_same_after_a_model_file(rows: PooledRows, composed: bool) -> None:
+    if composed:
+        shares = np.arange(len(rows)) % 4
+        structures = [Atoms("H" * (4 - n) + "O" * n) for n in shares]
+        rows = replace(rows, labels=shares[:, None] ** 2.0, structures=structures)
     readout = fit_readout(rows, "mae").readout
+    assert readout.card.composition == (["H", "O"] if composed else [])
     again = type(readout).from_arrays(
         readout.card, readout.to_arrays("gap"), "gap", WIDTH
     )

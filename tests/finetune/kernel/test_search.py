@@ -85,6 +85,40 @@ def test_a_share_of_each_atom_is_recognised() -> None:
     assert np.abs(values - labels).max() < 0.5
 
 
+def test_compositions_are_compared_where_they_explain_labels() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 9, N)
+    structures = [Atoms("H" * int(n) + "O" * 4) for n in counts]
+    labels = np.sin(counts)[:, None] + 0.01 * rng.normal(size=(N, 1))
+    rows = PooledRows(rng.normal(size=(N, 6)), labels, structures, np.arange(N) % 5)
+    chosen = choose_setting(rows, "mae")
+    assert chosen.composition == max(search.COMPOSITIONS)
+    values = Targets(chosen, rows).undo(cross_validate(rows, chosen))
+    assert np.abs(values - labels).mean() < 0.3
+    assert choose_setting(_rows(), "mae").composition == 0.0
+
+
+def test_compositions_are_as_far_apart_as_is_said() -> None:
+    rows = replace(_rows(), structures=[Atoms("HOCN"[: 1 + k % 4]) for k in range(N)])
+
+    def distance(x: np.ndarray) -> float:
+        return float(np.square(x[:, None] - x).sum(axis=2).mean())
+
+    bare = rows.vectors(Setting(Ridge())).x
+    x = rows.vectors(Setting(Ridge(), composition=0.3)).x
+    np.testing.assert_array_equal(x[:, : bare.shape[1]], bare)
+    assert x.shape[1] == bare.shape[1] + len("HOCN") + 1
+    assert distance(x) == pytest.approx(1.3 * distance(bare), rel=1e-2)
+
+
+def test_a_share_of_an_unknown_element_is_an_average_one() -> None:
+    structures = [Atoms("H" * (1 + k % 3) + "O") for k in range(N - 1)]
+    rows = replace(_rows(), structures=[*structures, Atoms("Xe2")])
+    targets = Targets(Setting(Ridge(), per_atom=True), rows)
+    numbers = targets.of_elements(np.arange(N - 1))
+    assert numbers[rows.symbols.index("Xe")] == 0.0
+
+
 def test_a_search_among_many_rows_keeps_held_out_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -21,6 +21,7 @@ def _readout(**changes: object) -> KernelReadout:
     card = KernelCard(**{**settings, **changes})
     rng = np.random.default_rng(0)
     d = WIDTH * (1 if card.pooling == "mean" else 2)
+    d += len(card.composition) + 1 if card.composition else 0
     landmarks = rng.normal(size=(N, d)).astype(np.float16).astype(float)
     center, scale = rng.normal(size=d), rng.uniform(0.5, 2.0, d)
     weights = rng.normal(size=(N, card.n_components))
@@ -124,3 +125,35 @@ def test_the_kernel_is_one_where_vectors_are_equal() -> None:
 def test_each_element_has_a_number_for_each_component() -> None:
     with pytest.raises(ValueError, match="has not 2 numbers"):
         _readout(per_atom=True, offset=[0.0, 0.0], elements={"H": 1.0})
+
+
+def test_compositions_are_compared_beside_descriptors() -> None:
+    readout = _readout(composition=["H", "O"])
+    x = np.hstack([POOLED, [[2 / 3, 1 / 3, 0.0]] * 6])
+    bare = KernelReadout(
+        readout.card.model_copy(update={"composition": []}),
+        *(readout.center, readout.scale, readout.landmarks, readout.weights),
+    )
+    np.testing.assert_allclose(readout.predict(POOLED, WATER), bare.predict(x, WATER))
+    assert (readout.predict(POOLED, [Atoms("HeO")] * 6) != bare.predict(x, WATER)).all()
+    again = KernelReadout.from_arrays(
+        readout.card, readout.to_arrays("gap"), "gap", WIDTH
+    )
+    np.testing.assert_allclose(
+        again.predict(POOLED, WATER), readout.predict(POOLED, WATER)
+    )
+    with pytest.raises(ModelFileError, match="center is"):
+        KernelReadout.from_arrays(bare.card, readout.to_arrays("gap"), "gap", WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"composition": ["H", "H"]}, "named twice"),
+        ({"composition": ["H", "Qq"]}, "no elements: Qq"),
+        ({"per_atom": True, "elements": {"water": 1.0}}, "no elements: water"),
+    ],
+)
+def test_a_card_names_elements(changes: dict, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        _readout(**changes)
