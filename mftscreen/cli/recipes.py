@@ -79,7 +79,8 @@ def copy_recipe(name: str, destination: Path) -> None:
 def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
     """Check configurations without training; name the files that are still missing.
 
-    In the data files that are there, the labels are looked for. All configurations are
+    In the data files that are there, the labels are looked for, and the names of
+    pretrained models among those that are known. All configurations are
     checked; the exit code is 1 if one is not valid.
 
     \b
@@ -106,11 +107,12 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
 
 def _load(path: Path) -> tuple[Any, str]:
     """Return a configuration and its kind; raise if it has problems."""
-    from mftscreen.errors import ConfigError
+    from mftscreen.errors import ConfigError, UnknownModelError
     from mftscreen.finetune.config.document import read_document
     from mftscreen.finetune.config.read import load_config
     from mftscreen.finetune.config.recipes import is_study
     from mftscreen.finetune.task.label_names import find_unknown_labels
+    from mftscreen.model.files.registry import check_model_source
     from mftscreen.study.config import load_study
 
     if is_study(read_document(path)):
@@ -119,7 +121,13 @@ def _load(path: Path) -> tuple[Any, str]:
             _load(task)
         return study, "study"
     config: Any = load_config(path)
-    if problems := find_unknown_labels(config):
+    problems = find_unknown_labels(config)
+    for source in filter(None, (config.plan.pretrained, *config.plan.beside)):
+        try:
+            check_model_source(source)
+        except UnknownModelError as error:
+            problems.append(f"pretrained: {error}")
+    if problems:
         raise ConfigError(problems, path=path)
     return config, config.strategy
 

@@ -88,6 +88,22 @@ def test_labels_are_looked_for_in_the_files_that_are_there(tmp_path: Path) -> No
     assert run("validate", path, study)[0] == 0
 
 
+def test_names_of_models_are_looked_for(tmp_path: Path) -> None:
+    run("copy", "kernel/user_template", tmp_path)
+    path = tmp_path / "config.yaml"
+    text = path.read_text()
+    named = next(line for line in text.splitlines() if line.startswith("pretrained:"))
+    for good in ("7net-0", "mft-mini", "runs/first/model.mft", "[DPA-3.1-3M, runs/x]"):
+        path.write_text(text.replace(named, f"pretrained: {good}"))
+        assert run("validate", path)[0] == 0
+    for bad in ("7net-O", "[mft-mini, 7net-O]"):
+        path.write_text(text.replace(named, f"pretrained: {bad}"))
+        code, printed, errors = run("validate", path)
+        assert (code, printed) == (1, "")
+        assert "pretrained: no model named '7net-O'" in errors
+        assert "did you mean '7net-0'?" in errors
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [("mft/dielectric", "mft/dielectric"), ("mft-mini", "mft-mini/crystals")],

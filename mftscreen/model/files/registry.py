@@ -27,6 +27,7 @@ __all__ = [
     "MODEL",
     "RegisteredModel",
     "check_fine_tuned",
+    "check_model_source",
     "domain_of",
     "find_members",
     "is_model_name",
@@ -295,14 +296,37 @@ def resolve_model(
     if path.suffix in (".mft", ".pt"):
         msg = f"{path}: no such file"
         raise ModelFileError(msg)
-    names = [*FAMILIES, *sorted(known), *BACKBONES]
+    raise _unknown_model(source)
+
+
+def check_model_source(source: str | Path) -> None:
+    """Check that something is the name of a model, or may be a path of one.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for :func:`resolve_model`. Nothing is downloaded, and a path need not
+        be there yet.
+
+    Raises
+    ------
+    UnknownModelError
+        If it is a word that no model has for its name.
+    """
+    path = Path(source)
+    named = isinstance(source, str) and path.name == source and not path.exists()
+    if named and path.suffix not in (".mft", ".pt") and not is_model_name(source):
+        raise _unknown_model(source)
+
+
+def _unknown_model(source: str | Path) -> UnknownModelError:
+    names = [*FAMILIES, *sorted(_SHA256), *BACKBONES]
     hint = did_you_mean(str(source), known=names)
-    msg = (
+    return UnknownModelError(
         f"no model named {str(source)!r}; known names: {', '.join(names)}{hint or '.'} "
         "A file is given by its path and ends in .mft or .pt; or give the folder of a "
         "training"
     )
-    raise UnknownModelError(msg)
 
 
 def _choose_member(
