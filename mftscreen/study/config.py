@@ -18,7 +18,12 @@ from pydantic import (
 
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.config.document import parse_yaml, read_document
-from mftscreen.finetune.config.fields import BranchName, Seed, Settings
+from mftscreen.finetune.config.fields import (
+    BranchName,
+    PretrainedModels,
+    Seed,
+    Settings,
+)
 from mftscreen.finetune.config.read import explain_problem, resolve_paths
 from mftscreen.finetune.strategies import COMPARABLE
 from mftscreen.ood.splits import OMEE_METHODS
@@ -88,8 +93,9 @@ class SplitSettings(Settings):
 class BackboneConfig(Settings):
     """What to start from, in place of what the configurations of the tasks name."""
 
-    pretrained: str
-    """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint."""
+    pretrained: PretrainedModels
+    """A registered name, a ``.mft`` file or a deepmd-kit ``.pt`` checkpoint; several
+    side by side for kernels, and then for grids of ``strategies: [kernel]``."""
     head: BranchName | None = None
     """Its force-field head that MFT goes on training, if not that of the task."""
 
@@ -163,6 +169,14 @@ class StudyConfig(Settings):
                         msg = f"grids: {name!r} is not one of the {kind}; {there}"
                         msg += did_you_mean(name, known=known)
                         raise ValueError(msg)
+            others = [s for s in grid.strategies if s != "kernel"]
+            for name in self.chosen(grid, "backbones") if others else ():
+                if isinstance(self.backbones[name].pretrained, list):
+                    msg = (
+                        f"grids: {others[0]} starts from one model, and backbone "
+                        f"{name!r} is several; give kernel a grid of its own"
+                    )
+                    raise ValueError(msg)
         return self
 
     def chosen(self, grid: GridConfig, kind: str) -> Sequence[str]:

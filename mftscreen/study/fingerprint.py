@@ -36,8 +36,11 @@ def fingerprint(config: DownstreamConfig, collapse_report: bool = False) -> str:
         64 hexadecimal digits.
     """
     document = _with_digests(config.model_dump(exclude_defaults=True))
-    if registered := registered_models().get(document.get("pretrained", "")):
-        document["pretrained"] = registered.sha256
+    if named := document.get("pretrained"):
+        known = {name: model.sha256 for name, model in registered_models().items()}
+        single = isinstance(named, str)
+        found = [known.get(name, name) for name in ([named] if single else named)]
+        document["pretrained"] = found[0] if single else found
     if collapse_report:
         document["collapse_report"] = True
     text = json.dumps(document, sort_keys=True, ensure_ascii=False)

@@ -30,6 +30,7 @@ from mftscreen.finetune.strategies import (
     KernelConfig,
     MFTConfig,
 )
+from mftscreen.model.files.registry import member_for
 from mftscreen.ood.splits import Split
 from mftscreen.study.config import StudyConfig
 from mftscreen.study.fingerprint import fingerprint
@@ -253,6 +254,9 @@ class _Planner:
         if variant:
             config = _vary(config, self._study, variant, task)
         derived = derive_config(config, strategy)
+        if backbone and isinstance(derived, KernelConfig):
+            named = self._study.backbones[backbone].pretrained
+            derived = _side_by_side(derived, named, config)
         if missing := missing_files(derived):
             problems = [f"tasks: {task}: not there yet: {path}" for path in missing]
             raise ConfigError(problems)
@@ -289,7 +293,8 @@ def _check_heads_are_new(config: MFTConfig, where: str) -> None:
 def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
     backbone = study.backbones[name]
     values = {key: getattr(config, key) for key in type(config).model_fields}
-    values["pretrained"] = backbone.pretrained
+    named = backbone.pretrained
+    values["pretrained"] = named if isinstance(named, str) else named[0]
     if backbone.head is not None:
         if isinstance(config.auxiliary, list):
             problem = (
@@ -300,6 +305,17 @@ def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
         update = {"head": backbone.head}
         values["auxiliary"] = config.auxiliary.model_copy(update=update)
     return MFTConfig(**values)
+
+
+def _side_by_side(
+    kernel: KernelConfig, named: str | list[str], config: MFTConfig
+) -> KernelConfig:
+    if isinstance(named, str):
+        return kernel
+    auxiliary = config.auxiliary
+    head = (auxiliary[0] if isinstance(auxiliary, list) else auxiliary).head
+    beside = [member_for(name, head) for name in named[1:]]
+    return kernel.model_copy(update={"pretrained": [kernel.pretrained, *beside]})
 
 
 def _vary(config: MFTConfig, study: StudyConfig, name: str, task: str) -> MFTConfig:

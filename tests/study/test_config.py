@@ -50,6 +50,13 @@ def test_paths_start_at_the_folder_of_the_study(
             {"grids": [{"strategies": ["ft"], "splits": ["loco"]}]},
             "'loco' is not one of the splits; there are random",
         ),
+        (
+            {
+                "backbones": {"two": {"pretrained": ["mft-mini", "7net-0"]}},
+                "grids": [{"strategies": ["kernel", "ft"]}],
+            },
+            "ft starts from one model, and backbone 'two' is several",
+        ),
         ({"published": "table_1"}, "no table 'table_1'"),
         ({"name": "a b"}, "'a b' is not made of letters"),
         ({"splits": {"r": {"id_share": 0.1}}}, "either 'method' or 'file'"),

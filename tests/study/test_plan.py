@@ -9,6 +9,7 @@ import pytest
 from mftscreen.errors import ConfigError, DataError
 from mftscreen.ood.splits import Split
 from mftscreen.study.config import load_study
+from mftscreen.study.fingerprint import file_digest
 from mftscreen.study.plan import Conditions, Job, plan_jobs, take_shard
 
 GRIDS = [
@@ -147,6 +148,31 @@ def test_variants_change_keys_of_every_task(
     ):
         with pytest.raises(ConfigError, match=message):
             plan(variants={"bad": changes})
+
+
+def test_kernels_read_several_descriptors(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "own.mft").write_bytes(b"a model")
+    path = write_study(
+        backbones={
+            "both": {"pretrained": ["mft-mini", "own.mft"]},
+            "family": {"pretrained": ["mft-mini-pretrained", "mft-mini"]},
+            "one": {"pretrained": "mft-mini"},
+        },
+        grids=[{"strategies": ["kernel"], "folds": 1}],
+    )
+    jobs = plan_jobs(load_study(path), tmp_path / "out")
+    both, family, one = jobs
+    # of the kind of structure that the auxiliary head is for
+    assert one.config.pretrained == "mft-mini-crystals"
+    assert both.config.pretrained == ["mft-mini-crystals", str(tmp_path / "own.mft")]
+    assert family.config.pretrained == ["mft-mini-pretrained", "mft-mini-crystals"]
+    (tmp_path / "own.mft").write_bytes(b"another")
+    file_digest.cache_clear()
+    changed, *same = plan_jobs(load_study(path), tmp_path / "out")
+    assert changed.folder != both.folder
+    assert [job.folder for job in same] == [family.folder, one.folder]
 
 
 def test_shards_divide_the_jobs(jobs: list[Job]) -> None:
