@@ -1,12 +1,14 @@
-"""Errors by the number of training rows: kernels beside a random forest.
+r"""Errors by the number of training rows: kernels beside a random forest.
 
     MFTSCREEN_DATA=... python benchmarks/learning_curves.py dielectric --plot curves.png
+    MFTSCREEN_DATA=... python benchmarks/learning_curves.py log_gvrh \
+        --pretrained 7net-l3i5 --pretrained mft-mini-pretrained
 
 Training rows are drawn from those of official fold 0, and from those outside the
 largest published LOCO cluster, three times for each number; the tests are that fold's
 and that cluster. Kernels are those of ``strategy: kernel`` on the descriptor of a
-pretrained model, with settings chosen on the training rows alone. The random forest
-(500 trees) has the 132 Magpie features of the composition
+pretrained model, or of several, with settings chosen on the training rows alone. The
+random forest (500 trees) has the 132 Magpie features of the composition
 (doi:10.1038/npjcompumats.2016.28), by matminer, and the logarithm of the label where
 all are positive. Printed are the mean MAE, its range, and CPU seconds of one fit,
 descriptors not counted.
@@ -37,6 +39,7 @@ from mftscreen.finetune.kernel.search import PooledRows, choose_setting
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork
+from mftscreen.model.network.side_by_side import side_by_side
 
 SIZES, N_DRAWS = (50, 200, 1000, None), 3
 Fit = Callable[[IntArray, IntArray], NDArray[np.float64]]
@@ -90,16 +93,21 @@ def kernel(rows: PooledRows, groups: IntArray) -> Fit:
 
 @click.command()
 @click.argument("task", type=click.Choice(list(COLUMNS)))
-@click.option("--pretrained", default="7net-0", show_default=True)
+@click.option(
+    "--pretrained", multiple=True, default=["7net-0"], show_default=True,
+    help="Model; several side by side.",
+)  # fmt: skip
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG file to draw to.")
-def main(task: str, pretrained: str, plot: Path | None) -> None:
+def main(task: str, pretrained: tuple[str, ...], plot: Path | None) -> None:
     """Print errors of a TASK for each method and number of rows."""
     data = Path(os.environ["MFTSCREEN_DATA"])
     path = data / "matbench" / f"matbench_{task}.json.gz"
     labelled = list(read_labelled(path, COLUMNS[task]))
-    state, _ = load_pretrained(pretrained)
+    network = side_by_side(
+        [DeepmdNetwork(load_pretrained(name)[0]) for name in pretrained]
+    )
     rows = PooledRows(
-        PooledDescriptors(DeepmdNetwork(state), progress=True)(labelled),
+        PooledDescriptors(network, progress=True)(labelled),
         target_labels(labelled, COLUMNS[task]),
         [row.atoms for row in labelled],
         np.zeros(len(labelled), dtype=np.int64),
