@@ -191,7 +191,7 @@ def project(
 
     matrix = gaussian(z, z, gamma)
     matrix[np.diag_indices_from(matrix)] += JITTER
-    factor = cho_factor(matrix, overwrite_a=True, check_finite=False)
+    factor = cho_factor(matrix.T, overwrite_a=True, check_finite=False)
     right = np.zeros((len(z), weights.shape[1]))
     for start in range(0, len(x), BLOCK):
         part = slice(start, start + BLOCK)
