@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.finetune.kernel.regression import (
+    N_LANDMARKS,
     Classifier,
     Regression,
     Ridge,
@@ -33,13 +34,6 @@ from mftscreen.trust.platt import calibrate_held_out
 __all__ = ["Fitted", "fit_readout"]
 
 FloatArray = NDArray[np.float64]
-
-N_LANDMARKS = 10_000
-"""Of more, the function is projected on so many: the cost of a prediction, and the
-size of a file, do not grow with the training set. On MatBench perovskites (a fold of
-the training rows, descriptors of 7net-l3i5 and mft-mini-pretrained, 10,700 support
-vectors) 10,000 cost 0.4 % of the error, 8,000 2 %, 6,000 6 % and 4,000 11 %."""
-
 
 _NAMES: Mapping[type, Literal["support_vectors", "ridge", "classifier"]] = {
     SupportVectors: "support_vectors", Ridge: "ridge", Classifier: "classifier",
@@ -105,19 +99,19 @@ def fit_readout(
     fitted = np.flatnonzero(never if never.any() else np.ones(len(rows), dtype=bool))
     of_elements = targets.of_elements(fitted)
     symbols, shares = rows.symbols, rows.compositions[:, :-1]
-    x, center, scale = rows.vectors(setting)
+    x, center, scale, gamma = rows.vectors(setting)
     values = setting.regression.fit(
-        x[fitted], (targets.values - shares @ of_elements)[fitted], setting.gamma
+        x[fitted], (targets.values - shares @ of_elements)[fitted], gamma
     )
-    landmarks, weights = _landmarks(x[fitted], values, setting.gamma)
-    card = _card(setting, transform, values, held_out, rows.labels).model_copy(
+    landmarks, weights = _landmarks(x[fitted], values, gamma)
+    card = _card(setting, gamma, transform, values, held_out, rows.labels).model_copy(
         update={
             "elements": (
                 dict(zip(symbols, map(_plain, of_elements), strict=True))
                 if setting.per_atom
                 else {}
             ),
-            "composition": symbols if setting.composition else [],
+            "composition": symbols if setting.composition_weight else [],
             "n_landmarks": len(landmarks),
             "seconds": round(time.perf_counter() - begin, 1),
         }
@@ -147,6 +141,7 @@ def _as_probabilities(
 
 def _card(
     setting: Setting,
+    gamma: float,
     transform: Transform,
     values: Regression,
     held_out: FloatArray,
@@ -162,13 +157,13 @@ def _card(
     ]
     metrics = {key: float(np.mean([e[key] for e in errors])) for key in errors[0]}
     settings = vars(setting.regression)
-    if setting.composition:
-        settings = {**settings, "composition": setting.composition}
+    if setting.composition_weight:
+        settings = {**settings, "composition_weight": setting.composition_weight}
     return KernelCard(
         method=_NAMES[type(setting.regression)],
         settings=settings,
         pooling=setting.pooling,
-        gamma=setting.gamma,
+        gamma=gamma,
         transform=transform,
         per_atom=setting.per_atom,
         offset=_plain(values.offset),

@@ -34,7 +34,9 @@ GAMMAS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0)
 COSTS = (0.3, 1.0, 3.0, 10.0, 30.0)
 TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 NOISES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-COMPOSITIONS = (0.0, 0.1, 0.3, 1.0, 3.0)
+COMPOSITION_WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0)
+LEAST_VARIANCE = 1e-4
+"""Of compositions, summed over elements, below which they are all the same."""
 SHRINKAGE = 1e-3
 """Of what elements add, in atoms per row."""
 
@@ -51,9 +53,9 @@ class Setting:
     transform : {"identity", "log10"}
     per_atom : bool
         Whether the share of one atom is fitted, with a number for each element.
-    composition : float
-        Mean squared distance of two rows' compositions over that of their descriptors;
-        0 leaves compositions out.
+    composition_weight : float
+        Mean squared distance of two rows' compositions over that of their descriptors,
+        of components that vary; 0 leaves compositions out.
     """
 
     regression: SupportVectors | Ridge | Classifier
@@ -61,7 +63,7 @@ class Setting:
     gamma: float = 0.5
     transform: Literal["identity", "log10"] = "identity"
     per_atom: bool = False
-    composition: float = 0.0
+    composition_weight: float = 0.0
 
 
 _METHODS: Mapping[
@@ -82,11 +84,15 @@ class Vectors(NamedTuple):
     x : ndarray of shape (n_rows, n_features)
         Shifted and scaled, in the precision of a model file.
     center, scale : ndarray of shape (n_features,)
+    gamma : float
+        For the mean over all components, where that of a setting is for the mean over
+        those of the descriptor: compositions add to distances and take nothing away.
     """
 
     x: FloatArray
     center: FloatArray
     scale: FloatArray
+    gamma: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,23 +140,42 @@ class PooledRows:
         """Shares of these elements in the atoms, and of others (there are none)."""
         return compositions(self.structures, self.symbols)
 
+    @cached_property
+    def _learned(self) -> NDArray[np.bool_]:
+        """Rows that shifts and scales are those of."""
+        never = self.folds < 0
+        return never if never.any() else np.ones(len(self), dtype=bool)
+
+    @cached_property
+    def composition_variance(self) -> float:
+        """Variance of the shares, summed over elements."""
+        return float(self.compositions[self._learned].var(axis=0).sum())
+
+    @cached_property
+    def _standard(self) -> tuple[FloatArray, FloatArray]:
+        learned = self.pooled[self._learned]
+        spread = learned.std(axis=0)
+        # nothing is learned of a component that is the same everywhere but for rounding
+        return learned.mean(axis=0), np.maximum(spread, 1e-4 * spread.max() or 1.0)
+
     def vectors(self, setting: Setting) -> Vectors:
         """Return what a setting compares."""
         n = self.pooled.shape[1] // (2 if setting.pooling == "mean" else 1)
-        x = self.pooled[:, :n]
-        if setting.composition:
+        x, (center, scale) = self.pooled[:, :n], self._standard
+        center, scale = center[:n], scale[:n]
+        if setting.composition_weight:
             x = np.hstack([x, self.compositions])
-        learned = self.folds < 0
-        rows = x[learned] if learned.any() else x
-        center, spread = rows.mean(axis=0), rows.std(axis=0)
-        # nothing is learned of a component that is the same everywhere but for rounding
-        scale = np.maximum(spread, 1e-4 * spread[:n].max() or 1.0)
-        if setting.composition:
-            # the components of the descriptor have a variance of one each
-            variance = np.square(spread[n:]).sum() or 1.0
-            scale[n:] = np.sqrt(variance / (setting.composition * n))
+            shares = self.compositions[self._learned].mean(axis=0)
+            variance = max(self.composition_variance, LEAST_VARIANCE)
+            # each component of the descriptor has a variance of one
+            unit = np.sqrt(variance / (setting.composition_weight * n))
+            center = np.concatenate([center, shares])
+            scale = np.concatenate([scale, np.full(len(shares), unit)])
         x = ((x - center) / scale).clip(-LARGEST, LARGEST)
-        return Vectors(x.astype(np.float16).astype(np.float64), center, scale)
+        return Vectors(
+            x.astype(np.float16).astype(np.float64),
+            *(center, scale, setting.gamma * x.shape[1] / n),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +226,7 @@ def cross_validate(rows: PooledRows, setting: Setting) -> FloatArray:
     ndarray of shape (n_rows, n_components)
         What :attr:`Targets.values` are fitted; NaN for rows that no fold holds out.
     """
-    x = rows.vectors(setting).x
+    x, _, _, gamma = rows.vectors(setting)
     targets = Targets(setting, rows)
     shares = rows.compositions[:, :-1]
     outputs = np.full(rows.labels.shape, np.nan)
@@ -209,10 +234,8 @@ def cross_validate(rows: PooledRows, setting: Setting) -> FloatArray:
         held_out = np.flatnonzero(rows.folds == fold)
         train = np.flatnonzero(rows.folds != fold)
         share = shares @ targets.of_elements(train)
-        found = setting.regression.fit(
-            x[train], (targets.values - share)[train], setting.gamma
-        )
-        outputs[held_out] = evaluate(found, x[held_out], x[train], setting.gamma)
+        found = setting.regression.fit(x[train], (targets.values - share)[train], gamma)
+        outputs[held_out] = evaluate(found, x[held_out], x[train], gamma)
         outputs[held_out] += share[held_out]
     return outputs
 
@@ -307,11 +330,14 @@ def choose_setting(
     regression, own = _METHODS[metric]
     setting = search.best([Setting(regression, per_atom=share) for share in per_atom])
     axes = {"gamma": GAMMAS, **own}
-    if np.ptp(search.rows.compositions, axis=0).any():
-        axes["composition"] = COMPOSITIONS
+    weights: Sequence[float] = COMPOSITION_WEIGHTS
+    if search.rows.composition_variance < LEAST_VARIANCE:
+        weights = COMPOSITION_WEIGHTS[:1]
     before = None
     while setting != before:
         before = setting
+        # all of them: a small weight may be no better than none, and a large one be
+        setting = search.best([replace(setting, composition_weight=w) for w in weights])
         for key, values in axes.items():
             setting = search.climb(setting, key, values)
         setting = search.best(
@@ -338,11 +364,11 @@ def _part(rows: PooledRows) -> PooledRows:
 
 
 def _get(setting: Setting, key: str) -> Any:
-    return getattr(setting if hasattr(setting, key) else setting.regression, key)
+    return getattr(setting if key == "gamma" else setting.regression, key)
 
 
 def _set(setting: Setting, key: str, value: float) -> Setting:
+    if key == "gamma":
+        return replace(setting, gamma=value)
     settings: Any = {key: value}
-    if hasattr(setting, key):
-        return replace(setting, **settings)
     return replace(setting, regression=replace(setting.regression, **settings))

@@ -1,13 +1,12 @@
 r"""Properties by a Gaussian kernel on pooled descriptors.
 
-With the pooled descriptor :math:`x` of a structure (:func:`~.pooling.pool`), each of
-its :math:`d` components shifted and scaled as those of the training rows,
+With the pooled descriptor of a structure (:func:`~.pooling.pool`), and where that helps
+its composition, as a vector :math:`x` of :math:`d` components, shifted and scaled,
 
 .. math:: f(x) = b + \sum_j w_j k(x, z_j), \qquad
     k(x, z) = \exp\Bigl(-\frac{\gamma}{d} \sum_i (x_i - z_i)^2\Bigr),
 
-with training rows :math:`z_j` as landmarks. Where it helps, the composition stands in
-:math:`x` beside the descriptor. :math:`f` is the property, its logarithm,
+with training rows :math:`z_j` as landmarks. :math:`f` is the property, its logarithm,
 what makes a probability (:mod:`mftscreen.trust.platt`), or its share of one atom, as
 the card says. A target of several numbers has weights for each, with the same landmarks
 and the same width.
@@ -60,8 +59,8 @@ class KernelCard(BaseModel):
     method : {"support_vectors", "ridge", "classifier"}
         What was fitted.
     settings : dict of str to float
-        Its settings, in units of the spread of the targets; with ``composition``, the
-        mean squared distance of compositions over that of descriptors.
+        Its settings, in units of the spread of the targets; ``composition_weight`` is
+        the mean squared distance of compositions over that of descriptors.
     pooling : {"mean", "mean_spread"}
         Whether the standard deviation over the atoms is part of the vector.
     gamma : float
@@ -134,7 +133,7 @@ class KernelReadout:
     ----------
     card : KernelCard
     center, scale : ndarray of shape (n_features,)
-        Of the components of the pooled descriptor.
+        Of the components of the pooled descriptor and the composition.
     landmarks : ndarray of shape (n_landmarks, n_features)
         Shifted and scaled; half-precision numbers.
     weights : ndarray of shape (n_landmarks, n_components)

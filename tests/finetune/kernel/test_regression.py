@@ -18,7 +18,7 @@ def _values(found: regression.Regression, gamma: float) -> np.ndarray:
     return gaussian(X, X, gamma) @ found.weights + found.offset
 
 
-@pytest.mark.parametrize("n_matrix", [6000, 10])
+@pytest.mark.parametrize("n_matrix", [regression.N_MATRIX, 10])
 def test_support_vectors_are_those_of_scikit_learn(
     monkeypatch: pytest.MonkeyPatch, n_matrix: int
 ) -> None:
@@ -60,7 +60,7 @@ def test_ridge_on_part_of_the_rows_is_near_that_on_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = _values(Ridge(noise=0.01).fit(X, TARGETS, 0.3), 0.3)
-    monkeypatch.setattr(regression, "N_MATRIX", 60)
+    monkeypatch.setattr(regression, "N_LANDMARKS", 60)
     monkeypatch.setattr(regression, "BLOCK", 50)
     found = Ridge(noise=0.01).fit(X, TARGETS, 0.3)
     assert np.count_nonzero(found.weights) == 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from ase import Atoms
 from mftscreen.finetune.kernel import search
 from mftscreen.finetune.kernel.regression import Ridge, SupportVectors
 from mftscreen.finetune.kernel.search import (
+    Metric,
     PooledRows,
     Setting,
     Targets,
@@ -85,17 +87,37 @@ def test_a_share_of_each_atom_is_recognised() -> None:
     assert np.abs(values - labels).max() < 0.5
 
 
-def test_compositions_are_compared_where_they_explain_labels() -> None:
+def _mixed(labels: Callable[[np.ndarray], np.ndarray]) -> PooledRows:
+    """Return rows with labels of the numbers of two elements' atoms."""
     rng = np.random.default_rng(0)
-    counts = rng.integers(1, 9, N)
-    structures = [Atoms("H" * int(n) + "O" * 4) for n in counts]
-    labels = np.sin(counts)[:, None] + 0.01 * rng.normal(size=(N, 1))
-    rows = PooledRows(rng.normal(size=(N, 6)), labels, structures, np.arange(N) % 5)
-    chosen = choose_setting(rows, "mae")
-    assert chosen.composition == max(search.COMPOSITIONS)
+    counts = rng.integers(1, 9, (N, 2))
+    structures = [Atoms("H" * int(h) + "O" * int(o)) for h, o in counts]
+    values = labels(counts)[:, None] + 0.01 * rng.normal(size=(N, 1))
+    return PooledRows(rng.normal(size=(N, 64)), values, structures, np.arange(N) % 5)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_compositions_are_compared_where_they_explain_labels(metric: Metric) -> None:
+    rows = _mixed(lambda counts: np.sin(9.0 * counts[:, 0] / counts.sum(axis=1)))
+    chosen = choose_setting(rows, metric)
+    assert chosen.composition_weight == max(search.COMPOSITION_WEIGHTS)
     values = Targets(chosen, rows).undo(cross_validate(rows, chosen))
-    assert np.abs(values - labels).mean() < 0.3
-    assert choose_setting(_rows(), "mae").composition == 0.0
+    assert np.abs(values - rows.labels).mean() < 0.3 * rows.labels.std()
+
+
+def test_compositions_are_left_out_where_they_are_all_the_same() -> None:
+    for part in (_rows(), replace(_rows(), folds=np.where(np.arange(N) < 70, -1, 0))):
+        structures = [Atoms("SiO2")] * 70 + [Atoms("GeO2")] * (N - 70)
+        same = structures if (part.folds < 0).any() else [Atoms("SiO2")] * N
+        chosen = choose_setting(replace(part, structures=same), "mae")
+        assert chosen.composition_weight == 0.0
+
+
+def test_a_small_weight_changes_next_to_nothing() -> None:
+    rows = _mixed(lambda counts: counts[:, 0] / counts[:, 1])
+    bare = cross_validate(rows, Setting(Ridge()))
+    nearly = cross_validate(rows, Setting(Ridge(), composition_weight=1e-6))
+    np.testing.assert_allclose(nearly, bare, atol=1e-3)
 
 
 def test_compositions_are_as_far_apart_as_is_said() -> None:
@@ -105,7 +127,7 @@ def test_compositions_are_as_far_apart_as_is_said() -> None:
         return float(np.square(x[:, None] - x).sum(axis=2).mean())
 
     bare = rows.vectors(Setting(Ridge())).x
-    x = rows.vectors(Setting(Ridge(), composition=0.3)).x
+    x = rows.vectors(Setting(Ridge(), composition_weight=0.3)).x
     np.testing.assert_array_equal(x[:, : bare.shape[1]], bare)
     assert x.shape[1] == bare.shape[1] + len("HOCN") + 1
     assert distance(x) == pytest.approx(1.3 * distance(bare), rel=1e-2)
