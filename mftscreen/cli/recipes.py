@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,29 +108,54 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
 
 def _load(path: Path) -> tuple[Any, str]:
     """Return a configuration and its kind; raise if it has problems."""
-    from mftscreen.errors import ConfigError, UnknownModelError
+    from mftscreen.errors import ConfigError
     from mftscreen.finetune.config.document import read_document
     from mftscreen.finetune.config.read import load_config
     from mftscreen.finetune.config.recipes import is_study
     from mftscreen.finetune.task.label_names import find_unknown_labels
-    from mftscreen.model.files.registry import check_model_source
     from mftscreen.study.config import load_study
 
     if is_study(read_document(path)):
         study = load_study(path)
+        changes = {f"variants: {name}": v for name, v in study.variants.items()}
+        named = {
+            **{
+                f"backbones: {name}": b.pretrained
+                for name, b in study.backbones.items()
+            },
+            **{
+                where: v["pretrained"]
+                for where, v in changes.items()
+                if "pretrained" in v
+            },
+        }
+        if problems := _unknown_models(named, path.parent):
+            raise ConfigError(problems, path=path)
         for task in filter(Path.exists, study.tasks.values()):
             _load(task)
         return study, "study"
     config: Any = load_config(path)
     problems = find_unknown_labels(config)
-    for source in filter(None, (config.plan.pretrained, *config.plan.beside)):
-        try:
-            check_model_source(source)
-        except UnknownModelError as error:
-            problems.append(f"pretrained: {error}")
+    sources = [*filter(None, [config.plan.pretrained]), *config.plan.beside]
+    problems += _unknown_models({"pretrained": sources}, path.parent)
     if problems:
         raise ConfigError(problems, path=path)
     return config, config.strategy
+
+
+def _unknown_models(named: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return what is wrong with names of models, by where they stand."""
+    from mftscreen.errors import UnknownModelError
+    from mftscreen.model.files.registry import check_model_source
+
+    problems = []
+    for where, sources in named.items():
+        for source in sources if isinstance(sources, list) else [sources]:
+            try:
+                check_model_source(source, folder)
+            except UnknownModelError as error:
+                problems.append(f"{where}: {error}")
+    return problems
 
 
 def _how_to_copy(path: Path) -> str:

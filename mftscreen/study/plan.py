@@ -254,9 +254,10 @@ class _Planner:
         if variant:
             config = _vary(config, self._study, variant, task)
         derived = derive_config(config, strategy)
-        if backbone and isinstance(derived, KernelConfig):
-            named = self._study.backbones[backbone].pretrained
-            derived = _side_by_side(derived, named, config)
+        named = self._study.backbones[backbone].pretrained if backbone else ""
+        replaced = "pretrained" in self._study.variants.get(variant, {})
+        if isinstance(named, list) and not replaced:
+            derived = _side_by_side(derived, named, config, f"backbones: {backbone}")
         if missing := missing_files(derived):
             problems = [f"tasks: {task}: not there yet: {path}" for path in missing]
             raise ConfigError(problems)
@@ -308,14 +309,18 @@ def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
 
 
 def _side_by_side(
-    kernel: KernelConfig, named: str | list[str], config: MFTConfig
+    derived: DownstreamConfig, named: list[str], config: MFTConfig, where: str
 ) -> KernelConfig:
-    if isinstance(named, str):
-        return kernel
-    auxiliary = config.auxiliary
-    head = (auxiliary[0] if isinstance(auxiliary, list) else auxiliary).head
-    beside = [member_for(name, head) for name in named[1:]]
-    return kernel.model_copy(update={"pretrained": [kernel.pretrained, *beside]})
+    head = next(iter(config.auxiliaries.values())).head
+    values = {key: getattr(derived, key) for key in type(derived).model_fields}
+    values["pretrained"] = [member_for(name, head) for name in named]
+    try:
+        return KernelConfig(**values)
+    except ValidationError as error:
+        problems = [
+            f"{where}: {explain_problem(dict(e), KernelConfig)}" for e in error.errors()
+        ]
+        raise ConfigError(problems) from error
 
 
 def _vary(config: MFTConfig, study: StudyConfig, name: str, task: str) -> MFTConfig:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,30 @@ def test_names_of_models_are_looked_for(tmp_path: Path) -> None:
         assert (code, printed) == (1, "")
         assert "pretrained: no model named '7net-O'" in errors
         assert "did you mean '7net-0'?" in errors
+    # relative to the configuration, wherever one is
+    (tmp_path / "first").mkdir()
+    path.write_text(text.replace(named, "pretrained: first"))
+    assert run("validate", path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("backbones", {"pretrained": ["7net-0", "7net-O"]}),
+        ("variants", {"pretrained": "7net-O"}),
+    ],
+)
+def test_names_of_models_are_looked_for_in_studies(
+    key: str, value: object, tmp_path: Path
+) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "name: mine\ntasks: {one: config.yaml}\nsplits: {random: {method: random}}\n"
+        f"grids:\n- {{strategies: [kernel]}}\n{key}: {{mine: {json.dumps(value)}}}\n"
+    )
+    code, _, errors = run("validate", study)
+    assert code == 1
+    assert f"{key}: mine: no model named '7net-O'" in errors
 
 
 @pytest.mark.parametrize(

@@ -299,14 +299,16 @@ def resolve_model(
     raise _unknown_model(source)
 
 
-def check_model_source(source: str | Path) -> None:
+def check_model_source(source: str | Path, folder: Path = Path()) -> None:
     """Check that something is the name of a model, or may be a path of one.
 
     Parameters
     ----------
     source : str or Path
-        As for :func:`resolve_model`. Nothing is downloaded, and a path need not
-        be there yet.
+        As for :func:`resolve_model`. Nothing is downloaded, and a path that names a
+        folder or ends in ``.mft`` or ``.pt`` need not be there yet.
+    folder : Path, optional
+        Where a relative path starts.
 
     Raises
     ------
@@ -314,8 +316,10 @@ def check_model_source(source: str | Path) -> None:
         If it is a word that no model has for its name.
     """
     path = Path(source)
-    named = isinstance(source, str) and path.name == source and not path.exists()
-    if named and path.suffix not in (".mft", ".pt") and not is_model_name(source):
+    is_word = isinstance(source, str) and path.name == source
+    if not is_word or path.suffix in (".mft", ".pt") or (folder / path).exists():
+        return
+    if not is_model_name(source):
         raise _unknown_model(source)
 
 
