@@ -117,20 +117,20 @@ def _load(path: Path) -> tuple[Any, str]:
 
     if is_study(read_document(path)):
         study = load_study(path)
-        changes = {f"variants: {name}": v for name, v in study.variants.items()}
-        named = {
-            **{
-                f"backbones: {name}": b.pretrained
-                for name, b in study.backbones.items()
-            },
-            **{
-                where: v["pretrained"]
-                for where, v in changes.items()
-                if "pretrained" in v
-            },
+        problems = _unknown_models(
+            {f"backbones: {name}": b.pretrained for name, b in study.backbones.items()},
+            path.parent,
+        )
+        changes = {
+            f"variants: {name}": changed["pretrained"]
+            for name, changed in study.variants.items()
+            if "pretrained" in changed
         }
-        if problems := _unknown_models(named, path.parent):
-            raise ConfigError(problems, path=path)
+        # paths in them start at the folder of a task
+        for folder in {task.parent for task in study.tasks.values()}:
+            problems += _unknown_models(changes, folder, several=False)
+        if problems:
+            raise ConfigError(list(dict.fromkeys(problems)), path=path)
         for task in filter(Path.exists, study.tasks.values()):
             _load(task)
         return study, "study"
@@ -143,14 +143,20 @@ def _load(path: Path) -> tuple[Any, str]:
     return config, config.strategy
 
 
-def _unknown_models(named: Mapping[str, Any], folder: Path) -> list[str]:
+def _unknown_models(
+    named: Mapping[str, Any], folder: Path, *, several: bool = True
+) -> list[str]:
     """Return what is wrong with names of models, by where they stand."""
     from mftscreen.errors import UnknownModelError
     from mftscreen.model.files.registry import check_model_source
 
     problems = []
-    for where, sources in named.items():
-        for source in sources if isinstance(sources, list) else [sources]:
+    for where, given in named.items():
+        sources = given if several and isinstance(given, list) else [given]
+        for source in sources:
+            if not isinstance(source, str):
+                problems.append(f"{where}: the name of one model is needed")
+                continue
             try:
                 check_model_source(source, folder)
             except UnknownModelError as error:

@@ -110,23 +110,34 @@ def test_names_of_models_are_looked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "problem"),
     [
-        ("backbones", {"pretrained": ["7net-0", "7net-O"]}),
-        ("variants", {"pretrained": "7net-O"}),
+        ("backbones", ["7net-0", "7net-O"], "no model named '7net-O'"),
+        ("variants", "7net-O", "no model named '7net-O'"),
+        ("variants", ["7net-0", "mft-mini"], "the name of one model is needed"),
+        ("variants", None, "the name of one model is needed"),
     ],
 )
 def test_names_of_models_are_looked_for_in_studies(
-    key: str, value: object, tmp_path: Path
+    key: str, value: object, problem: str, tmp_path: Path
 ) -> None:
-    study = tmp_path / "study.yaml"
-    study.write_text(
-        "name: mine\ntasks: {one: config.yaml}\nsplits: {random: {method: random}}\n"
-        f"grids:\n- {{strategies: [kernel]}}\n{key}: {{mine: {json.dumps(value)}}}\n"
-    )
+    study, models = tmp_path / "study.yaml", {"mine": {"pretrained": value}}
+
+    def write(models: object) -> None:
+        study.write_text(
+            "name: mine\ntasks: {one: tasks/one.yaml}\n"
+            "splits: {random: {method: random}}\ngrids:\n- {strategies: [kernel]}\n"
+            f"{key}: {json.dumps(models)}\n"
+        )
+
+    write(models)
     code, _, errors = run("validate", study)
     assert code == 1
-    assert f"{key}: mine: no model named '7net-O'" in errors
+    assert f"{key}: mine: {problem}" in errors
+    # a path of a variant starts at the folder of the task
+    (tmp_path / ("tasks" if key == "variants" else ".") / "first").mkdir(parents=True)
+    write({"mine": {"pretrained": "first"}})
+    assert run("validate", study)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,12 @@ N_MATRIX = 16_000
 """Rows up to which their kernel is held as a whole (2 GB), which is faster than to
 compute its rows when they are needed: 2.5 times for 8,789 rows of 960 components."""
 
-N_LANDMARKS = 10_000
-"""Of more, a function is projected on so many: the cost of a prediction, and the size
-of a file, do not grow with the training set. On MatBench perovskites (a fold of the
-training rows, descriptors of 7net-l3i5 and mft-mini-pretrained, 10,700 support vectors)
-10,000 cost 0.4 % of the error, 8,000 2 %, 6,000 6 % and 4,000 11 %."""
+N_LANDMARKS = 16_000
+"""Of more, a function is projected on so many, or ridge fits them to all: the cost of a
+prediction, and the size of a file, do not grow with the training set. Fewer cost
+accuracy: on MatBench perovskites (official fold 0, descriptors of 7net-l3i5 and
+mft-mini-pretrained) support vectors have an MAE of 0.0351 eV with all 15,142 rows and
+0.0377 eV projected on 10,000 of them."""
 
 BLOCK = 2048
 JITTER = 1e-8
@@ -139,7 +140,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Ridge:
-    """Kernel ridge regression; of many rows, on every k-th as a landmark.
+    """Kernel ridge regression; of many rows, on some as landmarks, in even steps.
 
     Attributes
     ----------
@@ -154,7 +155,7 @@ class Ridge:
         from scipy.linalg import cho_factor, cho_solve
 
         offset = targets.mean(axis=0)
-        chosen = np.arange(0, len(x), -(-len(x) // N_LANDMARKS))
+        chosen = np.linspace(0, len(x) - 1, min(len(x), N_LANDMARKS)).astype(int)
         z = x[chosen]
         matrix, right = gaussian(z, z, gamma), targets - offset
         if len(chosen) == len(x):

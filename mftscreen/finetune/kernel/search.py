@@ -73,7 +73,7 @@ _METHODS: Mapping[
     "rmse": (Ridge(), {"noise": NOISES}),
     "log_loss": (Classifier(), {"cost": COSTS}),
 }
-"""What is fitted, with what there is to choose beside the width of the kernel."""
+"""What is fitted, with what there is to choose beside what all have."""
 
 
 class Vectors(NamedTuple):

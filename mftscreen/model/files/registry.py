@@ -305,8 +305,8 @@ def check_model_source(source: str | Path, folder: Path = Path()) -> None:
     Parameters
     ----------
     source : str or Path
-        As for :func:`resolve_model`. Nothing is downloaded, and a path that names a
-        folder or ends in ``.mft`` or ``.pt`` need not be there yet.
+        As for :func:`resolve_model`. Nothing is downloaded, and a path that ends in
+        ``.mft`` or ``.pt`` or has a slash, as ``./run``, need not be there yet.
     folder : Path, optional
         Where a relative path starts.
 
@@ -316,7 +316,7 @@ def check_model_source(source: str | Path, folder: Path = Path()) -> None:
         If it is a word that no model has for its name.
     """
     path = Path(source)
-    is_word = isinstance(source, str) and path.name == source
+    is_word = isinstance(source, str) and "/" not in source
     if not is_word or path.suffix in (".mft", ".pt") or (folder / path).exists():
         return
     if not is_model_name(source):

@@ -105,12 +105,24 @@ def test_compositions_are_compared_where_they_explain_labels(metric: Metric) -> 
     assert np.abs(values - rows.labels).mean() < 0.3 * rows.labels.std()
 
 
-def test_compositions_are_left_out_where_they_are_all_the_same() -> None:
-    for part in (_rows(), replace(_rows(), folds=np.where(np.arange(N) < 70, -1, 0))):
-        structures = [Atoms("SiO2")] * 70 + [Atoms("GeO2")] * (N - 70)
-        same = structures if (part.folds < 0).any() else [Atoms("SiO2")] * N
-        chosen = choose_setting(replace(part, structures=same), "mae")
-        assert chosen.composition_weight == 0.0
+def test_compositions_that_are_all_the_same_are_not_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[float] = []
+    validate = search.cross_validate
+
+    def watched(rows: PooledRows, setting: Setting) -> np.ndarray:
+        tried.append(setting.composition_weight)
+        return validate(rows, setting)
+
+    monkeypatch.setattr(search, "cross_validate", watched)
+    rows = replace(_rows(), structures=[Atoms("SiO2")] * N)
+    choose_setting(rows, "rmse")
+    # of the rows that are learned from
+    mixed = [Atoms("SiO2")] * 70 + [Atoms("GeO2")] * (N - 70)
+    folds = np.where(np.arange(N) < 70, -1, 0)
+    choose_setting(replace(rows, structures=mixed, folds=folds), "rmse")
+    assert set(tried) == {0.0}
 
 
 def test_a_small_weight_changes_next_to_nothing() -> None:
@@ -133,12 +145,22 @@ def test_compositions_are_as_far_apart_as_is_said() -> None:
     assert distance(x) == pytest.approx(1.3 * distance(bare), rel=1e-2)
 
 
-def test_a_share_of_an_unknown_element_is_an_average_one() -> None:
+def test_an_unknown_element_is_an_average_one() -> None:
     structures = [Atoms("H" * (1 + k % 3) + "O") for k in range(N - 1)]
-    rows = replace(_rows(), structures=[*structures, Atoms("Xe2")])
-    targets = Targets(Setting(Ridge(), per_atom=True), rows)
-    numbers = targets.of_elements(np.arange(N - 1))
-    assert numbers[rows.symbols.index("Xe")] == 0.0
+    labels = np.array([[100.0 * len(atoms)] for atoms in structures] + [[0.0]])
+    rows = PooledRows(
+        np.random.default_rng(0).normal(size=(N, 6)),
+        labels + np.random.default_rng(1).normal(size=(N, 1)),
+        [*structures, Atoms("Xe2")],
+        np.where(np.arange(N) < N - 1, -1, 0),
+    )
+    setting = Setting(Ridge(), per_atom=True)
+    targets = Targets(setting, rows)
+    share = rows.compositions[:, :-1] @ targets.of_elements(np.arange(N - 1))
+    assert share[-1] == 0.0
+    # of an atom, others have about 100
+    assert abs(share[:-1].mean()) < 1.0
+    assert cross_validate(rows, setting)[-1] == pytest.approx(100.0, abs=2.0)
 
 
 def test_a_search_among_many_rows_keeps_held_out_ones(
