@@ -81,8 +81,8 @@ def validate(ctx: click.Context, paths: tuple[Path, ...]) -> None:
     """Check configurations without training; name the files that are still missing.
 
     In the data files that are there, the labels are looked for, and the names of
-    pretrained models among those that are known. All configurations are
-    checked; the exit code is 1 if one is not valid.
+    pretrained models among those that are known. All configurations are checked; the
+    exit code is 1 if one is not valid.
 
     \b
     Example:

@@ -174,7 +174,8 @@ class StudyConfig(Settings):
                 if isinstance(self.backbones[name].pretrained, list):
                     msg = (
                         f"grids: {others[0]} starts from one model, and backbone "
-                        f"{name!r} is several; give kernel a grid of its own"
+                        f"{name!r} is several; give kernel a grid of its own, and "
+                        "name the 'backbones' of this one"
                     )
                     raise ValueError(msg)
         return self

@@ -172,6 +172,7 @@ def test_kernels_read_several_descriptors(
     both_varied, *_ = plan_jobs(
         load_study(
             write_study(
+                "varied.yaml",
                 backbones={"both": {"pretrained": ["mft-mini", "own.mft"]}},
                 variants={"other": {"pretrained": "mft-mini-pretrained"}},
                 grids=[{"strategies": ["kernel"], "folds": 1}],
@@ -182,15 +183,10 @@ def test_kernels_read_several_descriptors(
     assert both_varied.config.pretrained == "mft-mini-pretrained"
     twice = {"pretrained": ["mft-mini", "mft-mini-crystals"]}
     with pytest.raises(ConfigError, match=r"backbones: twice: .*stands in it twice"):
-        plan_jobs(load_study(write_study(backbones={"twice": twice})), tmp_path / "out")
-    path = write_study(
-        backbones={
-            "both": {"pretrained": ["mft-mini", "own.mft"]},
-            "family": {"pretrained": ["mft-mini-pretrained", "mft-mini"]},
-            "one": {"pretrained": "mft-mini"},
-        },
-        grids=[{"strategies": ["kernel"], "folds": 1}],
-    )
+        plan_jobs(
+            load_study(write_study("twice.yaml", backbones={"twice": twice})),
+            tmp_path / "out",
+        )
     (tmp_path / "own.mft").write_bytes(b"another")
     file_digest.cache_clear()
     changed, *same = plan_jobs(load_study(path), tmp_path / "out")

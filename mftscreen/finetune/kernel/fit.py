@@ -95,8 +95,7 @@ def fit_readout(
     transform, held_out = Transform(kind=setting.transform), targets.undo(outputs)
     if metric == "log_loss":
         transform, held_out = _as_probabilities(rows, outputs, new)
-    never = rows.folds < 0
-    fitted = np.flatnonzero(never if never.any() else np.ones(len(rows), dtype=bool))
+    fitted = np.flatnonzero(rows.learned)
     of_elements = targets.of_elements(fitted)
     symbols, shares = rows.symbols, rows.compositions[:, :-1]
     x, center, scale, gamma = rows.vectors(setting)

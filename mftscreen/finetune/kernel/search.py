@@ -141,19 +141,19 @@ class PooledRows:
         return compositions(self.structures, self.symbols)
 
     @cached_property
-    def _learned(self) -> NDArray[np.bool_]:
-        """Rows that shifts and scales are those of."""
+    def learned(self) -> NDArray[np.bool_]:
+        """Rows (n_rows,) that are fitted: those that are never held out, or all."""
         never = self.folds < 0
         return never if never.any() else np.ones(len(self), dtype=bool)
 
     @cached_property
     def composition_variance(self) -> float:
         """Variance of the shares, summed over elements."""
-        return float(self.compositions[self._learned].var(axis=0).sum())
+        return float(self.compositions[self.learned].var(axis=0).sum())
 
     @cached_property
     def _standard(self) -> tuple[FloatArray, FloatArray]:
-        learned = self.pooled[self._learned]
+        learned = self.pooled[self.learned]
         spread = learned.std(axis=0)
         # nothing is learned of a component that is the same everywhere but for rounding
         return learned.mean(axis=0), np.maximum(spread, 1e-4 * spread.max() or 1.0)
@@ -165,7 +165,7 @@ class PooledRows:
         center, scale = center[:n], scale[:n]
         if setting.composition_weight:
             x = np.hstack([x, self.compositions])
-            shares = self.compositions[self._learned].mean(axis=0)
+            shares = self.compositions[self.learned].mean(axis=0)
             variance = max(self.composition_variance, LEAST_VARIANCE)
             # each component of the descriptor has a variance of one
             unit = np.sqrt(variance / (setting.composition_weight * n))

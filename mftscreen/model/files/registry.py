@@ -299,15 +299,15 @@ def resolve_model(
     raise _unknown_model(source)
 
 
-def check_model_source(source: str | Path, folder: Path = Path()) -> None:
+def check_model_source(source: str, folder: Path) -> None:
     """Check that something is the name of a model, or may be a path of one.
 
     Parameters
     ----------
-    source : str or Path
+    source : str
         As for :func:`resolve_model`. Nothing is downloaded, and a path that ends in
         ``.mft`` or ``.pt`` or has a slash, as ``./run``, need not be there yet.
-    folder : Path, optional
+    folder : Path
         Where a relative path starts.
 
     Raises
@@ -315,11 +315,8 @@ def check_model_source(source: str | Path, folder: Path = Path()) -> None:
     UnknownModelError
         If it is a word that no model has for its name.
     """
-    path = Path(source)
-    is_word = isinstance(source, str) and "/" not in source
-    if not is_word or path.suffix in (".mft", ".pt") or (folder / path).exists():
-        return
-    if not is_model_name(source):
+    may_be_path = "/" in source or source.endswith((".mft", ".pt"))
+    if not (may_be_path or is_model_name(source) or (folder / source).exists()):
         raise _unknown_model(source)
 
 
