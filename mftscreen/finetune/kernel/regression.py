@@ -32,9 +32,9 @@ compute its rows when they are needed: 2.5 times for 8,789 rows of 960 component
 N_LANDMARKS = 16_000
 """Of more, a function is projected on so many, or ridge fits them to all: the cost of a
 prediction, and the size of a file, do not grow with the training set. Fewer cost
-accuracy: on MatBench perovskites (official fold 0, descriptors of 7net-l3i5 and
-mft-mini-pretrained) support vectors have an MAE of 0.0351 eV with all 15,142 rows and
-0.0377 eV projected on 10,000 of them."""
+accuracy: on MatBench perovskites (a fifth of the training rows of official fold 0,
+descriptors of 7net-l3i5 and mft-mini-pretrained, 10,700 support vectors) 10,000
+landmarks add 0.4 % to the error, 8,000 2 %, 6,000 6 % and 4,000 11 %."""
 
 BLOCK = 2048
 JITTER = 1e-8
