@@ -24,9 +24,8 @@ are drawn again and dropped, so that on one thread of a CPU its weights become t
 a run that was never interrupted. deepmd-kit itself begins its data anew and takes the
 step of the checkpoint twice. With ``combine: alternate`` and a given ``lambda_reg``,
 training is otherwise that of ``dp --pt train``, with its layers in accelerated form
-(:mod:`mftscreen.model.backbones`), elements sorted without a database and, on CPUs,
-Muon's matrix iteration in single precision
-(:mod:`mftscreen.finetune.trainer.orthogonalize`).
+(:mod:`mftscreen.model.backbones`) and what is replaced for speed and safety
+(:mod:`mftscreen.finetune.trainer.replacements`).
 """
 
 from __future__ import annotations
@@ -44,11 +43,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers
-from deepmd.dpmodel.common import to_numpy_array
-from deepmd.dpmodel.utils import stat
 from deepmd.pt.entrypoints.main import main as deepmd_main
-from deepmd.pt.optimizer import hybrid_muon
 from deepmd.pt.train import training
 from deepmd.pt.utils import dp_random
 from deepmd.pt.utils.dataloader import setup_seed
@@ -66,7 +61,11 @@ from mftscreen.finetune.trainer.balance import (
 )
 from mftscreen.finetune.trainer.heartbeat import Heartbeat
 from mftscreen.finetune.trainer.layer_groups import layer_groups
-from mftscreen.finetune.trainer.orthogonalize import orthogonalize
+from mftscreen.finetune.trainer.replacements import (
+    open_arrays_in_turn,
+    orthogonalize_in_single_precision,
+    sort_elements_without_database,
+)
 from mftscreen.finetune.trainer.shared_descriptors import SharedDescriptors
 from mftscreen.finetune.trainer.streaming import open_streams
 from mftscreen.head_forms import find_form
@@ -383,35 +382,6 @@ class Trainer(training.Trainer):
                 weight.grad = None
 
 
-def sort_elements_without_database() -> None:
-    """Replace deepmd-kit's list of elements, a database query for each of them.
-
-    For data of 90 elements, that takes a minute of each head before training starts,
-    and the database's library takes two seconds to import.
-    """
-
-    def collect(samples: Iterable[Mapping[str, Any]], type_map: list[str]) -> list[str]:
-        types = {
-            kind
-            for sample in samples
-            for kind in np.unique(to_numpy_array(sample["atype"])).tolist()
-            if 0 <= kind < len(type_map)  # the others are virtual
-        }
-        elements = [type_map[kind] for kind in sorted(types)]
-        return sorted(elements, key=lambda e: atomic_numbers.get(e, math.inf))
-
-    stat.collect_observed_types = collect
-
-
-def orthogonalize_in_single_precision() -> None:
-    """Replace deepmd-kit's orthogonalisation in bfloat16, which many CPUs emulate."""
-    coefficients = [hybrid_muon.NS_COEFF_FAST] * hybrid_muon.NS_STEPS_FAST
-    coefficients += [hybrid_muon.NS_COEFF_POLISH] * hybrid_muon.NS_STEPS_POLISH
-    hybrid_muon._batched_newton_schulz_orth = partial(
-        orthogonalize, coefficients=coefficients
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``dp --pt train`` with this module's trainer.
 
@@ -422,6 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     training.Trainer = Trainer
     sort_elements_without_database()
+    open_arrays_in_turn()
     if DEVICE.type == "cpu":
         orthogonalize_in_single_precision()
     deepmd_main(["train", *(sys.argv[1:] if arguments is None else arguments)])

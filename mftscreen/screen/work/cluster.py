@@ -279,6 +279,13 @@ def _quiet() -> Iterator[None]:
         logger.disabled = False
 
 
+def _tells_of_no_lost_scheduler(record: logging.LogRecord) -> bool:
+    """Whether a record is of anything but a result lost with its scheduler."""
+    from distributed.comm import CommClosedError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], CommClosedError))
+
+
 def connect(address: str) -> Any:
     """Return a client of a Dask scheduler.
 
@@ -299,6 +306,7 @@ def connect(address: str) -> Any:
         raise WorkerError(msg) from None
     # a scheduler that has gone is told of by us, without a traceback
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
+    logging.getLogger("tornado.application").addFilter(_tells_of_no_lost_scheduler)
     try:
         return Client(address, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:

@@ -24,6 +24,7 @@ from deepmd.dpmodel.utils import stat
 from deepmd.pt.optimizer import hybrid_muon
 from deepmd.pt.train import training
 from deepmd.pt.utils import env
+from deepmd.utils.data import DeepmdData
 
 from mftscreen.cli import main
 from mftscreen.errors import TrainingError
@@ -64,30 +65,6 @@ def shared_run(tune: Callable[..., Path], pretrained: Path) -> Path:
     return tune("shared", "mft", pretrained=str(pretrained), **settings).parent
 
 
-def test_the_trainer_steps_as_deepmd_kit_but_for_rounding(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    matrices = torch.randn((2, 16, 40), generator=torch.Generator().manual_seed(2))
-    theirs = hybrid_muon._batched_newton_schulz_orth(matrices)
-    monkeypatch.setattr(hybrid_muon, "_batched_newton_schulz_orth", None)
-    process.orthogonalize_in_single_precision()
-    ours = hybrid_muon._batched_newton_schulz_orth(matrices)
-    assert theirs.dtype == torch.bfloat16
-    assert ours.dtype == torch.float32
-    torch.testing.assert_close(ours, theirs.float(), atol=0.02, rtol=0)
-
-
-def test_elements_are_sorted_as_by_deepmd_kit(monkeypatch: pytest.MonkeyPatch) -> None:
-    elements = ["O", "X_1", "H", "U", "Fe", "Cu"]
-    samples = [{"atype": torch.tensor([[0, 3, -1], [4, 1, 6]])}]
-    samples.append({"atype": np.array([[2, 0]])})
-    theirs = stat.collect_observed_types(samples, elements)
-    monkeypatch.setattr(stat, "collect_observed_types", None)
-    process.sort_elements_without_database()
-    assert stat.collect_observed_types(samples, elements) == theirs
-    assert theirs == ["H", "O", "Fe", "U", "X_1"]
-
-
 @pytest.mark.slow
 def test_the_database_of_elements_is_not_imported(
     start_copy: Callable[..., Any], tmp_path: Path
@@ -111,6 +88,8 @@ def _trainer(run: Path, combination: Combination, folder: Path) -> Iterator[Any]
         orthogonalize = hybrid_muon._batched_newton_schulz_orth
         patch.setattr(hybrid_muon, "_batched_newton_schulz_orth", orthogonalize)
         patch.setattr(stat, "collect_observed_types", stat.collect_observed_types)
+        create = staticmethod(DeepmdData._create_memmap)
+        patch.setattr(DeepmdData, "_create_memmap", create)
         patch.setattr(training, "Trainer", process.Trainer)
         patch.setattr(process.Trainer, "run", lambda self: built.append(self))
         process.main(

@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.io import read, write
 from deepmd.pt.utils.dataloader import DpLoaderSet
-from deepmd.utils.data import DataRequirementItem
+from deepmd.utils.data import DataRequirementItem, DeepmdData
 
 from mftscreen.data.dataset import ENERGY_LABELS, write_deepmd_npy
 from mftscreen.data.sources import read_force_field
@@ -26,6 +26,7 @@ from mftscreen.finetune.run.select import checkpoints
 from mftscreen.finetune.stream import sample
 from mftscreen.finetune.stream.limits import FrameLimits
 from mftscreen.finetune.stream.spec import Side, Stream, open_stream
+from mftscreen.finetune.trainer.replacements import open_arrays_in_turn
 from mftscreen.finetune.trainer.streaming import StreamedBatches
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.reading import read_state
@@ -36,6 +37,13 @@ TYPE_MAP = ["Mg", "O", "Si"]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MFTSCREEN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def arrays_opened_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = staticmethod(DeepmdData._create_memmap)
+    monkeypatch.setattr(DeepmdData, "_create_memmap", create)
+    open_arrays_in_turn()
 
 
 def _frame(number: int, *, periodic: bool = True, stressed: bool = True) -> Atoms:

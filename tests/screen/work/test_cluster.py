@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import re
@@ -28,12 +29,15 @@ from mftscreen.errors import (
 )
 from mftscreen.screen.candidates.stream import Candidate
 from mftscreen.screen.work import pipeline
+from mftscreen.screen.work.cluster import connect, leave
 from mftscreen.screen.work.evaluation import EvaluationSettings, Evaluator
 from mftscreen.screen.work.journal import Journal, JournalRow
 from mftscreen.screen.work.pipeline import screen
 from mftscreen.screen.work.workers import Workers
 
 pytest.importorskip("distributed")
+
+from distributed.comm import CommClosedError
 
 # Dask leaves sockets of lost connections to the garbage collector
 pytestmark = [
@@ -251,6 +255,21 @@ def test_lost_scheduler_asks_for_the_same_command_again(
     assert again.exit_code == 0, again.stderr
     assert again.stdout == whole.stdout
     assert whole.stdout.count(",False,ok,") == 40
+
+
+def test_result_on_its_way_when_the_scheduler_went_is_not_told_of(
+    dask: Dask, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave(connect(dask.start_scheduler()))
+    tornado = logging.getLogger("tornado.application")
+    with caplog.at_level(logging.ERROR):
+        for error in (CommClosedError("gone"), ZeroDivisionError("other")):
+            try:
+                raise error
+            except type(error):
+                tornado.error("in callback", exc_info=True)
+    assert "other" in caplog.text
+    assert "gone" not in caplog.text
 
 
 PAGE = Path(__file__).parents[3] / "docs" / "tutorials" / "slurm.md"
