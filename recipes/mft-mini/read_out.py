@@ -103,8 +103,9 @@ def read_out(
     settings: Any, bundle: Bundle, specs: Mapping[str, PropertySpec]
 ) -> PropertyResults:
     """Read some properties out."""
-    columns = {name: each.column or name for name, each in settings.properties.items()}
-    data = read_rows(settings.data, columns, settings.plan.seed, validates=False)
+    plan = settings.plan
+    sources = [each.label_source(name) for name, each in plan.properties.items()]
+    data = read_rows(plan.data, sources, plan.seed, validates=False)
     parts = {**data.rows, **divide(data.rows["train"], bundle)}
     network = DeepmdNetwork.from_checkpoint(bundle.checkpoint)
     data = TrainingData(parts, list(specs))
