@@ -225,7 +225,7 @@ def explain_command(
     from mftscreen.errors import DataError, MftscreenError
     from mftscreen.ood.reference.measure import describe, measure_novelty
     from mftscreen.screen.candidates.stream import iter_candidates
-    from mftscreen.structures import reduced_formula
+    from mftscreen.structures import shown_formula
 
     reference = open_chosen(ctx, source, model, property_name)
     last = ""
@@ -241,7 +241,7 @@ def explain_command(
     (found,) = measure_novelty([candidate.structure], reference)
     click.echo(f"{'id':<14}{candidate.id}")
     atoms = f"{len(candidate.structure)} atoms in the cell"
-    click.echo(f"{'formula':<14}{reduced_formula(candidate.structure)}, {atoms}")
+    click.echo(f"{'formula':<14}{shown_formula(candidate.structure)}, {atoms}")
     click.echo(describe(found, reference, alpha), nl=False)
     if found.status != "ok":
         ctx.exit(EXIT_FAILED_ROWS)
@@ -263,11 +263,11 @@ def _records(
 
 
 def _values(candidate: Candidate, found: Novelty, verdict: Verdict) -> dict[str, Any]:
-    from mftscreen.structures import reduced_formula
+    from mftscreen.structures import shown_formula
 
     values = (
         candidate.id,
-        reduced_formula(candidate.atoms),
+        shown_formula(candidate.atoms),
         found.p_value,
         verdict.ood if found.status == "ok" else None,
         found.distances[0] if found.distances else None,

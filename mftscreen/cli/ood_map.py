@@ -100,7 +100,7 @@ def map_command(
     from mftscreen.ood.map.drawing import check_map_output, write_map
     from mftscreen.ood.map.embedding import MapPoint, embed, reference_points
     from mftscreen.ood.reference.novelty import flag
-    from mftscreen.structures import reduced_formula
+    from mftscreen.structures import shown_formula
 
     check_map_output(output)
     reference, n_failed = _open_or_fit(data, table, jobs, quiet)
@@ -115,7 +115,7 @@ def map_command(
                 n_failed += 1
                 continue
             vectors.append(csr_array(found.features[None]))
-            formula = reduced_formula(each.atoms)
+            formula = shown_formula(each.atoms)
             new.append(MapPoint(each.id, formula, found.p_value, bool(verdict.ood)))
     if method == "tsne" and not quiet:
         click.echo(f"t-SNE of {len(known) + len(new)} structures ...", err=True)

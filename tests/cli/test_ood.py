@@ -104,6 +104,14 @@ def test_score_has_a_row_for_each_structure_in_order(folder: Path) -> None:
     assert "6 structures: 3 out of distribution, 1 failed" in result.stderr
 
 
+def test_molecules_are_listed_with_their_whole_formula(
+    folder: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "gas.extxyz", [molecule("C6H6"), molecule("C2H2")])
+    result = ood("score", tmp_path / "gas.extxyz", "-r", folder / "reference.npz")
+    assert [row["formula"] for row in rows(result)] == ["C6H6", "C2H2"]
+
+
 def test_policies(folder: Path) -> None:
     demoted = score(folder, "--ood", "demote")
     assert [row["id"] for row in rows(demoted)] == ["2", "6", "1", "4", "5", "3"]

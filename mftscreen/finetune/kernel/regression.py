@@ -25,8 +25,8 @@ __all__ = ["Classifier", "Regression", "Ridge", "SupportVectors", "project"]
 
 FloatArray = NDArray[np.float64]
 
-N_MATRIX = 16_000
-"""Rows up to which their kernel is held as a whole (2 GB), which is faster than to
+N_MATRIX = 20_000
+"""Rows up to which their kernel is held as a whole (3.2 GB), which is faster than to
 compute its rows when they are needed: 2.5 times for 8,789 rows of 960 components."""
 
 N_LANDMARKS = 16_000
