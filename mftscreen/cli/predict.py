@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from mftscreen.errors import DataError, MftscreenError
     from mftscreen.model.loaded_model import LoadedModel
     from mftscreen.model.network.backend import Device
-    from mftscreen.screen.candidates.stream import Candidate
     from mftscreen.screen.result.columns import Column
     from mftscreen.screen.result.rows import ScreenRow
     from mftscreen.screen.result.store import Record
@@ -105,16 +106,7 @@ def command(
     from mftscreen.model.loading import load_model
     from mftscreen.properties import choose_properties
     from mftscreen.screen.candidates.folders import is_glob
-    from mftscreen.screen.candidates.stream import Candidate
-    from mftscreen.screen.predictions import predict_rows
-    from mftscreen.screen.result.columns import IDS
-    from mftscreen.screen.result.store import (
-        check_output,
-        write_csv,
-        write_jsonl,
-        write_records,
-    )
-    from mftscreen.screen.result.uncertainty import say_weak
+    from mftscreen.screen.result.store import check_output
 
     for path in files:
         if not (is_glob(path) or path.exists()):
@@ -135,52 +127,101 @@ def command(
     )
     known = loaded.properties
     properties = choose_properties(names or known, known, energy=loaded.has_energy)
-    places: list[str] = []
-
-    def candidates() -> Iterator[Candidate]:
-        for path in files:
-            for number, (name, structure) in enumerate(_structures(path)):
-                places.append(f"{path}#{number}" if number else str(path))
-                yield Candidate(name, structure)
-
-    counts: Counter[str] = Counter()
-    trust: Counter[str] = Counter()
-
-    def records() -> Iterator[Record]:
-        rows = predict_rows(candidates(), loaded, properties, energy=energy)
-        for number, (row, value) in enumerate(rows):
-            counts[row.status] += 1
-            trust[row.trust] += 1
-            yield _record(places[number], row, value, columns, energy), row.atoms
-
-    columns = _columns({name: known[name].unit for name in properties})
-    header = list(_record("", None, None, columns, energy))
-    problems: list[DataError] = []
-    if output is not None:
-        write_records(output, header, records(), {*IDS, "file"})
-        say_written(counted(counts.total(), "row"), output, quiet=quiet)
-    else:
-        with standard_output(problems) as stream:
-            if as_json:
-                write_jsonl(stream, records())
-            else:
-                write_csv(stream, header, records())
-    predicted = counts.pop("ok", 0)
-    click.echo(
-        f"{predicted + counts.total()} structures: {say_predicted(predicted, trust)}, "
-        f"{counts.total()} failed"
-        + "".join(f", {status}: {n}" for status, n in counts.items()),
-        err=True,
-    )
-    for name in properties:
-        if weak := say_weak(name, loaded.card.properties[name].n_train):
-            click.echo(weak, err=True)
-    if "outside_domain" in counts and not names and (others := _others(model, loaded)):
+    table = _Table(files, loaded, properties, energy)
+    problems = _write(table, output, as_json=as_json, quiet=quiet)
+    table.say_counts()
+    outside = "outside_domain" in table.failed
+    if outside and not names and (others := _others(model, loaded)):
         click.echo(others, err=True)
     if problems:
         raise problems[0]
-    if counts.total():
+    if table.failed:
         ctx.exit(EXIT_FAILED_ROWS)
+
+
+@dataclass
+class _Table:
+    """What a model says of the structures of files, counted as it is read."""
+
+    files: Sequence[Path]
+    loaded: LoadedModel
+    properties: Sequence[str]
+    with_energy: bool
+    statuses: Counter[str] = field(default_factory=Counter)
+    trust: Counter[str] = field(default_factory=Counter)
+
+    @cached_property
+    def _columns(self) -> list[Column]:
+        known = self.loaded.properties
+        return _columns({name: known[name].unit for name in self.properties})
+
+    @property
+    def header(self) -> list[str]:
+        return list(_record("", None, None, self._columns, self.with_energy))
+
+    @property
+    def failed(self) -> Counter[str]:
+        """How many structures have nothing of what was asked for, by status."""
+        return Counter({name: n for name, n in self.statuses.items() if name != "ok"})
+
+    def records(self) -> Iterator[Record]:
+        """Yield the rows of the table, with their structures."""
+        from mftscreen.screen.candidates.stream import Candidate
+        from mftscreen.screen.predictions import predict_rows
+
+        places: list[str] = []
+
+        def candidates() -> Iterator[Candidate]:
+            for path in self.files:
+                for number, (name, structure) in enumerate(_structures(path)):
+                    places.append(f"{path}#{number}" if number else str(path))
+                    yield Candidate(name, structure)
+
+        rows = predict_rows(
+            candidates(), self.loaded, self.properties, energy=self.with_energy
+        )
+        for number, (row, value) in enumerate(rows):
+            self.statuses[row.status] += 1
+            self.trust[row.trust] += 1
+            record = _record(
+                places[number], row, value, self._columns, self.with_energy
+            )
+            yield record, row.atoms
+
+    def say_counts(self) -> None:
+        """Tell how many were predicted, and of what little was learned."""
+        from mftscreen.screen.result.uncertainty import say_weak
+
+        failed = self.failed
+        click.echo(
+            f"{self.statuses.total()} structures: "
+            f"{say_predicted(self.statuses['ok'], self.trust)}, {failed.total()} failed"
+            + "".join(f", {status}: {n}" for status, n in failed.items()),
+            err=True,
+        )
+        for name in self.properties:
+            if weak := say_weak(name, self.loaded.card.properties[name].n_train):
+                click.echo(weak, err=True)
+
+
+def _write(
+    table: _Table, output: Path | None, *, as_json: bool, quiet: bool
+) -> list[DataError]:
+    """Write a table to a file or standard output; return what stopped the latter."""
+    from mftscreen.screen.result.columns import IDS
+    from mftscreen.screen.result.store import write_csv, write_jsonl, write_records
+
+    problems: list[DataError] = []
+    if output is not None:
+        write_records(output, table.header, table.records(), {*IDS, "file"})
+        say_written(counted(table.statuses.total(), "row"), output, quiet=quiet)
+        return problems
+    with standard_output(problems) as stream:
+        if as_json:
+            write_jsonl(stream, table.records())
+        else:
+            write_csv(stream, table.header, table.records())
+    return problems
 
 
 def _columns(units: dict[str, str]) -> list[Column]:
