@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 from pydantic import ValidationError
@@ -37,6 +37,8 @@ from mftscreen.study.fingerprint import fingerprint
 from mftscreen.study.folds import choose_names, prepare_split
 
 __all__ = ["Conditions", "Job", "plan_jobs", "take_shard"]
+
+ConfigT = TypeVar("ConfigT", MFTConfig, KernelConfig)
 
 JOBS, SPLITS = "jobs", "splits"
 """Folders in that of a study."""
@@ -291,6 +293,16 @@ def _check_heads_are_new(config: MFTConfig, where: str) -> None:
         raise ConfigError([problem])
 
 
+def _validated(kind: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            f"{where}: {explain_problem(dict(e), kind)}" for e in error.errors()
+        ]
+        raise ConfigError(problems) from error
+
+
 def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
     backbone = study.backbones[name]
     values = {key: getattr(config, key) for key in type(config).model_fields}
@@ -305,7 +317,7 @@ def _start_from(config: MFTConfig, study: StudyConfig, name: str) -> MFTConfig:
             raise ConfigError([problem])
         update = {"head": backbone.head}
         values["auxiliary"] = config.auxiliary.model_copy(update=update)
-    return MFTConfig(**values)
+    return _validated(MFTConfig, values, f"backbones: {name}")
 
 
 def _side_by_side(
@@ -314,25 +326,12 @@ def _side_by_side(
     head = next(iter(config.auxiliaries.values())).head
     values = {key: getattr(derived, key) for key in type(derived).model_fields}
     values["pretrained"] = [member_for(name, head) for name in named]
-    try:
-        return KernelConfig(**values)
-    except ValidationError as error:
-        problems = [
-            f"{where}: {explain_problem(dict(e), KernelConfig)}" for e in error.errors()
-        ]
-        raise ConfigError(problems) from error
+    return _validated(KernelConfig, values, where)
 
 
 def _vary(config: MFTConfig, study: StudyConfig, name: str, task: str) -> MFTConfig:
     document = merge_blocks(config.model_dump(mode="json"), study.variants[name])
-    try:
-        varied = MFTConfig.model_validate(document)
-    except ValidationError as error:
-        problems = [
-            f"variants: {name}: {explain_problem(dict(e), MFTConfig)}"
-            for e in error.errors()
-        ]
-        raise ConfigError(problems) from error
+    varied = _validated(MFTConfig, document, f"variants: {name}")
     _check_heads_are_new(varied, f"variants: {name}")
     if varied.data != config.data or _quantities(varied) != _quantities(config):
         problem = f"variants: {name}: rows and properties are those of the tasks"
