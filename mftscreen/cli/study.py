@@ -58,6 +58,29 @@ def _shard(
     return number, count
 
 
+def _conditions(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, set[str]]:
+    wanted: dict[str, set[str]] = {}
+    for text in texts:
+        key, _, values = text.partition("=")
+        if key not in _CONDITIONS or not values:
+            msg = f"{text!r} is not KEY=VALUE; keys are {', '.join(_CONDITIONS)}"
+            msg += "" if key in _CONDITIONS else did_you_mean(key, known=_CONDITIONS)
+            raise click.BadParameter(msg, ctx, param)
+        wanted.setdefault(key, set()).update(values.split(","))
+    return wanted
+
+
+_only_option = click.option(
+    "--only",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    callback=_conditions,
+    help=f"Only these jobs. Keys: {', '.join(_CONDITIONS)}.",
+)
+
+
 @command.command("run")
 @click.argument("study", type=LocalPath(dir_okay=False))
 @click.option(
@@ -83,6 +106,7 @@ def _shard(
 @click.option(
     "--scheduler", metavar="tcp://…", help="Dask scheduler to use instead of processes."
 )
+@_only_option
 @click.option("--dry-run", is_flag=True, help="List the jobs; do none of them.")
 def run_command(
     study: Path,
@@ -91,6 +115,7 @@ def run_command(
     threads: int | None,
     shard: tuple[int, int],
     scheduler: str | None,
+    only: dict[str, set[str]],
     dry_run: bool,
 ) -> None:
     """Train all models of STUDY (YAML): tasks x splits x folds x strategies x seeds.
@@ -100,14 +125,17 @@ def run_command(
     last checkpoint. Jobs whose settings or data have changed are new ones. A job that
     fails is reported and does not stop the others; it is tried again by the next call.
 
-    GPUs that are there are shared out among the processes of --jobs, one each. Parts of
-    one study may run at the same time on several machines that share the folder; each
-    takes its --shard; a job that another one is at is left to it.
+    GPUs that are there are shared out among the processes of --jobs, as many each as a
+    training takes. Parts of one study may run at the same time on several machines that
+    share the folder; each takes its --shard; a job that another one is at is left to
+    it.
 
     \b
     Example:
       mftscreen study run table_4/table_4.yaml -o runs/table_4 --dry-run
       mftscreen study run table_4/table_4.yaml -o runs/table_4 -j 2
+      mftscreen study run table_4/table_4.yaml -o runs/table_4 \\
+          --only task=dielectric --only strategy=kernel,ft
       sbatch --array=1-20 --gpus=1 --wrap 'mftscreen study run table_4/table_4.yaml \\
           -o runs/table_4 --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT'
     """
@@ -116,7 +144,7 @@ def run_command(
     from mftscreen.study.run import plan_study, unfinished
 
     directory = output or study.parent / study.stem
-    planned = plan_study(load_study(study), directory)
+    planned = plan_study(load_study(study), directory, only, write=not dry_run)
     chosen = take_shard(planned, *shard)
     waiting = unfinished(chosen, directory)
     n_done = len(chosen) - len(waiting)
@@ -159,29 +187,9 @@ def _run(
     return n_failed
 
 
-def _conditions(
-    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
-) -> dict[str, set[str]]:
-    wanted: dict[str, set[str]] = {}
-    for text in texts:
-        key, _, values = text.partition("=")
-        if key not in _CONDITIONS or not values:
-            msg = f"{text!r} is not KEY=VALUE; keys are {', '.join(_CONDITIONS)}"
-            msg += "" if key in _CONDITIONS else did_you_mean(key, known=_CONDITIONS)
-            raise click.BadParameter(msg, ctx, param)
-        wanted.setdefault(key, set()).update(values.split(","))
-    return wanted
-
-
 @command.command("show")
 @click.argument("directory", type=LocalPath(file_okay=False))
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="KEY=VALUE,...",
-    callback=_conditions,
-    help=f"Only these jobs. Keys: {', '.join(_CONDITIONS)}.",
-)
+@_only_option
 @click.option(
     "--common-folds", is_flag=True, help="Only folds that all lines of a table have."
 )
@@ -199,7 +207,8 @@ def _conditions(
     "--collapse",
     type=LocalPath(file_okay=False),
     help="Write collapse reports (HTML) to a folder: the pretrained model and those "
-    "fine-tuned from it, on one fold of each task and split; minutes each.",
+    "fine-tuned from it, on one fold for each task, split, backbone, variant and "
+    "training size; minutes each.",
 )
 @click.option(
     "--matbench",
@@ -259,7 +268,7 @@ def show(
         say_written(counted(len(found), "row"), csv, quiet=quiet)
     if json is not None:
         with output_file(json) as partial:
-            text = to_json(study, summaries, published)
+            text = to_json(study, found, summaries, published)
             partial.write_text(text, encoding="utf-8")
         what = f"{counted(len(summaries), 'mean')} of {counted(len(found), 'result')}"
         say_written(what, json, quiet=quiet)

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     Field,
-    PositiveInt,
     ValidationError,
     field_validator,
     model_validator,
@@ -59,6 +58,9 @@ Name = Annotated[str, AfterValidator(_check_name)]
 StrategyName = Annotated[str, AfterValidator(_check_strategy)]
 Share = Annotated[float, Field(gt=0, le=1)]
 FoldName = Annotated[str, Field(coerce_numbers_to_str=True)]
+FoldNames = Annotated[list[FoldName], Field(min_length=1)]
+FoldCount = Annotated[int, Field(gt=0, strict=True)]
+Chosen = Annotated[list[Name], Field(min_length=1)]
 
 
 class SplitSettings(Settings):
@@ -105,16 +107,16 @@ class GridConfig(Settings):
 
     strategies: list[StrategyName] = Field(min_length=1)
     """As ``strategy`` of a training; not ``auto`` and ``pretrain``."""
-    tasks: list[Name] | None = None
+    tasks: Chosen | None = None
     """Of those of the study; all by default, as for `splits`, `backbones` and
     `variants`."""
-    splits: list[Name] | None = None
+    splits: Chosen | None = None
     """Likewise."""
-    backbones: list[Name] | None = None
+    backbones: Chosen | None = None
     """Likewise."""
-    variants: list[Name] | None = None
+    variants: Chosen | None = None
     """Likewise."""
-    folds: PositiveInt | list[FoldName] | None = None
+    folds: FoldCount | FoldNames | None = None
     """That many, those with the most test rows, or these; all by default."""
     train_shares: list[Share] = Field(default=[1.0], min_length=1)
     """Shares of each fold's training and validation rows; a smaller one is part of a

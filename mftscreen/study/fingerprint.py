@@ -89,9 +89,17 @@ def _digest(path: Path) -> str:
 def _with_digests(value: Any) -> Any:
     """Return settings with the content of files in place of their paths."""
     if isinstance(value, dict):
-        return {key: _with_digests(item) for key, item in value.items()}
+        own = {key: _with_digests(item) for key, item in value.items()}
+        if "pretrained" in own:
+            own["pretrained"] = _models_with_digests(own["pretrained"])
+        return own
     if isinstance(value, list | tuple):
         return [_with_digests(item) for item in value]
-    if isinstance(value, str) and value.endswith(_MODELS):
-        value = Path(value)
     return file_digest(value) if isinstance(value, Path) else value
+
+
+def _models_with_digests(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_models_with_digests(item) for item in value]
+    is_file = isinstance(value, str) and value.endswith(_MODELS)
+    return file_digest(Path(value)) if is_file else value

@@ -13,7 +13,7 @@ from mftscreen.errors import ConfigError
 from mftscreen.finetune.compare.folds import largest_folds
 from mftscreen.finetune.strategies import MFTConfig
 from mftscreen.finetune.task.partition import find_fold
-from mftscreen.jobs.split import split
+from mftscreen.jobs.split import foreign_options, split
 from mftscreen.ood.splits import Split
 from mftscreen.study.config import SplitSettings
 from mftscreen.study.fingerprint import file_digest
@@ -49,6 +49,11 @@ def prepare_split(
     """
     if settings.file is not None:
         return settings.file
+    method, published = str(settings.method), settings.published is not None
+    if foreign := foreign_options(method, settings.options, published=published):
+        names = ", ".join(sorted(foreign))
+        problem = f"splits: options: {names}: method {method} has no such option"
+        raise ConfigError([problem])
     label, (data, *more) = _label(config), config.data.train
     if more or not isinstance(data, Path):
         problem = "data.train: a task of a study has one file of rows"
@@ -67,7 +72,7 @@ def prepare_split(
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"omee": settings.published, **settings.options}
-        split(data, label, method=str(settings.method), output=path, **options)
+        split(data, label, method=method, output=path, **options)
     return path
 
 

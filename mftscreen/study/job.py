@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
@@ -17,6 +16,7 @@ from mftscreen.errors import DataError, WorkerError
 from mftscreen.finetune.run.launch import INPUT
 from mftscreen.finetune.task.partition import ID_TEST, OOD_TEST
 from mftscreen.finetune.tune import finetune
+from mftscreen.locks import try_lock
 from mftscreen.metrics import TITLES, main_error
 from mftscreen.model.files.registry import MODEL
 from mftscreen.study.plan import Conditions, Job
@@ -28,6 +28,7 @@ __all__ = [
     "PLAN",
     "JobResult",
     "PropertyResult",
+    "has_leftovers",
     "read_result",
     "run_job",
 ]
@@ -120,7 +121,9 @@ def run_job(job: Job, directory: Path, *, threads: int | None = None) -> JobResu
     WorkerError
         If another process is at the job.
     ConfigError, DataError, ModelError, TrainingError
-        See :func:`mftscreen.finetune.tune.finetune`.
+        See :func:`mftscreen.finetune.tune.finetune`; or if its folder cannot be locked.
+    OSError
+        If its folder cannot be written.
     """
     folder = directory / job.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,16 +209,23 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a job; it ends with the process."""
     with (folder / LOCK).open("ab") as stream:
         deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    msg = f"the job in {folder} is locked"
-                    raise WorkerError(msg) from error
-                time.sleep(0.2)
+        while not try_lock(stream, folder):
+            if time.monotonic() > deadline:
+                msg = f"the job in {folder} is locked"
+                raise WorkerError(msg)
+            time.sleep(0.2)
         yield
+
+
+def has_leftovers(folder: Path) -> bool:
+    """Whether a job holds what only a training that goes on needs.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the job.
+    """
+    return any(any(folder.glob(pattern)) for pattern in _LEFTOVERS)
 
 
 def _drop_leftovers(folder: Path) -> None:

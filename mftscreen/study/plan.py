@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
@@ -75,6 +76,25 @@ class Conditions:
     def __str__(self) -> str:
         return " ".join(self._parts)
 
+    def fit(self, wanted: Mapping[str, Collection[str]]) -> bool:
+        """Return whether they are among those wanted.
+
+        Parameters
+        ----------
+        wanted : mapping of str to collection of str
+            Name of a condition to its values, as text.
+
+        Examples
+        --------
+        >>> own = Conditions("gap", "loco", "3", "ft", train_share=0.001953125)
+        >>> own.fit({"strategy": ["ft", "mft"], "train_share": ["0.00195312"]})
+        True
+        """
+        return all(
+            any(_is(getattr(self, name), text) for text in texts)
+            for name, texts in wanted.items()
+        )
+
     @property
     def slug(self) -> str:
         """The same as the name of a folder."""
@@ -87,6 +107,16 @@ class Conditions:
         if self.train_share < 1:
             parts.append(f"share{self.train_share:.4g}-{self.train_seed}")
         return [*parts, f"seed{self.seed}"]
+
+
+def _is(value: str | float, text: str) -> bool:
+    if not isinstance(value, float):
+        return str(value) == text
+    try:
+        # as tables show it, or as it was written
+        return math.isclose(float(text), value, rel_tol=1e-5)
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

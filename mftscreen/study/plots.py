@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -83,10 +84,14 @@ def _fold_figures(found: Sequence[Measured], metric: str) -> Iterator[tuple[str,
             way: {fold: fmean(values) for fold, values in folds.items()}
             for way, folds in lines.items()
         }
-        first = max(errors.values(), key=len)
-        if len(first) < 2:
+        # the line with most folds in ascending order, then folds that it lacks
+        known: dict[str, float] = {}
+        for values in sorted(errors.values(), key=len, reverse=True):
+            own = sorted(values.items(), key=itemgetter(1))
+            known |= {fold: error for fold, error in own if fold not in known}
+        if len(known) < 2:
             continue
-        order = sorted(first, key=first.__getitem__)
+        order = list(known)
         figure, axes = _figure(max(6.4, 0.16 * len(order)))
         for way, values in errors.items():
             places = [k for k, fold in enumerate(order) if fold in values]

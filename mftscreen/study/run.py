@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 from mftscreen.errors import DataError
 from mftscreen.study.config import StudyConfig
-from mftscreen.study.job import FAILURE, PLAN, JobResult, read_result
+from mftscreen.study.job import (
+    FAILURE,
+    PLAN,
+    JobResult,
+    has_leftovers,
+    read_result,
+)
 from mftscreen.study.plan import Conditions, Job, plan_jobs
 from mftscreen.study.work.cluster import do_jobs_on_cluster
 from mftscreen.study.work.outcome import Outcome
 from mftscreen.study.work.pool import do_jobs
 from mftscreen.writing import output_file
 
-__all__ = ["Study", "plan_study", "read_study", "run_jobs", "unfinished"]
+__all__ = [
+    "Study",
+    "plan_study",
+    "read_study",
+    "run_jobs",
+    "unfinished",
+]
 
 _FORMAT = "mftscreen study 1"
+
+
+class _Plan(TypedDict):
+    """What the file of a plan says."""
+
+    name: str
+    published: str | None
+    jobs: list[tuple[Conditions, str, Path]]
 
 
 @dataclass(frozen=True)
@@ -60,28 +81,34 @@ class Study:
         DataError
             If there is no such job.
         """
-
-        def kept(conditions: Conditions) -> bool:
-            return all(_text(getattr(conditions, k)) in wanted[k] for k in wanted)
-
-        if not any(map(kept, (*self.folders, *self.missing))):
-            listed = ", ".join(f"{k}={','.join(wanted[k])}" for k in wanted)
-            msg = f"study {self.name} has no job with {listed}"
-            raise DataError(msg)
+        kept = set(_fitting((*self.folders, *self.missing), wanted, self.name))
         return replace(
             self,
-            results=tuple(r for r in self.results if kept(r.conditions)),
-            missing=tuple(c for c in self.missing if kept(c)),
-            failures={c: why for c, why in self.failures.items() if kept(c)},
-            folders={c: path for c, path in self.folders.items() if kept(c)},
+            results=tuple(r for r in self.results if r.conditions in kept),
+            missing=tuple(c for c in self.missing if c in kept),
+            failures={c: why for c, why in self.failures.items() if c in kept},
+            folders={c: path for c, path in self.folders.items() if c in kept},
         )
 
 
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _fitting(
+    planned: Iterable[Conditions], wanted: Mapping[str, Collection[str]], name: str
+) -> list[Conditions]:
+    found = [conditions for conditions in planned if conditions.fit(wanted)]
+    if wanted and not found:
+        listed = ", ".join(f"{k}={','.join(wanted[k])}" for k in wanted)
+        msg = f"study {name} has no job with {listed}"
+        raise DataError(msg)
+    return found
 
 
-def plan_study(study: StudyConfig, directory: Path) -> list[Job]:
+def plan_study(
+    study: StudyConfig,
+    directory: Path,
+    wanted: Mapping[str, Collection[str]] | None = None,
+    *,
+    write: bool = True,
+) -> list[Job]:
     """Plan a study, and write the plan into its folder.
 
     Parameters
@@ -89,17 +116,30 @@ def plan_study(study: StudyConfig, directory: Path) -> list[Job]:
     study : StudyConfig
     directory : Path
         Of the study.
+    wanted : mapping of str to collection of str, optional
+        Name of a condition to its values, as text.
+    write : bool, default True
+        If False, a plan that is there stays as it is.
 
     Returns
     -------
     list of Job
+        Those wanted; all are in the plan.
 
     Raises
     ------
-    ConfigError, DataError, ModelError
+    ConfigError, ModelError
         See :func:`mftscreen.study.plan.plan_jobs`.
+    DataError
+        See there; or if the folder is that of another study, or no job is wanted.
     """
+    _check_folder(study, directory)
     jobs = plan_jobs(study, directory)
+    planned = [job.conditions for job in jobs]
+    kept = set(_fitting(planned, wanted or {}, study.name))
+    chosen = [job for job in jobs if job.conditions in kept]
+    if not write:
+        return chosen
     document = {
         "format": _FORMAT,
         "name": study.name,
@@ -117,11 +157,24 @@ def plan_study(study: StudyConfig, directory: Path) -> list[Job]:
     directory.mkdir(parents=True, exist_ok=True)
     with output_file(directory / PLAN) as partial:
         partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    return jobs
+    return chosen
+
+
+def _check_folder(study: StudyConfig, directory: Path) -> None:
+    path = directory / PLAN
+    if not path.exists():
+        return
+    name = _read_plan(path)["name"]
+    if name != study.name:
+        msg = (
+            f"is the plan of study {name!r}, not of {study.name!r}, whose table would "
+            "lose what is there: choose another folder"
+        )
+        raise DataError(msg, path=path)
 
 
 def unfinished(jobs: Sequence[Job], directory: Path) -> list[Job]:
-    """Return the jobs that have no result yet.
+    """Return the jobs that have no result yet, or were ended while tidying up.
 
     Parameters
     ----------
@@ -133,6 +186,7 @@ def unfinished(jobs: Sequence[Job], directory: Path) -> list[Job]:
         job
         for job in jobs
         if read_result(directory, job.folder, job.fingerprint) is None
+        or has_leftovers(directory / job.folder)
     ]
 
 
@@ -184,22 +238,9 @@ def read_study(directory: Path) -> Study:
     DataError
         If the folder holds no study, or a file in it cannot be read.
     """
-    path = directory / PLAN
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        planned = [
-            (Conditions(**job["conditions"]), job["fingerprint"], Path(job["folder"]))
-            for job in document["jobs"]
-        ]
-        name, published = document["name"], document["published"]
-    except FileNotFoundError as error:
-        msg = f"no such file; 'mftscreen study run STUDY.yaml -o {directory}' writes it"
-        raise DataError(msg, path=path) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"is not the plan of a study: {error}"
-        raise DataError(msg, path=path) from error
+    plan = _read_plan(directory / PLAN)
     results, missing, failures, folders = [], [], {}, {}
-    for conditions, fingerprint, folder in planned:
+    for conditions, fingerprint, folder in plan["jobs"]:
         found = read_result(directory, folder, fingerprint)
         if found is not None:
             results.append(found)
@@ -208,4 +249,31 @@ def read_study(directory: Path) -> Study:
         missing.append(conditions)
         if (failure := directory / folder / FAILURE).exists():
             failures[conditions] = failure.read_text(encoding="utf-8").strip()
-    return Study(name, published, tuple(results), tuple(missing), failures, folders)
+    return Study(
+        plan["name"],
+        plan["published"],
+        tuple(results),
+        tuple(missing),
+        failures,
+        folders,
+    )
+
+
+def _read_plan(path: Path) -> _Plan:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        planned = [
+            (Conditions(**job["conditions"]), job["fingerprint"], Path(job["folder"]))
+            for job in document["jobs"]
+        ]
+        return _Plan(
+            name=document["name"], published=document["published"], jobs=planned
+        )
+    except FileNotFoundError as error:
+        msg = (
+            f"no such file; 'mftscreen study run STUDY.yaml -o {path.parent}' writes it"
+        )
+        raise DataError(msg, path=path) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"is not the plan of a study: {error}"
+        raise DataError(msg, path=path) from error

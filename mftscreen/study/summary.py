@@ -207,12 +207,18 @@ def summarize(
         By task, split and property, then by line, then by test.
     """
     summaries = []
+    properties: dict[str, set[str]] = {}
+    for each in found:
+        properties.setdefault(each.conditions.task, set()).add(each.name)
     for group in _grouped(found, lambda m: m.group):
+        # of which of several properties a number would be, nothing tells
+        alone = len(properties[group[0].conditions.task]) == 1
+        beside = published if alone else None
         for line in _grouped(group, lambda m: Way.of(m.conditions)):
             for test in TESTS:
                 if rows := [m for m in line if m.test == test]:
                     baseline = _baseline(group, rows[0])
-                    summaries.append(_summary(rows, baseline, published))
+                    summaries.append(_summary(rows, baseline, beside))
     return summaries
 
 
@@ -241,17 +247,26 @@ def _summary(
         ours, theirs = _by_fold(rows, metric), _by_fold(baseline, metric)
         if paired := [100 * (1 - ours[f] / theirs[f]) for f in ours if theirs.get(f)]:
             gains[metric] = Spread.of(paired)
-    value = None
-    # with other settings it is something else that was published
-    if published is not None and way.train_share == 1 and not way.variant:
-        model = published.strategies.get(way.strategy, "")
-        known = published.find(task, split, first.test).get(model)
-        value = None if known is None else known.value
+    value = None if published is None else _published_value(first, published)
     return Summary(
         task, split, name, first.unit, first.test, way,
         tuple(dict.fromkeys(m.conditions.fold for m in rows)), len(rows),
         fmean(m.n_train for m in rows), numbers, gains, value,
     )  # fmt: skip
+
+
+def _published_value(like: Measured, published: PublishedTable) -> float | None:
+    """Return the number of the same thing in a table, if there is one."""
+    task, split, _ = like.group
+    way = Way.of(like.conditions)
+    # with other settings it is something else, and so it is in another unit
+    if way.train_share < 1 or way.variant:
+        return None
+    if published.metric in METRICS and published.units.get(task) != like.unit:
+        return None
+    known = published.find(task, split, like.test)
+    value = known.get(published.strategies.get(way.strategy, ""))
+    return None if value is None else value.value
 
 
 def _by_fold(rows: Iterable[Measured], metric: str) -> dict[str, float]:

@@ -162,21 +162,28 @@ def to_csv(found: Iterable[Measured]) -> str:
 
 
 def to_json(
-    study: Study, summaries: Iterable[Summary], published: PublishedTable | None
+    study: Study,
+    found: Iterable[Measured],
+    summaries: Iterable[Summary],
+    published: PublishedTable | None,
 ) -> str:
-    """Return summaries, results, and what is missing, as JSON.
+    """Return summaries, the results they are of, and what is missing, as JSON.
 
     Parameters
     ----------
     study : Study
+    found : iterable of Measured
+        What the summaries are of.
     summaries : iterable of Summary
     published : PublishedTable or None
     """
+    shown = {each.conditions for each in found}
+    results = [asdict(r) for r in study.results if r.conditions in shown]
     document = {
         "name": study.name,
         "published": None if published is None else published.source,
         "summary": [{**asdict(each), "way": each.way._asdict()} for each in summaries],
-        "results": [asdict(result) for result in study.results],
+        "results": results,
         "missing": [asdict(conditions) for conditions in study.missing],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -8,6 +8,8 @@ from click.testing import CliRunner
 
 from mftscreen.cli import main
 from mftscreen.finetune.config.recipes import find_recipe
+from mftscreen.study.config import load_study
+from mftscreen.study.run import plan_study
 
 
 def run(*arguments: str | Path) -> tuple[int, str, str]:
@@ -41,7 +43,20 @@ def test_jobs_are_listed_without_being_done(smoke: Path) -> None:
     code, _, errors = run("run", smoke, "--shard", "3/2")
     assert code == 2
     assert "'3/2' is not I/N" in errors
-    code, table, errors = run("show", smoke.parent / "table_4")
+    part = ["--only", "strategy=ft,mft", "--only", "split=loco"]
+    code, listed, errors = run("run", smoke, "--dry-run", *part)
+    assert [line.split()[5] for line in listed.splitlines()] == ["ft", "mft"]
+    code, _, errors = run("run", smoke, "--only", "strategy=lp")
+    assert code == 1
+    assert "no job with strategy=lp" in errors
+    assert not (smoke.parent / "table_4" / "study.json").exists()
+
+
+def test_a_study_is_shown_before_anything_is_finished(smoke: Path) -> None:
+    directory = smoke.parent / "table_4"
+    assert run("show", directory)[0] == 1
+    plan_study(load_study(smoke), directory)
+    code, table, errors = run("show", directory)
     assert (code, table) == (0, "")
     assert "13 of 13 jobs are not finished" in errors
 
@@ -60,7 +75,7 @@ def test_smoke_studies_have_the_forms_of_the_paper(
 
 def test_wrong_input_is_named(smoke: Path, tmp_path: Path) -> None:
     assert run("show", tmp_path / "none")[0] == 1
-    run("run", smoke, "--dry-run")
+    plan_study(load_study(smoke), smoke.parent / "table_4")
     code, _, errors = run("show", smoke.parent / "table_4", "--only", "model=x")
     assert code == 2
     assert "keys are task, split" in errors

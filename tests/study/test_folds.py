@@ -38,6 +38,16 @@ def test_a_split_is_made_once(task: MFTConfig, tmp_path: Path) -> None:
     assert prepare_split(own, task, tmp_path / "none", "x") == path
 
 
+@pytest.mark.parametrize("option", ["method", "output", "table", "omee", "folds"])
+def test_options_are_those_of_the_method(
+    option: str, task: MFTConfig, tmp_path: Path
+) -> None:
+    settings = SplitSettings(method="loco", options={option: "3"})
+    with pytest.raises(ConfigError, match=f"options: {option}: method loco has no"):
+        prepare_split(settings, task, tmp_path, "x")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "label"),
     [

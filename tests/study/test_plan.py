@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mftscreen.errors import ConfigError, DataError
 from mftscreen.ood.splits import Split
@@ -225,6 +226,13 @@ def test_folds_and_files_that_are_not_there_are_named(
     going_on.write_text(tiny_task.read_text() + "transfer_properties: true\n")
     with pytest.raises(ConfigError, match="nothing can be compared"):
         plan(tasks={"density": str(going_on)})
+    tested = tiny_task.with_name("tested.yaml")
+    document = yaml.safe_load(tiny_task.read_text())
+    document["data"]["test"] = {"ood": document["data"]["train"][0]}
+    document["description"] = "no file: made up for model.pt"
+    tested.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigError, match="a split are called 'id' and 'ood'; rename"):
+        plan(tasks={"density": str(tested)})
 
 
 def test_a_name_of_a_folder_is_one() -> None:

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
+from mftscreen.study import plots
 from mftscreen.study.job import JobResult, PropertyResult
 from mftscreen.study.plan import Conditions
 from mftscreen.study.plots import write_plots
@@ -39,6 +40,18 @@ def test_there_is_a_figure_for_each_thing_that_was_varied(tmp_path: Path) -> Non
     assert _write(tmp_path, compared)[1:] == ["gains.png"]
     shares = [*compared, _result("ft", "a", 0.5, 0.4), _result("ft", "a", 0.1, 0.6)]
     assert _write(tmp_path, shares)[2:] == ["efficiency-gap-boom-gap-ood.png"]
+
+
+def test_folds_of_all_lines_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(
+        Axes, "set_xticks", lambda _, at, labels=(), **__: drawn.append(list(labels))
+    )
+    ft, mft = {"a": 3.0, "b": 1.0, "c": 2.0}, {"c": 1.0, "d": 9.0, "e": 5.0}
+    results = [_result("ft", fold, 1.0, mae) for fold, mae in ft.items()]
+    results += [_result("mft", fold, 1.0, mae) for fold, mae in mft.items()]
+    list(plots._fold_figures(measurements(results), "mae"))
+    assert drawn == [["b", "c", "a", "e", "d"]]
 
 
 def test_classes_have_figures_beside_numbers(tmp_path: Path) -> None:

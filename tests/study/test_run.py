@@ -54,6 +54,54 @@ def test_what_is_not_finished_is_known(
         study.only({"fold": {"x"}})
 
 
+def test_the_plan_of_another_study_is_not_replaced(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = load_study(write_study())
+    plan_study(first, out, write=False)
+    assert not (out / "study.json").exists()
+    plan_study(first, out)
+    before = (out / "study.json").read_text()
+    other = load_study(write_study(name="other"))
+    with pytest.raises(DataError, match="of study 'tiny', not of 'other'"):
+        plan_study(other, out)
+    more = [{"strategies": ["kernel"], "seeds": [1, 2]}]
+    plan_study(load_study(write_study(grids=more)), out, write=False)
+    assert (out / "study.json").read_text() == before
+
+
+def test_jobs_are_chosen_by_their_conditions(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    shares = {"strategies": ["kernel"], "train_shares": [1.0, 0.3333333333]}
+    study, out = load_study(write_study(grids=[shares])), tmp_path / "out"
+    assert len(plan_study(study, out)) == 6
+    for written in ("0.333333", "0.3333333333"):
+        wanted = {"train_share": {written}, "fold": {"fold_0", "fold_2"}}
+        found = plan_study(study, out, wanted)
+        assert [job.conditions.fold for job in found] == ["fold_0", "fold_2"]
+        assert {job.conditions.train_share for job in found} == {0.3333333333}
+    assert len(plan_study(study, out, {"train_share": {"1.0", "all"}})) == 3
+    assert len(read_study(out).missing) == 6
+    with pytest.raises(DataError, match="study tiny has no job with seed=2"):
+        plan_study(study, out, {"seed": {"2"}})
+
+
+def test_a_job_that_was_killed_while_it_was_tidied_up_is_taken_up_again(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    (job, *_) = plan_study(load_study(write_study()), tmp_path)
+    run_job(job, tmp_path, threads=1)
+    assert unfinished([job], tmp_path) == []
+    left = tmp_path / job.folder / "model.ckpt-100.pt"
+    left.write_bytes(b"")
+    assert unfinished([job], tmp_path) == [job]
+    run_job(job, tmp_path, threads=1)
+    assert not left.exists()
+    assert unfinished([job], tmp_path) == []
+
+
 @pytest.mark.slow
 def test_a_study_that_is_killed_thrice_has_the_same_tables(
     write_study: Callable[..., Path], tmp_path: Path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +45,21 @@ def test_gains_are_paired_by_fold() -> None:
     assert ft.published == 0.5305
     assert scratch.gains == {}
     assert scratch.published is None
+
+
+def test_what_was_published_of_another_quantity_is_not_beside() -> None:
+    table = load_published("table_4")
+
+    def published(*quantities: tuple[str, str]) -> set[float | None]:
+        own = result("ft", "a", 0.2)
+        metrics = own.properties[0].metrics
+        found = tuple(PropertyResult(*each, 100, metrics) for each in quantities)
+        measured = measurements([replace(own, properties=found)])
+        return {s.published for s in summarize(measured, table)}
+
+    assert published(("n", "1")) == {0.5305}
+    assert published(("n", "%")) == {None}
+    assert published(("n", "1"), ("gap", "1")) == {None}
 
 
 def test_other_backbones_and_shares_have_their_own_scratch() -> None:

@@ -59,7 +59,7 @@ def test_csv_has_every_number_and_json_what_is_missing() -> None:
     missing = Conditions("dielectric", "loco", "2", "mft")
     folders = {r.conditions: Path(r.conditions.slug) for r in RESULTS}
     study = Study("made up", "table_4", RESULTS, (missing,), {}, folders)
-    document = json.loads(to_json(study, summarize(found, TABLE), TABLE))
+    document = json.loads(to_json(study, found, summarize(found, TABLE), TABLE))
     assert document["published"] == "arXiv:2601.08486, Table 4"
     assert document["missing"][0]["fold"] == "2"
     (mft,) = (
@@ -69,6 +69,10 @@ def test_csv_has_every_number_and_json_what_is_missing() -> None:
     )
     assert mft["published"] == 0.469
     assert mft["numbers"]["mae"] == {"mean": 0.6, "std": None}
+    assert len(document["results"]) == len(RESULTS)
+    part = json.loads(to_json(study, found[:1], summarize(found[:1]), None))
+    (kept,) = part["results"]
+    assert Conditions(**kept["conditions"]) == found[0].conditions
 
 
 def test_the_gain_on_a_class_is_that_of_its_log_loss() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mftscreen.data.sources import read_labelled
 from mftscreen.errors import ConfigError, DataError
-from mftscreen.finetune.config.blocks import SplitConfig
+from mftscreen.finetune.config.blocks import SplitConfig, taken_names
 from mftscreen.finetune.strategies import DownstreamConfig, MFTConfig
 from mftscreen.finetune.task.partition import find_fold
 from mftscreen.ood.ofm.featurizer import OFMFeaturizer
@@ -168,7 +168,14 @@ def in_fold(config: DownstreamConfig, split: Path, fold: str) -> DownstreamConfi
         Its own split, if any, says how large the ID test is.
     split : Path
     fold : str
+
+    Raises
+    ------
+    ConfigError
+        If it has a test of its own with a name of those of a fold.
     """
+    if taken := taken_names(config.data.test):
+        raise ConfigError([f"data.test: {taken}"])
     own = config.data.split
     settings = SplitConfig(file=split, fold=fold)
     if own is not None:

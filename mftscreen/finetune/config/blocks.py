@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,7 @@ __all__ = [
     "ForceFieldLoss",
     "SplitConfig",
     "TrainingConfig",
+    "taken_names",
 ]
 
 
@@ -98,11 +100,23 @@ class DataConfig(Settings):
         if self.validation is not None:
             msg = "either 'validation' or 'split' says what validates, not both"
             raise ValueError(msg)
-        taken = sorted({"id", "ood"} & self.test.keys())
-        if taken:
-            msg = f"the tests of a split are called 'id' and 'ood'; rename {taken[0]!r}"
-            raise ValueError(msg)
+        if taken := taken_names(self.test):
+            raise ValueError(taken)
         return self
+
+
+def taken_names(tests: Collection[str]) -> str:
+    """Return why tests of a file cannot stand beside those of a split, or nothing.
+
+    Parameters
+    ----------
+    tests : collection of str
+        Their names.
+    """
+    taken = sorted({"id", "ood"} & set(tests))
+    if not taken:
+        return ""
+    return f"the tests of a split are called 'id' and 'ood'; rename {taken[0]!r}"
 
 
 class BranchConfig(Settings):

@@ -159,11 +159,18 @@ def missing_files(config: BaseModel) -> list[Path]:
 def _paths(value: Any) -> Iterator[Path]:
     if isinstance(value, Path):
         yield value
-    elif isinstance(value, str) and value.endswith((".mft", ".pt")):
-        yield Path(value)
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _model_files(item) if key == "pretrained" else _paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
             yield from _paths(item)
+
+
+def _model_files(value: Any) -> Iterator[Path]:
+    for name in value if isinstance(value, list) else [value]:
+        if isinstance(name, str) and name.endswith((".mft", ".pt")):
+            yield Path(name)
 
 
 def _configurations(folder: Path) -> Iterator[Path]:

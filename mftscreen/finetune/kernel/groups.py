@@ -20,6 +20,9 @@ __all__ = ["SubstanceKeys", "draw_folds", "group_numbers"]
 LARGEST_GROUP = 0.4
 """Share of the rows; where one formula has more, structures are what is held out."""
 
+LARGEST_ID = 0.9
+"""Where one id, or one structure, has more, single rows are."""
+
 BOND = 1.25
 """Longest bond in units of the sum of covalent radii."""
 
@@ -72,7 +75,8 @@ def group_numbers(keys: SubstanceKeys) -> NDArray[np.int64]:
     Rows of one id or one structure share theirs, and so do crystals of one reduced
     formula and conformers of one molecule: errors are those of substances that a model
     has not seen. Where that leaves too little to learn from (polymorphs of one
-    compound), crystals of one formula are told apart.
+    compound), crystals of one formula are told apart, and so, if need be, are rows of
+    one id.
 
     Parameters
     ----------
@@ -85,16 +89,23 @@ def group_numbers(keys: SubstanceKeys) -> NDArray[np.int64]:
         At least two different numbers, from 0.
     """
     n = len(keys.ids)
-    numbers = _join(n, [keys.ids, keys.structures, keys.bonds, keys.formulas])
-    if np.bincount(numbers).max() > LARGEST_GROUP * n:
+    substances = [keys.ids, keys.structures, keys.bonds, keys.formulas]
+    numbers = _join(n, substances)
+    if _largest_share(numbers) > LARGEST_GROUP:
         log.warning(
             "most rows are of one substance: cross-validation holds out structures of "
             "it, so that its errors are not those of other substances"
         )
-        numbers = _join(n, [keys.ids, keys.structures])
-        if numbers.max() == 0:
-            numbers = np.arange(n)
+        for together in ([keys.ids, keys.structures], [keys.structures]):
+            numbers = _join(n, together)
+            if _largest_share(numbers) <= LARGEST_ID:
+                return numbers
+        return np.arange(n)
     return numbers
+
+
+def _largest_share(numbers: NDArray[np.int64]) -> float:
+    return float(np.bincount(numbers).max() / len(numbers))
 
 
 def draw_folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:

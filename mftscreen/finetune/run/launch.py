@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from mftscreen.finetune.run.lcurve import has_diverged, read_lcurve
 from mftscreen.finetune.run.progress import TrainingProgress
 from mftscreen.finetune.run.select import Selection, checkpoints, is_readable
 from mftscreen.finetune.trainer.heartbeat import forget_steps, read_steps
+from mftscreen.locks import try_lock
 
 __all__ = ["build_command", "train"]
 
@@ -201,7 +201,7 @@ def _lock(directory: Path) -> Iterator[IO[bytes]]:
     """Hold the directory's lock; raise if a trainer has it."""
     with (directory / LOCK).open("ab") as stream:
         deadline = time.monotonic() + LOCK_SECONDS
-        while not _is_locked(stream):
+        while not try_lock(stream, directory):
             if time.monotonic() > deadline:
                 trainer = (directory / LOCK).read_text() or "not started yet"
                 msg = (
@@ -212,15 +212,6 @@ def _lock(directory: Path) -> Iterator[IO[bytes]]:
             time.sleep(POLL_SECONDS)
         stream.truncate(0)  # of the process of a run that has ended
         yield stream
-
-
-def _is_locked(stream: IO[bytes]) -> bool:
-    """Try to lock a file, and return whether that worked."""
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _watch(

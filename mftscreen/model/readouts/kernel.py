@@ -46,8 +46,9 @@ Pooling = Literal["mean", "mean_spread"]
 LARGEST = 6.0e4
 """Of what is stored in half precision."""
 
-BOUND = 1e12
-"""Of all numbers, so that what is made of them is finite."""
+BOUND, LARGEST_WEIGHT = 1e12, 1e30
+"""Of what vectors are made of, and of weights, which are up to five orders of magnitude
+larger than labels: so that what is made of them is finite."""
 _KEYS = ("center", "scale", "landmarks", "weights")
 
 
@@ -187,9 +188,13 @@ class KernelReadout:
                 )
                 raise ModelFileError(msg)
             parts[key] = array.astype(np.float64)
+            bound = LARGEST_WEIGHT if key == "weights" else BOUND
             # not a number, either
-            if not (np.abs(parts[key]) <= BOUND).all():
-                msg = f"the kernel read-out of {name} is damaged: {key} is not finite"
+            if not (np.abs(parts[key]) <= bound).all():
+                msg = (
+                    f"the kernel read-out of {name} is damaged: {key} holds a number "
+                    f"that is not finite or beyond {bound:g}"
+                )
                 raise ModelFileError(msg)
         if not (parts["scale"] >= 1.0 / BOUND).all():
             msg = f"the kernel read-out of {name} is damaged: a scale is not positive"

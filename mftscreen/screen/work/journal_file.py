@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mftscreen.errors import DataError
+from mftscreen.locks import try_lock
 from mftscreen.writing import why_unwritable
 
 __all__ = [
@@ -76,19 +75,14 @@ class Place:
         self._stream = (folder / LOCK).open("ab")
         self._known: dict[str, tuple[int, int]] = {}
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.close()
-            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            if not try_lock(self._stream, folder):
                 msg = (
                     "another screening runs in it; wait for it or choose another folder"
                 )
-            else:
-                msg = (
-                    f"cannot be locked ({error.strerror}); choose a folder on a local "
-                    "file system"
-                )
-            raise DataError(msg, path=folder) from None
+                raise DataError(msg, path=folder)
+        except DataError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the folder free."""

@@ -110,7 +110,11 @@ def job_here(job: str, directory: str, threads: int | None, version: str) -> Any
         text = f"{where} cannot see the study's folder {directory}"
         return asdict(Outcome(text, failed=True))
     threads = threads or max(1, cpu_count() // worker.state.nthreads)
-    ((_, outcome),) = do_jobs([Job.from_json(job)], Path(directory), threads=threads)
+    try:
+        jobs = [Job.from_json(job)]
+        ((_, outcome),) = do_jobs(jobs, Path(directory), threads=threads)
+    except OSError as error:  # of this worker, not of the way to it
+        return asdict(Outcome(f"{where}: {error}", failed=True))
     return asdict(outcome)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,6 @@ def attempt(job: Job, directory: Path, threads: int | None) -> Outcome:
         log.exception("not an error of the job's own")
         text = "".join(traceback.format_exception_only(error))
     text = " ".join(text.split())
-    folder = directory / job.folder
-    if folder.is_dir():
-        (folder / FAILURE).write_text(f"{text}\n", encoding="utf-8")
+    with suppress(OSError):  # there may be no folder, or no room for more
+        (directory / job.folder / FAILURE).write_text(f"{text}\n", encoding="utf-8")
     return Outcome(text, failed=True)

@@ -16,7 +16,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+import traceback
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,14 +68,18 @@ def _listen(lines: queue.SimpleQueue[str], busy: threading.Event) -> None:
 def _do(line: str) -> Outcome:
     from mftscreen.study.job import LOG
     from mftscreen.study.plan import Job
-    from mftscreen.study.work.outcome import attempt
+    from mftscreen.study.work.outcome import Outcome, attempt
 
     request = json.loads(line)
-    job, directory = Job.from_json(request["job"]), Path(request["directory"])
-    folder = directory / job.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with _saying_it_in(folder / LOG):
-        return attempt(job, directory, request["threads"])
+    try:
+        job, directory = Job.from_json(request["job"]), Path(request["directory"])
+        folder = directory / job.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with _saying_it_in(folder / LOG):
+            return attempt(job, directory, request["threads"])
+    except (OSError, ValueError) as error:  # a full disk; what is no job any more
+        text = "".join(traceback.format_exception_only(error))
+        return Outcome(" ".join(text.split()), failed=True)
 
 
 @contextmanager
@@ -87,8 +92,9 @@ def _saying_it_in(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os.dup2(before, 1)
         os.dup2(before, 2)
         os.close(before)

@@ -95,6 +95,16 @@ def test_it_is_the_same_after_a_model_file(rows: PooledRows, composed: bool) -> 
     )
 
 
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_labels_as_large_as_may_be_are_learned(rows: PooledRows, metric: str) -> None:
+    large = replace(rows, labels=1e14 * (5.0 + rows.labels))
+    readout = fit_readout(large, metric).readout
+    arrays = readout.to_arrays("modulus")
+    again = type(readout).from_arrays(readout.card, arrays, "modulus", WIDTH)
+    error = np.abs(again.predict(rows.pooled, rows.structures) - large.labels).mean()
+    assert error < 0.1 * large.labels.std()
+
+
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_a_handful_of_rows_is_enough_for_numbers(n: int) -> None:
     readout, held_out, _ = fit_readout(_rows(n), "mae")

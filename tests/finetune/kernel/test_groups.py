@@ -70,6 +70,13 @@ def test_polymorphs_of_one_compound_are_told_apart(
     assert "most rows are of one substance" in caplog.text
 
 
+@pytest.mark.parametrize("n_same", [19, 20])
+def test_rows_of_an_id_that_nearly_all_have_are_told_apart(n_same: int) -> None:
+    metals = [bulk("Cu", "fcc", a=3.0 + 0.1 * k) for k in range(20)]
+    ids = ["all"] * n_same + ["other"] * (20 - n_same)
+    assert set(fold_numbers(_rows(metals, ids), 5, seed=0)) == set(range(5))
+
+
 def test_two_rows_are_two_folds() -> None:
     assert sorted(fold_numbers(_rows(METALS[:2]), 5, seed=0)) == [0, 1]
 

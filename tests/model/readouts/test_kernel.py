@@ -99,6 +99,8 @@ def test_arrays_come_back_as_they_were(offset: float | list[float]) -> None:
         ("landmarks", np.zeros((N, 2 * WIDTH + 1), np.float16), "shape"),
         ("weights", np.zeros(N, dtype=int), "int64"),
         ("weights", np.full(N, np.nan), "not finite"),
+        ("weights", np.full(N, 1e31), "beyond 1e\\+30"),
+        ("center", np.full(2 * WIDTH, 1e13), "beyond 1e\\+12"),
         ("scale", np.zeros(2 * WIDTH), "not positive"),
         ("center", np.array(["a"] * 2 * WIDTH), "<U1"),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,32 @@ def test_a_job_that_is_locked_is_left_and_has_not_failed(
     assert not found.failed
     assert found.text.startswith("left to another process: the job in ")
     assert not (tmp_path / job.folder / "failure.txt").exists()
+
+
+def test_a_file_system_without_locks_is_a_failure(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    found = attempt(job, tmp_path, 1)
+    assert found.failed
+    assert "cannot be locked (Function not implemented)" in found.text
+    assert (tmp_path / job.folder / "failure.txt").read_text() == f"{found.text}\n"
+
+
+def test_a_full_disk_is_told_of_though_it_cannot_be_noted(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "run_job", full)
+    monkeypatch.setattr(Path, "write_text", full)
+    found = attempt(job, tmp_path, 1)
+    assert found.failed
+    assert "No space left on device" in found.text
 
 
 def test_a_fault_of_ours_is_an_outcome_too(

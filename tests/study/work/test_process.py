@@ -38,6 +38,26 @@ def test_a_job_in_and_an_outcome_out(
 
 
 @pytest.mark.slow
+def test_what_cannot_even_be_begun_is_an_outcome(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    job = plan_jobs(load_study(write_study()), tmp_path)[0]
+    (tmp_path / "jobs").write_text("in the way")
+    request = {"job": job.to_json(), "directory": str(tmp_path), "threads": 1}
+    changed = json.loads(job.to_json())
+    changed["config"]["data"]["test"] = {"ood": "file.extxyz"}
+    requests = [request, request | {"job": json.dumps(changed)}]
+    text = "".join(json.dumps(each) + "\n" for each in requests)
+    done = subprocess.run(
+        COMMAND, input=text, capture_output=True, text=True, check=False
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["failed"] for answer in answers] == [True, True]
+    assert "Not a directory" in answers[0]["text"]
+    assert "rename 'ood'" in answers[1]["text"]
+
+
+@pytest.mark.slow
 def test_it_ends_in_the_middle_of_a_job_with_its_trainer(
     write_study: Callable[..., Path], tmp_path: Path, tiny_task: Path
 ) -> None:
