@@ -38,6 +38,13 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 @click.argument("data", type=LocalPath(dir_okay=False))
 @click.option("--column", required=True, help="Name of the target in DATA.")
 @click.option(
+    "--kind",
+    type=Choice(["number", "class"]),
+    default="number",
+    show_default=True,
+    help="Of the target; a class is true or false, yes or no, 1 or 0.",
+)
+@click.option(
     "--method",
     required=True,
     type=Choice([*_TARGET_METHODS, *_OFM_METHODS, *_LEAVE_ONE_OUT]),
@@ -143,6 +150,7 @@ def command(
     /,
     data: Path,
     column: str,
+    kind: str,
     method: str,
     omee: Path | None,
     table: Any,
@@ -172,6 +180,7 @@ def command(
       mftscreen split matbench_dielectric.json.gz --column n --method loco \\
           --omee omee_ood_folds.json.xz -o published.json
     """  # click wants the character, not the two that stand for it
+    from mftscreen.data.label_source import LabelSource
     from mftscreen.jobs.split import split
     from mftscreen.writing import check_place
 
@@ -184,7 +193,7 @@ def command(
         check_place(output)
     made = split(
         data,
-        column,
+        LabelSource(column, (column,), yes_no=kind == "class"),
         method=method,
         output=output,
         omee=omee,

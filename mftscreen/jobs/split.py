@@ -38,6 +38,8 @@ _LEAST = {
     **dict.fromkeys(("sparse", "neighbors", "perplexity", "min_test"), 1),
 }
 """Of options that are numbers; of others 0. No share is above 1."""
+_OF_VALUES = ("kde_tails", "property_tail", "sparse_y_cluster", "sparse_y_single")
+"""Methods that look for rare or extreme labels."""
 _COUNTS = ("folds", "clusters", "sparse", "neighbors")
 """Options that the methods call ``n_folds`` and so on."""
 
@@ -140,7 +142,7 @@ def split(
     Raises
     ------
     ConfigError
-        If the method has no such option.
+        If the method has no such option, or is not for labels of yes and no.
     DataError
         If there is no such method, data cannot be read or split, or the file cannot be
         written.
@@ -154,6 +156,8 @@ def split(
     source = Path(data) if isinstance(data, str | Path) else RowsInMemory.of(data)
     if not isinstance(column, str | LabelSource):
         raise ConfigError([f"column: the name of the target is needed, got {column!r}"])
+    if LabelSource.of(column).yes_no and method in _OF_VALUES:
+        raise ConfigError([f"method {method} is of labels that are numbers"])
     if foreign := foreign_options(method, options, published=omee is not None):
         names = ", ".join(sorted(foreign))
         raise ConfigError([f"{names}: method {method} has no such option"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
-from ase.io import write
+from ase.io import read, write
 from click.testing import CliRunner
 
 from mftscreen.cli import main
@@ -117,6 +117,22 @@ def test_molecules_have_no_p_value(tmp_path: Path) -> None:
     code, _, errors = run(path, "--column", "gap", "--method", "loco", "-q")
     assert code == 1
     assert "30 of 30 rows have no orbital field matrix" in errors
+
+
+def test_rows_with_labels_of_yes_and_no(labels: Path, tmp_path: Path) -> None:
+    frames = read(labels, ":")
+    for atoms in frames:
+        atoms.info["metal"] = "Cu" in atoms.symbols
+    path = tmp_path / "metals.extxyz"
+    write(path, frames)
+    options = ["--column", "metal", "-q", "--method"]
+    assert run(path, *options, "loco", "--clusters", "5")[0] == 1
+    code, found, _ = run(path, *options, "loco", "--clusters", "5", "--kind", "class")
+    assert code == 0
+    assert len(json.loads(found)["ids"]) == len(frames)
+    code, _, errors = run(path, *options, "kde_tails", "--kind", "class")
+    assert code == 1
+    assert "method kde_tails is of labels that are numbers" in errors
 
 
 @pytest.mark.parametrize(
