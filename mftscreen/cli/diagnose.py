@@ -87,8 +87,9 @@ def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | N
     "--data",
     multiple=True,
     metavar="NAME=FILE",
-    help="Structures, such as train=train.extxyz; may be repeated.  [default: what the "
-    "folder of its training names]",
+    help="Structures, such as train=train.extxyz; may be repeated; the drift of others "
+    "is compared with that of 'train'.  [default: what the folder of its training "
+    "names]",
 )
 @click.option(
     "--split",

@@ -26,6 +26,9 @@ Start = Literal["pca", "random"]
 N_SEEDS = 2**32
 """That scikit-learn knows."""
 
+MERGED = 1e9
+"""Index of two kinds with one mean, and the largest that there is."""
+
 PERPLEXITY = 30.0
 """scikit-learn's default, which the paper does not depart from."""
 
@@ -257,7 +260,9 @@ def davies_bouldin(
     .. math:: \frac{1}{N} \sum_i \max_{j \ne i} \frac{S_i + S_j}{M_{ij}}
 
     with :math:`S_i` the mean distance of a cluster's points from their mean (q = 1)
-    and :math:`M_{ij}` the Euclidean distance of two means (p = 2).
+    and :math:`M_{ij}` the Euclidean distance of two means (p = 2). Two clusters whose
+    means are the same count :data:`MERGED`, as there is no larger number to tell that
+    they are not apart. (scikit-learn counts them as infinitely far apart.)
 
     References
     ----------
@@ -268,9 +273,27 @@ def davies_bouldin(
     >>> points = np.array([[0.0, 1.0], [0.0, -1.0], [4.0, 1.0], [4.0, -1.0]])
     >>> davies_bouldin(points, np.array([0, 0, 1, 1]))
     0.5
+    >>> davies_bouldin(np.array([[1.0], [-1.0], [2.0], [-2.0]]), np.array([0, 0, 1, 1]))
+    1000000000.0
     """
-    from sklearn.metrics import davies_bouldin_score
-
-    if not 2 <= len(np.unique(codes)) < len(codes):
+    kinds = np.unique(codes)
+    if not 2 <= len(kinds) < len(codes):
         return None
-    return float(davies_bouldin_score(features, codes))
+    members = [features[codes == kind] for kind in kinds]
+    means = np.array([each.mean(axis=0) for each in members])
+    spreads = np.array(
+        [
+            np.linalg.norm(each - mean, axis=1).mean()
+            for each, mean in zip(members, means, strict=True)
+        ]
+    )
+    first, second = np.triu_indices(len(kinds), k=1)
+    distances = np.linalg.norm(means[first] - means[second], axis=1)
+    sums = spreads[first] + spreads[second]
+    # what rounding leaves between equal means is no distance
+    apart = distances > 1e-9 * np.abs(features).max()
+    ratios = np.full((len(kinds), len(kinds)), -np.inf)
+    ratios[first, second] = np.where(
+        apart, np.minimum(sums / np.where(apart, distances, 1.0), MERGED), MERGED
+    )
+    return float(np.maximum(ratios, ratios.T).max(axis=1).mean())

@@ -6,6 +6,9 @@ from mftscreen.diagnostics.diagnosis import DataSetDiagnosis, Diagnosis
 
 __all__ = ["MUCH", "say_finding"]
 
+TRAIN = "train"
+"""Name of the training set."""
+
 MUCH = 1.25
 """The ratio from which on something counts as changed.
 
@@ -23,8 +26,7 @@ def say_finding(diagnosis: Diagnosis, model: str) -> str:
     Parameters
     ----------
     diagnosis : Diagnosis
-        Its first data set, a training set, is what the drift of others is compared
-        with.
+        With the drift of the data set ``train``, that of others is compared.
     model : str
         One of its fine-tuned models.
 
@@ -34,7 +36,7 @@ def say_finding(diagnosis: Diagnosis, model: str) -> str:
         A sign of collapse are kinds of atoms that are less well apart in the space of
         the descriptor than before, by a Davies-Bouldin index :data:`MUCH` times as
         large. Atoms of another data set that have drifted :data:`MUCH` times as far as
-        those of the first one are a sign of overfitting (arXiv:2601.08486).
+        those of the training set are a sign of overfitting (arXiv:2601.08486).
     """
     return f"{_separation(diagnosis, model)}{_drift(diagnosis, model)}."
 
@@ -58,19 +60,19 @@ def _separation(diagnosis: Diagnosis, model: str) -> str:
 
 def _drift(diagnosis: Diagnosis, model: str) -> str:
     w1 = {each.name: each.drift[model].w1 for each in diagnosis.data_sets}
-    first, *others = w1
     if not any(w1.values()):
         return "; no atom has drifted"
-    if not others:
+    known = w1.pop(TRAIN, None)
+    if known is None or not w1:
         return ""
-    farthest = max(others, key=lambda name: w1[name])
-    distances = f"W1 {w1[farthest]:.3g} and {w1[first]:.3g}"
-    if w1[farthest] >= MUCH * w1[first]:
+    farthest = max(w1, key=lambda name: w1[name])
+    distances = f"W1 {w1[farthest]:.3g} and {known:.3g}"
+    if w1[farthest] >= MUCH * known:
         return (
-            f"; atoms in {farthest} have drifted farther than those in {first} "
+            f"; atoms in {farthest} have drifted farther than those in {TRAIN} "
             f"({distances}), a sign of overfitting"
         )
-    few = f"no other atoms have drifted much farther than those in {first}"
+    few = f"no other atoms have drifted much farther than those in {TRAIN}"
     return f"; {few} ({distances})"
 
 

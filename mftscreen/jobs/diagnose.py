@@ -20,7 +20,7 @@ from mftscreen.diagnostics.diagnosis import diagnose as measure
 from mftscreen.diagnostics.drift import check_comparable
 from mftscreen.diagnostics.edge_kinds import parse_pair
 from mftscreen.diagnostics.pages import check_output, write_diagnosis, write_numbers
-from mftscreen.errors import ConfigError, MftscreenError
+from mftscreen.errors import ConfigError, DataError, MftscreenError
 from mftscreen.finetune.config.blocks import SplitConfig
 from mftscreen.finetune.task.partition import divide, in_order
 from mftscreen.jobs.trained import (
@@ -175,8 +175,8 @@ def diagnose(
     Raises
     ------
     ConfigError
-        If models have no names of their own, or it is not known what to compare them
-        with or on.
+        If models have no names of their own, it is not known what to compare them with
+        or on, or a number is too small.
     ModelError
         If a model cannot be read, or the two cannot be compared.
     DataError
@@ -190,6 +190,15 @@ def diagnose(
     ...     "my.mft", "mft-mini-crystals", {"train": structures}, n_samples=300
     ... )  # doctest: +SKIP
     """
+    least = {
+        "n_atoms": (n_atoms, 1),
+        "n_samples": (n_samples, 2),
+        "n_repeats": (n_repeats, 1),
+        "n_environments": (n_environments, 2),
+        "seed": (seed, 0),
+    }
+    if small := [f"{k}: {m} or more, got {n}" for k, (n, m) in least.items() if n < m]:
+        raise ConfigError(small)
     models = name_models(model)
     source = _check_data(data, split, fold)
     written = None if output is None else Path(output)
@@ -221,10 +230,10 @@ def diagnose(
     n_stages = options.count_stages(structures, len(after))
     with showing_stages(n_stages, shown=progress) as begin:
         diagnosis = measure(before, after, structures, options, begin)
+    if numbers is not None:  # first: there may be nothing to be drawn
+        write_numbers(diagnosis, numbers, command)
     if written is not None:
         write_diagnosis(diagnosis, written, command)
-    if numbers is not None:
-        write_numbers(diagnosis, numbers, command)
     return DiagnosisResult(diagnosis, failures)
 
 
@@ -256,13 +265,21 @@ def _read_all(
     if split is None:
         candidates = {name: iter_candidates(source) for name, source in data.items()}
     else:
-        settings = SplitConfig(file=Path(split), fold=str(fold))
+        # no ID test but that of the file: rows that were trained on are none
+        settings = SplitConfig(file=Path(split), fold=str(fold), id_share=0.0)
         parts = divide(list(iter_candidates(data)), settings)
         candidates = {name: iter(parts[name]) for name in in_order(parts)}
-    return {
-        n: list(_usable(n, found, elements, failures))
-        for n, found in candidates.items()
-    }
+    usable = {}
+    for n, found in candidates.items():
+        before = set(failures)
+        usable[n] = list(_usable(n, found, elements, failures))
+        if not usable[n] and (left_out := [i for i in failures if i not in before]):
+            msg = (
+                f"data set {n!r}: no structure can be used; "
+                f"{left_out[0]}: {failures[left_out[0]]}"
+            )
+            raise DataError(msg)
+    return usable
 
 
 def _usable(

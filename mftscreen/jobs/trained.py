@@ -16,6 +16,7 @@ from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.outcome.collapse import collapse_parts, large_enough
 from mftscreen.finetune.run.run import CONFIG
 from mftscreen.finetune.strategies import TuneConfig
+from mftscreen.finetune.strategies.plan import Plan
 from mftscreen.finetune.task.task import load_rows
 from mftscreen.model.files.registry import (
     MODEL,
@@ -159,12 +160,14 @@ def common_parts(models: Sequence[ComparedModel]) -> dict[str, Sequence[Atoms]]:
     -------
     dict of str to sequence of Atoms
         See :func:`mftscreen.finetune.outcome.collapse.collapse_parts`; those that are
-        large enough.
+        large enough, and the same rows for all models: with other seeds, or for a
+        kernel, other rows validate, and only tests are left.
 
     Raises
     ------
     ConfigError
-        If no folder names data of properties, or folders name different ones.
+        If no folder names data of properties, folders name different ones, or no part
+        of them is the same.
     DataError
         If the data cannot be read any more.
     """
@@ -185,4 +188,27 @@ def common_parts(models: Sequence[ComparedModel]) -> dict[str, Sequence[Atoms]]:
         if trainings[other].plan.data != trainings[first].plan.data:
             problem = f"data: {other!r} and {first!r} have different ones; name some"
             raise ConfigError([problem])
-    return large_enough(collapse_parts(load_rows(trainings[first].plan), None))
+    plans = {_division(each.plan): each.plan for each in trainings.values()}
+    loaded = [load_rows(plan) for plan in plans.values()]
+    ids = [
+        {part: [row.id for row in data.by_property(part)] for part in data.rows}
+        for data in loaded
+    ]
+    parts = {
+        part: structures
+        for part, structures in collapse_parts(loaded[0], None).items()
+        if all(each.get(part) == ids[0][part] for each in ids)
+    }
+    if not parts:
+        problem = (
+            f"data: {', '.join(trainings)} were divided in different ways, and have no "
+            "test; name some (--data)"
+        )
+        raise ConfigError([problem])
+    return large_enough(parts)
+
+
+def _division(plan: Plan) -> tuple[object, ...]:
+    """Return what decides, beside the data, which rows a model was trained on."""
+    sources = tuple(p.label_source(name) for name, p in plan.properties.items())
+    return (plan.seed, plan.trains, sources)

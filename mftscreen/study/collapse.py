@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -67,8 +68,13 @@ def write_collapse(
         msg = "no job that has finished fine-tunes a pretrained descriptor"
         raise DataError(msg)
     folder.mkdir(parents=True, exist_ok=True)
+    slugs = Counter[str]()
     for conditions, models in compared.items():
-        path = folder / f"collapse-{conditions.slug}.html"
+        slugs[conditions.slug] += 1
+        # a slug may be cut, and does not tell variants from backbones
+        again = slugs[conditions.slug]
+        suffix = f"-{again}" if again > 1 else ""
+        path = folder / f"collapse-{conditions.slug}{suffix}.html"
         _write(path, models, conditions.in_distribution, command, progress)
         yield path
 

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ def write_matbench_record(study: Study, path: Path) -> None:
     Raises
     ------
     DataError
-        If the package is not installed, there are several jobs for a fold, a fold is
-        missing, or its rows are not those of MatBench.
+        If the package is not installed, there are several jobs for a fold or jobs of
+        several kinds, a job has several properties, a fold is missing, or its rows are
+        not those of MatBench.
 
     Notes
     -----
-    The scores in the file are those that ``matbench`` itself has calculated. Its
+    The scores in the file are those that ``matbench`` itself has calculated, from the
+    labels of the study, which are MatBench's if the data are its own file. Its
     package cannot be resolved with today's scikit-learn and scipy, so that it has to
     be installed without what it depends on.
 
@@ -64,11 +67,8 @@ def write_matbench_record(study: Study, path: Path) -> None:
         for name, folds in jobs.items():
             _record(benchmark.tasks_map[name], folds, study)
             some = next(iter(folds.values()))
-            conditions[name] = {
-                "strategy": some.strategy,
-                "backbone": some.backbone,
-                "variant": some.variant,
-            }
+            named = ("strategy", "backbone", "variant", "train_share", "seed")
+            conditions[name] = {key: getattr(some, key) for key in named}
         benchmark.add_metadata({"study": study.name, "trained": conditions})
         text = json.dumps(benchmark.as_dict())
     with output_file(path) as partial:
@@ -107,10 +107,12 @@ def _jobs_by_task(
         if name not in known or not conditions.in_distribution:
             continue
         folds = jobs.setdefault(name, {})
-        if conditions.fold in folds:
-            both = f"{folds[conditions.fold]} and {conditions}"
+        for other in folds.values():
+            if replace(conditions, fold=other.fold) == other:
+                continue
             msg = (
-                f"a record is of one training for each fold, not of {both}; use --only"
+                f"a record is of one way of training, not of {other} and {conditions}; "
+                "use --only"
             )
             raise DataError(msg)
         folds[conditions.fold] = conditions
@@ -153,5 +155,8 @@ def _record(task: Any, folds: Mapping[str, Conditions], study: Study) -> None:
 
 
 def _tested(folder: Path) -> dict[str, Prediction]:
-    rows = read_predictions(folder / PREDICTIONS)
-    return {row.id: row for row in rows if row.part == OOD_TEST}
+    rows = [r for r in read_predictions(folder / PREDICTIONS) if r.part == OOD_TEST]
+    if len(names := {row.property for row in rows}) > 1:
+        msg = f"has several properties ({', '.join(sorted(names))}), MatBench one"
+        raise DataError(msg, path=folder)
+    return {row.id: row for row in rows}

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import davies_bouldin_score
 
 from mftscreen.diagnostics.clusters import (
+    MERGED,
     LabelledRows,
     Separation,
     compare_clusters,
@@ -54,6 +55,21 @@ def test_index_grows_as_clusters_mix() -> None:
 @pytest.mark.parametrize("codes", [np.zeros(65), np.arange(65)])
 def test_index_of_one_cluster_or_of_single_points_is_none(codes: np.ndarray) -> None:
     assert davies_bouldin(POINTS, codes.astype(np.int64)) is None
+
+
+@pytest.mark.parametrize("kinds", [2, 3])
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_kinds_with_one_mean_are_not_apart(kinds: int, spread: float) -> None:
+    points = spread * np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    far = [[50.0, 1.0], [50.0, -1.0]] * (kinds - 2)
+    codes = np.array([0, 0, 1, 1, *[2] * len(far)])
+    merged = np.vstack([points + 3.0, *np.reshape(far, (-1, 1, 2))])
+    found = davies_bouldin(merged, codes)
+    apart = davies_bouldin(merged + 5.0 * np.outer(codes == 1, [1, 0]), codes)
+    assert found is not None
+    assert apart is not None
+    assert apart < 2
+    assert 0.5 * MERGED < found <= MERGED
 
 
 def test_ratio_is_the_mean_over_samples() -> None:

@@ -46,8 +46,13 @@ def made_up(diagnosis: Diagnosis, *sets: tuple[str, float, float | None]) -> Dia
         (
             [("a", 3.0, 1.6), ("b", 3.0, 1.5)],
             "A sign of collapse: kinds of atoms in a are less well apart than before "
-            "(Davies-Bouldin index 1.60 times the pretrained one); no other atoms have "
-            "drifted much farther than those in a (W1 3 and 3).",
+            "(Davies-Bouldin index 1.60 times the pretrained one).",
+        ),
+        (
+            [("ood", 2.0, 1.0), ("train", 4.0, None)],
+            "No sign of collapse: kinds of atoms in ood are as well apart as before "
+            "(Davies-Bouldin index 1.00 times the pretrained one); no other atoms have "
+            "drifted much farther than those in train (W1 2 and 4).",
         ),
         (
             [("a", 0.0, 1.0), ("b", 0.0, None)],

@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+import mftscreen.jobs.diagnose as module
 from mftscreen import diagnose
 from mftscreen.errors import ConfigError, DataError, MftscreenError
 
@@ -35,10 +36,24 @@ def test_structures_in_memory_are_compared(checkpoint: Path, tmp_path: Path) -> 
 def test_rows_of_several_data_sets_that_share_an_id_are_all_named(
     checkpoint: Path,
 ) -> None:
-    data = {n: [Atoms("Po"), *_crystals(6)] for n in ("train", "other")}
+    data = {n: [Atoms("Po"), *_crystals(6)] for n in ("train", "other", "third")}
     found = diagnose({"same": checkpoint}, checkpoint, data, n_samples=5, n_repeats=1)
     reason = "holds Po, which the model does not know"
-    assert found.failures == {"0": reason, "other: 0": reason}
+    assert found.failures == {"0": reason, "other: 0": reason, "third: 0": reason}
+
+
+def test_numbers_are_written_though_nothing_can_be_drawn(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(*_: object) -> None:
+        raise DataError("nothing to be drawn")
+
+    monkeypatch.setattr(module, "write_diagnosis", nothing)
+    paths = {"output": tmp_path / "x.png", "json": tmp_path / "n.json"}
+    data = {"train": _crystals(6)}
+    with pytest.raises(DataError, match="nothing to be drawn"):
+        diagnose({"same": checkpoint}, checkpoint, data, n_samples=5, **paths)
+    assert paths["json"].exists()
 
 
 def _crystals(n: int) -> list[Atoms]:
@@ -56,6 +71,9 @@ def _crystals(n: int) -> list[Atoms]:
         ({"a": []}, {"output": "drift.pdf"}, "unknown format of a report"),
         ({"a": []}, {"pairs": ["C"]}, "C"),
         ({"a": 3}, {}, "int is not understood"),
+        ({"a": []}, {"n_repeats": 0}, "n_repeats: 1 or more, got 0"),
+        ({"a": []}, {"seed": -1}, "seed: 0 or more, got -1"),
+        ({"a": [Atoms("Po")] * 3}, {}, "'a': no structure can be used; 0: holds Po"),
     ],
 )
 def test_wrong_arguments_are_named(

@@ -150,6 +150,25 @@ def test_a_kernel_has_no_validation_set(training: Callable) -> None:
     assert list(common_parts(name_models(run))) == ["train"]
 
 
+def test_parts_that_were_divided_in_other_ways_are_not_compared(
+    training: Callable, rows: Path
+) -> None:
+    tested = {"train": [str(rows)], "test": {"mine": str(rows)}}
+    seeds = [
+        training(f"s{seed}", data=tested, training={"steps": 10, "seed": seed})
+        for seed in (1, 2)
+    ]
+    kernel = training("kt", "kernel", training=None, data=tested)
+    for runs in (seeds, [seeds[0], kernel], [kernel, *seeds]):
+        assert list(common_parts(name_models(runs))) == ["mine"]
+    assert list(common_parts(name_models([*seeds[:1], *seeds[:1]][:1]))) == [
+        "train", "validation", "mine",
+    ]  # fmt: skip
+    own = [training("a1"), training("k1", "kernel", training=None)]
+    with pytest.raises(ConfigError, match="a1, k1 were divided in different ways"):
+        common_parts(name_models(own))
+
+
 def test_a_folder_without_a_model_says_why(
     training: Callable, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -176,7 +195,8 @@ def test_rows_are_divided_by_a_fold(
     assert result.exit_code == 0, result.output
     starts = [line.split()[:2] for line in result.stdout.splitlines()[1:5]]
     assert starts[0] == ["train", "mine"]
-    assert starts[-1] == ["ood", "mine"]
+    assert starts[2] == ["ood", "mine"]
+    assert "id " not in result.stdout
     found = diagnose(
         {"mine": tiny_model}, checkpoint, rows, split=path, fold=fold.name,
         n_samples=10, n_repeats=1, n_atoms=50,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import numpy as np
 import pytest
 
 from mftscreen.errors import DataError
-from mftscreen.finetune.outcome.predictions import Prediction, write_predictions
+from mftscreen.finetune.outcome.predictions import (
+    Prediction,
+    read_predictions,
+    write_predictions,
+)
 from mftscreen.metrics import regression_metrics
 from mftscreen.study.matbench_record import write_matbench_record
 from mftscreen.study.plan import Conditions
@@ -87,6 +92,10 @@ def test_what_is_no_record_is_refused(study: Study, tmp_path: Path) -> None:
     more = Study("s", None, (), (), {}, {**study.folders, twice: first[1]})
     with pytest.raises(DataError, match="use --only"):
         write_matbench_record(more, path)
+    mixed = dict(others)
+    mixed[replace(first[0], strategy="ft")] = first[1]
+    with pytest.raises(DataError, match="one way of training"):
+        write_matbench_record(Study("s", None, (), (), {}, mixed), path)
     none = Study(
         "s", None, (), (), {}, {Conditions("x", "random", "a", "ft"): tmp_path}
     )
@@ -95,4 +104,9 @@ def test_what_is_no_record_is_refused(study: Study, tmp_path: Path) -> None:
     swapped = {**study.folders, first[0]: others[0][1]}
     with pytest.raises(DataError, match="fold_0: 0 of 128 test rows are those"):
         write_matbench_record(Study("s", None, (), (), {}, swapped), path)
+    rows = read_predictions(first[1] / "predictions.csv")
+    both = [*rows, *(replace(row, property="f") for row in rows)]
+    write_predictions(first[1] / "predictions.csv", both)
+    with pytest.raises(DataError, match=r"several properties .e, f., MatBench one"):
+        write_matbench_record(study, path)
     assert not path.exists()

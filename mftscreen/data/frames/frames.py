@@ -118,7 +118,8 @@ class Frames:
         digest = hashlib.sha256()
         for file in self._files:
             size = "" if isinstance(file, NpySet) else file.path.stat().st_size
-            digest.update(f"{file.name} {len(file)} {size}\n".encode())
+            text = f"{file.name} {len(file)} {size}\n"
+            digest.update(text.encode(errors="surrogateescape"))
         return digest.hexdigest()
 
 

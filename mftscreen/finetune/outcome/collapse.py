@@ -44,8 +44,8 @@ PAGE, NUMBERS = "collapse.html", "collapse.json"
 N_STRUCTURES = 500
 """Of each part. 5,000 atoms, what drift is measured on, may be in as many."""
 N_SAMPLES = 300
-"""Atoms of each environment and edges of each kind. ``mftscreen diagnose`` takes the
-paper's 2,000, whose t-SNE would take as long as a short training."""
+"""Atoms of each environment and edges of each kind; ``mftscreen diagnose`` takes 500.
+The t-SNE of the paper's 2,000 would take as long as a short training."""
 
 _MADE_BY = "mftscreen finetune"  # what a report gives as its command
 _MODEL = "fine-tuned"

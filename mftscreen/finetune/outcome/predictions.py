@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ __all__ = [
 
 PREDICTIONS = "predictions.csv"
 """Name of the file."""
+
+_AS_IT_IS: Any = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+"""How it is opened: bytes of ids that are no UTF-8 stay what they are."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     path : Path
     predictions : iterable of Prediction
     """
-    with replacing(path) as partial, partial.open("w", newline="") as stream:
+    with replacing(path) as partial, partial.open("w", **_AS_IT_IS) as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(field.name for field in fields(Prediction))
         table.writerows(map(astuple, predictions))
@@ -102,7 +106,7 @@ def read_predictions(path: Path) -> list[Prediction]:
         If it cannot be read or is not such a file.
     """
     try:
-        with path.open(newline="") as stream:
+        with path.open(**_AS_IT_IS) as stream:
             return [
                 Prediction(
                     row["property"],

@@ -45,7 +45,7 @@ def sample_stream(
     Returns
     -------
     stream : Stream
-        Whose side is such that at least one group is held out.
+        Whose side is such that at least one group is held out, and one is not.
     parts : dict of str to list of LabelledStructure
         ``train``, up to ``N_SAMPLE``, and ``validation``, up to ``N_HELD_OUT``.
 
@@ -77,8 +77,13 @@ def sample_stream(
     report.say()
     side = stream.side
     parts = hold_out(sample, side.fraction, side.seed, lambda frame: frame.group)
-    places = [place_of(frame.group, side.seed) for frame in parts["validation"]]
-    fraction = max(side.fraction, math.nextafter(max(places), 1.0))
+    places = {
+        part: [place_of(frame.group, side.seed) for frame in frames]
+        for part, frames in parts.items()
+    }
+    # what lies below is held out
+    least, most = math.nextafter(max(places["validation"]), 1.0), min(places["train"])
+    fraction = min(max(side.fraction, least), most)
     log.info(
         "auxiliary frames: %d of %d are drawn from as training goes on; of %d that "
         "were looked at, %d are held out and %d left out%s",

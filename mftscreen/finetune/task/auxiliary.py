@@ -85,7 +85,9 @@ def load_auxiliary(
     pool = [row for path in config.self_replay.pool for row in _read_pool(path)]
     frames = perturb_structures([*downstream, *pool], config.self_replay)
     frames = select_frames(frames, config, downstream, seed)
-    return label_frames(frames, teacher, progress=progress)
+    return _without_large_forces(
+        label_frames(frames, teacher, progress=progress), config.max_force
+    )
 
 
 def _read_pool(path: Path) -> list[LabelledStructure]:
@@ -107,6 +109,8 @@ def select_frames(
     seed: int,
 ) -> list[LabelledStructure]:
     """Apply the filters `elements`, `max_atoms`, `max_force` and `n_frames`.
+
+    Frames that are yet to be labelled have no forces, and are filtered by them later.
 
     Parameters
     ----------
@@ -151,16 +155,8 @@ def select_frames(
             "'elements' allows"
         )
         raise DataError(msg)
-    if config.max_force is not None:
-        n_small, largest = len(kept), config.max_force
-        kept = [frame for frame in kept if _force(frame) <= largest]
-        log.info("%d of these without a force beyond %g eV/Å", len(kept), largest)
-        if not kept:
-            msg = (
-                f"all of {n_small} auxiliary frames that other filters leave have a "
-                f"force of more than {largest:g} eV/Å"
-            )
-            raise DataError(msg)
+    if config.self_replay is None:
+        kept = _without_large_forces(kept, config.max_force)
     if config.n_frames is not None and config.n_frames < len(kept):
         chosen = select_diverse([f.atoms for f in kept], config.n_frames, seed)
         kept = [kept[k] for k in chosen]
@@ -176,10 +172,24 @@ def _allowed_elements(
     return None if config.elements is None else set(config.elements)
 
 
+def _without_large_forces(
+    frames: list[LabelledStructure], largest: float | None
+) -> list[LabelledStructure]:
+    if largest is None:
+        return frames
+    kept = [frame for frame in frames if _force(frame) <= largest]
+    log.info("%d of these without a force beyond %g eV/Å", len(kept), largest)
+    if not kept:
+        msg = (
+            f"all of {len(frames)} auxiliary frames that other filters leave have a "
+            f"force of more than {largest:g} eV/Å"
+        )
+        raise DataError(msg)
+    return kept
+
+
 def _force(frame: LabelledStructure) -> float:
-    """Return the largest force; none if frames are labelled later."""
-    forces = frame.labels.get("force")
-    return 0.0 if forces is None else float(np.linalg.norm(forces, axis=1).max())
+    return float(np.linalg.norm(frame.labels["force"], axis=1).max())
 
 
 def stream_auxiliary(

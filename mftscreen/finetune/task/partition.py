@@ -229,7 +229,7 @@ def place_of(group: str, seed: int) -> float:
     group : str
     seed : int
     """
-    digest = hashlib.sha256(f"{seed} {group}".encode()).digest()
+    digest = hashlib.sha256(f"{seed} {group}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from ase import Atoms
@@ -10,7 +12,7 @@ from mftscreen.errors import DataError
 from mftscreen.finetune.stream import sample as module
 from mftscreen.finetune.stream.reader import StreamReader
 from mftscreen.finetune.stream.sample import sample_stream, with_neighbors
-from mftscreen.finetune.stream.spec import Stream
+from mftscreen.finetune.stream.spec import Stream, open_stream
 
 Labelled = Callable[..., Atoms]
 StreamOf = Callable[..., Stream]
@@ -36,6 +38,35 @@ def test_training_never_sees_what_is_held_out(
     if group is not None:
         materials = [{number // 4 for number in part} for part in (validation, train)]
         assert not materials[0] & materials[1]
+
+
+@pytest.mark.parametrize("group", [None, "half"])
+def test_some_are_trained_on_however_the_hashes_fall(
+    labelled: Labelled, stream_of: StreamOf, group: str | None
+) -> None:
+    frames = [labelled(k) for k in range(12)]
+    for k, atoms in enumerate(frames):
+        atoms.info["half"] = "AB"[k % 2]
+    limit = 12 if group else 3
+    settings = {"held_out": 0.999, "group": group, "limit": limit}
+    stream, parts = sample_stream(stream_of(frames, **settings))
+    drawn = list(islice(StreamReader(stream).training_frames(1), limit))
+    assert numbers(drawn) == numbers(parts["train"])
+    assert numbers(parts["validation"])
+    assert not numbers(drawn) & numbers(parts["validation"])
+
+
+def test_groups_may_have_bytes_that_are_no_text(
+    labelled: Labelled, stream_of: StreamOf
+) -> None:
+    frames = [labelled(k) for k in range(12)]
+    stream = stream_of(frames, group="material")
+    path = Path(stream.paths[0])
+    path.write_bytes(path.read_bytes().replace(b"material=m", b"material=\xe9"))
+    again = path.with_name(os.fsdecode(b"f\xe9.extxyz"))
+    path.rename(again)
+    changed = open_stream([again], stream.limits, stream.side)
+    assert sum(map(len, sample_stream(changed)[1].values())) == 12
 
 
 def test_sample_is_bounded(

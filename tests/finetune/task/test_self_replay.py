@@ -259,3 +259,19 @@ def test_training_with_self_replay(config_path: Path, tmp_path: Path) -> None:
     assert head.n_train + head.metrics["validation"]["n"] == 12
     assert card["n_train"] + card["validation"]["n"] == 3 * head.n_train
     assert set(model.properties) == {"softness"}
+
+
+def test_large_forces_are_left_out_when_they_are_known(teacher: Teacher) -> None:
+    def frames(largest: float | None) -> dict[str, float]:
+        replay = {"per_structure": 4, "rattle": 0.3}
+        config = AuxiliaryConfig(head="oxides", self_replay=replay, max_force=largest)
+        found = load_auxiliary(config, ROWS, teacher, seed=0)
+        return {
+            f.id: float(np.linalg.norm(f.labels["force"], axis=1).max()) for f in found
+        }
+
+    every = frames(None)
+    middle = float(np.median(list(every.values())))
+    small = {name for name, force in every.items() if force <= middle}
+    assert frames(middle).keys() == small
+    assert 0 < len(small) < len(every)
