@@ -129,6 +129,8 @@ TUTORIALS = {
         smaller={
             "$SLURM_CPUS_PER_TASK": "2",
             "study.yaml": "other/table_4.yaml",
+            # only then is there something to be shown
+            "-o runs/study --dry-run": "-o runs/study --shard 1/13 --threads 1",
             "-o runs/smoke": "-o runs/smoke --shard 1/13 --threads 1",
         },
         makes=("runs/pool", "runs/study", "runs/smoke"),

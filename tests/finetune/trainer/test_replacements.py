@@ -55,13 +55,15 @@ def test_threads_open_arrays_in_turn(
 ) -> None:
     path = tmp_path / "coord.npy"
     np.save(path, np.arange(6.0).reshape(2, 3))
-    create = staticmethod(DeepmdData._create_memmap)
-    monkeypatch.setattr(DeepmdData, "_create_memmap", create)
+    kept = DeepmdData._create_memmap  # with a descriptor of a file for each
+    monkeypatch.setattr(DeepmdData, "_create_memmap", staticmethod(kept))
     replacements.open_arrays_in_turn()
     threshold, interval = gc.get_threshold(), sys.getswitchinterval()
 
     def opened(number: int) -> float:
         _Finalized()
+        if number % 100 == 0:
+            kept.cache_clear()
         return float(DeepmdData._create_memmap(str(path), str(number))[1, 2])
 
     try:
@@ -72,4 +74,5 @@ def test_threads_open_arrays_in_turn(
     finally:
         gc.set_threshold(*threshold)
         sys.setswitchinterval(interval)
+        kept.cache_clear()
     assert found == {5.0}

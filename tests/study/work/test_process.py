@@ -47,11 +47,16 @@ def test_what_cannot_even_be_begun_is_an_outcome(
     changed = json.loads(job.to_json())
     changed["config"]["data"]["test"] = {"ood": "file.extxyz"}
     requests = [request, request | {"job": json.dumps(changed)}]
-    text = "".join(json.dumps(each) + "\n" for each in requests)
-    done = subprocess.run(
-        COMMAND, input=text, capture_output=True, text=True, check=False
-    )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = []
+    with subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for each in requests:
+            process.stdin.write(json.dumps(each) + "\n")
+            process.stdin.flush()
+            answers.append(json.loads(process.stdout.readline()))
     assert [answer["failed"] for answer in answers] == [True, True]
     assert "Not a directory" in answers[0]["text"]
     assert "rename 'ood'" in answers[1]["text"]
