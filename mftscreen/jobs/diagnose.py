@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["DiagnosisResult", "diagnose"]
 
 
+_LEAST = {"n_atoms": 1, "n_samples": 2, "n_repeats": 1, "n_environments": 2, "seed": 0}
+
+
 @dataclass(frozen=True)
 class DiagnosisResult:
     """A diagnosis, and what it could not be made of.
@@ -190,15 +193,6 @@ def diagnose(
     ...     "my.mft", "mft-mini-crystals", {"train": structures}, n_samples=300
     ... )  # doctest: +SKIP
     """
-    least = {
-        "n_atoms": (n_atoms, 1),
-        "n_samples": (n_samples, 2),
-        "n_repeats": (n_repeats, 1),
-        "n_environments": (n_environments, 2),
-        "seed": (seed, 0),
-    }
-    if small := [f"{k}: {m} or more, got {n}" for k, (n, m) in least.items() if n < m]:
-        raise ConfigError(small)
     models = name_models(model)
     source = _check_data(data, split, fold)
     written = None if output is None else Path(output)
@@ -215,6 +209,7 @@ def diagnose(
         n_repeats,
         independent=True,
     )
+    _check_numbers(options)
     before = load_network(
         against or common_pretrained(models), device, progress=progress
     )
@@ -235,6 +230,16 @@ def diagnose(
     if written is not None:
         write_diagnosis(diagnosis, written, command)
     return DiagnosisResult(diagnosis, failures)
+
+
+def _check_numbers(options: DiagnosisOptions) -> None:
+    found = {name: getattr(options, name) for name in _LEAST}
+    if small := [
+        f"{name}: {_LEAST[name]} or more, got {number}"
+        for name, number in found.items()
+        if number < _LEAST[name]
+    ]:
+        raise ConfigError(small)
 
 
 def _check_data(data: Any, split: Any, fold: Any) -> Any:
