@@ -3,7 +3,10 @@ r"""Kernel read-outs on all published folds of a MatBench task, for any backbone
 Five official folds, and five times 50 published folds out of distribution. Settings are
 chosen once for each method of splitting, by cross-validation on the training rows of
 its first fold, some of which are test rows of others; each fold is then fitted with
-them. The published validation rows of a fold are training rows here.
+them. The published validation rows of a fold are training rows here. All folds of a
+method have one kernel matrix in common, so that descriptors are shifted and scaled by
+all rows, with those of test rows among them, but without their labels. Seconds are
+those of a fit without that matrix.
 
 A line of JSON for each fold is added to the output; what stands there is not done
 again. Several pretrained models: their descriptors side by side, as ``pretrained: [A,
@@ -23,6 +26,7 @@ import lzma
 import os
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +35,13 @@ from mftscreen.console.text_table import text_table
 from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
+from mftscreen.finetune.kernel.regression import Kernel
 from mftscreen.finetune.kernel.search import (
     PooledRows,
     Setting,
     Targets,
     choose_setting,
-    cross_validate,
+    kernel_between,
 )
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
@@ -98,6 +103,7 @@ def run(
     done = [json.loads(line) for line in _lines(options.output)]
     known = {(d["task"], d["method"], d["fold"], d["pretrained"]) for d in done}
     settings: list[Setting] = []
+    kernels: list[Kernel] = []
     for number, test in enumerate(tests):
         key = (options.task, method, number, sha256)
         if key in known:
@@ -105,11 +111,17 @@ def run(
         if not settings:
             settings = [choose_setting(_training(m, tests[0]), "mae") for m in members]
             print(method, settings, flush=True)
+            kernels = [
+                kernel_between(m, s) for m, s in zip(members, settings, strict=True)
+            ]
+            for kernel in kernels:
+                if kernel.is_held:
+                    np.asarray(kernel.matrix)  # not part of the seconds of a fold
         begin = time.process_time()
         values = np.mean(
             [
-                predict(rows, np.array(test), setting)
-                for rows, setting in zip(members, settings, strict=True)
+                predict(*member, np.array(test))
+                for member in zip(members, settings, kernels, strict=True)
             ],
             axis=0,
         )
@@ -135,16 +147,19 @@ def _training(rows: PooledRows, test: list[int]) -> PooledRows:
     return rows.take(np.setdiff1d(np.arange(len(rows)), test))
 
 
-def predict(rows: PooledRows, test: np.ndarray, setting: Setting) -> np.ndarray:
+def predict(
+    rows: PooledRows, setting: Setting, kernel: Kernel, test: np.ndarray
+) -> np.ndarray:
     """Return what a fit to all other rows says of test rows."""
-    held_out = np.full(len(rows), -1)
-    held_out[test] = 0
+    train = np.setdiff1d(np.arange(len(rows)), test)
     # labels of test rows are not looked at; one may have no logarithm
     labels = rows.labels.copy()
-    labels[test] = labels[np.flatnonzero(held_out < 0)[0]]
-    divided = PooledRows(rows.pooled, labels, rows.structures, held_out)
-    outputs = cross_validate(divided, setting)
-    return Targets(setting, divided).undo(outputs)[test]
+    labels[test] = labels[train[0]]
+    targets = Targets(setting, replace(rows, labels=labels))
+    found = setting.regression.fit(kernel, targets.values, train)
+    outputs = np.full(labels.shape, np.nan)
+    outputs[test] = kernel.evaluate(found, test)
+    return targets.undo(outputs)[test]
 
 
 def table(path: Path) -> str:

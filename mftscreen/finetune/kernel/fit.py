@@ -25,6 +25,7 @@ from mftscreen.finetune.kernel.search import (
     Targets,
     choose_setting,
     cross_validate,
+    kernel_between,
 )
 from mftscreen.metrics import classification_metrics, regression_metrics
 from mftscreen.model.readouts.kernel import KernelCard, KernelReadout
@@ -90,7 +91,8 @@ def fit_readout(
     setting = choose_setting(rows, metric, per_atom=per_atom)
     if other_folds is not None:
         rows = replace(rows, folds=other_folds)
-    outputs = cross_validate(rows, setting)
+    kernel = kernel_between(rows, setting)
+    outputs = cross_validate(rows, setting, kernel)
     targets = Targets(setting, rows)
     transform, held_out = Transform(kind=setting.transform), targets.undo(outputs)
     if metric == "log_loss":
@@ -100,9 +102,10 @@ def fit_readout(
     symbols, shares = rows.symbols, rows.compositions[:, :-1]
     x, center, scale, gamma = rows.vectors(setting)
     values = setting.regression.fit(
-        x[fitted], (targets.values - shares @ of_elements)[fitted], gamma
+        kernel, targets.values - shares @ of_elements, fitted
     )
-    landmarks, weights = _landmarks(x[fitted], values, gamma)
+    del kernel  # what follows may need as much memory
+    landmarks, weights = _landmarks(x, fitted, values, gamma)
     card = _card(setting, gamma, transform, values, held_out, rows.labels).model_copy(
         update={
             "elements": (
@@ -171,18 +174,17 @@ def _card(
 
 
 def _landmarks(
-    fitted: FloatArray, values: Regression, gamma: float
+    x: FloatArray, fitted: NDArray[np.intp], values: Regression, gamma: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the landmarks and their weights."""
     used = np.flatnonzero(values.used)
     if len(used) == 0:  # labels that are all the same
-        used = np.arange(1)
+        used = fitted[:1]
     drawn = np.random.default_rng(0).permutation(len(used))[:N_LANDMARKS]
     chosen = np.sort(used[drawn])
-    z = fitted[chosen]
     if len(chosen) == len(used):
-        return z, values.weights[chosen]
-    return z, project(fitted, z, gamma, values.weights)
+        return x[chosen], values.weights[chosen]
+    return x[chosen], project(x[used], x[chosen], gamma, values.weights[used])
 
 
 def _plain(numbers: FloatArray) -> float | list[float]:

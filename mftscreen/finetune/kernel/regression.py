@@ -14,20 +14,31 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.model.readouts.kernel import gaussian
 
-__all__ = ["Classifier", "Regression", "Ridge", "SupportVectors", "project"]
+__all__ = [
+    "Classifier",
+    "Kernel",
+    "Regression",
+    "Ridge",
+    "SupportVectors",
+    "project",
+]
 
 FloatArray = NDArray[np.float64]
 
-N_MATRIX = 20_000
-"""Rows up to which their kernel is held as a whole (3.2 GB), which is faster than to
-compute its rows when they are needed: 2.5 times for 8,789 rows of 960 components."""
+N_SINGLE = 28_000
+"""Rows up to which support vectors have the kernel as a whole (3.1 GB, in single
+precision); of more, LIBSVM computes its rows when they are needed."""
+
+N_DOUBLE = 5_000
+"""Rows up to which all folds of a ridge regression have it in common (0.2 GB)."""
 
 N_LANDMARKS = 16_000
 """Of more, a function is projected on so many, or ridge fits them to all: the cost of a
@@ -53,6 +64,61 @@ class Regression(NamedTuple):
         return np.asarray(self.weights.any(axis=1))
 
 
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """The kernel between rows, which several fits have in common.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n_rows, n_features)
+    gamma : float
+        See :mod:`mftscreen.model.readouts.kernel`.
+    precision : type
+        Of its matrix: ``numpy.float32``, or ``numpy.float64`` where systems of
+        equations are solved.
+    """
+
+    x: FloatArray
+    gamma: float
+    precision: type[np.floating[Any]]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a matrix of all rows."""
+        return len(self) <= (N_SINGLE if self.precision is np.float32 else N_DOUBLE)
+
+    @cached_property
+    def matrix(self) -> NDArray[np.floating[Any]]:
+        """Between all rows, (n_rows, n_rows)."""
+        x, squares = self.x, np.square(self.x).sum(axis=1)
+        matrix = np.empty((len(x), len(x)), self.precision)
+        for start in range(0, len(x), BLOCK):
+            end = start + BLOCK
+            part = gaussian(x[start:end], x[start:], self.gamma, squares[start:])
+            matrix[start:end, start:] = part
+            matrix[start:, start:end] = part.T
+        return matrix
+
+    def among(self, rows: NDArray[np.intp]) -> FloatArray:
+        """Return a new matrix between some rows, in double precision."""
+        if self.is_held and self.precision is np.float64:
+            return np.asarray(self.matrix[np.ix_(rows, rows)])
+        x = self.x[rows]
+        return gaussian(x, x, self.gamma)
+
+    def evaluate(self, found: Regression, rows: NDArray[np.intp]) -> FloatArray:
+        """Return the values (n, n_targets) of a regression for some rows."""
+        used = np.flatnonzero(found.used)
+        if self.is_held:
+            part = self.matrix[np.ix_(rows, used)]
+        else:
+            part = gaussian(self.x[rows], self.x[used], self.gamma)
+        return np.asarray(part @ found.weights[used] + found.offset)
+
+
 @dataclass(frozen=True)
 class SupportVectors:
     """Support vector regression.
@@ -68,39 +134,52 @@ class SupportVectors:
     cost: float = 3.0
     tolerance: float = 0.05
 
-    def fit(self, x: FloatArray, targets: FloatArray, gamma: float) -> Regression:
-        """Fit rows to targets.
+    precision: ClassVar[type[np.floating[Any]]] = np.float32
+
+    def fit(
+        self, kernel: Kernel, targets: FloatArray, rows: NDArray[np.intp]
+    ) -> Regression:
+        """Fit some rows to targets.
 
         Parameters
         ----------
-        x : ndarray of shape (n_rows, n_features)
+        kernel : Kernel
         targets : ndarray of shape (n_rows, n_targets)
             Several are fitted one by one, with the same kernel.
-        gamma : float
-            See :mod:`mftscreen.model.readouts.kernel`.
+        rows : ndarray of int
+            Those that are fitted; others have no weight.
 
         Returns
         -------
         Regression
         """
+        weights, offset = np.zeros(targets.shape), np.zeros(targets.shape[1])
+        for k, column in enumerate(targets.T):
+            center, spread = _robust(column[rows])
+            scaled = (column - center) / spread
+            if kernel.is_held:
+                from mftscreen.finetune.kernel.smo import minimize
+
+                bound = _bound(self.cost, rows, len(kernel))
+                found = minimize(kernel.matrix, scaled, -bound, bound, self.tolerance)
+            else:
+                found = self._by_libsvm(kernel, scaled, rows)
+            weights[:, k] = found[0] * spread
+            offset[k] = found[1] * spread + center
+        return Regression(weights, offset)
+
+    def _by_libsvm(
+        self, kernel: Kernel, scaled: FloatArray, rows: NDArray[np.intp]
+    ) -> tuple[FloatArray, float]:
         from sklearn.svm import SVR
 
-        whole = len(x) <= N_MATRIX
         model = SVR(
-            kernel="precomputed" if whole else "rbf",
-            gamma=gamma / x.shape[1],
+            gamma=kernel.gamma / kernel.x.shape[1],
             C=self.cost,
             epsilon=self.tolerance,
             cache_size=1000,
         )
-        inputs = gaussian(x, x, gamma) if whole else x
-        weights, offset = np.zeros(targets.shape), np.zeros(targets.shape[1])
-        for k, column in enumerate(targets.T):
-            center, spread = _robust(column)
-            model.fit(inputs, (column - center) / spread)
-            weights[model.support_, k] = model.dual_coef_[0] * spread
-            offset[k] = float(model.intercept_[0]) * spread + center
-        return Regression(weights, offset)
+        return _weights_of(model.fit(kernel.x[rows], scaled[rows]), rows, len(kernel))
 
 
 @dataclass(frozen=True)
@@ -115,27 +194,34 @@ class Classifier:
 
     cost: float = 1.0
 
-    def fit(self, x: FloatArray, targets: FloatArray, gamma: float) -> Regression:
+    precision: ClassVar[type[np.floating[Any]]] = np.float32
+
+    def fit(
+        self, kernel: Kernel, targets: FloatArray, rows: NDArray[np.intp]
+    ) -> Regression:
         """Fit rows to targets (n_rows, 1) of 0 and 1; see :meth:`SupportVectors.fit`.
 
         Values are larger for what is likelier 1, and no probabilities.
         """
-        from sklearn.svm import SVC
-
         labels = targets[:, 0] > 0.5
         weights = np.zeros(targets.shape)
-        if labels.all() or not labels.any():  # of a fold
-            return Regression(weights, np.full(1, 1.0 if labels[0] else -1.0))
-        whole = len(x) <= N_MATRIX
-        model = SVC(
-            kernel="precomputed" if whole else "rbf",
-            gamma=gamma / x.shape[1],
-            C=self.cost,
-            cache_size=1000,
-        )
-        model.fit(gaussian(x, x, gamma) if whole else x, labels)
-        weights[model.support_, 0] = model.dual_coef_[0]
-        return Regression(weights, np.array([float(model.intercept_[0])]))
+        if labels[rows].all() or not labels[rows].any():  # of a fold
+            return Regression(weights, np.full(1, 1.0 if labels[rows[0]] else -1.0))
+        if kernel.is_held:
+            from mftscreen.finetune.kernel.smo import minimize
+
+            bound = _bound(self.cost, rows, len(kernel))
+            lower, upper = np.where(labels, 0.0, -bound), np.where(labels, bound, 0.0)
+            signs = np.where(labels, 1.0, -1.0)
+            weights[:, 0], offset = minimize(kernel.matrix, signs, lower, upper, 0.0)
+        else:
+            from sklearn.svm import SVC
+
+            width = kernel.gamma / kernel.x.shape[1]
+            model = SVC(gamma=width, C=self.cost, cache_size=1000)
+            model.fit(kernel.x[rows], labels[rows])
+            weights[:, 0], offset = _weights_of(model, rows, len(kernel))
+        return Regression(weights, np.array([offset]))
 
 
 @dataclass(frozen=True)
@@ -150,31 +236,51 @@ class Ridge:
 
     noise: float = 0.01
 
-    def fit(self, x: FloatArray, targets: FloatArray, gamma: float) -> Regression:
+    precision: ClassVar[type[np.floating[Any]]] = np.float64
+
+    def fit(
+        self, kernel: Kernel, targets: FloatArray, rows: NDArray[np.intp]
+    ) -> Regression:
         """Fit rows to targets; see :meth:`SupportVectors.fit`."""
         from scipy.linalg import cho_factor, cho_solve
 
-        offset = targets.mean(axis=0)
-        chosen = np.linspace(0, len(x) - 1, min(len(x), N_LANDMARKS)).astype(int)
-        z = x[chosen]
-        matrix, right = gaussian(z, z, gamma), targets - offset
-        if len(chosen) == len(x):
+        offset = targets[rows].mean(axis=0)
+        even = np.linspace(0, len(rows) - 1, min(len(rows), N_LANDMARKS)).astype(int)
+        chosen = rows[even]
+        matrix, right = kernel.among(chosen), targets - offset
+        if len(chosen) == len(rows):
             matrix[np.diag_indices_from(matrix)] += self.noise
+            total = right[rows]
         else:
             matrix *= self.noise
             matrix[np.diag_indices_from(matrix)] += JITTER
-            total = np.zeros((len(z), right.shape[1]))
-            for start in range(0, len(x), BLOCK):
-                part = slice(start, start + BLOCK)
-                across = gaussian(x[part], z, gamma)
+            total = np.zeros((len(chosen), right.shape[1]))
+            for start in range(0, len(rows), BLOCK):
+                part = rows[start : start + BLOCK]
+                across = gaussian(kernel.x[part], kernel.x[chosen], kernel.gamma)
                 matrix += across.T @ across
                 total += across.T @ right[part]
-            right = total
         # transposed, in LAPACK's order, it is factored in place
         factor = cho_factor(matrix.T, overwrite_a=True, check_finite=False)
         weights = np.zeros(targets.shape)
-        weights[chosen] = cho_solve(factor, right)
+        weights[chosen] = cho_solve(factor, total)
         return Regression(weights, offset)
+
+
+def _bound(cost: float, rows: NDArray[np.intp], n_rows: int) -> FloatArray:
+    """Return the largest weight of all rows: 0 for those that are not fitted."""
+    bound = np.zeros(n_rows)
+    bound[rows] = cost
+    return bound
+
+
+def _weights_of(
+    model: Any, rows: NDArray[np.intp], n_rows: int
+) -> tuple[FloatArray, float]:
+    """Return the weights of all rows, and the offset, of a model of scikit-learn."""
+    weights = np.zeros(n_rows)
+    weights[rows[model.support_]] = model.dual_coef_[0]
+    return weights, float(model.intercept_[0])
 
 
 def project(

@@ -13,16 +13,24 @@ from numpy.typing import NDArray
 
 from mftscreen.finetune.kernel.regression import (
     Classifier,
-    Regression,
+    Kernel,
     Ridge,
     SupportVectors,
 )
 from mftscreen.metrics import classification_metrics
-from mftscreen.model.readouts.kernel import LARGEST, Pooling, compositions, gaussian
+from mftscreen.model.readouts.kernel import LARGEST, Pooling, compositions
 from mftscreen.transforms import Transform
 from mftscreen.trust.platt import fit_platt
 
-__all__ = ["Metric", "PooledRows", "Setting", "choose_setting", "cross_validate"]
+__all__ = [
+    "Metric",
+    "PooledRows",
+    "Setting",
+    "Targets",
+    "choose_setting",
+    "cross_validate",
+    "kernel_between",
+]
 
 FloatArray = NDArray[np.float64]
 Metric: TypeAlias = Literal["mae", "rmse", "log_loss"]
@@ -213,39 +221,45 @@ class Targets:
         return self._transform.undo(values)
 
 
-def cross_validate(rows: PooledRows, setting: Setting) -> FloatArray:
+def cross_validate(
+    rows: PooledRows, setting: Setting, kernel: Kernel | None = None
+) -> FloatArray:
     """Return what is predicted of each row by a fit to the rows of other folds.
 
     Parameters
     ----------
     rows : PooledRows
     setting : Setting
+    kernel : Kernel, optional
+        Between the rows, if another setting has had the same.
 
     Returns
     -------
     ndarray of shape (n_rows, n_components)
         What :attr:`Targets.values` are fitted; NaN for rows that no fold holds out.
     """
-    x, _, _, gamma = rows.vectors(setting)
+    kernel = kernel or kernel_between(rows, setting)
     targets = Targets(setting, rows)
-    shares = rows.compositions[:, :-1]
     outputs = np.full(rows.labels.shape, np.nan)
     for fold in np.unique(rows.folds[rows.folds >= 0]):
         held_out = np.flatnonzero(rows.folds == fold)
         train = np.flatnonzero(rows.folds != fold)
-        share = shares @ targets.of_elements(train)
-        found = setting.regression.fit(x[train], (targets.values - share)[train], gamma)
-        outputs[held_out] = evaluate(found, x[held_out], x[train], gamma)
-        outputs[held_out] += share[held_out]
+        share = rows.compositions[:, :-1] @ targets.of_elements(train)
+        found = setting.regression.fit(kernel, targets.values - share, train)
+        outputs[held_out] = kernel.evaluate(found, held_out) + share[held_out]
     return outputs
 
 
-def evaluate(
-    found: Regression, x: FloatArray, z: FloatArray, gamma: float
-) -> FloatArray:
-    """Return the values (n, n_targets) of a regression on rows `z` for vectors `x`."""
-    kernel = gaussian(x, z[found.used], gamma)
-    return np.asarray(kernel @ found.weights[found.used] + found.offset)
+def kernel_between(rows: PooledRows, setting: Setting) -> Kernel:
+    """Return the kernel that a setting has between rows.
+
+    Parameters
+    ----------
+    rows : PooledRows
+    setting : Setting
+    """
+    x, _, _, gamma = rows.vectors(setting)
+    return Kernel(x, gamma, setting.regression.precision)
 
 
 @dataclass
@@ -255,15 +269,23 @@ class _Search:
     rows: PooledRows
     metric: Metric
     tried: dict[Setting, float] = field(default_factory=dict)
+    _last: tuple[tuple[Any, ...], Kernel] | None = None
 
     def error(self, setting: Setting) -> float:
         if setting not in self.tried:
-            outputs = cross_validate(self.rows, setting)
+            outputs = cross_validate(self.rows, setting, self._kernel(setting))
             values = Targets(setting, self.rows).undo(outputs)
             held_out = self.rows.folds >= 0
             errors = self._measure(values[held_out], self.rows.labels[held_out])
             self.tried[setting] = float((errors / self._spread).mean())
         return self.tried[setting]
+
+    def _kernel(self, setting: Setting) -> Kernel:
+        """Return the kernel of a setting, which costs and tolerances do not change."""
+        key = setting.pooling, setting.gamma, setting.composition_weight
+        if self._last is None or self._last[0] != key:
+            self._last = key, kernel_between(self.rows, setting)
+        return self._last[1]
 
     def _measure(self, values: FloatArray, labels: FloatArray) -> FloatArray:
         """Return a mean error for each component."""

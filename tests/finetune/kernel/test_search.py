@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 
 from mftscreen.finetune.kernel import search
-from mftscreen.finetune.kernel.regression import Ridge, SupportVectors
+from mftscreen.finetune.kernel.regression import Kernel, Ridge, SupportVectors
 from mftscreen.finetune.kernel.search import (
     Metric,
     PooledRows,
@@ -111,9 +111,9 @@ def test_compositions_that_are_all_the_same_are_not_tried(
     tried: list[float] = []
     validate = search.cross_validate
 
-    def watched(rows: PooledRows, setting: Setting) -> np.ndarray:
+    def watched(rows: PooledRows, setting: Setting, kernel: Kernel) -> np.ndarray:
         tried.append(setting.composition_weight)
-        return validate(rows, setting)
+        return validate(rows, setting, kernel)
 
     monkeypatch.setattr(search, "cross_validate", watched)
     rows = replace(_rows(), structures=[Atoms("SiO2")] * N)

@@ -1,0 +1,83 @@
+"""Support vectors by sequential minimal optimization."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import LinearConstraint
+from scipy.optimize import minimize as minimize_slowly
+
+from mftscreen.finetune.kernel import smo
+from mftscreen.model.readouts.kernel import gaussian
+
+RNG = np.random.default_rng(0)
+
+
+def _problem(n: int) -> tuple[np.ndarray, np.ndarray]:
+    x = RNG.normal(size=(n, 3))
+    return gaussian(x, x, 1.0), np.sin(2.0 * x[:, 0]) + RNG.normal(scale=0.3, size=n)
+
+
+def _loss(
+    kernel: np.ndarray, targets: np.ndarray, weights: np.ndarray, eps: float
+) -> float:
+    absolute = eps * np.abs(weights).sum()
+    return 0.5 * weights @ kernel @ weights - targets @ weights + absolute
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+def test_no_other_weights_are_better(eps: float) -> None:
+    kernel, targets = _problem(25)
+    lower, upper = -RNG.uniform(0.2, 2.0, 25), RNG.uniform(0.2, 2.0, 25)
+    upper[3] = lower[4] = lower[5] = upper[5] = 0.0
+    weights, offset = smo.minimize(
+        kernel.astype(np.float32), targets, lower, upper, eps
+    )
+    assert ((lower <= weights) & (weights <= upper)).all()
+    assert weights.sum() == pytest.approx(0.0, abs=1e-12)
+    # the parts of a weight above and below 0, which are smooth
+    both = np.hstack([np.eye(25), -np.eye(25)])
+    slow = minimize_slowly(
+        lambda ab: _loss(kernel, targets, both @ ab, 0.0) + eps * ab.sum(),
+        np.zeros(50),
+        jac=lambda ab: both.T @ (kernel @ both @ ab - targets) + eps,
+        bounds=[(0.0, most) for most in (*upper, *-lower)],
+        constraints=LinearConstraint(both.sum(axis=0), 0.0, 0.0),
+        method="SLSQP",
+        options={"maxiter": 1000, "ftol": 1e-12},
+    )
+    least = _loss(kernel, targets, both @ slow.x, eps)
+    assert _loss(kernel, targets, weights, eps) == pytest.approx(least, abs=1e-3)
+    # rows between their bounds are off by the tolerance
+    free = (weights != 0.0) & (weights > lower) & (weights < upper)
+    residuals = targets - kernel @ weights - offset
+    assert free.any()
+    np.testing.assert_allclose(np.abs(residuals[free]), eps, atol=2e-3)
+
+
+def test_rows_that_are_the_same_share_what_one_would_have() -> None:
+    kernel, targets = _problem(30)
+    twice = np.tile(kernel, (2, 2)).astype(np.float32)
+    bound = np.full(60, 0.5)
+    weights, offset = smo.minimize(twice, np.tile(targets, 2), -bound, bound, 0.05)
+    once, same = smo.minimize(
+        kernel.astype(np.float32), targets, -2 * bound[:30], 2 * bound[:30], 0.05
+    )
+    values = twice[:30] @ weights + offset
+    np.testing.assert_allclose(values, kernel @ once + same, atol=3e-3)
+
+
+def test_no_row_is_fitted() -> None:
+    weights, offset = smo.minimize(
+        np.ones((3, 3), np.float32), np.ones(3), np.zeros(3), np.zeros(3), 0.1
+    )
+    assert not weights.any()
+    assert offset == 0.0
+
+
+def test_labels_that_are_all_the_same_need_no_weights() -> None:
+    bound = np.ones(4)
+    kernel = np.eye(4, dtype=np.float32)
+    weights, offset = smo.minimize(kernel, np.full(4, 2.0), -bound, bound, 0.1)
+    assert not weights.any()
+    assert offset == pytest.approx(2.0)
