@@ -95,6 +95,25 @@ def to_atoms(structure: Any) -> Atoms:
     raise StructureError(msg)
 
 
+def without_calculator(atoms: Atoms) -> Atoms:
+    """Return a copy without the calculator, but with the charge.
+
+    Parameters
+    ----------
+    atoms : Atoms
+
+    Returns
+    -------
+    Atoms
+        :meth:`ase.Atoms.copy` loses the attribute that pymatgen's adaptor sets.
+    """
+    copy: Atoms = atoms.copy()
+    charge = getattr(atoms, "charge", None)
+    if charge is not None and not {"charge", "total_charge"} & copy.info.keys():
+        copy.info["charge"] = charge
+    return copy
+
+
 def check_structure(atoms: Atoms, elements: Collection[str]) -> None:
     """Raise if `atoms` cannot be evaluated by a model of these `elements`.
 

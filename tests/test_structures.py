@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read, write
 
+from mftscreen.domain import total_charge
 from mftscreen.errors import (
     InvalidGeometryError,
     StructureError,
@@ -24,6 +25,7 @@ from mftscreen.structures import (
     shown_formula,
     structure_hash,
     to_atoms,
+    without_calculator,
 )
 
 ELEMENTS = ("H", "O", "Mg", "Si")
@@ -289,3 +291,14 @@ def test_neighbors_of_a_model_tell_of_atoms_that_are_too_close(
             check()
         messages.add(str(caught.value))
     assert len(messages) == 1
+
+
+def test_a_copy_keeps_the_charge_that_pymatgen_s_adaptor_sets() -> None:
+    from pymatgen.core import Molecule
+
+    ion = to_atoms(Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.8]], charge=1))
+    assert total_charge(ion) == total_charge(without_calculator(ion)) == 1
+    said = bulk("Si")
+    said.info["total_charge"] = 2
+    assert total_charge(without_calculator(said)) == 2
+    assert "charge" not in without_calculator(bulk("Si")).info

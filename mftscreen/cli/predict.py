@@ -174,7 +174,8 @@ class _Table:
         def candidates() -> Iterator[Candidate]:
             for path in self.files:
                 for number, (name, structure) in enumerate(_structures(path)):
-                    places.append(f"{path}#{number}" if number else str(path))
+                    place = str(path).encode(errors="backslashreplace").decode()
+                    places.append(f"{place}#{number}" if number else place)
                     yield Candidate(name, structure)
 
         rows = predict_rows(

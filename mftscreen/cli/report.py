@@ -53,8 +53,10 @@ def command(
     """
     from mftscreen.screen.report.contents import collect
     from mftscreen.screen.report.page import build_report, check_report_output
+    from mftscreen.screen.work.journal import Journal
 
-    check_report_output(output)
+    with Journal(run, read_only=True) as journal:
+        check_report_output(output, *journal.sources)
     data = collect(run, embedding, **ranking)
     build_report(data, output)
     what = f"a report of {counted(len(data.records), 'candidate')}"

@@ -164,8 +164,7 @@ def _read(
 
     with Journal(run, read_only=True) as journal:
         if output is not None:
-            source = journal.description.get("source")
-            check_output(output, *(source if isinstance(source, list) else [source]))
+            check_output(output, *journal.sources)
         structures = output is not None and output.suffix == ".db"
         options = read_options(journal, **ranking)
         result = read_result(

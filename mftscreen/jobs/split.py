@@ -85,7 +85,8 @@ class SplitResult:
     def reports(self) -> Iterator[FoldReport]:
         """Yield sizes, target ranges and OOD p-values of the folds."""
         vectors = None if self.no_p_values else self.vectors
-        return iter(report_folds(self.split, self.rows, vectors, n_jobs=-1))
+        n_jobs = self._featurizer.n_jobs
+        return iter(report_folds(self.split, self.rows, vectors, n_jobs=n_jobs))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return :meth:`reports` as a table, a row for each fold."""
@@ -161,9 +162,7 @@ def split(
     if foreign := foreign_options(method, options, published=omee is not None):
         names = ", ".join(sorted(foreign))
         raise ConfigError([f"{names}: method {method} has no such option"])
-    if omee is None:
-        _check_values(method, options)
-    chosen = {_own_name(name): value for name, value in options.items()}
+    chosen = {} if omee is not None else _checked(method, options)
     rows = _read(source, column)
     featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=n_jobs)
     vectors = None
@@ -202,26 +201,31 @@ def foreign_options(method: str, chosen: Iterable[str], *, published: bool) -> s
     return {name for name in chosen if _own_name(name) not in known}
 
 
-def _check_values(method: str, options: Mapping[str, Any]) -> None:
-    """Raise if the value of an option is not allowed."""
+def _checked(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as the method calls them; raise if a value is not allowed."""
     function: Any = split_function(method)
     hints = get_type_hints(getattr(function, "func", function))
-    problems = []
+    problems, chosen = [], dict(options)
     for name, value in options.items():
         kind, least = hints[_own_name(name)], _LEAST.get(name, 0)
         if kind in (int, float):
             number = Integral if kind is int else Real
             sound = isinstance(value, number) and not isinstance(value, bool)
             most = 1 if name.endswith("_share") else inf
+            if name == "seed":
+                most = 2**32 - 1  # of scikit-learn
             if not (sound and least <= value <= most and value < inf):
                 what = "whole number" if kind is int else "number"
                 limit = f" up to {most}" if most < inf else ""
                 problems.append(f"{name}: a {what} from {least}{limit}, got {value!r}")
+            else:
+                chosen[name] = kind(value)  # a number of numpy is none for JSON
         elif value not in get_args(kind):
             allowed = ", ".join(get_args(kind))
             problems.append(f"{name}: one of {allowed} is needed, got {value!r}")
     if problems:
         raise ConfigError(problems)
+    return {_own_name(name): value for name, value in chosen.items()}
 
 
 def _own_name(option: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, get_args
 from mftscreen.errors import ConfigError
 from mftscreen.model.network.backend import Device
 from mftscreen.screen.candidates.elements import ElementFilter
+from mftscreen.screen.candidates.folders import MODELS
 from mftscreen.screen.order.rank_options import plain_value
 
 __all__ = ["as_element_filter", "check_workplace", "model_files"]
@@ -105,7 +106,7 @@ def model_files(folder: Path | None, *groups: Any) -> Iterator[list[list[str | P
         If there is something else among them.
     """
     with TemporaryDirectory(prefix="mftscreen-") as temporary:
-        place = Path(temporary) if folder is None else folder / "models"
+        place = Path(temporary) if folder is None else folder / MODELS
         yield [
             [_file_of(model, place) for model in _several(group)] for group in groups
         ]

@@ -108,6 +108,7 @@ def _open(settings: EvaluationSettings) -> tuple[EvaluationSettings, dict[str, A
         "models": evaluator.model_names,
         "model_sources": list(evaluator.settings.models),
         "units": evaluator.units,
+        "labels": evaluator.labels,
         "label_ranges": evaluator.label_ranges,
         "n_train": evaluator.n_train,
         "calibration": evaluator.calibration_rows(),

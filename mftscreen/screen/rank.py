@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from mftscreen.console.progress import progress_bar
 from mftscreen.data.readers import without_password
-from mftscreen.errors import ConfigError
 from mftscreen.model.files.registry import (
     DEFAULT_MODEL,
     check_fine_tuned,
     find_members,
     properties_of,
 )
-from mftscreen.properties import own_names
 from mftscreen.screen.arguments import (
     as_element_filter,
     check_workplace,
     model_files,
 )
+from mftscreen.screen.candidates.carried import split_names
 from mftscreen.screen.candidates.elements import ElementFilter, FilteredError
 from mftscreen.screen.candidates.in_memory import Source, is_in_memory
 from mftscreen.screen.candidates.stream import (
@@ -36,6 +35,7 @@ from mftscreen.screen.funnel import (
     open_models,
     read_again,
 )
+from mftscreen.screen.order.goals import own_goals
 from mftscreen.screen.order.rank_options import Duplicates, Goals, RankOptions, as_goals
 from mftscreen.screen.order.ranking import OODPolicy, RankMethod
 from mftscreen.screen.relax.settings import RelaxSettings, as_relax_settings
@@ -177,11 +177,14 @@ def rank(
             as_goals(goals), method, ood, alpha, coverage, diverse, duplicates
         )
     check_workplace(run, n_jobs, scheduler, device)
+    if not isinstance(carry, bool):
+        carry = split_names(carry)
     refused, settings = as_element_filter(elements), as_relax_settings(relax)
     folder = None if run is None else Path(run)
     common = {"device": device, "check_domain": bool(check_domain)}
     with model_files(folder, models, then) as (fast, slow):
-        options = _named_by(options, [*(fast or [DEFAULT_MODEL]), *slow])
+        known = properties_of([*(fast or [DEFAULT_MODEL]), *slow])
+        options = replace(options, goals=own_goals(options.goals, known))
         stages = _stages(options.goals, fast, slow, keep, settings, common)
         opened, facts = open_models(stages, keep)
         with Journal(folder) as journal:
@@ -195,17 +198,9 @@ def rank(
                 best = choose_best(journal, options, keep)
                 work(stage, read_again(journal, best), len(best))
             journal.finish()
-            return read_result(journal, options, structures=structures, carry=carry)
-
-
-def _named_by(options: RankOptions, models: Sequence[str | Path]) -> RankOptions:
-    """Return options whose goals have the names that models give to properties."""
-    own = own_names(options.goals, properties_of(models))
-    goals = {n: goal for name, goal in options.goals.items() for n in own[name]}
-    if len(goals) < sum(map(len, own.values())):
-        texts = ", ".join(f"{k} is {', '.join(names)}" for k, names in own.items())
-        raise ConfigError([f"goals: two for one property: {texts}"])
-    return replace(options, goals=goals)
+            return read_result(
+                journal, options, structures=structures, carry=carry, strict=False
+            )
 
 
 def _stages(

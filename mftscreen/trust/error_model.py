@@ -27,6 +27,9 @@ __all__ = ["ErrorModel"]
 
 FloatArray = NDArray[np.float64]
 
+NO_ERROR = 1e-12
+"""Mean of errors that are all 0, in their unit."""
+
 LEAST_ERROR = 0.1
 """In units of the median error; some rows are predicted well by chance."""
 
@@ -91,11 +94,12 @@ class ErrorModel:
         center, spread = columns.mean(axis=0), columns.std(axis=0)
         scale = np.where(spread > 1e-9, spread, 1.0)
         x = (columns - center) / scale
-        typical = float(np.median(errors))
-        logs = np.log(np.maximum(errors, LEAST_ERROR * typical or 1e-12))
+        mean = float(errors.mean()) or NO_ERROR
+        typical = float(np.median(errors)) or mean
+        logs = np.log(np.maximum(errors, LEAST_ERROR * typical))
         weights = _non_negative(x, logs - logs.mean())
         estimates = np.exp(x @ weights)
-        offset = np.log(max(float(errors.mean()), 1e-12)) - np.log(estimates.mean())
+        offset = np.log(mean) - np.log(estimates.mean())
         return cls(
             np.array([offset, *weights]),
             center,

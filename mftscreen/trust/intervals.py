@@ -310,7 +310,8 @@ class IntervalCalibration:
         edges = np.quantile(own, [1 / 3, 2 / 3])
         third = np.searchsorted(edges, own)
         found = [conformal_quantile(scores[third == k], coverage) for k in range(3)]
-        # one that does not exist (NaN) goes on as it is
+        if np.isnan(found).any():  # too few of a third for the coverage
+            return np.full(len(distances), conformal_quantile(scores, coverage))
         quantiles = np.maximum.accumulate(found)
         # what lies at an unknown distance may lie far away
         return np.asarray(quantiles[np.searchsorted(edges, distances).clip(max=2)])

@@ -44,8 +44,8 @@ N_NEAREST, N_LABELS = 5, 10
 LARGEST = 6.0e4
 """Of what is stored in half precision."""
 
-BOUND = 1e12
-"""Of all numbers in a file, so that what is made of them is finite."""
+BOUND, LARGEST_LABEL = 1e12, 1e30
+"""Of numbers in a file, and of labels, so that what is made of them is finite."""
 
 BLOCK = 256
 """Structures that are compared together."""
@@ -303,7 +303,8 @@ def _open(
         array = own[key]
         numbers = array.dtype.kind == "f" and array.shape == shape
         # not a number, either
-        if not numbers or not (np.abs(array.astype(np.float64)) <= BOUND).all():
+        bound = LARGEST_LABEL if key in labels else BOUND
+        if not numbers or not (np.abs(array.astype(np.float64)) <= bound).all():
             msg = (
                 f"the training rows' descriptors are damaged: {key} is "
                 f"{array.dtype}{array.shape}, finite numbers of shape {shape} belong "

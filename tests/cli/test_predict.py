@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
+import pytest
 from ase.build import bulk, molecule
+from ase.db import connect
 from ase.io import write
 from click.testing import CliRunner
 from pymatgen.io.ase import AseAtomsAdaptor
@@ -134,6 +137,11 @@ def test_rows_go_to_a_file(tmp_path: Path, tiny_model: Path) -> None:
     (row,) = map(json.loads, output.read_text().splitlines())
     assert row["id"] == "MgO.cif"
     assert row["energy"]
+    database = tmp_path / "out.db"
+    done = CliRunner().invoke(main, [*arguments, "-o", str(database), "--energy"])
+    assert done.exit_code == 0, done.output
+    with connect(database) as rows:
+        assert rows.get(1).predicted_energy == pytest.approx(row["energy"])
     refused = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out.xls")])
     assert refused.exit_code == 1
 
@@ -159,3 +167,16 @@ def test_what_one_property_refuses_another_has(
     assert silicon["energy"] == ""
     assert (silicon["status"], silicon["trust"]) == ("ok", "flagged")
     assert "the energy head oxides never saw" in silicon["reason"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "db"])
+def test_a_name_that_is_no_utf8(tmp_path: Path, tiny_model: Path, ending: str) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.cif"))
+    write(tmp_path / "MgO.cif", bulk("MgO", "rocksalt", a=4.2))
+    (tmp_path / "MgO.cif").rename(path)
+    output = tmp_path / f"out.{ending}"
+    arguments = ["predict", path, "-m", tiny_model, "-o", output]
+    done = CliRunner().invoke(main, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    if ending != "db":
+        assert "udce9.cif" in output.read_text(encoding="utf-8")

@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ase.build import bulk
+from ase.io import write
 from click.testing import CliRunner
 
+from mftscreen import rank
 from mftscreen.cli import main
 
 
@@ -17,3 +20,14 @@ def test_report_from_another_folder(
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_report_must_not_become_a_candidate(tmp_path: Path, tiny_model: Path) -> None:
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    write(pool / "MgO.cif", bulk("MgO", "rocksalt", a=4.2))
+    rank(pool, goals="gap", models=tiny_model, run=tmp_path / "run")
+    arguments = ["report", str(tmp_path / "run"), "-o", str(pool / "report.html")]
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code == 1
+    assert "choose another output" in refused.output

@@ -57,7 +57,8 @@ def test_molecules_have_no_p_values() -> None:
         ({"method": "loco", "clusters": "five"}, "clusters: a whole number from 2"),
         ({"method": "loco", "clusters": 1}, "clusters: a whole number from 2, got 1"),
         ({"method": "random", "val_share": 2}, "val_share: a number from 0 up to 1"),
-        ({"method": "random", "seed": None}, "seed: a whole number from 0, got None"),
+        ({"method": "loco", "seed": 2**32}, "seed: a whole number from 0 up to"),
+        ({"method": "random", "seed": None}, "seed: a whole number from 0 up to"),
         ({"method": "property_tail", "tail": "up"}, "tail: one of low, high, both"),
     ],
 )
@@ -82,3 +83,10 @@ def test_options_of_published_folds_are_all_foreign() -> None:
     assert foreign_options("loco", {"seed": 1, "folds": 2}, published=False) == {
         "folds"
     }
+
+
+def test_numbers_of_numpy_are_numbers(frame: pd.DataFrame, tmp_path: Path) -> None:
+    options = {"folds": np.int64(3), "seed": np.int64(1), "val_share": np.float32(0.25)}
+    made = split(frame, "gap", method="random", output=tmp_path / "s.json", **options)
+    plain = split(frame, "gap", method="random", folds=3, seed=1, val_share=0.25)
+    assert made.split == plain.split == Split.read(tmp_path / "s.json")

@@ -312,6 +312,10 @@ def test_what_models_were_not_made_for(tmp_path: Path, bulk_model: Path) -> None
     assert refused.reason == "gap: it is for crystals, and this is not periodic"
     again = rank(path, goals="gap:max", models=bulk_model, run=tmp_path / "run")
     assert list(again.records()) == list(result.records())
+    with Journal(tmp_path / "run", read_only=True) as journal:
+        labels = journal.description["labels"]
+        label = labels["gap"].upper().replace(" ", "_")
+        assert read_options(journal, [f"{label}:min"]).goals["gap"].kind == "minimize"
     lenient = rank(
         path, goals="gap:max", models=bulk_model, run=tmp_path / "run",
         check_domain=False,
@@ -434,8 +438,11 @@ def test_what_a_source_says_of_candidates_comes_back(
         rank(path, id_key="mpid", **options)
     assert rank(path, carry=False, **options).foreign == []
     assert rank(path, carry="far, mp", **options).foreign == ["far", "mp"]
-    with pytest.raises(ConfigError, match="no candidate has nothing; there is mp"):
-        rank(path, carry=["nothing"], **options)
+    with pytest.raises(ConfigError, match="carry: names, True or False are"):
+        rank(path, carry=3, **options)
+    part = rank(path, carry=["far", "nothing"], **options)
+    assert part.foreign == ["far"]  # the screening is not lost
+    assert any("no candidate has nothing" in remark for remark in part.remarks)
     only = result.where("source_gap > 0 and far")
     assert {row.id for row in only.rows} == {"mp-1", "mp-2"}
 

@@ -71,3 +71,10 @@ def test_equal_rows_are_expected_to_have_their_mean_error() -> None:
     assert model(np.ones(2), Surroundings(*np.full((2, 2), 0.3))) == pytest.approx(0.25)
     perfect = ErrorModel.fit(np.ones(4), around, np.zeros(4))
     assert perfect(np.ones(1), Surroundings(*np.zeros((2, 1))))[0] < 1e-9
+
+
+def test_the_unit_of_the_errors_does_not_matter() -> None:
+    _, around, errors = draw(200)
+    expected = ErrorModel.fit(np.zeros(200), around, errors)(np.zeros(200), around)
+    joule = ErrorModel.fit(np.zeros(200), around, 1e-19 * errors)
+    np.testing.assert_allclose(joule(np.zeros(200), around), 1e-19 * expected)

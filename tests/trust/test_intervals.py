@@ -262,3 +262,21 @@ def test_wrong_arguments_are_named() -> None:
         calibration.interval([1.0, 2.0], UNKNOWN)
     with pytest.raises(DataError, match="alpha must be between 0 and 1, got 5"):
         calibration.interval([1.0], UNKNOWN, alpha=5)
+
+
+def test_a_third_that_is_too_small_for_the_coverage_does_not_count() -> None:
+    rng = np.random.default_rng(0)
+    for n in (449, 450, 597):  # of 450 on, thirds count; 199 rows of one are needed
+        predictions, _, around = draw(rng, 20)
+        low, high = calibrate(rng, n).interval(predictions, around, 0.995)
+        assert (low < high).all()
+
+
+def test_a_third_that_is_empty_does_not_count() -> None:
+    rng = np.random.default_rng(0)
+    predictions, residuals, around = draw(rng, 1000)
+    same = Surroundings(np.where(rng.random(1000) < 0.7, 0.5, 1.0), around.spread)
+    ids = tuple(map(str, range(1000)))
+    made = IntervalCalibration(residuals, predictions, np.ones(1000), same, ids)
+    low, high = made.interval(predictions, same, 0.9)
+    assert (low < high).all()

@@ -89,7 +89,8 @@ def test_few_rows_are_enough(n: int) -> None:
 
 
 def test_arrays_come_back_as_they_were(around: Neighborhood) -> None:
-    other = Neighborhood.of(Space.of(POOLED), POOLED[:50], {"mass": LABELS[:50]})
+    labels = {"mass": LABELS[:50], "carriers": 1e20 * LABELS[:50]}  # per cm³
+    other = Neighborhood.of(Space.of(POOLED), POOLED[:50], labels)
     arrays = pack_neighborhoods([around, other])
     again = open_neighborhoods(arrays, WIDTH)
     for one, two in zip((around, other), again, strict=True):
@@ -113,6 +114,7 @@ def test_arrays_come_back_as_they_were(around: Neighborhood) -> None:
         ("0/center", np.zeros(9, np.float32)),
         ("0/labels/gap", np.zeros(299, np.float32)),
         ("0/labels/gap", np.array(["a"] * 300)),
+        ("0/labels/gap", np.full(300, 1e31)),
         ("0/more", np.zeros(3)),
         ("more", np.zeros(3)),
     ],

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import UnsupportedOperation
+from io import TextIOWrapper, UnsupportedOperation
 from typing import TextIO
 
 from mftscreen.errors import DataError
@@ -19,11 +19,13 @@ def replace_closed_streams() -> None:
     """Let streams that were closed before the process began, as by ``>&-``, be empty.
 
     For Python they are None, and the next file that is opened would take the place of
-    one.
+    one. What the encoding of a terminal does not have is written as an escape.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from ase import Atoms
+
 from mftscreen.data.dataset import LabelledStructure
 from mftscreen.errors import DataError
 from mftscreen.finetune.config.blocks import SplitConfig
-from mftscreen.ood.splits import Fold, Split, draw_validation
+from mftscreen.ood.splits import Fold, Split, draw_validation, structure_key
 from mftscreen.structures import reduced_formula
 from mftscreen.suggestions import did_you_mean
 
@@ -33,10 +35,13 @@ _NAMED = 5
 
 
 class Identified(Protocol):
-    """What has an id, such as a labelled structure or a candidate."""
+    """A structure that has an id: a labelled one or a candidate."""
 
     @property
     def id(self) -> str: ...
+
+    @property
+    def atoms(self) -> Atoms | None: ...
 
 
 _R = TypeVar("_R", bound=Identified)
@@ -62,11 +67,12 @@ def divide(rows: Sequence[_R], settings: SplitConfig) -> dict[str, list[_R]]:
     ------
     DataError
         If the file has no such fold, an id stands twice, a row is not in the split, a
-        row of the split is missing; ids are named.
+        row of the split is missing, or one has the structure that another one had when
+        they were split; ids are named.
     """
     split = Split.read(settings.file)
     fold = find_fold(split, settings.fold, settings.file)
-    _check_ids([row.id for row in rows], split, settings.file)
+    _check_rows(rows, split, settings.file)
     id_test = fold.id_test or _draw_id_test(fold, settings.id_share, split.seed or 0)
     part_of = dict.fromkeys(fold.train, "train")
     part_of |= dict.fromkeys(fold.val, "validation")
@@ -250,13 +256,18 @@ def _draw_id_test(fold: Fold, share: float, seed: int) -> list[str]:
     return [fold.train[row] for row in drawn]
 
 
-def _check_ids(ids: list[str], split: Split, path: Path) -> None:
+def _check_rows(rows: Sequence[_R], split: Split, path: Path) -> None:
+    ids = [row.id for row in rows]
     problems = {
         "stand more than once in the data": [
             name for name, count in Counter(ids).items() if count > 1
         ],
         "are not in the split": sorted(set(ids) - set(split.ids)),
         "are in the split, but not in the data": sorted(set(split.ids) - set(ids)),
+        # an id may be no more than the place in a file, which has been sorted anew
+        "have the structure that another row had when they were split": _moved(
+            rows, split
+        ),
     }
     for what, names in problems.items():
         if names:
@@ -264,3 +275,18 @@ def _check_ids(ids: list[str], split: Split, path: Path) -> None:
             listed = ", ".join(names[:_NAMED]) + (f" and {more} more" * (more > 0))
             msg = f"{len(names)} row ids {what}: {listed}. Split these data anew"
             raise DataError(msg, path=path)
+
+
+def _moved(rows: Sequence[_R], split: Split) -> list[str]:
+    """Return the ids of rows that have changed places.
+
+    A structure that no row had is allowed: one may have been relaxed, or rounded.
+    """
+    own = dict(zip(split.ids, split.structures, strict=False))
+    known = set(split.structures)
+    keys = {
+        row.id: structure_key(row.atoms)
+        for row in rows
+        if row.id in own and row.atoms is not None
+    }
+    return [name for name, key in keys.items() if key != own[name] and key in known]

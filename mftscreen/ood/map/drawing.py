@@ -117,7 +117,7 @@ def _write_png(
     figure.colorbar(colours, ax=axes, label=_scale(candidates), pad=0.02)
     axes.set(xlabel=embedding.axes[0], ylabel=embedding.axes[1], xticks=[], yticks=[])
     axes.set_aspect("equal", "datalim")
-    axes.set_title(title, fontsize=9, loc="left")
+    axes.set_title(title, fontsize=9, loc="left", parse_math=False)
     figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     figure.savefig(path, dpi=200)
 

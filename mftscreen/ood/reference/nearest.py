@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 from math import sqrt
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
+
+from mftscreen.compiling import compiled
 
 __all__ = ["InvertedIndex", "distinct_rows"]
 
@@ -23,7 +24,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 def _compiled(function: _Function) -> _Function:
     """Compile once for all processes; threads can run the result side by side."""
-    return cast("_Function", njit(nogil=True, cache=True)(function))
+    return compiled(function, nogil=True)
 
 
 _BLOCK = 256

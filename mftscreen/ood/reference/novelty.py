@@ -173,8 +173,10 @@ def merge(found: Sequence[Novelty]) -> Novelty:
     -------
     Novelty
         The comparison with the set that it is furthest from (smallest p-value; of
-        equal ones, the first), and what any of the sets lacks. Hence what one of the
-        sets flags is flagged. Without a set, nothing is known.
+        equal ones, the first), and what any of the sets lacks. The descriptor's p-value
+        of a set without an OFM, which is held to the whole level, is scaled to that
+        of the others. Hence what one of the sets flags is flagged. Without a set,
+        nothing is known.
 
     Examples
     --------
@@ -188,15 +190,14 @@ def merge(found: Sequence[Novelty]) -> Novelty:
         return Novelty()
     elements = chain.from_iterable(each.unseen_elements for each in found)
     pairs = chain.from_iterable(each.unseen_pairs for each in found)
+    doubts = chain.from_iterable(each.doubts for each in found)
     vacuum = [v for each in found if (v := each.low_dimensional) is not None]
     return replace(
         min(found, key=_nearness),
         unseen_elements=tuple(sorted(set(elements))),
         unseen_pairs=tuple(dict.fromkeys(pairs)),
-        descriptor_p_value=min(
-            (p for each in found if (p := each.descriptor_p_value) is not None),
-            default=None,
-        ),
+        doubts=tuple(dict.fromkeys(doubts)),
+        descriptor_p_value=_least_of_descriptors(found),
         no_ofm=next((each.no_ofm for each in found if each.no_ofm), ""),
         low_dimensional=any(vacuum) if vacuum else None,
     )
@@ -223,6 +224,16 @@ def usable_p_values(compared: Iterable[Novelty]) -> NDArray[np.float64]:
         ],
         dtype=np.float64,
     )
+
+
+def _least_of_descriptors(found: Sequence[Novelty]) -> float | None:
+    has_ofm = any(each.p_value is not None for each in found)
+    p_values = [
+        p * (SECOND if has_ofm and each.p_value is None else 1.0)
+        for each in found
+        if (p := each.descriptor_p_value) is not None
+    ]
+    return min(p_values, default=None)
 
 
 def _is_unlike(facts: Novelty, alpha: float) -> bool:

@@ -17,7 +17,7 @@ from mftscreen.ood.splits.ofm_splits import (
 )
 from mftscreen.ood.splits.published import OMEE_METHODS, read_omee
 from mftscreen.ood.splits.split import Fold, Split, draw_validation
-from mftscreen.ood.splits.split_rows import SplitData
+from mftscreen.ood.splits.split_rows import SplitData, structure_key
 from mftscreen.ood.splits.summary import FoldReport, report_folds
 from mftscreen.ood.splits.target_splits import kde_tails, property_tail, random_split
 from mftscreen.ood.splits.vectors import (
@@ -53,4 +53,5 @@ __all__ = [
     "sparse_y_cluster",
     "sparse_y_single",
     "split_function",
+    "structure_key",
 ]

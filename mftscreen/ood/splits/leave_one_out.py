@@ -182,7 +182,8 @@ def _prototype(atoms: Atoms) -> list[str]:
     symmetry = _symmetry(atoms)
     # atoms of the cell that was given to atoms of the conventional one
     enlargement = len(symmetry.std_types) / len(atoms)
-    sizes = Counter(symmetry.equivalent_atoms.tolist())
+    # not the symmetry alone that is left in a supercell
+    sizes = Counter(symmetry.crystallographic_orbits.tolist())
     orbits: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for atom, size in sizes.items():
         site = symmetry.site_symmetry_symbols[atom].replace(".", "")
@@ -206,8 +207,9 @@ def _symmetry(atoms: Atoms) -> Any:
     if not finite:
         msg = "a position or cell vector is not finite"
         raise InvalidGeometryError(msg)
-    cell: Any = (np.asarray(atoms.cell), atoms.get_scaled_positions(), atoms.numbers)
     try:
+        scaled = atoms.get_scaled_positions()
+        cell: Any = (np.asarray(atoms.cell), scaled, atoms.numbers)
         with warnings.catch_warnings():
             # spglib announces, on every call, that a failure will raise one day
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -215,7 +217,7 @@ def _symmetry(atoms: Atoms) -> Any:
             symmetry = spglib.get_symmetry_dataset(
                 cell, symprec=SYMPREC, angle_tolerance=5.0
             )
-    except spglib.SpglibError:
+    except (spglib.SpglibError, np.linalg.LinAlgError):
         symmetry = None
     if symmetry is None:
         msg = f"spglib finds no space group within {SYMPREC} Å"

@@ -88,6 +88,7 @@ def read_omee(path: Path, task: str, method: str, data: SplitData) -> Split:
         data_hash=data.hash,
         ids=tuple(data.ids),
         folds=folds,
+        structures=data.structure_keys,
     )
 
 

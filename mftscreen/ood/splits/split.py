@@ -65,12 +65,15 @@ class Split:
     ids : tuple of str
         All rows in their order. A row need not be in every fold.
     folds : tuple of Fold
+    structures : tuple of str
+        :attr:`SplitData.structure_keys` of these rows; empty in a file of an earlier
+        version.
 
     Raises
     ------
     DataError
-        If there are no folds, a name or an id stands twice, or a fold holds a row
-        that is not in `ids`.
+        If there are no folds, a name or an id stands twice, a fold holds a row that
+        is not in `ids`, or there are other than as many structures.
     """
 
     method: str
@@ -79,8 +82,12 @@ class Split:
     data_hash: str
     ids: tuple[str, ...]
     folds: tuple[Fold, ...]
+    structures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.structures) not in (0, len(self.ids)):
+            msg = f"{len(self.ids)} ids and {len(self.structures)} structures"
+            raise DataError(msg)
         if not self.folds:
             msg = f"{self.method} gives no folds"
             raise DataError(msg)
@@ -131,6 +138,7 @@ class Split:
             "seed": self.seed,
             "data_hash": self.data_hash,
             "ids": list(self.ids),
+            "structures": list(self.structures),
             "folds": folds,
         }
         return json.dumps(document, ensure_ascii=False)
@@ -164,6 +172,7 @@ class Split:
                 document["data_hash"],
                 ids,
                 folds,
+                tuple(document.get("structures", ())),
             )
         except json.JSONDecodeError as error:
             msg = f"not a split: {error}"
@@ -181,7 +190,9 @@ class Split:
             If the file cannot be written.
         """
         with output_file(path) as partial:
-            partial.write_text(self.to_json() + "\n", encoding="utf-8")
+            text = self.to_json() + "\n"
+            # of what is no UTF-8 in an id, JSON has an escape of the same form
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     @classmethod
     def read(cls, path: Path, data: SplitData | None = None) -> Split:
@@ -308,4 +319,12 @@ def build_split(
         held = set(val)
         train = [row for row in rest if row not in held]
         folds.append(Fold(name, names(train), names(val), names(test), names(id_test)))
-    return Split(method, parameters, seed, data.hash, tuple(data.ids), tuple(folds))
+    return Split(
+        method=method,
+        parameters=parameters,
+        seed=seed,
+        data_hash=data.hash,
+        ids=tuple(data.ids),
+        folds=tuple(folds),
+        structures=data.structure_keys,
+    )

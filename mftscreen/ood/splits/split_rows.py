@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from mftscreen.errors import DataError
 from mftscreen.structures import structure_hash
 
-__all__ = ["SplitData", "check_unique"]
+__all__ = ["SplitData", "check_unique", "structure_key"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,11 @@ class SplitData:
         return len(self.ids)
 
     @cached_property
+    def structure_keys(self) -> tuple[str, ...]:
+        """What tells the structures apart, in their order."""
+        return tuple(map(structure_key, self.structures))
+
+    @cached_property
     def hash(self) -> str:
         """The sha256 of all rows in their order: id, structure and target."""
         digest = hashlib.sha256()
@@ -76,6 +81,16 @@ class SplitData:
             row = json.dumps([name, structure_hash(atoms), repr(float(value))])
             digest.update(row.encode())
         return digest.hexdigest()
+
+
+def structure_key(atoms: Atoms) -> str:
+    """Return the start of a structure's hash, enough for the rows of a split.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    """
+    return structure_hash(atoms)[:16]
 
 
 def check_unique(names: Sequence[str], what: str) -> None:

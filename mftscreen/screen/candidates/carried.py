@@ -10,9 +10,17 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.errors import ConfigError, DataError, MftscreenError
+from mftscreen.structures import without_calculator
 from mftscreen.suggestions import did_you_mean
 
-__all__ = ["Carried", "carried_values", "choose_carried", "find_id", "without_baggage"]
+__all__ = [
+    "Carried",
+    "carried_values",
+    "choose_carried",
+    "find_id",
+    "split_names",
+    "without_baggage",
+]
 
 Carried = Mapping[str, str | int | float | bool]
 """Name to value."""
@@ -112,10 +120,10 @@ def without_baggage(atoms: Atoms) -> Atoms:
         return atoms
     info, atoms.info = atoms.info, {}
     try:
-        copy: Atoms = atoms.copy()  # which leaves the calculator behind
+        copy = without_calculator(atoms)
     finally:
         atoms.info = info
-    copy.info = dict(plain)
+    copy.info |= dict(plain)
     return copy
 
 
@@ -142,16 +150,32 @@ def choose_carried(
     """
     if isinstance(carry, bool):
         return list(held) if carry else []
-    parts = carry.split(",") if isinstance(carry, str) else carry
-    if not isinstance(parts, Iterable):
-        raise ConfigError([f"carry: names, True or False are expected, got {carry!r}"])
-    names = list(dict.fromkeys(str(part).strip() for part in parts))
+    names = split_names(carry)
     if unknown := [name for name in names if name not in held]:
         there = ", ".join(held) or "nothing"
         problem = f"carry: no candidate has {', '.join(unknown)}; there is {there}"
         problem += did_you_mean(*unknown, known=held)
         raise ConfigError([problem])
     return names
+
+
+def split_names(carry: str | Collection[str]) -> list[str]:
+    """Return the names that are asked for.
+
+    Parameters
+    ----------
+    carry : str or collection of str
+        As for :func:`choose_carried`.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    """
+    parts = carry.split(",") if isinstance(carry, str) else carry
+    if not isinstance(parts, Iterable):
+        raise ConfigError([f"carry: names, True or False are expected, got {carry!r}"])
+    return list(dict.fromkeys(str(part).strip() for part in parts))
 
 
 def _escape(text: Any) -> str:

@@ -14,6 +14,9 @@ from mftscreen.screen.work.journal_file import DATABASE as JOURNAL
 
 __all__ = ["has_place_for", "is_glob", "is_same", "list_files"]
 
+MODELS = "models"
+"""Folder of a run with the models that were in memory."""
+
 
 def is_glob(path: Path) -> bool:
     """Tell a glob pattern from a path: what exists is no pattern.
@@ -150,7 +153,9 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_passed_over(path: Path) -> bool:
-    """Tell hidden files and those of a journal, which may lie beside candidates."""
+    """Tell hidden files and those of a run, which may lie beside candidates."""
+    if path.suffix == ".mft" and path.parent.name == MODELS:
+        return _is_run(path.parent.parent)
     return path.name.startswith((".", JOURNAL))
 
 

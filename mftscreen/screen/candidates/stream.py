@@ -38,6 +38,7 @@ from mftscreen.screen.candidates.in_memory import (
 
 __all__ = [
     "Candidate",
+    "check_not_read",
     "count_candidates",
     "explain_empty",
     "is_read",
@@ -229,6 +230,25 @@ def is_read(source: str | Path, path: Path) -> bool:
     if source.is_dir() or is_glob(source):
         return has_place_for(source, path)
     return is_same(path, source)
+
+
+def check_not_read(path: Path, *sources: str | Path | None) -> None:
+    """Raise if what is written to a file would be read as part of a source.
+
+    Parameters
+    ----------
+    path : Path
+    *sources : str, Path or None
+        As for :func:`is_read`.
+
+    Raises
+    ------
+    DataError
+    """
+    for source in sources:
+        if source is not None and is_read(source, path):
+            msg = f"belongs to {source}, which is read; choose another output"
+            raise DataError(msg, path=path)
 
 
 def _rows_to_the_end(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Literal
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mftscreen.errors import ConfigError
+from mftscreen.properties import PropertySpec, own_names
 
-__all__ = ["GOAL_EXAMPLES", "Goal", "parse_goals", "write_goal"]
+__all__ = ["GOAL_EXAMPLES", "Goal", "own_goals", "parse_goals", "write_goal"]
 
 GOAL_EXAMPLES = "gap:max, gap:min, gap=1.4, gap=1.2..1.6, gap>=1, gap:max>=1*2"
 
@@ -205,6 +206,30 @@ def parse_goals(texts: Iterable[str]) -> dict[str, Goal]:
     if problems:
         raise ConfigError(problems)
     return goals
+
+
+def own_goals(
+    goals: Mapping[str, Goal], known: Mapping[str, PropertySpec]
+) -> dict[str, Goal]:
+    """Return goals by what models call their properties.
+
+    Parameters
+    ----------
+    goals : mapping of str to Goal
+        By any name that :func:`mftscreen.properties.own_names` understands.
+    known : mapping of str to PropertySpec
+
+    Raises
+    ------
+    ConfigError
+        If two are for one property.
+    """
+    own = own_names(goals, known)
+    named = {n: goal for name, goal in goals.items() for n in own[name]}
+    if len(named) < sum(map(len, own.values())):
+        texts = ", ".join(f"{k} is {', '.join(names)}" for k, names in own.items())
+        raise ConfigError([f"goals: two for one property: {texts}"])
+    return named
 
 
 def write_goal(name: str, goal: Goal) -> str:

@@ -18,7 +18,7 @@ from mftscreen.model.loaded_model import Model
 from mftscreen.predictor import PredictionRow, Predictor
 from mftscreen.screen.relax.coordinates import Coordinates
 from mftscreen.screen.relax.settings import OptimizerName, RelaxSettings
-from mftscreen.structures import check_structure
+from mftscreen.structures import check_structure, without_calculator
 
 __all__ = ["RelaxResult", "RelaxSettings", "Relaxer"]
 
@@ -184,7 +184,7 @@ class _Relaxation:
     def __init__(self, atoms: Atoms, settings: RelaxSettings) -> None:
         self.given = atoms
         self.settings = settings
-        self.atoms = atoms.copy()
+        self.atoms = without_calculator(atoms)
         self.coordinates = Coordinates(
             self.atoms, relax_cell=settings.cell_filter == "frechet"
         )
@@ -251,7 +251,7 @@ class _Relaxation:
 
     def _failed(self, trouble: str) -> RelaxResult:
         return RelaxResult(
-            atoms=_bare_copy(self.given),
+            atoms=without_calculator(self.given),
             converged=False,
             steps=self.steps,
             fmax=self.coordinates.largest_force,
@@ -264,7 +264,7 @@ class _Relaxation:
 
 def _rejected(atoms: Atoms, error: StructureError) -> RelaxResult:
     return RelaxResult(
-        atoms=_bare_copy(atoms),
+        atoms=without_calculator(atoms),
         converged=False,
         steps=0,
         fmax=math.nan,
@@ -273,11 +273,6 @@ def _rejected(atoms: Atoms, error: StructureError) -> RelaxResult:
         status=error.status,
         reason=str(error),
     )
-
-
-def _bare_copy(atoms: Atoms) -> Atoms:
-    copy: Atoms = atoms.copy()  # which leaves the calculator behind
-    return copy
 
 
 def _optimizer_class(name: OptimizerName) -> Any:

@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from mftscreen.errors import ConfigError, UnknownPropertyError
 from mftscreen.predictor import PredictionRow
 from mftscreen.stress import stress_to_virial
-from mftscreen.structures import check_structure
+from mftscreen.structures import check_structure, without_calculator
 
 __all__ = ["ForeignForces", "factory_parts", "load_factory"]
 
@@ -129,7 +129,7 @@ class ForeignForces:
         for index, atoms in enumerate(structures):
             try:
                 check_structure(atoms, self.elements)
-                yield self._evaluate(index, atoms.copy())
+                yield self._evaluate(index, without_calculator(atoms))
             except Exception as error:  # noqa: BLE001 - code that is not ours
                 yield PredictionRow(index, atoms, "relaxation_failed", _describe(error))
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mftscreen.errors import DataError
 from mftscreen.properties import PropertySpec
+from mftscreen.screen.candidates.stream import check_not_read
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.report.scene import build_scene, element_style
 from mftscreen.screen.report.table import (
@@ -121,18 +122,26 @@ class ReportData:
     embedded: Sequence[int] = ()
 
 
-def check_report_output(path: Path) -> None:
+def check_report_output(path: Path, *inputs: str | Path | None) -> None:
     """Raise if no report could be written to `path`; worth knowing before a long run.
+
+    Parameters
+    ----------
+    path : Path
+    *inputs : str, Path or None
+        Files, folders and patterns that are read again when the screening goes on.
 
     Raises
     ------
     DataError
-        If the ending is not .html, there is no such folder, or plotly is not installed.
+        If the ending is not .html, there is no such folder, plotly is not installed, or
+        the file would be read as one of the inputs.
     """
     if path.suffix != ".html":
         msg = "unknown format of a report; expected .html"
         raise DataError(msg, path=path)
     check_place(path)
+    check_not_read(path, *inputs)
     if find_spec("plotly") is None:
         msg = "a report needs plotly; install it with pip install 'mftscreen[report]'"
         raise DataError(msg, path=path)

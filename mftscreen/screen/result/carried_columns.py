@@ -10,7 +10,7 @@ from typing import Any
 from mftscreen.screen.result.columns import Column, Ranked, result_columns
 from mftscreen.screen.result.rows import ScreenRow
 
-__all__ = ["carried_columns", "database_pair", "held_names"]
+__all__ = ["carried_columns", "database_name", "database_value", "held_names"]
 
 _SOURCE = "source_"
 """What is put in front of a name that means something else."""
@@ -55,39 +55,58 @@ def carried_columns(names: Sequence[str], units: Mapping[str, str]) -> list[Colu
     return columns
 
 
-def database_pair(name: str, value: Any, taken: Collection[str]) -> tuple[str, Any]:
-    """Return a name and a value as an ase.db can hold them.
+def database_name(name: str, taken: Collection[str]) -> str:
+    """Return a name as an ase.db can hold it.
 
     Parameters
     ----------
     name : str
-    value : str, int, float or bool
     taken : collection of str
         Names that are used already.
 
     Returns
     -------
-    name : str
+    str
         Of letters, digits and underscores, and neither a word nor a formula of ASE's.
-    value : str, int, float or bool
-        A text that looks like a number or a truth value begins with ``text:``.
 
     Examples
     --------
-    >>> database_pair("band gap (eV)", 1.1, ()), database_pair("Si", "007", ())
-    (('band_gap_eV', 1.1), ('source_Si', 'text:007'))
+    >>> database_name("band gap (eV)", ()), database_name("Si", ())
+    ('band_gap_eV', 'source_Si')
     """
-    from ase.db.core import reserved_keys, str_represents
+    from ase.db.core import reserved_keys
     from ase.formula import Formula
 
     key = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "value"
     if key[0].isdigit() or key in reserved_keys or _is_formula(Formula, key):
         key = _SOURCE + key
+    return _free(key, taken)
+
+
+def database_value(value: Any) -> Any:
+    """Return a value as an ase.db can hold it.
+
+    Parameters
+    ----------
+    value : str, int, float or bool
+
+    Returns
+    -------
+    str, int, float or bool
+        A text that looks like a number or a truth value begins with ``text:``.
+
+    Examples
+    --------
+    >>> database_value(1.1), database_value("007")
+    (1.1, 'text:007')
+    """
+    from ase.db.core import str_represents
+
     if isinstance(value, str) and any(
         str_represents(value, kind) for kind in (bool, int, float)
     ):
-        value = f"text:{value}"
-    return _free(key, taken), value
+        return f"text:{value}"
+    return value
 
 
 def _is_formula(formula: Any, key: str) -> bool:

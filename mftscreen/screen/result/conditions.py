@@ -62,9 +62,15 @@ def select_rows(
     from pandas.api.types import infer_dtype
 
     kinds = {name: infer_dtype(table[name], skipna=True) for name in table}
+    # columns of both may equal either
     texts = [name for name, kind in kinds.items() if kind == "string"]
-    check_condition(condition, kinds, None if table.empty else texts)
-    known = {name: table[name].astype("boolean") for name in flags if name in kinds}
+    both = [name for name, kind in kinds.items() if kind.startswith("mixed")]
+    check_condition(condition, kinds, None if table.empty else texts, both)
+    known = {
+        name: table[name].astype("boolean")
+        for name, kind in kinds.items()
+        if name in flags or kind == "boolean"
+    }
     # a column of nothing but None cannot be compared with numbers
     known |= {
         name: table[name].astype(float)
@@ -106,6 +112,7 @@ def check_condition(
     condition: str,
     columns: Collection[str] | None = None,
     texts: Collection[str] | None = None,
+    both: Collection[str] = (),
 ) -> None:
     """Raise unless a condition has nothing but columns, constants and operators.
 
@@ -119,6 +126,8 @@ def check_condition(
         All that there are, if known.
     texts : collection of str, optional
         Those that hold texts, if known: they equal no number, and the others no text.
+    both : collection of str, optional
+        Those that hold texts and numbers, of which nothing is said.
 
     Raises
     ------
@@ -164,7 +173,7 @@ def check_condition(
     if texts is not None and not problems:
         for node in nodes:
             if isinstance(node, ast.Compare):
-                problems += _mixed(node, texts)
+                problems += _mixed(node, texts, both)
     if problems:
         raise ConfigError([f"condition {condition!r}: {text}" for text in problems])
 
@@ -191,7 +200,9 @@ def _never_ends(node: ast.AST) -> bool:
     )
 
 
-def _mixed(comparison: ast.Compare, texts: Collection[str]) -> list[str]:
+def _mixed(
+    comparison: ast.Compare, texts: Collection[str], both: Collection[str]
+) -> list[str]:
     """Return what is wrong with a comparison of a column and constants."""
     sides = [comparison.left, *comparison.comparators]
     constants = [
@@ -209,6 +220,6 @@ def _mixed(comparison: ast.Compare, texts: Collection[str]) -> list[str]:
                     f"{name} holds texts, which are written in quotes: {str(value)!r}"
                 )
                 found.append(text)
-            elif name not in texts and isinstance(value, str):
+            elif name not in (*texts, *both) and isinstance(value, str):
                 found.append(f"{name} holds no texts like {value!r}")
     return found

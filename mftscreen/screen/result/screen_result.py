@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import ConfigError
-from mftscreen.screen.candidates.carried import choose_carried
-from mftscreen.screen.order.goals import parse_goals
+from mftscreen.properties import PropertySpec
+from mftscreen.screen.candidates.carried import choose_carried, split_names
+from mftscreen.screen.order.goals import own_goals, parse_goals
 from mftscreen.screen.order.rank_options import RankOptions
 from mftscreen.screen.order.ranking import Ranking
 from mftscreen.screen.order.windows import find_empty_windows
@@ -186,6 +187,7 @@ def read_result(
     *,
     structures: bool = True,
     carry: bool | str | Sequence[str] = False,
+    strict: bool = True,
 ) -> ScreenResult:
     """Rank the candidates that a journal holds.
 
@@ -196,6 +198,9 @@ def read_result(
     structures : bool, default True
     carry : bool, str or sequence of str, default False
         As in :func:`rank`.
+    strict : bool, default True
+        Whether to raise where no candidate has a value that is to be carried, or else
+        to tell of it: nobody wants to lose a screening for the name of a column.
 
     Returns
     -------
@@ -228,8 +233,15 @@ def read_result(
     order = order_rows(found, ranking, fast)
     if options.diverse:
         order = _diversify(order, ranking, journal, options.diverse)
+    names = held_names(found)
+    try:
+        carried = choose_carried(carry, names)
+    except ConfigError as error:
+        if strict or isinstance(carry, bool):
+            raise
+        remarks += error.problems
+        carried = [name for name in split_names(carry) if name in names]
     result = _arrange(found, ranking, order, options, description, remarks)
-    carried = choose_carried(carry, held_names(found))
     return replace(result, details=details, carried=carried)
 
 
@@ -258,7 +270,11 @@ def read_options(
     """
     changes = {name: value for name, value in changes.items() if value is not None}
     if goals:
-        changes["goals"] = parse_goals(goals)
+        labels = journal.description.get("labels", {})
+        known = {
+            name: PropertySpec(name=name, label=label) for name, label in labels.items()
+        }
+        changes["goals"] = own_goals(parse_goals(goals), known)
     return replace(RankOptions.from_json(journal.description["options"]), **changes)
 
 

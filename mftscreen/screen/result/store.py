@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from mftscreen.console.text_table import text_table
 from mftscreen.errors import DataError
-from mftscreen.screen.candidates.stream import is_read
-from mftscreen.screen.result.carried_columns import database_pair
+from mftscreen.screen.candidates.stream import check_not_read
+from mftscreen.screen.result.carried_columns import database_name, database_value
 from mftscreen.screen.result.columns import IDS, result_columns
 from mftscreen.writing import check_place, output_file
 
@@ -33,6 +33,10 @@ __all__ = [
 
 Record = tuple[dict[str, Any], "Atoms | None"]
 """Column to value, the same columns throughout a table; and the structure."""
+
+
+_OWN_NAMES = {"id": "candidate", "energy": "predicted_energy"}
+"""In an ase.db, which reserves ours."""
 
 
 class _Table(NamedTuple):
@@ -103,10 +107,7 @@ def check_output(path: Path, *inputs: str | Path | None) -> None:
         msg = "parquet needs pyarrow: pip install pyarrow"
         raise DataError(msg, path=path)
     check_place(path)
-    for source in inputs:
-        if source is not None and is_read(source, path):
-            msg = f"belongs to {source}, which is read; choose another output"
-            raise DataError(msg, path=path)
+    check_not_read(path, *inputs)
 
 
 def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) -> None:
@@ -122,9 +123,19 @@ def write_csv(stream: TextIO, header: Sequence[str], records: Iterable[Record]) 
     records : iterable of (dict, Atoms or None)
         As for :func:`write_records`.
     """
-    table = csv.DictWriter(stream, header, lineterminator="\n")
+    # the ending tells that "\r" within a text has to be quoted
+    table = csv.DictWriter(_ShortEndings(stream), header, lineterminator="\r\n")
     table.writeheader()
     table.writerows(values for values, _ in records)
+
+
+class _ShortEndings(NamedTuple):
+    """Takes lines with the ending of DOS and writes them with that of Unix."""
+
+    stream: TextIO
+
+    def write(self, line: str) -> int:
+        return self.stream.write(line.removesuffix("\r\n") + "\n")
 
 
 def write_jsonl(stream: TextIO, records: Iterable[Record]) -> None:
@@ -155,22 +166,21 @@ def _write_db(path: Path, table: _Table) -> None:
     from ase import Atoms
     from ase.db import connect
 
+    # of all rows, for a column keeps its name where another one is empty
+    own = (key for key in table.header if key not in table.foreign)
+    names = {key: _OWN_NAMES.get(key, key) for key in own}
+    for key in table.foreign:
+        names[key] = database_name(key, set(names.values()))
     with connect(path, append=False) as database:
         for values, atoms in table.records:
-            # ase.db has a formula of its own, reserves "id", cannot hold None and takes
-            # text that looks like a number for a number
-            pairs = {
-                key: f"id:{value}" if key in table.ids else value
-                for key, value in values.items()
-                if value not in (None, "")
-                and key != "formula"
-                and key not in table.foreign
-            }
-            pairs["candidate"] = pairs.pop("id")
-            for key in table.foreign:
-                if (value := values[key]) is not None:
-                    name, value = database_pair(key, value, pairs)
-                    pairs[name] = value
+            # ase.db has a formula of its own, cannot hold None and takes text that
+            # looks like a number for a number
+            pairs = {}
+            for key, value in values.items():
+                if key in table.foreign and value is not None:
+                    pairs[names[key]] = database_value(value)
+                elif value not in (None, "") and key != "formula":
+                    pairs[names[key]] = f"id:{value}" if key in table.ids else value
             database.write(atoms or Atoms(), key_value_pairs=pairs)
 
 
@@ -179,6 +189,11 @@ def _write_parquet(path: Path, table: _Table) -> None:
 
     values = [values for values, _ in table.records]
     frame = pd.DataFrame.from_records(values, columns=list(table.header))
+    for key in table.foreign:
+        known = frame[key].dropna()
+        # a column has one type, and no numbers without end
+        if known.dtype == object and not known.map(type).eq(str).all():
+            frame[key] = known.astype(str)
     frame.to_parquet(path, index=False)
 
 

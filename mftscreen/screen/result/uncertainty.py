@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -302,8 +302,9 @@ def combine_calibrations(
     -------
     IntervalCalibration
         Of the rows that all models hold out: any other was trained on by one of them.
-        A row's p-value is the smallest that it has for a model. For the intervals of
-        candidates, take the smallest, too.
+        The n-th rows of an id are taken for the same. A row's p-value is the smallest
+        that it has for a model. For the intervals of candidates, take the smallest,
+        too. That of one model is its own.
 
     Raises
     ------
@@ -311,9 +312,12 @@ def combine_calibrations(
         If the target of a row differs between models, as for models of different
         properties.
     """
-    numbers = [{name: k for k, name in enumerate(c.ids)} for c in calibrations]
-    ids = tuple(name for name in calibrations[0].ids if all(name in n for n in numbers))
-    rows = [np.array([n[name] for name in ids], dtype=int) for n in numbers]
+    if len(calibrations) == 1:
+        return calibrations[0]
+    numbers = [_numbered(c.ids) for c in calibrations]
+    common = [key for key in numbers[0] if all(key in n for n in numbers)]
+    ids = tuple(name for name, _ in common)
+    rows = [np.array([n[key] for key in common], dtype=int) for n in numbers]
     pairs = list(zip(calibrations, rows, strict=True))
     residuals = np.array([c.residuals[k] for c, k in pairs])
     predictions = np.array([c.predictions[k] for c, k in pairs])
@@ -343,3 +347,13 @@ def combine_calibrations(
         ids,
         scale,
     )
+
+
+def _numbered(ids: Iterable[str]) -> dict[tuple[str, int], int]:
+    """Return the places of ids, each with how often it has occurred before."""
+    counts: Counter[str] = Counter()
+    places = {}
+    for place, name in enumerate(ids):
+        places[name, counts[name]] = place
+        counts[name] += 1
+    return places

@@ -121,6 +121,16 @@ class Evaluator:
         return found
 
     @property
+    def labels(self) -> dict[str, str]:
+        """Property to what people call it."""
+        return {
+            name: model.properties[name].label
+            for model in self.models
+            for name in self.settings.properties
+            if name in model.properties
+        }
+
+    @property
     def label_ranges(self) -> dict[str, tuple[float, float]]:
         """Property to the smallest and largest label of all models' training sets."""
         found: dict[str, tuple[float, float]] = {}

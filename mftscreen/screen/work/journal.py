@@ -149,6 +149,12 @@ class Journal:
         with errors(self.folder):
             return dict(json.loads(self._store.meta("description") or "{}"))
 
+    @property
+    def sources(self) -> list[str]:
+        """Files, folders, patterns and URLs that candidates were read from."""
+        source = self.description.get("source")
+        return source if isinstance(source, list) else [source] if source else []
+
     def begin(self, description: Mapping[str, Any]) -> None:
         """Start a screening: its candidates will replace those of the last one.
 

@@ -163,15 +163,19 @@ class Outcome:
         Novelty
             Its orbital pairs, and how far it is, are those of all properties.
         """
-        elements = {e for name in names for e in self.unseen_elements.get(name, ())}
-        doubts = [text for name in names for text in self.doubts.get(name, ())]
-        return Novelty(
-            p_value=_least(self.p_values, names),
-            descriptor_p_value=_least(self.descriptor_p_values, names),
+        found = [
+            Novelty(
+                p_value=self.p_values.get(name),
+                descriptor_p_value=self.descriptor_p_values.get(name),
+                unseen_elements=tuple(self.unseen_elements.get(name, ())),
+                doubts=tuple(self.doubts.get(name, ())),
+            )
+            for name in names
+        ]
+        return replace(
+            merge(found),
             far=self.far,
-            unseen_elements=tuple(sorted(elements)),
             unseen_pairs=tuple(self.unseen_pairs),
-            doubts=tuple(dict.fromkeys(doubts)),
             no_ofm=self.no_ofm,
             low_dimensional=self.low_dimensional,
         )
@@ -193,10 +197,6 @@ class Outcome:
         around = found.get("around", {})
         found["around"] = {key: Surroundings(*pair) for key, pair in around.items()}
         return cls(**found)
-
-
-def _least(p_values: Mapping[str, float], names: Sequence[str]) -> float | None:
-    return min((p_values[name] for name in names if name in p_values), default=None)
 
 
 def pack_atoms(atoms: Atoms) -> bytes:

@@ -97,3 +97,17 @@ def test_table_that_is_not_taken(
     assert last.startswith(error)
     assert "Traceback" not in told
     assert (tmp_path / "all.csv").read_text().count(",False,ok,") == 2
+
+
+def test_what_a_terminal_cannot_show_is_escaped() -> None:
+    program = (
+        "from mftscreen.cli.shared.standard_output import replace_closed_streams\n"
+        "replace_closed_streams(); print('ü', chr(0xdce9))"
+    )
+    for encoding, expected in (("ascii", r"\xfc \udce9"), ("utf-8", r"ü \udce9")):
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            stdout=subprocess.PIPE, timeout=60, check=True,
+        )  # fmt: skip
+        assert ended.stdout.decode() == f"{expected}\n"

@@ -19,7 +19,7 @@ from mftscreen.finetune.config.blocks import SplitConfig
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.task.partition import divide, hold_out, without_formulas_of
 from mftscreen.finetune.task.task import load_task
-from mftscreen.ood.splits import Fold, Split
+from mftscreen.ood.splits import Fold, Split, SplitData, random_split
 
 IDS = tuple(f"row-{k}" for k in range(40))
 ATOMS = bulk("Si")
@@ -221,3 +221,21 @@ def test_a_share_is_part_of_a_larger_one(tmp_path: Path) -> None:
     assert [len(rows) for rows in drawn(0.001).values()] == [1, 1, 10]
     parts = hold_out(half["train"], 0.3, 0, lambda row: row.id)
     assert 0 < len(parts["train"]) < 10
+
+
+def test_rows_that_have_changed_places_are_found(tmp_path: Path) -> None:
+    structures = [bulk("Si", a=5.0 + 0.01 * k) for k in range(40)]
+    data = SplitData(IDS, structures, np.arange(40.0))
+    path = tmp_path / "split.json"
+    split = random_split(data)
+    split.write(path)
+    settings = SplitConfig(file=path, fold=split.folds[0].name)
+    rows = [LabelledStructure(*row) for row in zip(IDS, structures, strict=True)]
+    relaxed = bulk("Si", a=6.0)
+    divide([LabelledStructure(IDS[0], relaxed), *rows[:0:-1]], settings)
+    sorted_anew = [
+        LabelledStructure(name, row.atoms)
+        for name, row in zip(IDS, [rows[1], rows[0], *rows[2:]], strict=True)
+    ]
+    with pytest.raises(DataError, match="2 row ids have the structure that another"):
+        divide(sorted_anew, settings)

@@ -108,7 +108,7 @@ def test_png_shows_points_without_touching_pyplot(
 
     loaded = "matplotlib.pyplot" in sys.modules
     path = tmp_path / "map.png"
-    write_map(path, "a title", POSITIONS, REFERENCE, candidates)
+    write_map(path, "a$\\frac$ title", POSITIONS, REFERENCE, candidates)
     assert ("matplotlib.pyplot" in sys.modules) == loaded
     picture = imread(path)[:, :, :3]
     grey = np.array([0xB8, 0xBC, 0xC2]) / 255

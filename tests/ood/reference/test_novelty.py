@@ -121,6 +121,16 @@ def test_merged_has_no_ofm_where_a_set_asked_for_one() -> None:
     assert merge([without_set, Novelty(p_value=0.7)]).p_value == 0.7
 
 
+def test_merged_has_all_doubts_and_the_level_of_each_descriptor() -> None:
+    alone = Novelty(descriptor_p_value=0.03, doubts=("charge",))
+    beside = Novelty(p_value=0.5, descriptor_p_value=0.9, doubts=("charge", "cell"))
+    merged = merge([alone, beside])
+    assert set(merged.doubts) == {"charge", "cell"}
+    plain = [replace(each, doubts=()) for each in (alone, beside)]
+    assert flag(merge(plain), 0.05).ood
+    assert not flag(merge(plain), 0.02).ood
+
+
 @given(st.lists(novelties, min_size=1, max_size=5), levels, st.randoms())
 def test_order_of_the_sets_does_not_matter(
     found: list[Novelty], alpha: float, random: Random

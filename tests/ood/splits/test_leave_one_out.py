@@ -72,6 +72,8 @@ def test_prototypes() -> None:
     salt = bulk("NaCl", "rocksalt", a=5.64)
     assert label(salt) == label(bulk("MgO", "rocksalt", a=4.2, cubic=True))
     assert label(salt) == label(salt.repeat((2, 1, 1)))
+    for n in ((2, 1, 1), (1, 2, 3)):  # whose atoms the cell alone makes different
+        assert label(perovskite(0.0)) == label(perovskite(0.0).repeat(n))
     assert label(salt) != label(bulk("NaCl", "zincblende", a=5.64))
     assert label(bulk("Fe", "bcc", a=2.9)) != label(bulk("Fe", "fcc", a=3.6))
     # axes of an orthorhombic crystal in any order
@@ -104,9 +106,13 @@ def test_what_spglib_and_pymatgen_cannot_take_is_named(data: SplitData) -> None:
     broken, unknown = bulk("MgO", "rocksalt", a=4.2), bulk("MgO", "rocksalt", a=4.2)
     broken.positions[1] = np.nan
     unknown.numbers[1] = 0
+    flat = bulk("MgO", "rocksalt", a=4.2)
+    flat.cell[2] = flat.cell[0] + flat.cell[1]
     for name, atoms, by, message in (
         ("broken", broken, "sgnum", "not finite"),
         ("broken", broken, "prototype", "not finite"),
+        ("flat", flat, "sgnum", "no space group"),
+        ("flat", flat, "prototype", "no space group"),
         ("unknown", unknown, "periodictablegroups", "X is in no group"),
     ):
         rows = SplitData(["a", name], [data.structures[0], atoms], [1.0, 2.0])

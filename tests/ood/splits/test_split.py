@@ -64,6 +64,7 @@ def test_other_data_are_refused(data: SplitData, tmp_path: Path) -> None:
         ({"ids": ["a", "a", "c"]}, "'a' stands more than once"),
         ({"folds": []}, "gives no folds"),
         ({"folds": None}, "not a split"),
+        ({"structures": ["0"]}, "3 ids and 1 structures"),
         ({"folds": [{"name": "f", "train": [0]}]}, "not a split: .*'val'"),
     ],
 )
@@ -92,3 +93,12 @@ def test_folds_are_checked() -> None:
         Fold("f", (), (), ("c",))
     with pytest.raises(DataError, match="no row has the id 'c'"):
         Split("random", {}, 0, "0", ("a",), (Fold("f", ("a",), (), ("c",)),))
+
+
+def test_ids_that_are_no_utf8_survive_a_file(tmp_path: Path) -> None:
+    ids = (b"caf\xe9".decode(errors="surrogateescape"), "日", "c")
+    fold = Fold("f", ids[:1], (), ids[1:])
+    split = Split("random", {}, 0, "0", ids, (fold,), ("x", "y", "z"))
+    split.write(tmp_path / "split.json")
+    assert Split.read(tmp_path / "split.json") == split
+    assert "日" in (tmp_path / "split.json").read_text(encoding="utf-8")

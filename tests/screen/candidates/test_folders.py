@@ -83,6 +83,8 @@ def test_run_of_a_screening_is_passed_over(folder: Path) -> None:
         write(run / "relaxed.cif", bulk("Si"))
         for name in ("journal.sqlite", "journal.sqlite-wal", ".lock"):
             (run / name).touch()
+        (run / "models").mkdir()  # of models that were in memory
+        (run / "models" / "a.mft").touch()
     assert ids(folder) == sorted([*before, "relaxed.cif"])
     assert "b/run/relaxed.cif" not in ids(f"{folder}/**/*.cif")
     assert "journal.sqlite: error" not in ids(f"{folder}/*")

@@ -34,3 +34,10 @@ def test_what_never_ends_is_refused(condition: str) -> None:
 
 def test_powers_of_columns() -> None:
     assert select_rows(TABLE, "gap**2 > 3 and 2**-1 < gap**0.5") == [1, 2]
+
+
+def test_columns_of_texts_and_numbers_equal_either() -> None:
+    table = pd.DataFrame({"group": ["g0", 1, None], "new": [True, None, False]})
+    assert select_rows(table, "group == 'g0'") == [0]
+    assert select_rows(table, "group == 1") == [1]
+    assert select_rows(table, "not new") == [2]

@@ -422,3 +422,14 @@ def test_dimensionless_property_has_no_unit(tmp_path: Path) -> None:
     for ending in ENDINGS:
         write_result(tmp_path / f"top.{ending}", result)
         assert (tmp_path / f"top.{ending}").stat().st_size > 0
+
+
+def test_a_row_of_csv_is_one_row(tmp_path: Path) -> None:
+    names = ["a\rb", "a\nb", "a\r\n", 'a,"b"', "plain"]
+    records = [({"id": name, "formula": "MgO"}, None) for name in names]
+    write_records(tmp_path / "t.csv", ["id", "formula"], records)
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as stream:
+        assert list(csv.reader(stream)) == [["id", "formula"]] + [
+            [name, "MgO"] for name in names
+        ]
+    assert (tmp_path / "t.csv").read_bytes().endswith(b"\nplain,MgO\n")

@@ -156,6 +156,15 @@ def test_calibration_of_an_ensemble_is_that_of_its_mean() -> None:
     assert np.isnan(nothing.interval([1.0], Surroundings([0.5], [1.0]))).all()
 
 
+def test_rows_that_share_an_id_all_count() -> None:
+    one = member("1122", [11.0, 12.0, 21.0, 23.0], [0.1, 0.2, 0.3, 0.4])
+    assert combine_calibrations([one]) is one
+    other = member("2112", [25.0, 15.0, 14.0, 24.0], [0.5] * 4)
+    both = combine_calibrations([one, other])
+    assert both.ids == ("1", "1", "2", "2")
+    assert both.predictions.tolist() == [13.0, 13.0, 23.0, 23.5]
+
+
 def test_intervals_of_an_ensemble_cover_its_mean() -> None:
     rng = np.random.default_rng(3)
     shares = []

@@ -130,9 +130,11 @@ class Table {
   filter(name, text) {
     const input = this.inputs.get(name);
     const column = columns.get(name);
-    input.value = text;
     const test = readFilter(text, column);
-    input.toggleAttribute("aria-invalid", test === undefined);
+    if (input) {  // a column of one value has none
+      input.value = text;
+      input.toggleAttribute("aria-invalid", test === undefined);
+    }
     if (test === null) this.filters.delete(name);
     else this.filters.set(name, { text, test });
     this.update();
