@@ -79,7 +79,7 @@ class Transform(BaseModel):
             return cls(kind=kind)
         values = np.asarray(labels, dtype=np.float64)
         mean, std = float(values.mean()), float(values.std())
-        if std == 0.0:
+        if np.ptp(values) == 0.0:  # of which rounding may leave a deviation
             msg = f"all labels are {mean:g}, which cannot be standardised"
             raise DataError(msg)
         return cls(kind=kind, mean=mean, std=std)

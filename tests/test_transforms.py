@@ -36,6 +36,8 @@ def test_labels_that_cannot_be_transformed() -> None:
         Transform(kind="log10").apply([2.0, -1.0])
     with pytest.raises(DataError, match="all labels are 3"):
         Transform.fit("standardise", [3.0, 3.0])
+    with pytest.raises(DataError, match=r"all labels are 0\.1"):
+        Transform.fit("standardise", [0.1] * 3)
     assert np.isinf(Transform(kind="log10").undo(400.0))
 
 

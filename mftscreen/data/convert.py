@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TextIO, get_args
+from typing import Any, Literal, TextIO, get_args
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols
@@ -41,7 +42,7 @@ _TAKEN: dict[DataFormat, frozenset[str]] = {
     "npy": frozenset({"box", "coord", "real_atom_types"}),
     "csv": frozenset({"cif", "file", "id", "path", "structure"}),
 }
-"""Names that a format has for something else; ase.db refuses its own."""
+"""Names that a format has for something else; for ase.db see :func:`_is_taken`."""
 
 
 _N_LOOKED_AT = 100
@@ -149,7 +150,7 @@ def write_labelled(
     if data_format in _SUFFIXES.values() and find_format(path) != data_format:
         msg = f"is not the name of a file of format {data_format}: it could not be read"
         raise DataError(msg, path=path)
-    taken = sorted(_TAKEN.get(data_format, frozenset()).intersection(labels))
+    taken = sorted(name for name in labels if _is_taken(name, data_format))
     if taken:
         msg = f"{data_format} has {', '.join(taken)} for something else; rename (--as)"
         raise DataError(msg)
@@ -168,6 +169,26 @@ def write_labelled(
             msg = "there are no rows to write"
             raise DataError(msg, path=path)
     return count.n
+
+
+def _is_taken(name: str, data_format: DataFormat) -> bool:
+    """Tell whether a format has a name for something else, or cannot read it again."""
+    from ase.db.row import AtomsRow
+    from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+
+    if name in ENERGY_LABELS:
+        return False
+    if data_format == "db":
+        # what is asked of a row by its name, or is worked out when it is
+        return hasattr(AtomsRow, name) or hasattr(AtomsRow(Atoms("H")), name)
+    if data_format == "extxyz":
+        try:
+            again = key_val_str_to_dict(key_val_dict_to_str({name: 0.5}))
+        except ValueError:
+            return True
+        if again != {name: 0.5}:
+            return True
+    return name in _TAKEN.get(data_format, frozenset())
 
 
 class _Counted:
@@ -192,6 +213,9 @@ def _check_new(path: Path) -> None:
 
 def _bare(row: LabelledStructure, labels: Sequence[str]) -> Atoms:
     """Return a structure with its force-field labels, as ASE keeps them."""
+    if not np.isin(row.atoms.numbers, range(len(chemical_symbols))).all():
+        msg = f"row {row.id}: an atomic number is that of no element"
+        raise DataError(msg)
     atoms = Atoms(
         row.atoms.numbers, row.atoms.positions, cell=row.atoms.cell, pbc=row.atoms.pbc
     )
@@ -199,13 +223,25 @@ def _bare(row: LabelledStructure, labels: Sequence[str]) -> Atoms:
     if "energy" in labels and "energy" in row.labels:
         results["energy"] = float(row.labels["energy"])
     if "force" in labels and "force" in row.labels:
-        results["forces"] = row.labels["force"]
+        results["forces"] = _of_shape(row, "force", (len(atoms), 3))
     if "virial" in labels and "virial" in row.labels:
+        _of_shape(row, "virial", (3, 3))
         virial, volume = row.labels["virial"], atoms.get_volume()
         results["stress"] = virial_to_stress(virial, volume)
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
+
+
+def _of_shape(row: LabelledStructure, label: str, shape: tuple[int, ...]) -> Any:
+    array = np.asarray(row.labels[label])
+    if array.shape != shape:
+        msg = (
+            f"row {row.id}: {label!r} is the name of a label of shape {shape}, and "
+            f"this one has {array.shape}; rename it (--as)"
+        )
+        raise DataError(msg)
+    return array
 
 
 def _properties(row: LabelledStructure, labels: Sequence[str]) -> dict[str, float]:
@@ -275,6 +311,8 @@ def _write_npy(
     rows: Iterable[LabelledStructure], path: Path, labels: Sequence[str]
 ) -> None:
     items = list(rows)
+    for item in items:
+        _bare(item, labels)
     numbers = sorted({int(z) for item in items for z in item.atoms.numbers})
     symbols = {z: symbol for symbol, z in atomic_numbers.items()}
     write_deepmd_npy(items, path, [symbols[z] for z in numbers], labels)

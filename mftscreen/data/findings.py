@@ -143,6 +143,7 @@ def _row_problems(bad: Sequence[RowProblem]) -> Iterator[Finding]:
         "missing": "no label",
         "not finite": "label is NaN or infinite",
         "not a number": "label is not a number",
+        "out of scale": "label is too large",
     }
     for kind, found in by_kind.items():
         message = f"{titles[kind]}, e.g. {found[0].message}"

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 __all__ = ["LabelFault", "LabelSource"]
 
-FaultKind = Literal["missing", "not finite", "not a number"]
+FaultKind = Literal["missing", "not finite", "not a number", "out of scale"]
+
+LARGEST_LABEL = 1e30
+"""What is computed with is squared, and kept in single precision."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class LabelFault:
 
     Attributes
     ----------
-    kind : {"missing", "not finite", "not a number"}
+    kind : {"missing", "not finite", "not a number", "out of scale"}
     message : str
     lacking : bool
         Whether it just has none, as a row with other labels may.
@@ -124,7 +127,7 @@ class LabelSource:
             )
             return LabelFault("not a number", message)
         if np.isfinite(numbers).all():
-            return numbers
+            return _within(column, value, numbers)
         message = f"no finite label {column!r} (found {shortened(value)})"
         return LabelFault("not finite", message, bool(np.isnan(numbers).all()))
 
@@ -157,7 +160,7 @@ def _read_truth(column: str, value: Any) -> NDArray[np.float64] | LabelFault:
 def _read_number(column: str, value: Any) -> NDArray[np.float64] | LabelFault:
     number = _number(value)
     if number is not None and np.isfinite(number):
-        return np.asarray(number)
+        return _within(column, value, np.asarray(number))
     message = f"no finite label {column!r} (found {shortened(value)})"
     if value is None or (isinstance(value, str) and not value.strip()):
         return LabelFault("missing", message, lacking=True)
@@ -166,6 +169,18 @@ def _read_number(column: str, value: Any) -> NDArray[np.float64] | LabelFault:
             message += "; labels of yes or no are for 'kind: class', or written 1 and 0"
         return LabelFault("not a number", message)
     return LabelFault("not finite", message, lacking=bool(np.isnan(number)))
+
+
+def _within(
+    column: str, value: Any, numbers: NDArray[np.float64]
+) -> NDArray[np.float64] | LabelFault:
+    if (np.abs(numbers) <= LARGEST_LABEL).all():
+        return numbers
+    message = (
+        f"the label {column!r} is {shortened(value)}, beyond {LARGEST_LABEL:g}; "
+        "use a larger unit"
+    )
+    return LabelFault("out of scale", message)
 
 
 def _number(value: Any) -> float | None:
@@ -188,7 +203,7 @@ def _array(value: Any) -> NDArray[np.float64] | None:
     try:
         given = np.asarray(value)
         array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     truth = given.dtype == bool or any(
         isinstance(each, bool | np.bool_) for each in given.ravel()[:1].tolist()

@@ -184,6 +184,12 @@ def _find_head(
                 log.warning(
                     "a kernel predicts %s here; its neural head is written", head
                 )
+            transform = card.properties[head].spec.transform
+            if transform.kind != "identity":
+                text = ", ".join(f"{k} {v}" for k, v in transform.model_dump().items())
+                log.warning(
+                    "the file gives %s as it was trained on; undo that: %s", head, text
+                )
             return str(own[head])
     if head is None:
         return main_head(parameters)

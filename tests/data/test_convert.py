@@ -65,3 +65,40 @@ def test_frames_without_forces_may_have_been_meant_for_a_property(
     write(tmp_path / "in.extxyz", crystals)
     with pytest.raises(DataError, match=r"name its label: gap, n$"):
         list(read_frames(tmp_path / "in.extxyz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        *(("o.db", name) for name in ("charge", "mass", "volume", "get", "symbols")),
+        *(("o.xyz", name) for name in ("id", "a=b", "pbc")),
+        *((name, "force") for name in ("o.xyz", "o.db")),
+        *((name, "virial") for name in ("o.xyz", "o.db")),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(
+    tmp_path: Path, name: str, label: str
+) -> None:
+    path = tmp_path / name
+    rows = [LabelledStructure("a", bulk("Si"), {label: np.asarray(1.5)})]
+    with pytest.raises(DataError, match="--as"):
+        write_labelled(rows, path, find_format(path), [label])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("label", ["a b", "a[", "band gap (eV)", "gap_"])
+def test_other_names_are_read_again(tmp_path: Path, label: str) -> None:
+    rows = [LabelledStructure("a", bulk("Si"), {label: np.asarray(1.5)})]
+    write_labelled(rows, tmp_path / "o.xyz", "extxyz", [label])
+    (row,) = read_labelled(tmp_path / "o.xyz", label)
+    assert float(row.labels[label]) == 1.5
+
+
+@pytest.mark.parametrize("name", ["o.xyz", "o.db", "o"])
+def test_an_element_that_there_is_not(tmp_path: Path, name: str) -> None:
+    atoms = bulk("Si")
+    atoms.numbers[0] = 150
+    rows = [LabelledStructure("a", atoms, GAP)]
+    kind = "npy" if name == "o" else find_format(Path(name))
+    with pytest.raises(DataError, match="row a: an atomic number is that of no"):
+        write_labelled(rows, tmp_path / name, kind, ["gap"])

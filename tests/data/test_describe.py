@@ -53,3 +53,14 @@ def test_test_data_are_searched_and_not_counted(tmp_path: Path) -> None:
     assert list(found.elements.items()) == [("H", 1), ("O", 1), ("Si", 3)]
     assert found.periodic == {"3D": 2, "0D": 1, "1D": 1}
     assert found.n_atoms == {"min": 2.0, "median": 3.5, "max": 8.0}
+
+
+def test_labels_beyond_all_scales_are_told_of(tmp_path: Path) -> None:
+    crystals = [bulk("Si", a=5.0 + 0.1 * k) for k in range(5)]
+    labels = [1.0, 2.0, 1e308, -1e308, 3.0]
+    path = write_rows(tmp_path / "rows.extxyz", crystals, labels)
+    found = describe_data([path], "gap")
+    assert found.n_usable == 3
+    (problem,) = found.problems
+    assert problem.kind == "out of scale"
+    assert len(problem.rows) == 2

@@ -41,6 +41,8 @@ def test_a_list_is_read_however_it_is_written(value: Any) -> None:
         ([np.nan, np.nan], "not finite", True),
         ([1, np.inf], "not finite", False),
         ([True, False], "not a number", False),
+        ([1, -2e30], "out of scale", False),
+        ([1, 10**400], "not a number", False),
     ],
 )
 def test_other_lists_have_a_reason(value: Any, kind: str, lacking: bool) -> None:

@@ -15,6 +15,8 @@ from mftscreen.errors import (
     UnsupportedByBackboneError,
 )
 from mftscreen.model.exchange import export_model, import_model
+from mftscreen.model.files.bundle import read_bundle, write_bundle
+from mftscreen.transforms import Transform
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 
@@ -97,3 +99,16 @@ def test_places_and_endings_are_checked(checkpoint: Path, tmp_path: Path) -> Non
         import_model(
             checkpoint, tmp_path / "x.mft", energy_head="oxides", units={"Eg": "eV"}
         )
+
+
+def test_a_transform_of_the_labels_is_told_of(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = read_bundle(tiny_model)
+    gap = bundle.card.properties["gap"]
+    spec = gap.spec.model_copy(update={"transform": Transform(kind="log10")})
+    heads = bundle.card.properties | {"gap": gap.model_copy(update={"spec": spec})}
+    card = bundle.card.model_copy(update={"properties": heads})
+    write_bundle(tmp_path / "log.mft", card, bundle.checkpoint)
+    export_model(tmp_path / "log.mft", tmp_path / "x.pt", "gap")
+    assert "gap as it was trained on; undo that: kind log10" in caplog.text

@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
@@ -63,7 +63,9 @@ def iter_csv(path: Path) -> Iterator[Row]:
     """
     number = 0
     with ExitStack() as stack:
-        stack.enter_context(_long_fields())
+        # a CIF may be longer than 131,072 characters; other readers may be at work, so
+        # that the limit stays
+        csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
         stream = stack.enter_context(open_text(path))
         try:
             header, rows = _header(csv.reader(stream), path)
@@ -205,13 +207,3 @@ def _file_of(name: str | None, path: Path) -> str:
     if not name:
         return ""
     return name if os.path.isfile(path.parent / name) else f"{name}.cif"  # noqa: PTH113
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    """Let a field be longer than csv's 131,072 characters: a CIF may be."""
-    before = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

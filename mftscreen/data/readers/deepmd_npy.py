@@ -60,7 +60,7 @@ def iter_deepmd_npy(folder: Path) -> Iterator[Row]:
         label = (Path(folder.name) / system.relative_to(folder)).as_posix()
         try:
             yield from _frames(system, label)
-        except (OSError, EOFError, ValueError, IndexError) as error:
+        except (OSError, EOFError, ValueError, IndexError, MemoryError) as error:
             msg = f"is no readable deepmd/npy system: {error}"
             raise DataError(msg, path=system) from error
 

@@ -26,6 +26,7 @@ __all__ = [
 _WRONG_LAYOUT = (
     *(KeyError, TypeError, IndexError, AttributeError, ValueError),
     ArithmeticError,  # of numbers beyond all floats
+    AssertionError,  # of ASE, of a cell vector that is zero and of what is no formula
 )
 _LAYOUT = {
     *("structure", "lattice", "sites", "charge", "attributes", "properties", "data"),
@@ -126,7 +127,9 @@ def pymatgen_dict_to_atoms(document: Mapping[str, Any]) -> Atoms:
         symbols = [s[0]["element"] for s in species]
         lattice = document.get("lattice")
         if lattice is None and "Molecule" in str(document.get("@class")):
-            geometry = {"positions": [site["xyz"] for site in sites]}
+            geometry: dict[str, Any] = {"positions": [site["xyz"] for site in sites]}
+            if charge := document.get("charge"):
+                geometry["info"] = {"charge": float(charge)}
         else:
             lattice = document["lattice"]
             geometry = {

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.data.readers.files import DAMAGED, Row, find_name, open_text
+from mftscreen.data.readers.symbols import reason
 from mftscreen.errors import DataError, MftscreenError, StructureError
 
 __all__ = ["Conformers", "iter_sdf", "iter_smiles", "smiles_to_atoms"]
@@ -90,6 +91,8 @@ def _record(block: str, number: int, path: Path) -> Row:
             structure: Atoms | MftscreenError = _to_atoms(molecule)
         except StructureError as error:
             structure = error
+        except RuntimeError as error:  # of RDKit, which a record contradicts
+            structure = StructureError(f"no valid record: {reason(error)}")
         return Row(name or title, structure, values)
     except DataError as error:
         return Row(title, error, {})
@@ -182,7 +185,7 @@ def _to_atoms(molecule: Any) -> Atoms:
     try:
         with _silent():
             Chem.SanitizeMol(molecule)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         if flat:
             msg = f"its bonds are not those of a molecule: {error}"
             raise StructureError(msg) from error
@@ -193,7 +196,14 @@ def _to_atoms(molecule: Any) -> Atoms:
     if _n_free(molecule) > 0:
         msg = "the molecule lacks hydrogens: its bonds leave valences free"
         raise StructureError(msg)
-    return Atoms(_numbers(molecule), places)
+    return Atoms(_numbers(molecule), places, info=_charge(molecule))
+
+
+def _charge(molecule: Any) -> dict[str, int]:
+    from rdkit import Chem
+
+    charge = Chem.GetFormalCharge(molecule)
+    return {"charge": charge} if charge else {}
 
 
 def _n_free(molecule: Any) -> int:
@@ -245,7 +255,7 @@ def _conformer(molecule: Any) -> Atoms:
     return Atoms(
         _numbers(whole),
         whole.GetConformer().GetPositions(),
-        info={"conformer": MADE},
+        info={"conformer": MADE, **_charge(whole)},
     )
 
 

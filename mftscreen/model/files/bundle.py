@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mftscreen.domain import HeadDomain
 from mftscreen.errors import ModelFileError
@@ -203,6 +203,15 @@ class ModelCard(BaseModel):
     licence: str = ""
     provenance: dict[str, Any] = Field(default_factory=dict)
     checkpoint_sha256: str = ""
+
+    @field_validator("properties")
+    @classmethod
+    def _check_names(cls, heads: dict[str, PropertyHead]) -> dict[str, PropertyHead]:
+        for name, head in heads.items():
+            if name != head.spec.name:
+                msg = f"{name!r} stands for a property called {head.spec.name!r}"
+                raise ValueError(msg)
+        return heads
 
 
 @dataclass(frozen=True)

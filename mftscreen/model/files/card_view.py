@@ -39,7 +39,12 @@ def card_text(card: ModelCard, sha256: str = "", megabytes: float | None = None)
     parts = [card.name, *lines]
     for table in _tables(card):
         parts += ["", text_table(table).rstrip()]
-    return "\n".join(parts) + "\n"
+    text = "\n".join(parts) + "\n"
+    # a terminal obeys control characters, whoever wrote the card
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def card_html(card: ModelCard, sha256: str = "") -> str:
@@ -201,5 +206,6 @@ def _force_field_table(card: ModelCard) -> Table:
 
 def _cells(found: Mapping[str, float], formats: Mapping[str, str]) -> Sequence[str]:
     return [
-        f"{found[key]:{spec}}" if key in found else "" for key, spec in formats.items()
+        f"{value:{spec}}" if isinstance(value := found.get(key), int | float) else ""
+        for key, spec in formats.items()
     ]

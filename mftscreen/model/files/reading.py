@@ -143,8 +143,11 @@ def _check_container(content: bytes) -> None:
     if content.startswith(BEGINNINGS[0]):
         members = stored_members(content)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if len({name.lower() for name in members}) < len(members):
+                msg = "two of its members differ in case only"
+                raise ModelFileError(msg)
             for name in members:
-                if name.endswith(".pkl"):
+                if name.lower().endswith(".pkl"):  # as torch finds them
                     check_pickle(io.BytesIO(archive.read(name)))
     else:
         stream = io.BytesIO(content)

@@ -31,7 +31,7 @@ class NeighborGraph:
     Attributes
     ----------
     coordinates : ndarray of shape (n_frames, n_local + n_ghost, 3)
-        In Å.
+        In Å, from the middle of the atoms.
     types : ndarray of shape (n_frames, n_local + n_ghost)
         Index into the type map; -1 marks padding.
     neighbors : ndarray of shape (n_frames, n_local, n_neighbors)
@@ -145,8 +145,10 @@ def build_graph(
     for frame, (atoms, near) in enumerate(zip(structures, found, strict=True)):
         n_atoms, n_ghosts = len(atoms), len(near.centers)
         ghosts = slice(n_local, n_local + n_ghosts)
-        coordinates[frame, :n_atoms] = atoms.positions
-        coordinates[frame, ghosts] = near.positions
+        # about their middle, for models that take differences in single precision
+        middle = atoms.positions.mean(axis=0)
+        coordinates[frame, :n_atoms] = atoms.positions - middle
+        coordinates[frame, ghosts] = near.positions - middle
         types[frame, :n_atoms] = [type_index[symbol] for symbol in atoms.symbols]
         types[frame, ghosts] = types[frame, near.owners]
         owners[frame, :n_atoms] = np.arange(n_atoms)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import json
 import os
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
-from mftscreen.data.readers import iter_rows
+from mftscreen.data.readers import iter_csv, iter_rows
 from mftscreen.errors import DataError
 from mftscreen.screen.candidates.stream import iter_candidates
 
@@ -117,3 +119,17 @@ def test_row_that_may_be_commented_out(folder: Path) -> None:
     found = read(folder, "id,file\n#a,ok.cif\nb,ok.cif\n")
     assert "begins with '#'" in found["#a"]
     assert found["b"] == "Si2"
+
+
+def test_two_tables_are_read_by_turns(folder: Path) -> None:
+    site = {"species": [{"element": "Si", "occu": 1}], "abc": [0, 0, 0]}
+    document = {"lattice": {"matrix": [[3, 0, 0], [0, 3, 0], [0, 0, 3]]}}
+    long = json.dumps(document | {"sites": [site | {"label": "x" * 200_000}]})
+    for name in ("a.csv", "b.csv"):
+        with (folder / name).open("w", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow(["id", "structure"])
+            table.writerows([[str(k), long] for k in range(3)])
+    first, second = iter_csv(folder / "a.csv"), iter_csv(folder / "b.csv")
+    next(first), next(second)
+    assert [len(list(rest)) for rest in (first, second)] == [2, 2]

@@ -102,6 +102,7 @@ def test_padding_atoms_are_left_out(tmp_path: Path) -> None:
         ("unknown type", "out of range"),
         ("cut short", "is no readable deepmd/npy system"),
         ("empty", "is no readable deepmd/npy system"),
+        ("claims", "is no readable deepmd/npy system"),
         ("no symbols", "has Type_0, which is no chemical symbol"),
     ],
 )
@@ -121,6 +122,12 @@ def test_damaged_system_is_named(tmp_path: Path, damage: str, message: str) -> N
         (system / "type.raw").write_text("5 0 0 0\n")
     elif damage == "no symbols":
         (system / "type_map.raw").write_text("Type_0\nAl\n")
+    elif damage == "claims":
+        array = np.lib.stride_tricks.as_strided(np.zeros(1), (10**13, 12), (0, 0))
+        with (block / "coord.npy").open("wb") as stream:
+            np.lib.format.write_array_header_1_0(
+                stream, np.lib.format.header_data_from_array_1_0(array)
+            )
     elif damage == "empty":
         (block / "coord.npy").write_bytes(b"")
     else:

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pymatgen.core import Molecule
 
 from mftscreen.data.readers import (
     optimade_dict_to_atoms,
     pymatgen_dict_to_atoms,
 )
+from mftscreen.domain import total_charge
 from mftscreen.errors import StructureError
 
 
@@ -58,6 +60,9 @@ def test_other_documents_are_refused() -> None:
     for document in ({}, {"lattice": None, "sites": [{}]}, [], flat):
         with pytest.raises(StructureError, match="not a pymatgen structure"):
             pymatgen_dict_to_atoms(document)
+    flat["lattice"]["matrix"] = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 0.0]]
+    with pytest.raises(StructureError, match="not a pymatgen structure"):
+        pymatgen_dict_to_atoms(flat)
     unknown = pymatgen_structure().as_dict()
     unknown["sites"][0]["species"][0]["element"] = "Qq"
     with pytest.raises(StructureError, match="'Qq' is no chemical symbol"):
@@ -172,3 +177,15 @@ def test_optimade_entries_with_more_than_their_sites(
 ) -> None:
     with pytest.raises(StructureError, match=reason):
         optimade_dict_to_atoms(entry(structure_features=None, **attributes))
+
+
+def test_optimade_formula_that_is_none() -> None:
+    with pytest.raises(StructureError, match="not an OPTIMADE structure entry"):
+        optimade_dict_to_atoms(entry(chemical_formula_reduced=7))
+
+
+def test_the_charge_of_a_molecule_is_kept() -> None:
+    ion = Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.8]], charge=1)
+    assert total_charge(pymatgen_dict_to_atoms(ion.as_dict())) == 1
+    neutral = Molecule(["H", "H"], [[0, 0, 0], [0, 0, 0.8]])
+    assert pymatgen_dict_to_atoms(neutral.as_dict()).info == {}

@@ -197,3 +197,18 @@ def test_what_to_install(
     (tmp_path / name).write_text("id,smiles\na,O\n")
     with pytest.raises(DataError, match=r"pip install 'mftscreen\[molecules\]'"):
         list(iter_rows(tmp_path / name))
+
+
+def test_charges_are_kept() -> None:
+    assert smiles_to_atoms("[NH4+]").info["charge"] == 1
+    assert smiles_to_atoms("[O-]C(=O)C(=O)[O-]").info["charge"] == -2
+    assert "charge" not in smiles_to_atoms("CCO").info
+
+
+def test_a_valence_that_rdkit_does_not_survive_is_a_row(tmp_path: Path) -> None:
+    lines = record(*AMMONIUM).split("\n")
+    lines[4] += " 0  0  0999999999"
+    (tmp_path / "a.sdf").write_text("\n".join(lines) + record(*GLYCINE))
+    first, second = (row.structure for row in iter_rows(tmp_path / "a.sdf"))
+    assert isinstance(first, DataError | StructureError)
+    assert len(second) == 10

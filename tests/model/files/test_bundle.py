@@ -360,3 +360,11 @@ def test_a_card_of_more_descriptors_than_a_model_has_is_refused(
     with pytest.raises(ValueError, match="zip"):
         write_bundle(tmp_path / "x.mft", card, CHECKPOINT, further=OTHERS)
     assert not (tmp_path / "x.mft").exists()
+
+
+def test_a_property_is_called_by_its_name(model_file: Path, card: ModelCard) -> None:
+    heads = json.loads(card.model_dump_json())["properties"]
+    renamed = {f"{name}_too": head for name, head in heads.items()}
+    edit_card(model_file, properties=renamed)
+    with pytest.raises(ModelFileError, match="stands for a property called"):
+        read_bundle(model_file)

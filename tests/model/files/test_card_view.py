@@ -92,3 +92,13 @@ def test_html_is_well_formed() -> None:
 
     Parser().feed(card_html(_card(), "abc"))
     assert opened == []
+
+
+def test_a_card_that_others_wrote_is_shown() -> None:
+    forces = {"crystals": {"dft": {"n": "many", "force_mae": None}, "other": 3}}
+    card = ModelCard(name="a\x1b[31m", strategy="ft", force_field=forces)
+    text = card_text(card)
+    assert "\x1b" not in text
+    assert r"a\x1b[31m" in text
+    assert "dft" in text
+    assert "dft" in card_html(card)

@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,24 @@ def test_file_of_torch_with_code_in_it(zipped: bool, tmp_path: Path) -> None:
     torch.save({"model": print}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(ModelFileError, match="holds more than tensors"):
         read_state(path)
+
+
+@pytest.mark.parametrize("names", [["DATA.PKL"], ["data.pkl", "data.PKL"]])
+def test_pickles_are_found_as_torch_finds_them(names: list[str]) -> None:
+    depth = 60  # a key whose hash takes as many steps as two to this power
+    pickle = b"\x80\x02)q\x00"
+    for k in range(depth):
+        pickle += bytes([*b"h", k, *b"h", k, *b"\x86q", k + 1])
+    pickle += bytes([*b"}h", depth, *b"K\x01s."])
+    plain, hostile = io.BytesIO(), io.BytesIO()
+    torch.save({"a": 1}, plain)
+    with zipfile.ZipFile(plain) as given, zipfile.ZipFile(hostile, "w") as made:
+        for info in given.infolist():
+            if not info.filename.endswith("data.pkl"):
+                made.writestr(zipfile.ZipInfo(info.filename), given.read(info))
+                continue
+            for name in names:
+                place = info.filename.replace("data.pkl", name)
+                made.writestr(zipfile.ZipInfo(place), pickle)
+    with pytest.raises(ModelFileError, match="checkpoint"):
+        read_state(hostile.getvalue())

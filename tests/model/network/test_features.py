@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,32 @@ def test_types_are_where_the_features_are(network: DeepmdNetwork) -> None:
     found = one_pass([bulk("Si")])
     assert found.types.device == found.nodes.device == elsewhere
     assert found.types.shape == (2,)
+
+
+def test_threads_that_share_a_model_do_not_disturb_each_other(
+    network: DeepmdNetwork,
+) -> None:
+    structures = [
+        bulk("MgO", "rocksalt", a=a, cubic=True) * n
+        for a, n in ((4.2, (1, 1, 1)), (6.5, (1, 1, 2)), (3.6, (1, 1, 1)))
+    ]
+
+    def forces(atoms: Atoms) -> np.ndarray:
+        (found,) = network.evaluate([atoms], energy_head="oxides")
+        return found.forces
+
+    alone = [forces(atoms) for atoms in structures]
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(forces, structures * 20))
+    for k, found in enumerate(together):
+        np.testing.assert_allclose(found, alone[k % 3], atol=1e-5)
+
+
+def test_the_origin_does_not_matter(network: DeepmdNetwork) -> None:
+    atoms = bulk("MgO", "rocksalt", a=4.2, cubic=True)
+    atoms.rattle(0.05, seed=0)
+    moved = atoms.copy()
+    moved.positions += 5000.0
+    one, other = network.evaluate([atoms, moved], energy_head="oxides")
+    np.testing.assert_allclose(other.forces, one.forces, atol=1e-7)
+    np.testing.assert_allclose(other.virial, one.virial, atol=1e-6)

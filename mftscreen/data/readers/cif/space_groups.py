@@ -16,6 +16,9 @@ __all__ = ["SYMMETRY_TAGS", "Operations", "find_operations", "fits_cell"]
 
 Columns = Mapping[str, Sequence[str]]
 
+MOST_OPERATIONS = 1000
+"""A conventional cell has up to 192; all pairs of images are compared."""
+
 _LISTED = (
     "_space_group_symop_operation_xyz",
     "_symmetry_equiv_pos_as_xyz",
@@ -218,9 +221,13 @@ def _from_triplets(texts: tuple[str, ...]) -> Operations:
     import gemmi
 
     operations = []
+    texts = tuple(dict.fromkeys(text.replace(" ", "").lower() for text in texts))
+    if len(texts) > MOST_OPERATIONS:
+        msg = f"{len(texts)} operations are listed, and {MOST_OPERATIONS} are read"
+        raise StructureError(msg)
     for text in texts:
         try:
-            operations.append(gemmi.Op(text.replace(" ", "").lower()))
+            operations.append(gemmi.Op(text))
         except (ValueError, RuntimeError) as error:
             msg = f"the operation {text!r} is not understood: {error}"
             raise StructureError(msg) from error

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from mftscreen.model.backbones.dpa3.activation import FusedSiLUT
+from mftscreen.model.backbones.dpa3.budget import by_turns
 
 __all__ = ["accelerate", "last_layer_complete"]
 
@@ -133,9 +134,10 @@ def last_layer_complete(repflows: Any) -> Iterator[None]:
     """
     last = repflows.layers[-1]
     replaced = ("update_angle", "_compute_edge_self_update", "list_update")
-    ours = {name: vars(last).pop(name) for name in replaced if name in vars(last)}
-    last.update_angle = repflows.update_angle
-    try:
-        yield
-    finally:
-        vars(last).update(ours)
+    with by_turns(repflows):
+        ours = {name: vars(last).pop(name) for name in replaced if name in vars(last)}
+        last.update_angle = repflows.update_angle
+        try:
+            yield
+        finally:
+            vars(last).update(ours)

@@ -12,15 +12,36 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock, RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mftscreen.model.backbones.seam import NeighborBudget
 from mftscreen.model.files.checkpoint import model_parameters
 from mftscreen.model.network.graph import NeighborGraph
 
-__all__ = ["DynamicBudget", "fit_parameters", "fit_state"]
+__all__ = ["DynamicBudget", "by_turns", "fit_parameters", "fit_state"]
 
 BUFFERS = (".descriptor.repflows.mean", ".descriptor.repflows.stddev")
+
+_locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_of_locks = Lock()
+
+
+@contextmanager
+def by_turns(repflows: Any) -> Iterator[None]:
+    """Let the threads that share a descriptor wait for each other.
+
+    Parameters
+    ----------
+    repflows : torch.nn.Module
+        deepmd-kit's ``DescrptBlockRepflows``, attributes of which are replaced as long
+        as the context lasts.
+    """
+    with _of_locks:
+        lock = _locks.setdefault(repflows, RLock())
+    with lock:
+        yield
 
 
 def fit_parameters(
@@ -124,12 +145,13 @@ class DynamicBudget(NeighborBudget):
     def fit(self, graph: NeighborGraph) -> Iterator[None]:
         """Size the descriptor's padding for one batch, as long as the context lasts."""
         repflows = self.repflows
-        before = repflows.mean, repflows.stddev, repflows.a_sel
-        n_neighbors = graph.neighbors.shape[2]
-        repflows.mean = before[0][:, :1].expand(-1, n_neighbors, -1)
-        repflows.stddev = before[1][:, :1].expand(-1, n_neighbors, -1)
-        repflows.a_sel = graph.n_angle_neighbors
-        try:
-            yield
-        finally:
-            repflows.mean, repflows.stddev, repflows.a_sel = before
+        with by_turns(repflows):
+            before = repflows.mean, repflows.stddev, repflows.a_sel
+            n_neighbors = graph.neighbors.shape[2]
+            repflows.mean = before[0][:, :1].expand(-1, n_neighbors, -1)
+            repflows.stddev = before[1][:, :1].expand(-1, n_neighbors, -1)
+            repflows.a_sel = graph.n_angle_neighbors
+            try:
+                yield
+            finally:
+                repflows.mean, repflows.stddev, repflows.a_sel = before

@@ -176,3 +176,10 @@ def test_operations_too_few_for_the_symbol(symmetry: str) -> None:
 )
 def test_operations_of_the_symbol(symmetry: str) -> None:
     assert read(iron(symmetry)) == "Fe2"
+
+
+def test_operations_without_end() -> None:
+    loop = "loop_\n_space_group_symop_operation_xyz\n"
+    assert read(iron(loop + "'x,y,z'\n" * 20_000)) == read(iron(loop + "'x,y,z'\n"))
+    many = "".join(f"'x+{k}/9999,y,z'\n" for k in range(2000))
+    assert "2000 operations are listed" in read(iron(loop + many))
