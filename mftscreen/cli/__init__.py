@@ -130,10 +130,13 @@ def main(traceback: bool, verbose: bool) -> None:
       mftscreen rank candidates.db --property dielectric
     """
     import logging
+    import os
 
     from mftscreen.cli.shared.standard_output import replace_closed_streams
+    from mftscreen.threads import wait_politely
 
     replace_closed_streams()
+    wait_politely(os.environ)
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     else:

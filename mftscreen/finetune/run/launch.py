@@ -20,6 +20,7 @@ from mftscreen.finetune.run.progress import TrainingProgress
 from mftscreen.finetune.run.select import Selection, checkpoints, is_readable
 from mftscreen.finetune.trainer.heartbeat import forget_steps, read_steps
 from mftscreen.locks import try_lock
+from mftscreen.threads import wait_politely
 
 __all__ = ["build_command", "train"]
 
@@ -246,6 +247,7 @@ def _environment(threads: int | None) -> dict[str, str]:
         environment["DP_INTER_OP_PARALLELISM_THREADS"] = "1"
     # batches are small arrays in memory: loader processes cost more than they save
     environment.setdefault("NUM_WORKERS", "0")
+    wait_politely(environment)
     return environment
 
 

@@ -17,6 +17,7 @@ from joblib import cpu_count, effective_n_jobs
 
 from mftscreen.study.plan import Job
 from mftscreen.study.work.outcome import Outcome
+from mftscreen.threads import wait_politely
 
 __all__ = ["do_jobs"]
 
@@ -107,6 +108,7 @@ class _Worker:
         self._directory = directory
         self._threads = threads
         self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        wait_politely(self._environment)
         if gpus is not None:
             self._environment["CUDA_VISIBLE_DEVICES"] = gpus
         self._process: subprocess.Popen[str] | None = None
