@@ -54,7 +54,7 @@ NORM = "norm"
 _COLUMNS = frozenset(
     (
         *("rank", "front", "candidate", "formula", "unit", "status", "reason", "model"),
-        "file",
+        *("file", "predicted_energy"),
         *("ood_p_value", "descriptor_p_value", "ood", "trust"),
         *("low_dimensional", "duplicate_of"),
         *("distance", "nearest", "unseen_pairs"),

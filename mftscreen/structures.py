@@ -101,17 +101,24 @@ def without_calculator(atoms: Atoms) -> Atoms:
     Parameters
     ----------
     atoms : Atoms
-
-    Returns
-    -------
-    Atoms
-        :meth:`ase.Atoms.copy` loses the attribute that pymatgen's adaptor sets.
     """
     copy: Atoms = atoms.copy()
+    keep_charge(copy, atoms)
+    return copy
+
+
+def keep_charge(copy: Atoms, atoms: Atoms) -> None:
+    """Give a copy the charge that pymatgen's adaptor has set, as an attribute.
+
+    Parameters
+    ----------
+    copy : Atoms
+        Made by :meth:`ase.Atoms.copy`, which loses it; changed in place.
+    atoms : Atoms
+    """
     charge = getattr(atoms, "charge", None)
     if charge is not None and not {"charge", "total_charge"} & copy.info.keys():
         copy.info["charge"] = charge
-    return copy
 
 
 def check_structure(atoms: Atoms, elements: Collection[str]) -> None:

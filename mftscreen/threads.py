@@ -20,4 +20,5 @@ def wait_politely(environment: MutableMapping[str, str]) -> None:
     environment : mutable mapping of str to str
         Of a process that has not imported PyTorch yet.
     """
-    environment.setdefault("GOMP_SPINCOUNT", "1000")
+    if "OMP_WAIT_POLICY" not in environment:
+        environment.setdefault("GOMP_SPINCOUNT", "1000")

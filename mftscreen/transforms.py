@@ -78,8 +78,12 @@ class Transform(BaseModel):
         if kind != "standardise":
             return cls(kind=kind)
         values = np.asarray(labels, dtype=np.float64)
+        if not values.size:
+            msg = "there are no labels, which cannot be standardised"
+            raise DataError(msg)
         mean, std = float(values.mean()), float(values.std())
-        if np.ptp(values) == 0.0:  # of which rounding may leave a deviation
+        # rounding may leave a deviation, or take it away
+        if np.ptp(values) == 0.0 or not std > 0.0:
             msg = f"all labels are {mean:g}, which cannot be standardised"
             raise DataError(msg)
         return cls(kind=kind, mean=mean, std=std)

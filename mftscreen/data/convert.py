@@ -12,6 +12,7 @@ from typing import Any, Literal, TextIO, get_args
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols
 
@@ -44,6 +45,10 @@ _TAKEN: dict[DataFormat, frozenset[str]] = {
 }
 """Names that a format has for something else; for ase.db see :func:`_is_taken`."""
 
+
+_RESULTS = frozenset((*all_properties, "force", "virial"))
+"""Names that a reader of extended XYZ takes for results of a calculation, in whatever
+case."""
 
 _N_LOOKED_AT = 100
 """Rows that are searched for labels."""
@@ -180,8 +185,11 @@ def _is_taken(name: str, data_format: DataFormat) -> bool:
         return False
     if data_format == "db":
         # what is asked of a row by its name, or is worked out when it is
-        return hasattr(AtomsRow, name) or hasattr(AtomsRow(Atoms("H")), name)
+        row = AtomsRow(Atoms("H", tags=[1], masses=[2.0], charges=[1.0], magmoms=[1.0]))
+        return hasattr(AtomsRow, name) or hasattr(row, name)
     if data_format == "extxyz":
+        if name.lower() in _RESULTS:
+            return True
         try:
             again = key_val_str_to_dict(key_val_dict_to_str({name: 0.5}))
         except ValueError:
@@ -211,11 +219,15 @@ def _check_new(path: Path) -> None:
     check_place(path)
 
 
-def _bare(row: LabelledStructure, labels: Sequence[str]) -> Atoms:
-    """Return a structure with its force-field labels, as ASE keeps them."""
+def _check_elements(row: LabelledStructure) -> None:
     if not np.isin(row.atoms.numbers, range(len(chemical_symbols))).all():
         msg = f"row {row.id}: an atomic number is that of no element"
         raise DataError(msg)
+
+
+def _bare(row: LabelledStructure, labels: Sequence[str]) -> Atoms:
+    """Return a structure with its force-field labels, as ASE keeps them."""
+    _check_elements(row)
     atoms = Atoms(
         row.atoms.numbers, row.atoms.positions, cell=row.atoms.cell, pbc=row.atoms.pbc
     )
@@ -312,7 +324,7 @@ def _write_npy(
 ) -> None:
     items = list(rows)
     for item in items:
-        _bare(item, labels)
+        _check_elements(item)
     numbers = sorted({int(z) for item in items for z in item.atoms.numbers})
     symbols = {z: symbol for symbol, z in atomic_numbers.items()}
     write_deepmd_npy(items, path, [symbols[z] for z in numbers], labels)

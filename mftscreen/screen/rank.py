@@ -138,7 +138,8 @@ def rank(
     carry : bool, str or sequence of str, default True
         What else the source says of candidates (key-value pairs of an ase.db, ``info``
         of frames, columns of tables; texts, numbers and truth values) comes back in
-        columns of its own: all, none, or these.
+        columns of its own: all, none, or these. What no candidate has is told of in
+        the result's ``remarks``.
     structures : bool, default True
         Whether rows hold their structures, which need more memory than all the rest.
     progress : bool, default False

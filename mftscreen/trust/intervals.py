@@ -304,14 +304,14 @@ class IntervalCalibration:
     ) -> FloatArray:
         """Return the quantile (n_candidates,) for candidates at such distances."""
         usable = self._usable(alpha)
-        scores, own = self._scores[usable], self.around.distance[usable]
-        if len(scores) < 3 * N_THIRD or np.isnan(own).any():
+        scores, at = self._scores[usable], self.around.distance[usable]
+        if len(scores) < 3 * N_THIRD or np.isnan(at).any():
             return np.full(len(distances), conformal_quantile(scores, coverage))
-        edges = np.quantile(own, [1 / 3, 2 / 3])
-        third = np.searchsorted(edges, own)
-        found = [conformal_quantile(scores[third == k], coverage) for k in range(3)]
-        if np.isnan(found).any():  # too few of a third for the coverage
-            return np.full(len(distances), conformal_quantile(scores, coverage))
+        edges = np.quantile(at, [1 / 3, 2 / 3])
+        third = np.searchsorted(edges, at)
+        own = [conformal_quantile(scores[third == k], coverage) for k in range(3)]
+        # of a third with too few rows for the coverage, all rows have to tell
+        found = np.where(np.isnan(own), conformal_quantile(scores, coverage), own)
         quantiles = np.maximum.accumulate(found)
         # what lies at an unknown distance may lie far away
         return np.asarray(quantiles[np.searchsorted(edges, distances).clip(max=2)])

@@ -70,8 +70,11 @@ def test_frames_without_forces_may_have_been_meant_for_a_property(
 @pytest.mark.parametrize(
     ("name", "label"),
     [
-        *(("o.db", name) for name in ("charge", "mass", "volume", "get", "symbols")),
-        *(("o.xyz", name) for name in ("id", "a=b", "pbc")),
+        *(
+            ("o.db", name)
+            for name in ("charge", "mass", "volume", "get", "tags", "masses")
+        ),
+        *(("o.xyz", name) for name in ("id", "a=b", "pbc", "Energy", "FORCES")),
         *((name, "force") for name in ("o.xyz", "o.db")),
         *((name, "virial") for name in ("o.xyz", "o.db")),
     ],

@@ -272,11 +272,19 @@ def test_a_third_that_is_too_small_for_the_coverage_does_not_count() -> None:
         assert (low < high).all()
 
 
-def test_a_third_that_is_empty_does_not_count() -> None:
-    rng = np.random.default_rng(0)
-    predictions, residuals, around = draw(rng, 1000)
-    same = Surroundings(np.where(rng.random(1000) < 0.7, 0.5, 1.0), around.spread)
-    ids = tuple(map(str, range(1000)))
-    made = IntervalCalibration(residuals, predictions, np.ones(1000), same, ids)
-    low, high = made.interval(predictions, same, 0.9)
-    assert (low < high).all()
+def test_where_a_third_is_empty_others_keep_their_quantiles() -> None:
+    far_covered = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        far = rng.random(2000) < 0.3
+        around = Surroundings(np.where(far, 1.0, 0.5), np.ones(2000))
+        residuals = np.where(far, rng.standard_t(1.5, 2000), rng.normal(size=2000))
+        ids = tuple(map(str, range(1000)))
+        parts = (residuals[:1000], np.ones(1000), np.ones(1000))
+        known = Surroundings(around.distance[:1000], around.spread[:1000])
+        made = IntervalCalibration(*parts, known, ids)
+        new = Surroundings(around.distance[1000:], around.spread[1000:])
+        low, high = made.interval(np.ones(1000), new, 0.9)
+        hits = (low <= 1.0 + residuals[1000:]) & (1.0 + residuals[1000:] <= high)
+        far_covered.append(hits[far[1000:]].mean())
+    assert 0.87 < np.mean(far_covered) < 0.95

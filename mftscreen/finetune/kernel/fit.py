@@ -100,11 +100,11 @@ def fit_readout(
     fitted = np.flatnonzero(rows.learned)
     of_elements = targets.of_elements(fitted)
     symbols, shares = rows.symbols, rows.compositions[:, :-1]
-    x, center, scale, gamma = rows.vectors(setting)
     values = setting.regression.fit(
         kernel, targets.values - shares @ of_elements, fitted
     )
     del kernel  # what follows may need as much memory
+    x, center, scale, gamma = rows.vectors(setting)
     landmarks, weights = _landmarks(x, fitted, values, gamma)
     card = _card(setting, gamma, transform, values, held_out, rows.labels).model_copy(
         update={

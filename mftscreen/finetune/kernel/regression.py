@@ -112,11 +112,15 @@ class Kernel:
     def evaluate(self, found: Regression, rows: NDArray[np.intp]) -> FloatArray:
         """Return the values (n, n_targets) of a regression for some rows."""
         used = np.flatnonzero(found.used)
-        if self.is_held:
-            part = self.matrix[np.ix_(rows, used)]
-        else:
-            part = gaussian(self.x[rows], self.x[used], self.gamma)
-        return np.asarray(part @ found.weights[used] + found.offset)
+        values = np.empty((len(rows), len(found.offset)))
+        for start in range(0, len(rows), BLOCK):
+            some = rows[start : start + BLOCK]
+            if self.is_held:
+                part = self.matrix[np.ix_(some, used)]
+            else:
+                part = gaussian(self.x[some], self.x[used], self.gamma)
+            values[start : start + BLOCK] = part @ found.weights[used] + found.offset
+        return values
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,8 @@ def _check_rows(rows: Sequence[_R], split: Split, path: Path) -> None:
 def _moved(rows: Sequence[_R], split: Split) -> list[str]:
     """Return the ids of rows that have changed places.
 
-    A structure that no row had is allowed: one may have been relaxed, or rounded.
+    A structure that no row had is allowed: one may have been relaxed, or rounded; and
+    so is one that another row still has.
     """
     own = dict(zip(split.ids, split.structures, strict=False))
     known = set(split.structures)
@@ -289,4 +290,6 @@ def _moved(rows: Sequence[_R], split: Split) -> list[str]:
         for row in rows
         if row.id in own and row.atoms is not None
     }
-    return [name for name, key in keys.items() if key != own[name] and key in known]
+    kept = {key for name, key in keys.items() if key == own[name]}
+    moved = known - kept
+    return [name for name, key in keys.items() if key != own[name] and key in moved]

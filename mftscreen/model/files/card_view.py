@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from unicodedata import category
 
 from mftscreen.console.text_table import text_table
 from mftscreen.model.files.bundle import ModelCard, PropertyHead
@@ -42,7 +43,9 @@ def card_text(card: ModelCard, sha256: str = "", megabytes: float | None = None)
     text = "\n".join(parts) + "\n"
     # a terminal obeys control characters, whoever wrote the card
     return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
+        c.encode("unicode_escape").decode()
+        if category(c)[0] == "C" and c != "\n"
+        else c
         for c in text
     )
 

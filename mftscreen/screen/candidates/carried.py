@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from mftscreen.errors import ConfigError, DataError, MftscreenError
-from mftscreen.structures import without_calculator
+from mftscreen.structures import keep_charge
 from mftscreen.suggestions import did_you_mean
 
 __all__ = [
@@ -120,10 +120,11 @@ def without_baggage(atoms: Atoms) -> Atoms:
         return atoms
     info, atoms.info = atoms.info, {}
     try:
-        copy = without_calculator(atoms)
+        copy: Atoms = atoms.copy()  # which leaves the calculator behind
     finally:
         atoms.info = info
-    copy.info |= dict(plain)
+    copy.info = dict(plain)
+    keep_charge(copy, atoms)
     return copy
 
 

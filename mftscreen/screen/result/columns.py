@@ -212,7 +212,8 @@ _OOD = (
     Column(
         "descriptor_p_value",
         lambda r: r.row.descriptor_p_value,
-        "the same for the distance from it in the model's descriptor",
+        "the same for the distance from it in the model's descriptor; a fifth of that "
+        "for a training set without OFMs beside others",
         optional=True,
     ),
     Column(

@@ -64,7 +64,7 @@ def select_rows(
     kinds = {name: infer_dtype(table[name], skipna=True) for name in table}
     # columns of both may equal either
     texts = [name for name, kind in kinds.items() if kind == "string"]
-    both = [name for name, kind in kinds.items() if kind.startswith("mixed")]
+    both = [name for name, kind in kinds.items() if kind in ("mixed", "mixed-integer")]
     check_condition(condition, kinds, None if table.empty else texts, both)
     known = {
         name: table[name].astype("boolean")

@@ -147,8 +147,10 @@ def write_jsonl(stream: TextIO, records: Iterable[Record]) -> None:
     records : iterable of (dict, Atoms or None)
         As for :func:`write_records`.
     """
+    # what another encoding lacks would be written as an escape that JSON has not
+    plain = (stream.encoding or "utf-8").lower().replace("-", "") != "utf8"
     for values, _ in records:
-        stream.write(json.dumps(values, ensure_ascii=False))
+        stream.write(json.dumps(values, ensure_ascii=plain))
         stream.write("\n")
 
 
@@ -192,7 +194,7 @@ def _write_parquet(path: Path, table: _Table) -> None:
     for key in table.foreign:
         known = frame[key].dropna()
         # a column has one type, and no numbers without end
-        if known.dtype == object and not known.map(type).eq(str).all():
+        if known.dtype == object and set(known.map(type)) not in ({str}, {bool}):
             frame[key] = known.astype(str)
     frame.to_parquet(path, index=False)
 

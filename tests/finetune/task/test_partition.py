@@ -239,3 +239,5 @@ def test_rows_that_have_changed_places_are_found(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match="2 row ids have the structure that another"):
         divide(sorted_anew, settings)
+    # one that was mended, and is now like another
+    divide([LabelledStructure(IDS[0], rows[1].atoms), *rows[1:]], settings)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +13,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
+from mftscreen.model.backbones.dpa3.budget import by_turns
 from mftscreen.model.backbones.seam import Architecture
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.network.features import DescriptorPass
@@ -103,3 +107,25 @@ def test_the_origin_does_not_matter(network: DeepmdNetwork) -> None:
     one, other = network.evaluate([atoms, moved], energy_head="oxides")
     np.testing.assert_allclose(other.forces, one.forces, atol=1e-7)
     np.testing.assert_allclose(other.virial, one.virial, atol=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_does_not_wait_for_its_parents_threads(
+    network: DeepmdNetwork,
+) -> None:
+    repflows = network._models["gap"].descriptor.repflows
+    with ThreadPoolExecutor(1) as threads, by_turns(repflows):
+        # in another thread, as the lock is one that its own thread may take again
+        child = threads.submit(_fork_and_lock, repflows).result(30)
+    assert child == 0
+
+
+def _fork_and_lock(repflows: torch.nn.Module) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
+        process = os.fork()
+    if not process:
+        signal.alarm(10)
+        with by_turns(repflows):
+            os._exit(0)
+    return os.waitpid(process, 0)[1]

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from mftscreen.domain import total_charge
 from mftscreen.errors import ConfigError, DataError
 from mftscreen.screen.candidates.carried import (
     carried_values,
@@ -91,3 +93,13 @@ def test_names_are_chosen() -> None:
     assert choose_carried(("note", "note"), held) == ["note"]
     with pytest.raises(ConfigError, match="has Note; there is group, note"):
         choose_carried(["Note"], held)
+
+
+def test_what_a_row_says_of_its_charge_counts_more_than_an_attribute() -> None:
+    atoms = bulk("Si")
+    atoms.charge = 0  # as pymatgen's adaptor has it
+    atoms.info = {"total_charge": 2, "large": np.zeros(1000)}
+    assert total_charge(without_baggage(atoms)) == total_charge(atoms) == 2
+    atoms.info = {"large": np.zeros(1000)}
+    atoms.charge = 1
+    assert total_charge(without_baggage(atoms)) == 1

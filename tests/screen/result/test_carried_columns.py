@@ -93,6 +93,7 @@ def test_parquet_has_columns_of_one_type(tmp_path: Path) -> None:
     import pandas as pd
 
     values = {"mixed": ["g0", 1, None], "flag": [True, "no", None], "n": [1, 2, None]}
+    values["known"] = [True, None, False]
     values["large"] = [2**70, 1, None]  # type: ignore[list-item]
     values["text"] = ["a", None, "b"]
     records = [
@@ -104,6 +105,7 @@ def test_parquet_has_columns_of_one_type(tmp_path: Path) -> None:
     found = pd.read_parquet(path)
     assert found["mixed"].tolist() == ["g0", "1", None]
     assert found["flag"].tolist() == ["True", "no", None]
+    assert found["known"].tolist() == [True, None, False]
     assert found["large"].tolist() == [str(2**70), "1", None]
     assert found["text"].tolist() == ["a", None, "b"]
     assert found["n"].tolist()[:2] == [1, 2]

@@ -41,3 +41,9 @@ def test_columns_of_texts_and_numbers_equal_either() -> None:
     assert select_rows(table, "group == 'g0'") == [0]
     assert select_rows(table, "group == 1") == [1]
     assert select_rows(table, "not new") == [2]
+
+
+def test_columns_of_whole_numbers_and_others_hold_no_texts() -> None:
+    table = pd.DataFrame({"m": pd.Series([1, 2.5], dtype=object)})
+    with pytest.raises(ConfigError, match="m holds no texts"):
+        select_rows(table, "m == 'a'")

@@ -26,6 +26,7 @@ from mftscreen.screen.result.store import (
     check_output,
     format_table,
     write_csv,
+    write_jsonl,
     write_records,
 )
 from mftscreen.screen.work.journal import Entry, Journal
@@ -433,3 +434,13 @@ def test_a_row_of_csv_is_one_row(tmp_path: Path) -> None:
             [name, "MgO"] for name in names
         ]
     assert (tmp_path / "t.csv").read_bytes().endswith(b"\nplain,MgO\n")
+
+
+def test_lines_are_json_in_any_encoding() -> None:
+    values = {"id": "é😀", "formula": "MgO"}
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding=encoding, errors="backslashreplace")
+        write_jsonl(stream, [(values, None)])
+        stream.flush()
+        assert json.loads(raw.getvalue().decode(encoding)) == values

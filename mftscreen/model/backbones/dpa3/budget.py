@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,17 @@ BUFFERS = (".descriptor.repflows.mean", ".descriptor.repflows.stddev")
 
 _locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _of_locks = Lock()
+
+
+def _forget_locks() -> None:
+    """Let a process that was forked have locks that no thread of its parent holds."""
+    global _of_locks
+    _of_locks = Lock()
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 @contextmanager
