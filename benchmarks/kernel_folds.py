@@ -6,7 +6,8 @@ its first fold, some of which are test rows of others; each fold is then fitted 
 them. The published validation rows of a fold are training rows here. All folds of a
 method have one kernel matrix in common, so that descriptors are shifted and scaled by
 all rows, with those of test rows among them, but without their labels. Seconds are
-those of a fit without that matrix.
+those of a fit without that matrix, which begins with the weights of one to all rows and
+ends where it would without them.
 
 A line of JSON for each fold is added to the output; what stands there is not done
 again. Several pretrained models: their descriptors side by side, as ``pretrained: [A,
@@ -35,7 +36,7 @@ from mftscreen.console.text_table import text_table
 from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
-from mftscreen.finetune.kernel.regression import Kernel
+from mftscreen.finetune.kernel.regression import Kernel, Regression
 from mftscreen.finetune.kernel.search import (
     PooledRows,
     Setting,
@@ -104,6 +105,7 @@ def run(
     known = {(d["task"], d["method"], d["fold"], d["pretrained"]) for d in done}
     settings: list[Setting] = []
     kernels: list[Kernel] = []
+    whole: list[Regression] = []
     for number, test in enumerate(tests):
         key = (options.task, method, number, sha256)
         if key in known:
@@ -114,14 +116,16 @@ def run(
             kernels = [
                 kernel_between(m, s) for m, s in zip(members, settings, strict=True)
             ]
-            for kernel in kernels:
-                if kernel.is_held:
-                    np.asarray(kernel.matrix)  # not part of the seconds of a fold
+            # not part of the seconds of a fold, which begins with it
+            whole = [
+                fit(m, s, k, np.arange(len(m)))
+                for m, s, k in zip(members, settings, kernels, strict=True)
+            ]
         begin = time.process_time()
         values = np.mean(
             [
                 predict(*member, np.array(test))
-                for member in zip(members, settings, kernels, strict=True)
+                for member in zip(members, settings, kernels, whole, strict=True)
             ],
             axis=0,
         )
@@ -148,18 +152,34 @@ def _training(rows: PooledRows, test: list[int]) -> PooledRows:
 
 
 def predict(
-    rows: PooledRows, setting: Setting, kernel: Kernel, test: np.ndarray
+    rows: PooledRows,
+    setting: Setting,
+    kernel: Kernel,
+    whole: Regression,
+    test: np.ndarray,
 ) -> np.ndarray:
     """Return what a fit to all other rows says of test rows."""
     train = np.setdiff1d(np.arange(len(rows)), test)
     # labels of test rows are not looked at; one may have no logarithm
     labels = rows.labels.copy()
     labels[test] = labels[train[0]]
-    targets = Targets(setting, replace(rows, labels=labels))
-    found = setting.regression.fit(kernel, targets.values, train)
+    rows = replace(rows, labels=labels)
+    found = fit(rows, setting, kernel, train, whole)
     outputs = np.full(labels.shape, np.nan)
     outputs[test] = kernel.evaluate(found, test)
-    return targets.undo(outputs)[test]
+    return Targets(setting, rows).undo(outputs)[test]
+
+
+def fit(
+    rows: PooledRows,
+    setting: Setting,
+    kernel: Kernel,
+    train: np.ndarray,
+    start: Regression | None = None,
+) -> Regression:
+    """Return a fit to some rows."""
+    targets = Targets(setting, rows)
+    return setting.regression.fit(kernel, targets.values, train, start)
 
 
 def table(path: Path) -> str:

@@ -91,19 +91,17 @@ def fit_readout(
     setting = choose_setting(rows, metric, per_atom=per_atom)
     if other_folds is not None:
         rows = replace(rows, folds=other_folds)
-    kernel = kernel_between(rows, setting)
-    outputs = cross_validate(rows, setting, kernel)
-    targets = Targets(setting, rows)
+    kernel, targets = kernel_between(rows, setting), Targets(setting, rows)
+    fitted = np.flatnonzero(rows.learned)
+    of_elements = targets.of_elements(fitted)
+    shares = rows.compositions[:, :-1] @ of_elements
+    values = setting.regression.fit(kernel, targets.values - shares, fitted)
+    outputs = cross_validate(rows, setting, kernel, values)
+    del kernel  # what follows may need as much memory
     transform, held_out = Transform(kind=setting.transform), targets.undo(outputs)
     if metric == "log_loss":
         transform, held_out = _as_probabilities(rows, outputs, new)
-    fitted = np.flatnonzero(rows.learned)
-    of_elements = targets.of_elements(fitted)
-    symbols, shares = rows.symbols, rows.compositions[:, :-1]
-    values = setting.regression.fit(
-        kernel, targets.values - shares @ of_elements, fitted
-    )
-    del kernel  # what follows may need as much memory
+    symbols = rows.symbols
     x, center, scale, gamma = rows.vectors(setting)
     landmarks, weights = _landmarks(x, fitted, values, gamma)
     card = _card(setting, gamma, transform, values, held_out, rows.labels).model_copy(

@@ -141,7 +141,11 @@ class SupportVectors:
     precision: ClassVar[type[np.floating[Any]]] = np.float32
 
     def fit(
-        self, kernel: Kernel, targets: FloatArray, rows: NDArray[np.intp]
+        self,
+        kernel: Kernel,
+        targets: FloatArray,
+        rows: NDArray[np.intp],
+        start: Regression | None = None,
     ) -> Regression:
         """Fit some rows to targets.
 
@@ -152,6 +156,8 @@ class SupportVectors:
             Several are fitted one by one, with the same kernel.
         rows : ndarray of int
             Those that are fitted; others have no weight.
+        start : Regression, optional
+            A fit to more rows, with which this one is sooner done.
 
         Returns
         -------
@@ -165,7 +171,13 @@ class SupportVectors:
                 from mftscreen.finetune.kernel.smo import minimize
 
                 bound = _bound(self.cost, rows, len(kernel))
-                found = minimize(kernel.matrix, scaled, -bound, bound, self.tolerance)
+                begin = None
+                if start is not None and (most := np.abs(start.weights[:, k]).max()):
+                    # within the bounds, and with a sum of 0
+                    begin = start.weights[:, k] * min(1.0 / spread, self.cost / most)
+                found = minimize(
+                    kernel.matrix, scaled, -bound, bound, self.tolerance, begin
+                )
             else:
                 found = self._by_libsvm(kernel, scaled, rows)
             weights[:, k] = found[0] * spread
@@ -201,7 +213,11 @@ class Classifier:
     precision: ClassVar[type[np.floating[Any]]] = np.float32
 
     def fit(
-        self, kernel: Kernel, targets: FloatArray, rows: NDArray[np.intp]
+        self,
+        kernel: Kernel,
+        targets: FloatArray,
+        rows: NDArray[np.intp],
+        start: Regression | None = None,
     ) -> Regression:
         """Fit rows to targets (n_rows, 1) of 0 and 1; see :meth:`SupportVectors.fit`.
 
@@ -243,7 +259,11 @@ class Ridge:
     precision: ClassVar[type[np.floating[Any]]] = np.float64
 
     def fit(
-        self, kernel: Kernel, targets: FloatArray, rows: NDArray[np.intp]
+        self,
+        kernel: Kernel,
+        targets: FloatArray,
+        rows: NDArray[np.intp],
+        start: Regression | None = None,
     ) -> Regression:
         """Fit rows to targets; see :meth:`SupportVectors.fit`."""
         from scipy.linalg import cho_factor, cho_solve
@@ -259,8 +279,8 @@ class Ridge:
             matrix *= self.noise
             matrix[np.diag_indices_from(matrix)] += JITTER
             total = np.zeros((len(chosen), right.shape[1]))
-            for start in range(0, len(rows), BLOCK):
-                part = rows[start : start + BLOCK]
+            for first in range(0, len(rows), BLOCK):
+                part = rows[first : first + BLOCK]
                 across = gaussian(kernel.x[part], kernel.x[chosen], kernel.gamma)
                 matrix += across.T @ across
                 total += across.T @ right[part]

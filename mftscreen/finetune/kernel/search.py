@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mftscreen.finetune.kernel.regression import (
     Classifier,
     Kernel,
+    Regression,
     Ridge,
     SupportVectors,
 )
@@ -222,7 +223,10 @@ class Targets:
 
 
 def cross_validate(
-    rows: PooledRows, setting: Setting, kernel: Kernel | None = None
+    rows: PooledRows,
+    setting: Setting,
+    kernel: Kernel | None = None,
+    start: Regression | None = None,
 ) -> FloatArray:
     """Return what is predicted of each row by a fit to the rows of other folds.
 
@@ -232,6 +236,8 @@ def cross_validate(
     setting : Setting
     kernel : Kernel, optional
         Between the rows, if another setting has had the same.
+    start : Regression, optional
+        A fit to all rows, with which those to some of them are sooner done.
 
     Returns
     -------
@@ -245,7 +251,7 @@ def cross_validate(
         held_out = np.flatnonzero(rows.folds == fold)
         train = np.flatnonzero(rows.folds != fold)
         share = rows.compositions[:, :-1] @ targets.of_elements(train)
-        found = setting.regression.fit(kernel, targets.values - share, train)
+        found = setting.regression.fit(kernel, targets.values - share, train, start)
         outputs[held_out] = kernel.evaluate(found, held_out) + share[held_out]
     return outputs
 

@@ -8,7 +8,9 @@ Regression with an insensitive loss and classification are one problem,
 
 with bounds :math:`\pm C` for regression, and 0 and :math:`C y_i` for a classifier of
 labels :math:`y_i = \pm 1`, whose :math:`\epsilon` is 0. A row with both bounds at 0 is
-left out: a cross-validation needs the kernel matrix only once. Two weights at a time
+left out: a cross-validation needs the kernel matrix only once, and begins with the
+weights of a fit to all rows, where those of a row that is left out go to rows like it
+[3]_. Two weights at a time
 are moved as far as that helps [1]_, the second one of which is chosen by how much it
 helps [2]_. A weight counts once, not in two parts of different sign as in LIBSVM, and
 the loops are vectorised, so that a fit takes a third of the time
@@ -20,6 +22,7 @@ References
 ----------
 .. [1] J. C. Platt, Sequential Minimal Optimization, MSR-TR-98-14 (1998)
 .. [2] R.-E. Fan, P.-H. Chen, C.-J. Lin, J. Mach. Learn. Res. 6, 1889 (2005)
+.. [3] D. DeCoste, K. Wagstaff, Proc. KDD 2000, 345, doi:10.1145/347090.347165
 """
 
 from __future__ import annotations
@@ -68,6 +71,7 @@ def minimize(
     lower: FloatArray,
     upper: FloatArray,
     tolerance: float,
+    start: FloatArray | None = None,
 ) -> tuple[FloatArray, float]:
     """Return the weights of rows, and the offset.
 
@@ -78,6 +82,8 @@ def minimize(
     targets, lower, upper : ndarray of shape (n_rows,)
         Bounds of the weights are not above and not below 0.
     tolerance : float
+    start : ndarray of shape (n_rows,), optional
+        Weights to begin with, the sum of which is 0, of a fit to more rows.
 
     Returns
     -------
@@ -90,6 +96,11 @@ def minimize(
     left = lower < upper
     if not left.any():
         return weights, 0.0
+    if start is not None:
+        begun = start.copy(), _values(kernel, start) - targets
+        out = np.flatnonzero(~left & (start != 0.0))
+        if _hand_over(kernel, *begun, lower, upper, tolerance, out):
+            weights, slopes = begun
     up, down = _descend(kernel, weights, slopes, lower, upper, tolerance)
     free = left & (weights != 0.0) & (weights > lower) & (weights < upper)
     if free.any():
@@ -151,6 +162,60 @@ def _falling(
         if gain > best:
             best, chosen = gain, k
     return chosen, worst
+
+
+@_compiled
+def _hand_over(
+    kernel: NDArray[np.float32],
+    weights: FloatArray,
+    slopes: FloatArray,
+    lower: FloatArray,
+    upper: FloatArray,
+    tolerance: float,
+    out: NDArray[np.int64],
+) -> bool:
+    """Give the weights of rows that are left out to rows for which that costs least.
+
+    Returned is whether there were any that could take them.
+    """
+    for i in out:
+        row = kernel[i]
+        while weights[i] != 0.0:
+            sign, size = (1.0 if weights[i] > 0.0 else -1.0), abs(weights[i])
+            least, j, moved = np.inf, -1, 0.0
+            for k in range(len(weights)):
+                if sign > 0.0:
+                    room = upper[k] - weights[k] if weights[k] >= 0.0 else -weights[k]
+                else:
+                    room = weights[k] - lower[k] if weights[k] <= 0.0 else weights[k]
+                if room <= 0.0 or upper[k] <= lower[k]:
+                    continue
+                step = min(room, size)
+                loss = tolerance if sign * weights[k] >= 0.0 else -tolerance
+                # of one unit of weight
+                cost = sign * slopes[k] + loss + (1.0 - row[k]) * step
+                if cost < least:
+                    least, j, moved = cost, k, step
+            if j < 0:
+                return False
+            weights[j] += sign * moved
+            weights[i] = 0.0 if moved >= size else weights[i] - sign * moved
+            other = kernel[j]
+            for k in range(len(weights)):
+                slopes[k] += sign * moved * (other[k] - row[k])
+    return True
+
+
+@_compiled
+def _values(kernel: NDArray[np.float32], weights: FloatArray) -> FloatArray:
+    """Return kernel times weights, summed in double precision."""
+    values = np.zeros(len(weights))
+    for k in range(len(weights)):
+        if weights[k] != 0.0:
+            row = kernel[k]
+            for m in range(len(weights)):
+                values[m] += weights[k] * row[m]
+    return values
 
 
 @_compiled

@@ -81,3 +81,28 @@ def test_labels_that_are_all_the_same_need_no_weights() -> None:
     weights, offset = smo.minimize(kernel, np.full(4, 2.0), -bound, bound, 0.1)
     assert not weights.any()
     assert offset == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+def test_weights_to_begin_with_change_nothing_but_the_way(eps: float) -> None:
+    kernel, targets = _problem(200)
+    kernel, upper = kernel.astype(np.float32), np.full(200, 1.0)
+    whole, _ = smo.minimize(kernel, targets, -upper, upper, eps)
+    upper[:40] = 0.0
+    cold, offset = smo.minimize(kernel, targets, -upper, upper, eps)
+    warm, same = smo.minimize(kernel, targets, -upper, upper, eps, whole)
+    assert (np.abs(warm) <= upper).all()
+    assert warm.sum() == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose(kernel @ warm + same, kernel @ cold + offset, atol=5e-3)
+
+
+def test_weights_that_nobody_can_take_are_given_up() -> None:
+    kernel, targets = _problem(6)
+    kernel, upper = kernel.astype(np.float32), np.full(6, 1.0)
+    start = np.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
+    lower = -upper
+    lower[3:] = upper[3:] = 0.0  # and what is left is at its bounds
+    warm, offset = smo.minimize(kernel, targets, lower, upper, 0.1, start)
+    cold, same = smo.minimize(kernel, targets, lower, upper, 0.1)
+    np.testing.assert_allclose(warm.sum(), 0.0, atol=1e-9)
+    np.testing.assert_allclose(kernel @ warm + offset, kernel @ cold + same, atol=5e-3)
