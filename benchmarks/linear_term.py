@@ -55,10 +55,8 @@ def main() -> None:
         for per_atom, gamma, weight in product((False, True), GAMMAS, WEIGHTS):
             found = errors(pooled, structures, column, fold, per_atom, gamma, weight)
             noise, inside, outside = found
-            lines.append(
-                [name, "yes" if per_atom else "", f"{gamma:g}", f"{weight:g}"]
-                + [f"{noise:g}", f"{inside:.4g}", f"{outside:.4g}"]
-            )
+            numbers = (f"{n:.4g}" for n in (gamma, weight, noise, inside, outside))
+            lines.append([name, "yes" if per_atom else "", *numbers])
             print(*lines[-1], flush=True)
     print(text_table(lines, "<<>>>>>"))
 
