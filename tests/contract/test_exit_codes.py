@@ -150,12 +150,12 @@ LINES = {
         rank pool.db -p gap -m zzz
         rank pool.db -m gap.mft -p zzz
         rank pool.db -m gap.mft -g zzz:max
-        rank pool.db -m gap.mft --carry zzz
         predict pool.db -m zzz
         predict pool.db -m gap.mft -p zzz
         predict pool.db -m gap.mft --energy-head zzz
         results show run -g zzz:max
         results query run 'zzz > 1'
+        results export run out.csv --carry zzz
         ood score pool.db -m zzz
         ood score pool.db -m gap.mft -p zzz
         ood explain rows.extxyz -m gap.mft --id zzz

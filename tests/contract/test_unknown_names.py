@@ -89,7 +89,7 @@ CASES = {
         "split rows.extxyz --column bandgap --method random",
         "band_gap",
     ),
-    "column to carry": ("rank pool.db -m gap.mft --carry color", "colour"),
+    "column to carry": ("results export run a.csv --carry color", "colour"),
     "column of ids": ("rank pool.db -m gap.mft --id-key color", "colour"),
     "data set": ("data download matbench_dielectrics", "matbench_dielectric"),
     "method of splits": ("split rows.extxyz --column band_gap --method loko", "loco"),

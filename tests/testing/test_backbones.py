@@ -59,7 +59,7 @@ def test_models_are_checked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(DPA3, "features", moved)
     monkeypatch.setattr(DPA3, "inference", lambda *_: None)
-    with pytest.raises(AssertionError, match="translation: energy is"):
+    with pytest.raises(AssertionError, match="supercell: energy is"):
         check_backbone(path)
 
 
