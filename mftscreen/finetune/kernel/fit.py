@@ -26,6 +26,7 @@ from mftscreen.finetune.kernel.search import (
     choose_setting,
     cross_validate,
     kernel_between,
+    linear_term,
 )
 from mftscreen.metrics import classification_metrics, regression_metrics
 from mftscreen.model.readouts.kernel import KernelCard, KernelReadout
@@ -64,6 +65,7 @@ def fit_readout(
     metric: Metric,
     *,
     per_atom: Sequence[bool] = (False,),
+    linear: bool = False,
     other_folds: NDArray[np.int64] | None = None,
     new: NDArray[np.bool_] | None = None,
 ) -> Fitted:
@@ -75,6 +77,7 @@ def fit_readout(
         Fitted are those that are never held out, or else all.
     metric : {"mae", "rmse", "log_loss"}
     per_atom : sequence of bool
+    linear : bool, default False
         See :func:`mftscreen.finetune.kernel.search.choose_setting`.
     other_folds : ndarray of shape (n_rows,), optional
         Folds that the predictions are made in, for they would look too good in those
@@ -88,7 +91,7 @@ def fit_readout(
     Fitted
     """
     begin = time.perf_counter()
-    setting = choose_setting(rows, metric, per_atom=per_atom)
+    setting = choose_setting(rows, metric, per_atom=per_atom, linear=linear)
     if other_folds is not None:
         rows = replace(rows, folds=other_folds)
     kernel, targets = kernel_between(rows, setting), Targets(setting, rows)
@@ -97,6 +100,10 @@ def fit_readout(
     shares = rows.compositions[:, :-1] @ of_elements
     values = setting.regression.fit(kernel, targets.values - shares, fitted)
     outputs = cross_validate(rows, setting, kernel, values)
+    factors = None
+    if setting.linear_weight:
+        factors, offset = linear_term(rows, setting, kernel, values.weights)
+        values = values._replace(offset=values.offset + offset)
     del kernel  # what follows may need as much memory
     transform, held_out = Transform(kind=setting.transform), targets.undo(outputs)
     if metric == "log_loss":
@@ -112,11 +119,12 @@ def fit_readout(
                 else {}
             ),
             "composition": symbols if setting.composition_weight else [],
+            "linear": factors is not None,
             "n_landmarks": len(landmarks),
             "seconds": round(time.perf_counter() - begin, 1),
         }
     )
-    readout = KernelReadout(card, center, scale, landmarks, weights)
+    readout = KernelReadout(card, center, scale, landmarks, weights, factors)
     return Fitted(readout, held_out, rows.folds)
 
 
@@ -159,6 +167,8 @@ def _card(
     settings = vars(setting.regression)
     if setting.composition_weight:
         settings = {**settings, "composition_weight": setting.composition_weight}
+    if setting.linear_weight:
+        settings = {**settings, "linear_weight": setting.linear_weight}
     return KernelCard(
         method=_NAMES[type(setting.regression)],
         settings=settings,

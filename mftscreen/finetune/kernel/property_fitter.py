@@ -91,15 +91,18 @@ class PropertyFitter:
             folds, other_folds = (
                 draw_folds(groups, N_FOLDS, seed) for seed in (plan.seed, plan.seed + 1)
             )
+        form = plan.properties[target].form
         return fit_readout(
             PooledRows(
                 self.descriptors(rows),
                 target_labels(rows, target),
                 [row.atoms for row in rows],
                 folds,
+                by_size=form.molecular,
             ),
             metric,
-            per_atom=_per_atom(plan.properties[target].form),
+            per_atom=_per_atom(form),
+            linear=not form.intensive,
             other_folds=other_folds,
             new=are_new(rows, train) if validation else None,
         )

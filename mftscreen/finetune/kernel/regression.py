@@ -76,11 +76,14 @@ class Kernel:
     precision : type
         Of its matrix: ``numpy.float32``, or ``numpy.float64`` where systems of
         equations are solved.
+    linear : ndarray of shape (n_rows, n_linear), optional
+        Vectors whose scalar products are added to the Gaussian.
     """
 
     x: FloatArray
     gamma: float
     precision: type[np.floating[Any]]
+    linear: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -93,21 +96,33 @@ class Kernel:
     @cached_property
     def matrix(self) -> NDArray[np.floating[Any]]:
         """Between all rows, (n_rows, n_rows)."""
-        x, squares = self.x, np.square(self.x).sum(axis=1)
-        matrix = np.empty((len(x), len(x)), self.precision)
-        for start in range(0, len(x), BLOCK):
-            end = start + BLOCK
-            part = gaussian(x[start:end], x[start:], self.gamma, squares[start:])
-            matrix[start:end, start:] = part
-            matrix[start:, start:end] = part.T
+        n = len(self)
+        matrix = np.empty((n, n), self.precision)
+        for start in range(0, n, BLOCK):
+            part = self.between(slice(start, start + BLOCK), slice(start, n))
+            matrix[start : start + BLOCK, start:] = part
+            matrix[start:, start : start + BLOCK] = part.T
         return matrix
 
     def among(self, rows: NDArray[np.intp]) -> FloatArray:
         """Return a new matrix between some rows, in double precision."""
         if self.is_held and self.precision is np.float64:
             return np.asarray(self.matrix[np.ix_(rows, rows)])
-        x = self.x[rows]
-        return gaussian(x, x, self.gamma)
+        return self.between(rows, rows)
+
+    def between(
+        self, rows: NDArray[np.intp] | slice, others: NDArray[np.intp] | slice
+    ) -> FloatArray:
+        """Return a new matrix between some rows and others, in double precision."""
+        squares = self._squares[others]
+        matrix = gaussian(self.x[rows], self.x[others], self.gamma, squares)
+        if self.linear is not None:
+            matrix += self.linear[rows] @ self.linear[others].T
+        return matrix
+
+    @cached_property
+    def _squares(self) -> FloatArray:
+        return np.asarray(np.square(self.x).sum(axis=1))
 
     def evaluate(self, found: Regression, rows: NDArray[np.intp]) -> FloatArray:
         """Return the values (n, n_targets) of a regression for some rows."""
@@ -118,7 +133,7 @@ class Kernel:
             if self.is_held:
                 part = self.matrix[np.ix_(some, used)]
             else:
-                part = gaussian(self.x[some], self.x[used], self.gamma)
+                part = self.between(some, used)
             values[start : start + BLOCK] = part @ found.weights[used] + found.offset
         return values
 
@@ -281,7 +296,7 @@ class Ridge:
             total = np.zeros((len(chosen), right.shape[1]))
             for first in range(0, len(rows), BLOCK):
                 part = rows[first : first + BLOCK]
-                across = gaussian(kernel.x[part], kernel.x[chosen], kernel.gamma)
+                across = kernel.between(part, chosen)
                 matrix += across.T @ across
                 total += across.T @ right[part]
         # transposed, in LAPACK's order, it is factored in place

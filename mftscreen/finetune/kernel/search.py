@@ -12,6 +12,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mftscreen.finetune.kernel.regression import (
+    N_SINGLE,
     Classifier,
     Kernel,
     Regression,
@@ -31,6 +32,7 @@ __all__ = [
     "choose_setting",
     "cross_validate",
     "kernel_between",
+    "linear_term",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -43,6 +45,8 @@ GAMMAS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0)
 COSTS = (0.3, 1.0, 3.0, 10.0, 30.0)
 TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 NOISES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+LINEAR_WEIGHTS = (0.0, 0.3)
+"""Larger ones make little difference (``benchmarks/linear_term.py``)."""
 COMPOSITION_WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0)
 LEAST_VARIANCE = 1e-4
 """Of compositions, summed over elements, below which they are all the same."""
@@ -65,6 +69,9 @@ class Setting:
     composition_weight : float
         Mean squared distance of two rows' compositions over that of their descriptors,
         of components that vary; 0 leaves compositions out.
+    linear_weight : float
+        Of the linear term: a mean scalar product over components of variance one; 0
+        leaves it out.
     """
 
     regression: SupportVectors | Ridge | Classifier
@@ -73,6 +80,7 @@ class Setting:
     transform: Literal["identity", "log10"] = "identity"
     per_atom: bool = False
     composition_weight: float = 0.0
+    linear_weight: float = 0.0
 
 
 _METHODS: Mapping[
@@ -115,12 +123,15 @@ class PooledRows:
     structures : sequence of Atoms
     folds : ndarray of shape (n_rows,)
         Number of the fold that a row is held out in; -1 for those that never are.
+    by_size : bool, default False
+        Whether the number of atoms says something by itself, as of molecules.
     """
 
     pooled: FloatArray
     labels: FloatArray
     structures: Sequence[Atoms]
     folds: NDArray[np.int64]
+    by_size: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -132,6 +143,7 @@ class PooledRows:
             self.labels[rows],
             [self.structures[row] for row in rows],
             self.folds[rows],
+            self.by_size,
         )
 
     @cached_property
@@ -159,6 +171,16 @@ class PooledRows:
     def composition_variance(self) -> float:
         """Variance of the shares, summed over elements."""
         return float(self.compositions[self.learned].var(axis=0).sum())
+
+    @cached_property
+    def sizes(self) -> tuple[float, float]:
+        """Mean and spread of the numbers of atoms; without end where they do not count.
+
+        So that what is scaled by them is nothing.
+        """
+        n_atoms = self.n_atoms[self.learned]
+        spread = float(n_atoms.std()) if self.by_size else 0.0
+        return float(n_atoms.mean()), spread or np.inf
 
     @cached_property
     def _standard(self) -> tuple[FloatArray, FloatArray]:
@@ -265,7 +287,43 @@ def kernel_between(rows: PooledRows, setting: Setting) -> Kernel:
     setting : Setting
     """
     x, _, _, gamma = rows.vectors(setting)
-    return Kernel(x, gamma, setting.regression.precision)
+    linear = None
+    if setting.linear_weight:
+        mean, spread = rows.sizes
+        size = (rows.n_atoms - mean)[:, None] / spread
+        linear = np.hstack([x / np.sqrt(x.shape[1]), size])
+        linear *= np.sqrt(setting.linear_weight)
+    return Kernel(x, gamma, setting.regression.precision, linear)
+
+
+def linear_term(
+    rows: PooledRows, setting: Setting, kernel: Kernel, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the linear term of a fit as a function of vectors and numbers of atoms.
+
+    Parameters
+    ----------
+    rows : PooledRows
+    setting : Setting
+        With a linear term.
+    kernel : Kernel
+        That it has between these rows.
+    weights : ndarray of shape (n_rows, n_targets)
+
+    Returns
+    -------
+    factors : ndarray of shape (n_features + 1, n_targets)
+        The last one for the number of atoms.
+    offset : ndarray of shape (n_targets,)
+    """
+    if kernel.linear is None:
+        msg = "the kernel has no linear term"
+        raise ValueError(msg)
+    mean, spread = rows.sizes
+    d = kernel.x.shape[1]
+    scales = np.sqrt(setting.linear_weight) / np.array([*[np.sqrt(d)] * d, spread])
+    factors = scales[:, None] * (kernel.linear.T @ weights)
+    return factors, -mean * factors[-1]
 
 
 @dataclass
@@ -288,7 +346,10 @@ class _Search:
 
     def _kernel(self, setting: Setting) -> Kernel:
         """Return the kernel of a setting, which costs and tolerances do not change."""
-        key = setting.pooling, setting.gamma, setting.composition_weight
+        key = (
+            *(setting.pooling, setting.gamma),
+            *(setting.composition_weight, setting.linear_weight),
+        )
         if self._last is None or self._last[0] != key:
             self._last = key, kernel_between(self.rows, setting)
         return self._last[1]
@@ -327,7 +388,11 @@ class _Search:
 
 
 def choose_setting(
-    rows: PooledRows, metric: Metric, *, per_atom: Sequence[bool] = (False,)
+    rows: PooledRows,
+    metric: Metric,
+    *,
+    per_atom: Sequence[bool] = (False,),
+    linear: bool = False,
 ) -> Setting:
     """Return the setting with the least cross-validated error.
 
@@ -339,6 +404,9 @@ def choose_setting(
         ridge, for ``log_loss`` a classifier to labels of 0 and 1.
     per_atom : sequence of bool
         What may be fitted.
+    linear : bool, default False
+        Whether a linear term is tried. Support vectors of more rows than have a matrix
+        have none: LIBSVM knows no sum of two kernels.
 
     Returns
     -------
@@ -366,6 +434,10 @@ def choose_setting(
         before = setting
         # all of them: a small weight may be no better than none, and a large one be
         setting = search.best([replace(setting, composition_weight=w) for w in weights])
+        if linear and (metric == "rmse" or len(rows) <= N_SINGLE):
+            setting = search.best(
+                [replace(setting, linear_weight=w) for w in LINEAR_WEIGHTS]
+            )
         for key, values in axes.items():
             setting = search.climb(setting, key, values)
         setting = search.best(

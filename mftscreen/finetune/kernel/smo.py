@@ -78,7 +78,7 @@ def minimize(
     Parameters
     ----------
     kernel : ndarray of shape (n_rows, n_rows), float32
-        Between all rows, 1 for a row and itself.
+        Between all rows.
     targets, lower, upper : ndarray of shape (n_rows,)
         Bounds of the weights are not above and not below 0.
     tolerance : float
@@ -136,14 +136,19 @@ def _rising(slopes: FloatArray, up: FloatArray) -> int:
 
 
 @_compiled
-def _gain(violation: float, likeness: float) -> float:
+def _gain(violation: float, curvature: float) -> float:
     """Return twice what two rows gain, if no bound is in the way."""
-    return violation * violation / max(2.0 - 2.0 * likeness, LEAST_CURVATURE)
+    return violation * violation / max(curvature, LEAST_CURVATURE)
 
 
 @_compiled
 def _falling(
-    slopes: FloatArray, down: FloatArray, most: float, row: NDArray[np.float32]
+    slopes: FloatArray,
+    down: FloatArray,
+    most: float,
+    row: NDArray[np.float32],
+    own_square: float,
+    squares: FloatArray,
 ) -> tuple[int, float]:
     """Return the partner that gains most, and the largest violation there is."""
     best, where, worst = 0.0, 0, 0.0
@@ -152,13 +157,15 @@ def _falling(
         for k in range(start, min(start + BLOCK, len(slopes))):
             own = max(most + slopes[k] + down[k], 0.0)
             violation = max(violation, own)
-            largest = max(largest, _gain(own, row[k]))
+            curvature = own_square + squares[k] - 2.0 * row[k]
+            largest = max(largest, _gain(own, curvature))
         worst = max(worst, violation)
         if largest > best:
             best, where = largest, start
     chosen, best = where, -1.0
     for k in range(where, min(where + BLOCK, len(slopes))):
-        gain = _gain(max(most + slopes[k] + down[k], 0.0), row[k])
+        curvature = own_square + squares[k] - 2.0 * row[k]
+        gain = _gain(max(most + slopes[k] + down[k], 0.0), curvature)
         if gain > best:
             best, chosen = gain, k
     return chosen, worst
@@ -193,7 +200,8 @@ def _hand_over(
                 step = min(room, size)
                 loss = tolerance if sign * weights[k] >= 0.0 else -tolerance
                 # of one unit of weight
-                cost = sign * slopes[k] + loss + (1.0 - row[k]) * step
+                half = 0.5 * (row[i] + kernel[k, k]) - row[k]
+                cost = sign * slopes[k] + loss + half * step
                 if cost < least:
                     least, j, moved = cost, k, step
             if j < 0:
@@ -232,17 +240,20 @@ def _descend(
     Returned are slopes downhill, of the loss too, for weights that rise, and fall.
     """
     n = len(weights)
-    up, down = np.empty(n), np.empty(n)
+    up, down, squares = np.empty(n), np.empty(n), np.empty(n)
     for k in range(n):
+        squares[k] = kernel[k, k]
         up[k], down[k] = _costs(weights[k], lower[k], upper[k], tolerance)
     for _ in range(MOST_STEPS):
         i = _rising(slopes, up)
         row = kernel[i]
-        j, violation = _falling(slopes, down, -slopes[i] - up[i], row)
+        most = -slopes[i] - up[i]
+        j, violation = _falling(slopes, down, most, row, squares[i], squares)
         if violation < STOP:
             break
         other = kernel[j]
-        curvature, moved = max(2.0 - 2.0 * row[j], LEAST_CURVATURE), 0.0
+        moved = 0.0
+        curvature = max(squares[i] + squares[j] - 2.0 * row[j], LEAST_CURVATURE)
         # across kinks of the loss, where a weight changes its sign
         for _part in range(3):
             slope = slopes[j] + down[j] - slopes[i] - up[i] - curvature * moved

@@ -55,7 +55,7 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 CARD, CHECKPOINT = "card.json", "model.pt"
 MAX_DESCRIPTORS = 8
 FURTHER = tuple(f"descriptor-{k}.pt" for k in range(2, MAX_DESCRIPTORS + 1))

@@ -6,7 +6,10 @@ its composition, as a vector :math:`x` of :math:`d` components, shifted and scal
 .. math:: f(x) = b + \sum_j w_j k(x, z_j), \qquad
     k(x, z) = \exp\Bigl(-\frac{\gamma}{d} \sum_i (x_i - z_i)^2\Bigr),
 
-with training rows :math:`z_j` as landmarks. :math:`f` is the property, its logarithm,
+with training rows :math:`z_j` as landmarks. Of what grows with the structure, a linear
+term :math:`v \cdot x + u n`, with the number :math:`n` of atoms of a molecule, may be
+part of the kernel, and so of :math:`f`: far from all training rows a Gaussian goes back
+to the offset. :math:`f` is the property, its logarithm,
 what makes a probability (:mod:`mftscreen.trust.platt`), or its share of one atom, as
 the card says. A target of several numbers has weights for each, with the same landmarks
 and the same width.
@@ -50,6 +53,7 @@ BOUND, LARGEST_WEIGHT = 1e12, 1e30
 """Of what vectors are made of, and of weights, which are up to five orders of magnitude
 larger than labels: so that what is made of them is finite."""
 _KEYS = ("center", "scale", "landmarks", "weights")
+_LINEAR = "linear"
 
 
 class KernelCard(BaseModel):
@@ -78,6 +82,8 @@ class KernelCard(BaseModel):
     composition : list of str
         Elements whose shares of the atoms follow the pooled descriptor in the vector;
         then comes what :func:`compositions` makes of all others.
+    linear : bool
+        Whether there is a linear term.
     n_landmarks : int
     metrics : dict of str to float
         Cross-validated errors on the training rows; means over several numbers.
@@ -97,6 +103,7 @@ class KernelCard(BaseModel):
     error_offset: float | None = None
     elements: dict[str, float | list[float]] = Field(default_factory=dict)
     composition: list[str] = Field(default_factory=list)
+    linear: bool = False
     n_landmarks: int = Field(default=1, ge=1, le=20_000)
     metrics: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
@@ -139,6 +146,9 @@ class KernelReadout:
         Shifted and scaled; half-precision numbers.
     weights : ndarray of shape (n_landmarks, n_components)
         In a file (n_landmarks,) for a single number.
+    linear : ndarray of shape (n_features + 1, n_components), optional
+        Of the linear term: for the components of the vector and the number of atoms. In
+        a file (n_features + 1,) for a single number.
     """
 
     card: KernelCard
@@ -146,6 +156,7 @@ class KernelReadout:
     scale: FloatArray
     landmarks: FloatArray
     weights: FloatArray
+    linear: FloatArray | None = None
 
     @classmethod
     def from_arrays(
@@ -175,8 +186,10 @@ class KernelReadout:
         d = width if card.pooling == "mean" else 2 * width
         d += len(card.composition) + 1 if card.composition else 0
         n = card.n_landmarks
-        weights = (n, *np.shape(card.offset))
-        shapes = dict(zip(_KEYS, ((d,), (d,), (n, d), weights), strict=True))
+        one = np.shape(card.offset)
+        shapes = dict(zip(_KEYS, ((d,), (d,), (n, d), (n, *one)), strict=True))
+        if card.linear:
+            shapes[_LINEAR] = (d + 1, *one)
         parts: dict[str, FloatArray] = {}
         for key, shape in shapes.items():
             array = arrays.get(f"{name}/{key}")
@@ -188,7 +201,7 @@ class KernelReadout:
                 )
                 raise ModelFileError(msg)
             parts[key] = array.astype(np.float64)
-            bound = LARGEST_WEIGHT if key == "weights" else BOUND
+            bound = LARGEST_WEIGHT if key in ("weights", _LINEAR) else BOUND
             # not a number, either
             if not (np.abs(parts[key]) <= bound).all():
                 msg = (
@@ -199,14 +212,18 @@ class KernelReadout:
         if not (parts["scale"] >= 1.0 / BOUND).all():
             msg = f"the kernel read-out of {name} is damaged: a scale is not positive"
             raise ModelFileError(msg)
-        parts["weights"] = parts["weights"].reshape(n, -1)
+        for key in parts.keys() & {"weights", _LINEAR}:
+            parts[key] = parts[key].reshape(len(parts[key]), -1)
         return cls(card, **parts)
 
     def to_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Return the arrays for a model file; see :meth:`from_arrays`."""
         stored = {key: getattr(self, key) for key in _KEYS}
         stored["landmarks"] = self.landmarks.astype(np.float16)
-        stored["weights"] = self.weights.reshape(-1, *np.shape(self.card.offset))
+        one = np.shape(self.card.offset)
+        stored["weights"] = self.weights.reshape(-1, *one)
+        if self.linear is not None:
+            stored[_LINEAR] = self.linear.reshape(-1, *one)
         return {f"{name}/{key}": array for key, array in stored.items()}
 
     @cached_property
@@ -238,11 +255,13 @@ class KernelReadout:
         x = (x - self.center) / self.scale
         kernel = gaussian(x, self.landmarks, card.gamma, self._squares)
         outputs = kernel @ self.weights + card.offset
+        n_atoms = np.array([len(atoms) for atoms in structures])[:, None]
+        if self.linear is not None:
+            outputs += x @ self.linear[:-1] + n_atoms * self.linear[-1]
         if card.elements:
             outputs += share_of_elements(structures, card.elements)
         if card.per_atom:
-            n_atoms = np.array([len(atoms) for atoms in structures])
-            return np.asarray(outputs * n_atoms[:, None])
+            return np.asarray(outputs * n_atoms)
         return card.transform.undo(outputs)
 
 

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from mftscreen.finetune.kernel import fit, search
 from mftscreen.finetune.kernel.fit import Fitted, fit_readout
-from mftscreen.finetune.kernel.regression import Classifier
+from mftscreen.finetune.kernel.regression import Classifier, Ridge
 from mftscreen.finetune.kernel.search import PooledRows, Setting
 
 WIDTH = 2
@@ -212,3 +212,45 @@ def _fitted_by(setting: Setting, rows: PooledRows, new: np.ndarray | None) -> Fi
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "choose_setting", lambda *_, **__: setting)
         return fit_readout(rows, "log_loss", new=new)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+@pytest.mark.parametrize("by_size", [True, False])
+def test_a_linear_term_goes_on_where_there_are_no_rows(
+    metric: str, by_size: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(2, 12, 300)
+    pooled = rng.normal(size=(300, 2 * WIDTH))
+    labels = pooled @ [1.0, -2.0, 0.5, 0.0] + np.sin(3.0 * pooled[:, 3])
+    labels = labels + (3.0 * sizes if by_size else 0.0)
+    far = labels > np.quantile(labels, 0.8)
+    folds = np.where(far, -2, np.arange(300) % 5)
+    structures = [Atoms("H" * int(n)) for n in sizes]
+    every = PooledRows(pooled, labels[:, None], structures, folds, by_size)
+    known, beyond = (every.take(np.flatnonzero(part)) for part in (~far, far))
+    errors = []
+    for linear in (True, False):
+        readout, held_out, _ = fit_readout(known, metric, linear=linear)
+        assert readout.card.linear is linear
+        # as it was fitted: training rows are near their labels
+        values = readout.predict(known.pooled, known.structures)
+        near = np.abs(values - known.labels).mean()
+        assert near < np.abs(held_out - known.labels).mean()
+        values = readout.predict(beyond.pooled, beyond.structures)
+        errors.append(np.abs(values - beyond.labels).mean())
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_a_linear_term_is_that_of_the_kernel() -> None:
+    every = _rows(60)
+    structures = [Atoms("H" * (1 + k % 7)) for k in range(60)]
+    every = PooledRows(every.pooled, every.labels, structures, every.folds, True)
+    setting = Setting(Ridge(0.1), linear_weight=0.3)
+    kernel = search.kernel_between(every, setting)
+    found = setting.regression.fit(kernel, every.labels, np.arange(40))
+    factors, offset = search.linear_term(every, setting, kernel, found.weights)
+    gaussian = search.kernel_between(every, replace(setting, linear_weight=0.0))
+    linear = kernel.x @ factors[:-1] + every.n_atoms[:, None] * factors[-1] + offset
+    both = gaussian.evaluate(found, np.arange(60)) + linear
+    np.testing.assert_allclose(both, kernel.evaluate(found, np.arange(60)), atol=1e-6)

@@ -62,11 +62,11 @@ def test_validation_rows_alone_are_held_out(task: Task, network: DeepmdNetwork) 
 
 
 @pytest.mark.parametrize(
-    ("loss", "head", "metric", "per_atom"),
+    ("loss", "head", "metric", "per_atom", "linear", "by_size"),
     [
-        ("mse", "intensive", "rmse", (False,)),
-        ("smooth_mae", "extensive", "mae", (True,)),
-        ("mae", "r2", "mae", (False, True)),
+        ("mse", "intensive", "rmse", (False,), False, False),
+        ("smooth_mae", "extensive", "mae", (True,), True, False),
+        ("mae", "r2", "mae", (False, True), True, True),
     ],
 )
 def test_loss_and_head_say_what_is_fitted(
@@ -77,6 +77,8 @@ def test_loss_and_head_say_what_is_fitted(
     head: str,
     metric: str,
     per_atom: tuple[bool, ...],
+    linear: bool,
+    by_size: bool,
 ) -> None:
     asked: list[Any] = []
 
@@ -85,10 +87,11 @@ def test_loss_and_head_say_what_is_fitted(
         metric: str,
         *,
         per_atom: object,
+        linear: object,
         other_folds: object,
         new: object,
     ) -> Fitted:
-        asked.append((metric, per_atom, len(rows)))
+        asked.append((metric, per_atom, linear, rows.by_size, len(rows)))
         return Fitted(None, np.zeros(len(rows)), rows.folds)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "fit_readout", fit)
@@ -99,7 +102,7 @@ def test_loss_and_head_say_what_is_fitted(
     config = task.config.model_copy(update={"properties": properties})
     changed = replace(task, config=config)
     PropertyFitter(changed, network).fit("softness")
-    assert asked == [(metric, per_atom, 30)]
+    assert asked == [(metric, per_atom, linear, by_size, 30)]
 
 
 def test_one_row_is_too_little(task: Task, network: DeepmdNetwork) -> None:

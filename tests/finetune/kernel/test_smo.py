@@ -26,8 +26,11 @@ def _loss(
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.1])
-def test_no_other_weights_are_better(eps: float) -> None:
+@pytest.mark.parametrize("linear", [0.0, 2.0])
+def test_no_other_weights_are_better(eps: float, linear: float) -> None:
     kernel, targets = _problem(25)
+    z = RNG.normal(size=(25, 2))
+    kernel += linear * z @ z.T
     lower, upper = -RNG.uniform(0.2, 2.0, 25), RNG.uniform(0.2, 2.0, 25)
     upper[3] = lower[4] = lower[5] = upper[5] = 0.0
     weights, offset = smo.minimize(

@@ -25,7 +25,8 @@ def _readout(**changes: object) -> KernelReadout:
     landmarks = rng.normal(size=(N, d)).astype(np.float16).astype(float)
     center, scale = rng.normal(size=d), rng.uniform(0.5, 2.0, d)
     weights = rng.normal(size=(N, card.n_components))
-    return KernelReadout(card, center, scale, landmarks, weights)
+    linear = rng.normal(size=(d + 1, card.n_components)) if card.linear else None
+    return KernelReadout(card, center, scale, landmarks, weights, linear)
 
 
 POOLED = np.random.default_rng(1).normal(size=(6, 2 * WIDTH))
@@ -55,6 +56,16 @@ def test_the_mean_alone_is_the_first_half() -> None:
     )
 
 
+def test_a_linear_term_knows_the_number_of_atoms() -> None:
+    readout = _readout(linear=True)
+    x = (POOLED - readout.center) / readout.scale
+    added = readout.predict(POOLED, WATER) - _readout().predict(POOLED, WATER)
+    expected = x @ readout.linear[:-1] + 3 * readout.linear[-1]
+    np.testing.assert_allclose(added, expected)
+    share = _readout(linear=True, per_atom=True).predict(POOLED, WATER)
+    np.testing.assert_allclose(share, 3 * readout.predict(POOLED, WATER))
+
+
 def test_a_share_of_one_atom_is_multiplied_by_their_number() -> None:
     readout = _readout(per_atom=True, elements={"H": 1.0, "O": 4.0})
     double = [atoms + atoms for atoms in WATER]
@@ -79,9 +90,12 @@ def test_files_of_before_have_another_function_for_errors() -> None:
     )
 
 
+@pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("offset", [0.2, [0.2, -1.0]])
-def test_arrays_come_back_as_they_were(offset: float | list[float]) -> None:
-    readout = _readout(offset=offset)
+def test_arrays_come_back_as_they_were(
+    offset: float | list[float], linear: bool
+) -> None:
+    readout = _readout(offset=offset, linear=linear)
     arrays = readout.to_arrays("gap")
     assert arrays["gap/landmarks"].dtype == np.float16
     # a single number as in files of before
@@ -103,12 +117,15 @@ def test_arrays_come_back_as_they_were(offset: float | list[float]) -> None:
         ("center", np.full(2 * WIDTH, 1e13), "beyond 1e\\+12"),
         ("scale", np.zeros(2 * WIDTH), "not positive"),
         ("center", np.array(["a"] * 2 * WIDTH), "<U1"),
+        ("linear", None, "missing"),
+        ("linear", np.zeros(2 * WIDTH), "shape"),
+        ("linear", np.full(2 * WIDTH + 1, np.inf), "not finite"),
     ],
 )
 def test_damaged_arrays_are_refused(
     key: str, value: np.ndarray | None, reason: str
 ) -> None:
-    readout = _readout()
+    readout = _readout(linear=True)
     arrays = readout.to_arrays("gap")
     del arrays[f"gap/{key}"]
     if value is not None:
