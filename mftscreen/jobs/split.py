@@ -113,8 +113,8 @@ def split(
     Parameters
     ----------
     data : str, Path or object
-        A file, or what is in memory: a DataFrame with a column of structures, or
-        structures whose ``info`` has the target.
+        A file, or what is in memory: a DataFrame with a column of structures,
+        structures whose ``info`` has the target, or rows with their targets.
     column : str or LabelSource
         Name of the target, or where it stands and what it is. Of several numbers, the
         first is taken.
@@ -154,7 +154,11 @@ def split(
     >>> result = split(frame, "gap", method="loco", clusters=10)  # doctest: +SKIP
     >>> result.to_pandas(), result.split.folds[0].test  # doctest: +SKIP
     """
-    source = Path(data) if isinstance(data, str | Path) else RowsInMemory.of(data)
+    source: Path | RowsInMemory | SplitData
+    if isinstance(data, SplitData):
+        source = data
+    else:
+        source = Path(data) if isinstance(data, str | Path) else RowsInMemory.of(data)
     if not isinstance(column, str | LabelSource):
         raise ConfigError([f"column: the name of the target is needed, got {column!r}"])
     if LabelSource.of(column).yes_no and method in _OF_VALUES:
@@ -163,11 +167,11 @@ def split(
         names = ", ".join(sorted(foreign))
         raise ConfigError([f"{names}: method {method} has no such option"])
     chosen = {} if omee is not None else _checked(method, options)
-    rows = _read(source, column)
+    rows = source if isinstance(source, SplitData) else _read(source, column)
     featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=n_jobs)
     vectors = None
     if omee is not None:
-        if isinstance(source, RowsInMemory):
+        if not isinstance(source, Path):
             msg = "published folds are of a file that has the name of its task"
             raise DataError(msg)
         task = source.name.removesuffix(".gz").removesuffix(".json")

@@ -4,25 +4,83 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mftscreen.data.dataset import LabelledStructure
 from mftscreen.data.label_source import LabelSource
-from mftscreen.errors import ConfigError
+from mftscreen.data.sources import read_labelled
+from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.compare.folds import largest_folds
 from mftscreen.finetune.strategies import MFTConfig
 from mftscreen.finetune.task.partition import find_fold
 from mftscreen.jobs.split import foreign_options, split
-from mftscreen.ood.splits import Split
+from mftscreen.ood.splits import Split, SplitData
 from mftscreen.study.config import SplitSettings
 from mftscreen.study.fingerprint import file_digest
 
-__all__ = ["choose_names", "prepare_split"]
+__all__ = ["SharedRows", "choose_names", "prepare_split"]
+
+
+class SharedRows:
+    """Rows of files that several tasks divide, read once for all their labels.
+
+    Parameters
+    ----------
+    configs : iterable of MFTConfig
+        The tasks.
+    """
+
+    def __init__(self, configs: Iterable[MFTConfig]) -> None:
+        self._labels: dict[Path, dict[str, LabelSource]] = {}
+        for config in configs:
+            label = _label(config)
+            for data in config.data.train:
+                if isinstance(data, Path):
+                    self._labels.setdefault(data, {})[label.name] = label
+        self._read = cache(self._rows)
+
+    def of(self, data: Path, label: LabelSource) -> SplitData | Path:
+        """Return the rows of a file with one of the labels.
+
+        Parameters
+        ----------
+        data : Path
+        label : LabelSource
+
+        Returns
+        -------
+        SplitData or Path
+            The file itself where it is of one task, or where not every row has the
+            label: what is wrong is to be told by who reads it for that alone.
+        """
+        shared = self._labels.get(data, {})
+        if len(shared) < 2 or shared.get(label.name) != label:
+            return data
+        rows = self._read(data)
+        if not rows or any(label.name not in row.labels for row in rows):
+            return data
+        return SplitData(
+            [row.id for row in rows],
+            [row.atoms for row in rows],
+            [float(row.labels[label.name].flat[0]) for row in rows],
+        )
+
+    def _rows(self, data: Path) -> list[LabelledStructure]:
+        try:
+            return list(read_labelled(data, *self._labels[data].values()))
+        except DataError:
+            return []
 
 
 def prepare_split(
-    settings: SplitSettings, config: MFTConfig, folder: Path, stem: str
+    settings: SplitSettings,
+    config: MFTConfig,
+    folder: Path,
+    stem: str,
+    shared: SharedRows | None = None,
 ) -> Path:
     """Return the file of a split, made unless it is there already.
 
@@ -35,6 +93,8 @@ def prepare_split(
         For the file, the name of which tells what it was made of.
     stem : str
         Of the name.
+    shared : SharedRows, optional
+        Rows that other tasks have, too.
 
     Returns
     -------
@@ -72,7 +132,8 @@ def prepare_split(
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"omee": settings.published, **settings.options}
-        split(data, label, method=method, output=path, **options)
+        rows = shared.of(data, label) if shared and not published else data
+        split(rows, label, method=method, output=path, **options)
     return path
 
 

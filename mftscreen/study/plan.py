@@ -35,7 +35,7 @@ from mftscreen.model.files.registry import member_for
 from mftscreen.ood.splits import Split
 from mftscreen.study.config import StudyConfig
 from mftscreen.study.fingerprint import fingerprint
-from mftscreen.study.folds import choose_names, prepare_split
+from mftscreen.study.folds import SharedRows, choose_names, prepare_split
 
 __all__ = ["Conditions", "Job", "plan_jobs", "take_shard"]
 
@@ -229,6 +229,7 @@ class _Planner:
         self._tasks = {
             name: _load_task(name, path) for name, path in study.tasks.items()
         }
+        self._shared = SharedRows(self._tasks.values())
         self._derived = cache(self._derive)
         self._split = cache(self._prepare)
 
@@ -301,6 +302,7 @@ class _Planner:
             self._tasks[task],
             self._directory / SPLITS,
             f"{task}-{name}",
+            self._shared,
         )
         return path, Split.read(path)
 

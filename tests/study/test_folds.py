@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ase.io import read, write
 
+from mftscreen.data.dataset import LabelledStructure
+from mftscreen.data.sources import read_labelled
 from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.strategies import MFTConfig
 from mftscreen.ood.splits import Split
 from mftscreen.study.config import SplitSettings
-from mftscreen.study.folds import choose_names, prepare_split
+from mftscreen.study.folds import SharedRows, choose_names, prepare_split
 
 
 @pytest.fixture
@@ -113,3 +115,40 @@ def test_published_folds_are_of_the_file_named_after_the_task(
     )
     with pytest.raises(ConfigError, match=r"data\.train: a task of a study has one"):
         prepare_split(settings, two, tmp_path, "p")
+
+
+def test_tasks_of_one_file_have_it_read_once(
+    task: MFTConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = read(task.data.train[0], ":")
+    for k, atoms in enumerate(frames):
+        atoms.info["second"] = atoms.info["number_density"] ** 2
+        if k:
+            atoms.info["rare"] = 1.0 * k
+    write(tmp_path / "rows.extxyz", frames)
+    configs = []
+    for name in ("number_density", "second", "rare"):
+        document = task.model_dump(mode="json")
+        document["properties"] = {name: {}}
+        document["data"]["train"] = [tmp_path / "rows.extxyz"]
+        configs.append(MFTConfig.model_validate(document))
+    tails = SplitSettings(method="property_tail")
+    alone = [
+        Split.read(prepare_split(tails, config, tmp_path / "alone", "x"))
+        for config in configs[:2]
+    ]
+    reads: list[tuple[object, ...]] = []
+
+    def watched(path: Path, *labels: object) -> Iterator[LabelledStructure]:
+        reads.append(labels)
+        return read_labelled(path, *labels)
+
+    monkeypatch.setattr("mftscreen.study.folds.read_labelled", watched)
+    shared = SharedRows(configs)
+    for config, expected in zip(configs[:2], alone, strict=True):
+        path = prepare_split(tails, config, tmp_path / "shared", "x", shared)
+        assert Split.read(path) == expected
+    assert [len(labels) for labels in reads] == [3]
+    # a row has no label, which is told of as if the task were alone
+    with pytest.raises(DataError, match="rare"):
+        prepare_split(tails, configs[2], tmp_path / "shared", "x", shared)
