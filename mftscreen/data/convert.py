@@ -12,7 +12,6 @@ from typing import Any, Literal, TextIO, get_args
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols
 
@@ -46,8 +45,8 @@ _TAKEN: dict[DataFormat, frozenset[str]] = {
 """Names that a format has for something else; for ase.db see :func:`_is_taken`."""
 
 
-_RESULTS = frozenset((*all_properties, "force", "virial"))
-"""Names that a reader of extended XYZ takes for results of a calculation, in whatever
+_RESULTS = ("energy", "forces")
+"""Names that a reader of extended XYZ takes for those of a force field, in whatever
 case."""
 
 _N_LOOKED_AT = 100

@@ -62,11 +62,14 @@ class SharedRows:
         rows = self._read(data)
         if not rows or any(label.name not in row.labels for row in rows):
             return data
-        return SplitData(
-            [row.id for row in rows],
-            [row.atoms for row in rows],
-            [float(row.labels[label.name].flat[0]) for row in rows],
-        )
+        try:
+            return SplitData(
+                [row.id for row in rows],
+                [row.atoms for row in rows],
+                [float(row.labels[label.name].flat[0]) for row in rows],
+            )
+        except DataError:
+            return data
 
     def _rows(self, data: Path) -> list[LabelledStructure]:
         try:

@@ -310,9 +310,12 @@ class IntervalCalibration:
         edges = np.quantile(at, [1 / 3, 2 / 3])
         third = np.searchsorted(edges, at)
         own = [conformal_quantile(scores[third == k], coverage) for k in range(3)]
-        # of a third with too few rows for the coverage, all rows have to tell
-        found = np.where(np.isnan(own), conformal_quantile(scores, coverage), own)
-        quantiles = np.maximum.accumulate(found)
+        pooled = conformal_quantile(scores, coverage)
+        if np.isnan(
+            own[-1]
+        ):  # too few far ones for the coverage: all rows have to tell
+            return np.full(len(distances), pooled)
+        quantiles = np.maximum.accumulate(np.where(np.isnan(own), pooled, own))
         # what lies at an unknown distance may lie far away
         return np.asarray(quantiles[np.searchsorted(edges, distances).clip(max=2)])
 

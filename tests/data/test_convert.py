@@ -89,7 +89,9 @@ def test_what_could_not_be_read_again_is_not_written(
     assert not path.exists()
 
 
-@pytest.mark.parametrize("label", ["a b", "a[", "band gap (eV)", "gap_"])
+@pytest.mark.parametrize(
+    "label", ["a b", "a[", "band gap (eV)", "dipole", "Dipole", "free_energy"]
+)
 def test_other_names_are_read_again(tmp_path: Path, label: str) -> None:
     rows = [LabelledStructure("a", bulk("Si"), {label: np.asarray(1.5)})]
     write_labelled(rows, tmp_path / "o.xyz", "extxyz", [label])

@@ -288,3 +288,21 @@ def test_where_a_third_is_empty_others_keep_their_quantiles() -> None:
         hits = (low <= 1.0 + residuals[1000:]) & (1.0 + residuals[1000:] <= high)
         far_covered.append(hits[far[1000:]].mean())
     assert 0.87 < np.mean(far_covered) < 0.95
+
+
+def test_few_far_rows_leave_the_coverage_of_all_as_it_is() -> None:
+    covered_by = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        place = rng.choice(3, size=2450, p=[0.45, 0.45, 0.1])
+        residuals = rng.normal(size=2450) * np.where(place == 2, 10.0, 1.0)
+        distances = np.array([0.1, 0.5, 1.0])[place]
+        known = Surroundings(distances[:450], np.ones(450))
+        ids = tuple(map(str, range(450)))
+        parts = (residuals[:450], np.ones(450), np.ones(450))
+        made = IntervalCalibration(*parts, known, ids)
+        new = Surroundings(distances[450:], np.ones(2000))
+        low, high = made.interval(np.ones(2000), new, 0.99)
+        true = 1.0 + residuals[450:]
+        covered_by.append(((low <= true) & (true <= high)).mean())
+    assert np.mean(covered_by) > 0.989

@@ -117,7 +117,9 @@ class Kernel:
         squares = self._squares[others]
         matrix = gaussian(self.x[rows], self.x[others], self.gamma, squares)
         if self.linear is not None:
-            matrix += self.linear[rows] @ self.linear[others].T
+            own, its = self.linear[rows], self.linear[others].T
+            for start in range(0, len(own), BLOCK):  # without a second matrix
+                matrix[start : start + BLOCK] += own[start : start + BLOCK] @ its
         return matrix
 
     @cached_property

@@ -185,6 +185,10 @@ def _hand_over(
 
     Returned is whether there were any that could take them.
     """
+    n = len(weights)
+    squares = np.empty(n)
+    for k in range(n):
+        squares[k] = kernel[k, k]
     for i in out:
         row = kernel[i]
         while weights[i] != 0.0:
@@ -200,7 +204,7 @@ def _hand_over(
                 step = min(room, size)
                 loss = tolerance if sign * weights[k] >= 0.0 else -tolerance
                 # of one unit of weight
-                half = 0.5 * (row[i] + kernel[k, k]) - row[k]
+                half = 0.5 * (squares[i] + squares[k]) - row[k]
                 cost = sign * slopes[k] + loss + half * step
                 if cost < least:
                     least, j, moved = cost, k, step

@@ -65,7 +65,8 @@ class KernelCard(BaseModel):
         What was fitted.
     settings : dict of str to float
         Its settings, in units of the spread of the targets; ``composition_weight`` is
-        the mean squared distance of compositions over that of descriptors.
+        the mean squared distance of compositions over that of descriptors, and
+        ``linear_weight`` a factor of the linear term.
     pooling : {"mean", "mean_spread"}
         Whether the standard deviation over the atoms is part of the vector.
     gamma : float

@@ -25,6 +25,8 @@ __all__ = [
 Carried = Mapping[str, str | int | float | bool]
 """Name to value."""
 
+_CHARGES = {"charge", "total_charge"}
+
 LONGEST_TEXT, MOST, LARGEST = 300, 100, 2**63
 """Characters of a value, values of a candidate, and the size of a number: a CIF is no
 label."""
@@ -123,7 +125,9 @@ def without_baggage(atoms: Atoms) -> Atoms:
         copy: Atoms = atoms.copy()  # which leaves the calculator behind
     finally:
         atoms.info = info
-    copy.info = dict(plain)
+    # of many values, some are not carried
+    said = {key: atoms.info[key] for key in _CHARGES & atoms.info.keys()}
+    copy.info = {**dict(plain), **carried_values(said)}
     keep_charge(copy, atoms)
     return copy
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint
@@ -87,13 +89,24 @@ def test_labels_that_are_all_the_same_need_no_weights() -> None:
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.1])
-def test_weights_to_begin_with_change_nothing_but_the_way(eps: float) -> None:
+def test_weights_to_begin_with_change_nothing_but_the_way(
+    eps: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kernel, targets = _problem(200)
     kernel, upper = kernel.astype(np.float32), np.full(200, 1.0)
     whole, _ = smo.minimize(kernel, targets, -upper, upper, eps)
     upper[:40] = 0.0
     cold, offset = smo.minimize(kernel, targets, -upper, upper, eps)
+    begun: list[np.ndarray] = []
+    descend = smo._descend
+
+    def watched(kernel: np.ndarray, weights: np.ndarray, *others: Any) -> Any:
+        begun.append(weights.copy())
+        return descend(kernel, weights, *others)
+
+    monkeypatch.setattr(smo, "_descend", watched)
     warm, same = smo.minimize(kernel, targets, -upper, upper, eps, whole)
+    assert np.abs(begun[0] - warm).sum() < 0.5 * np.abs(warm).sum()
     assert (np.abs(warm) <= upper).all()
     assert warm.sum() == pytest.approx(0.0, abs=1e-9)
     np.testing.assert_allclose(kernel @ warm + same, kernel @ cold + offset, atol=5e-3)
@@ -102,10 +115,12 @@ def test_weights_to_begin_with_change_nothing_but_the_way(eps: float) -> None:
 def test_weights_that_nobody_can_take_are_given_up() -> None:
     kernel, targets = _problem(6)
     kernel, upper = kernel.astype(np.float32), np.full(6, 1.0)
-    start = np.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
+    start = np.ones(6)  # no fit has such a sum
     lower = -upper
-    lower[3:] = upper[3:] = 0.0  # and what is left is at its bounds
+    lower[3:] = upper[3:] = 0.0
+    out, begun = np.arange(3, 6), (start.copy(), kernel @ start - targets)
+    assert not smo._hand_over(kernel, *begun, lower, upper, 0.1, out)
     warm, offset = smo.minimize(kernel, targets, lower, upper, 0.1, start)
     cold, same = smo.minimize(kernel, targets, lower, upper, 0.1)
-    np.testing.assert_allclose(warm.sum(), 0.0, atol=1e-9)
-    np.testing.assert_allclose(kernel @ warm + offset, kernel @ cold + same, atol=5e-3)
+    np.testing.assert_array_equal(warm, cold)
+    assert offset == same

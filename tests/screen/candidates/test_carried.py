@@ -100,6 +100,8 @@ def test_what_a_row_says_of_its_charge_counts_more_than_an_attribute() -> None:
     atoms.charge = 0  # as pymatgen's adaptor has it
     atoms.info = {"total_charge": 2, "large": np.zeros(1000)}
     assert total_charge(without_baggage(atoms)) == total_charge(atoms) == 2
+    atoms.info = {f"k{k}": k for k in range(120)} | {"total_charge": 2}
+    assert total_charge(without_baggage(atoms)) == 2
     atoms.info = {"large": np.zeros(1000)}
     atoms.charge = 1
     assert total_charge(without_baggage(atoms)) == 1
