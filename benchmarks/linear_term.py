@@ -29,7 +29,7 @@ from mftscreen.ood.splits import Fold, SplitData, kde_tails
 
 COLUMNS = ("gap_Ha", "alpha_bohr3", "r2_bohr2", "mu_D")
 N_ROWS, SEED = 9000, 0
-GAMMAS, WEIGHTS, NOISES = (0.06, 0.25), (0.0, 0.3), (1e-4, 1e-3, 1e-2)
+GAMMAS, WEIGHTS, NOISES = (0.06, 0.25), (0.0, 0.3, 3.0), (1e-4, 1e-3, 1e-2)
 
 
 def main() -> None:
