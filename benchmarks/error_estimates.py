@@ -53,13 +53,8 @@ from mftscreen.console.text_table import text_table
 from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
-from mftscreen.finetune.kernel.search import (
-    PooledRows,
-    Setting,
-    Targets,
-    choose_setting,
-    cross_validate,
-)
+from mftscreen.finetune.kernel.rows import PooledRows, Setting, Targets
+from mftscreen.finetune.kernel.search import choose_setting, cross_validate
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork

@@ -37,13 +37,8 @@ from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
 from mftscreen.finetune.kernel.regression import Kernel, Regression
-from mftscreen.finetune.kernel.search import (
-    PooledRows,
-    Setting,
-    Targets,
-    choose_setting,
-    kernel_between,
-)
+from mftscreen.finetune.kernel.rows import PooledRows, Setting, Targets, kernel_between
+from mftscreen.finetune.kernel.search import choose_setting
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork

@@ -22,12 +22,7 @@ from sklearn.svm import SVR
 from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.regression import SupportVectors
-from mftscreen.finetune.kernel.search import (
-    PooledRows,
-    Setting,
-    Targets,
-    kernel_between,
-)
+from mftscreen.finetune.kernel.rows import PooledRows, Setting, Targets, kernel_between
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork

@@ -12,7 +12,14 @@ from pathlib import Path
 
 from mftscreen.errors import DataError
 
-__all__ = ["cache_folder", "check_place", "output_file", "replacing", "why_unwritable"]
+__all__ = [
+    "as_utf8",
+    "cache_folder",
+    "check_place",
+    "output_file",
+    "replacing",
+    "why_unwritable",
+]
 
 CACHE = "MFTSCREEN_CACHE"
 """Environment variable: the folder for what can be made again."""
@@ -116,6 +123,21 @@ def _explained(path: Path) -> Iterator[None]:
     except (OSError, sqlite3.Error) as error:
         msg = f"cannot be written: {why_unwritable(error)}"
         raise DataError(msg, path=path) from error
+
+
+def as_utf8(value: object) -> str:
+    r"""Return a text that can be written as UTF-8, e.g. of a name of a file.
+
+    Parameters
+    ----------
+    value : object
+
+    Examples
+    --------
+    >>> as_utf8("caf\udce9")
+    'caf\\udce9'
+    """
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def why_unwritable(error: OSError | sqlite3.Error) -> str:

@@ -168,13 +168,14 @@ class _Table:
         """Yield the rows of the table, with their structures."""
         from mftscreen.screen.candidates.stream import Candidate
         from mftscreen.screen.predictions import predict_rows
+        from mftscreen.writing import as_utf8
 
         places: list[str] = []
 
         def candidates() -> Iterator[Candidate]:
             for path in self.files:
                 for number, (name, structure) in enumerate(_structures(path)):
-                    place = str(path).encode(errors="backslashreplace").decode()
+                    place = as_utf8(path)
                     places.append(f"{place}#{number}" if number else place)
                     yield Candidate(name, structure)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import TypeVar
+from unicodedata import category
 
-__all__ = ["text_table"]
+__all__ = ["printable", "text_table"]
 
 _T = TypeVar("_T")
 
@@ -54,3 +55,23 @@ def text_table(
 
 def _filled(values: Sequence[_T]) -> Iterator[_T]:
     return chain(values, repeat(values[-1]))
+
+
+def printable(text: str) -> str:
+    r"""Return a text with escapes for what a terminal would obey, or not show.
+
+    Parameters
+    ----------
+    text : str
+
+    Examples
+    --------
+    >>> printable("a\x1b[31m\n")
+    'a\\x1b[31m\\n'
+    """
+    return "".join(
+        c
+        if c.isprintable() or category(c) == "Zs"
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )

@@ -311,9 +311,8 @@ class IntervalCalibration:
         third = np.searchsorted(edges, at)
         own = [conformal_quantile(scores[third == k], coverage) for k in range(3)]
         pooled = conformal_quantile(scores, coverage)
-        if np.isnan(
-            own[-1]
-        ):  # too few far ones for the coverage: all rows have to tell
+        # of too few far ones for the coverage, or near ones, all rows have to tell
+        if np.isnan(own[-1]):
             return np.full(len(distances), pooled)
         quantiles = np.maximum.accumulate(np.where(np.isnan(own), pooled, own))
         # what lies at an unknown distance may lie far away

@@ -18,16 +18,14 @@ from mftscreen.finetune.kernel.regression import (
     SupportVectors,
     project,
 )
-from mftscreen.finetune.kernel.search import (
-    Metric,
+from mftscreen.finetune.kernel.rows import (
     PooledRows,
     Setting,
     Targets,
-    choose_setting,
-    cross_validate,
     kernel_between,
     linear_term,
 )
+from mftscreen.finetune.kernel.search import Metric, choose_setting, cross_validate
 from mftscreen.metrics import classification_metrics, regression_metrics
 from mftscreen.model.readouts.kernel import KernelCard, KernelReadout
 from mftscreen.transforms import Transform

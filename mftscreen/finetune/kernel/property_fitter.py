@@ -13,7 +13,8 @@ from mftscreen.errors import DataError
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.fit import Fitted, fit_readout
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
-from mftscreen.finetune.kernel.search import Metric, PooledRows
+from mftscreen.finetune.kernel.rows import PooledRows
+from mftscreen.finetune.kernel.search import Metric
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.task import Task
 from mftscreen.finetune.task.training_data import are_new

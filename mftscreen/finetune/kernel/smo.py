@@ -96,12 +96,13 @@ def minimize(
     left = lower < upper
     if not left.any():
         return weights, 0.0
+    squares = np.diagonal(kernel).astype(np.float64)
     if start is not None:
         begun = start.copy(), _values(kernel, start) - targets
         out = np.flatnonzero(~left & (start != 0.0))
-        if _hand_over(kernel, *begun, lower, upper, tolerance, out):
+        if _hand_over(kernel, squares, *begun, lower, upper, tolerance, out):
             weights, slopes = begun
-    up, down = _descend(kernel, weights, slopes, lower, upper, tolerance)
+    up, down = _descend(kernel, squares, weights, slopes, lower, upper, tolerance)
     free = left & (weights != 0.0) & (weights > lower) & (weights < upper)
     if free.any():
         return weights, float(up[free].mean())
@@ -174,6 +175,7 @@ def _falling(
 @_compiled
 def _hand_over(
     kernel: NDArray[np.float32],
+    squares: FloatArray,
     weights: FloatArray,
     slopes: FloatArray,
     lower: FloatArray,
@@ -185,10 +187,6 @@ def _hand_over(
 
     Returned is whether there were any that could take them.
     """
-    n = len(weights)
-    squares = np.empty(n)
-    for k in range(n):
-        squares[k] = kernel[k, k]
     for i in out:
         row = kernel[i]
         while weights[i] != 0.0:
@@ -233,6 +231,7 @@ def _values(kernel: NDArray[np.float32], weights: FloatArray) -> FloatArray:
 @_compiled
 def _descend(
     kernel: NDArray[np.float32],
+    squares: FloatArray,
     weights: FloatArray,
     slopes: FloatArray,
     lower: FloatArray,
@@ -244,9 +243,8 @@ def _descend(
     Returned are slopes downhill, of the loss too, for weights that rise, and fall.
     """
     n = len(weights)
-    up, down, squares = np.empty(n), np.empty(n), np.empty(n)
+    up, down = np.empty(n), np.empty(n)
     for k in range(n):
-        squares[k] = kernel[k, k]
         up[k], down[k] = _costs(weights[k], lower[k], upper[k], tolerance)
     for _ in range(MOST_STEPS):
         i = _rising(slopes, up)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from unicodedata import category
 
-from mftscreen.console.text_table import text_table
+from mftscreen.console.text_table import printable, text_table
 from mftscreen.model.files.bundle import ModelCard, PropertyHead
 
 __all__ = ["card_html", "card_text"]
@@ -40,14 +39,8 @@ def card_text(card: ModelCard, sha256: str = "", megabytes: float | None = None)
     parts = [card.name, *lines]
     for table in _tables(card):
         parts += ["", text_table(table).rstrip()]
-    text = "\n".join(parts) + "\n"
     # a terminal obeys control characters, whoever wrote the card
-    return "".join(
-        c.encode("unicode_escape").decode()
-        if category(c)[0] == "C" and c != "\n"
-        else c
-        for c in text
-    )
+    return "".join(f"{printable(line)}\n" for line in "\n".join(parts).split("\n"))
 
 
 def card_html(card: ModelCard, sha256: str = "") -> str:

@@ -18,6 +18,9 @@ from mftscreen.structures import structure_hash
 
 __all__ = ["SplitData", "check_unique", "structure_key"]
 
+N_KEY = 16
+"""Digits of a structure's hash that tell it from the other rows of a split."""
+
 
 @dataclass(frozen=True, eq=False)
 class SplitData:
@@ -68,17 +71,19 @@ class SplitData:
     @cached_property
     def structure_keys(self) -> tuple[str, ...]:
         """What tells the structures apart, in their order."""
-        return tuple(map(structure_key, self.structures))
+        return tuple(each[:N_KEY] for each in self._hashes)
+
+    @cached_property
+    def _hashes(self) -> list[str]:
+        return list(map(structure_hash, self.structures))
 
     @cached_property
     def hash(self) -> str:
         """The sha256 of all rows in their order: id, structure and target."""
         digest = hashlib.sha256()
-        for name, atoms, value in zip(
-            self.ids, self.structures, self.values, strict=True
-        ):
+        for name, own, value in zip(self.ids, self._hashes, self.values, strict=True):
             # JSON keeps ids and values apart, whatever an id holds; repr is exact
-            row = json.dumps([name, structure_hash(atoms), repr(float(value))])
+            row = json.dumps([name, own, repr(float(value))])
             digest.update(row.encode())
         return digest.hexdigest()
 
@@ -90,7 +95,7 @@ def structure_key(atoms: Atoms) -> str:
     ----------
     atoms : Atoms
     """
-    return structure_hash(atoms)[:16]
+    return structure_hash(atoms)[:N_KEY]
 
 
 def check_unique(names: Sequence[str], what: str) -> None:

@@ -12,6 +12,7 @@ from ase import Atoms
 from mftscreen.errors import ConfigError, DataError, MftscreenError
 from mftscreen.structures import keep_charge
 from mftscreen.suggestions import did_you_mean
+from mftscreen.writing import as_utf8
 
 __all__ = [
     "Carried",
@@ -66,7 +67,7 @@ def carried_values(
         is_number = isinstance(value, int | float) and abs(value) < LARGEST
         if (is_text or is_number) and len(found) < MOST:
             # what UTF-8 cannot hold is escaped, as in ids
-            found[_escape(str(key))] = _escape(value) if is_text else value
+            found[as_utf8(key)] = as_utf8(value) if is_text else value
     return found
 
 
@@ -181,7 +182,3 @@ def split_names(carry: str | Collection[str]) -> list[str]:
     if not isinstance(parts, Iterable):
         raise ConfigError([f"carry: names, True or False are expected, got {carry!r}"])
     return list(dict.fromkeys(str(part).strip() for part in parts))
-
-
-def _escape(text: Any) -> str:
-    return str(text).encode(errors="backslashreplace").decode()

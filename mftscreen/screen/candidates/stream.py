@@ -35,6 +35,7 @@ from mftscreen.screen.candidates.in_memory import (
     is_in_memory,
     memory_rows,
 )
+from mftscreen.writing import as_utf8
 
 __all__ = [
     "Candidate",
@@ -133,7 +134,7 @@ def iter_candidates(
     last: dict[str, int] = {}
     first = True
     for name, structure, values in _rows_to_the_end(source, query, column):
-        escaped = _escape(find_id(values, id_key, required=first) or name)
+        escaped = as_utf8(find_id(values, id_key, required=first) or name)
         first = first and not values
         unique = escaped
         while unique in seen:
@@ -141,7 +142,7 @@ def iter_candidates(
             unique = f"{escaped}#{last[escaped]}"
         seen.add(unique)
         if isinstance(structure, MftscreenError):
-            structure.args = (_escape(str(structure)),)
+            structure.args = (as_utf8(structure),)
         yield Candidate(unique, structure, carried_values(values, structure))
 
 
@@ -350,11 +351,6 @@ def _is_server(source: str) -> bool:
 
 def _is_database(path: Path) -> bool:
     return path.suffix.lower() in _DATABASES
-
-
-def _escape(text: str) -> str:
-    """Return a text that can be written as UTF-8, e.g. to a journal."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _unknown(source: str | Path) -> DataError:

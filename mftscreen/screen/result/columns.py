@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from mftscreen.console.text_table import printable
+
 if TYPE_CHECKING:
     from mftscreen.screen.result.rows import ScreenRow
 
@@ -306,10 +308,7 @@ def _names(kind: str) -> frozenset[str]:
 def _shown(text: str, widest: int) -> str:
     """Return a text in one line of printable characters, cut if it is too long."""
     # first cut what need not be looked at
-    safe = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in text[: widest + 1]
-    )
+    safe = printable(text[: widest + 1])
     return safe if len(safe) <= widest else f"{safe[: widest - 1]}…"
 
 

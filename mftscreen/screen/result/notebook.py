@@ -131,8 +131,8 @@ def plot_result(result: ScreenResult, n: int = 30, ax: Any = None) -> Any:
         )
     titles = [_axis(name, result.units[name]) for name in names]
     if len(names) == 1:
-        names = [f"{row.formula} ({row.id})" for row in rows]
-        ax.set_xticks(place, names, rotation=90, parse_math=False)
+        shown = [f"{row.formula} ({row.id})" for row in rows]
+        ax.set_xticks(place, shown, rotation=90, parse_math=False)
     else:
         ax.set_xlabel(titles[0])
     ax.set_ylabel(titles[-1])

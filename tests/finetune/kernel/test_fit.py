@@ -11,7 +11,12 @@ from ase import Atoms
 from mftscreen.finetune.kernel import fit, search
 from mftscreen.finetune.kernel.fit import Fitted, fit_readout
 from mftscreen.finetune.kernel.regression import Classifier, Ridge
-from mftscreen.finetune.kernel.search import PooledRows, Setting
+from mftscreen.finetune.kernel.rows import (
+    PooledRows,
+    Setting,
+    kernel_between,
+    linear_term,
+)
 
 WIDTH = 2
 
@@ -247,10 +252,10 @@ def test_a_linear_term_is_that_of_the_kernel() -> None:
     structures = [Atoms("H" * (1 + k % 7)) for k in range(60)]
     every = PooledRows(every.pooled, every.labels, structures, every.folds, True)
     setting = Setting(Ridge(0.1), linear_weight=0.3)
-    kernel = search.kernel_between(every, setting)
+    kernel = kernel_between(every, setting)
     found = setting.regression.fit(kernel, every.labels, np.arange(40))
-    factors, offset = search.linear_term(every, setting, kernel, found.weights)
-    gaussian = search.kernel_between(every, replace(setting, linear_weight=0.0))
+    factors, offset = linear_term(every, setting, kernel, found.weights)
+    gaussian = kernel_between(every, replace(setting, linear_weight=0.0))
     linear = kernel.x @ factors[:-1] + every.n_atoms[:, None] * factors[-1] + offset
     both = gaussian.evaluate(found, np.arange(60)) + linear
     np.testing.assert_allclose(both, kernel.evaluate(found, np.arange(60)), atol=1e-6)

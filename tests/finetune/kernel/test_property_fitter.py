@@ -15,7 +15,7 @@ from mftscreen.finetune.config.read import load_config
 from mftscreen.finetune.kernel import property_fitter as module
 from mftscreen.finetune.kernel.fit import Fitted
 from mftscreen.finetune.kernel.property_fitter import PropertyFitter
-from mftscreen.finetune.kernel.search import PooledRows
+from mftscreen.finetune.kernel.rows import PooledRows
 from mftscreen.finetune.task.task import Task, load_task
 from mftscreen.model.network.backend import DeepmdNetwork
 

@@ -11,14 +11,8 @@ from ase import Atoms
 
 from mftscreen.finetune.kernel import search
 from mftscreen.finetune.kernel.regression import Kernel, Ridge, SupportVectors
-from mftscreen.finetune.kernel.search import (
-    Metric,
-    PooledRows,
-    Setting,
-    Targets,
-    choose_setting,
-    cross_validate,
-)
+from mftscreen.finetune.kernel.rows import PooledRows, Setting, Targets
+from mftscreen.finetune.kernel.search import Metric, choose_setting, cross_validate
 
 N, WIDTH = 90, 3
 

@@ -100,9 +100,9 @@ def test_weights_to_begin_with_change_nothing_but_the_way(
     begun: list[np.ndarray] = []
     descend = smo._descend
 
-    def watched(kernel: np.ndarray, weights: np.ndarray, *others: Any) -> Any:
-        begun.append(weights.copy())
-        return descend(kernel, weights, *others)
+    def watched(kernel: np.ndarray, squares: np.ndarray, *others: Any) -> Any:
+        begun.append(others[0].copy())
+        return descend(kernel, squares, *others)
 
     monkeypatch.setattr(smo, "_descend", watched)
     warm, same = smo.minimize(kernel, targets, -upper, upper, eps, whole)
@@ -119,7 +119,7 @@ def test_weights_that_nobody_can_take_are_given_up() -> None:
     lower = -upper
     lower[3:] = upper[3:] = 0.0
     out, begun = np.arange(3, 6), (start.copy(), kernel @ start - targets)
-    assert not smo._hand_over(kernel, *begun, lower, upper, 0.1, out)
+    assert not smo._hand_over(kernel, np.ones(6), *begun, lower, upper, 0.1, out)
     warm, offset = smo.minimize(kernel, targets, lower, upper, 0.1, start)
     cold, same = smo.minimize(kernel, targets, lower, upper, 0.1)
     np.testing.assert_array_equal(warm, cold)
