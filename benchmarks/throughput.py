@@ -1,11 +1,13 @@
 """Structures per second for a property, and for energy, forces and stress.
 
+Of a property that a kernel predicts, also with the neural head in its place.
+
 Usage: python benchmarks/throughput.py --data FOLDER [-m MODEL] [--threads 2]
 
 Random structures of mp_gap (``pools/mp_gap_pool20k.extxyz.gz`` of the data folder, up
 to 60 atoms) go through ``Predictor`` as a user would call it: one process, mixed
 batches. Structures per second are those of this machine and of what else it does;
-their ratio is not. Prints both, the medians of the rounds.
+their ratios are not. Prints both, the medians of the rounds.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from mftscreen import Predictor, load_model
 def main(
     data: Path, source: str, count: int, rounds: int, seed: int, threads: int
 ) -> None:
-    """Print structures and atoms per second, and the ratio of both tasks."""
+    """Print structures per second, and the ratios of tasks."""
     torch.set_num_threads(threads)
     model = load_model(source, check_domain=False)
     structures = draw(data / FILE, model, count, seed)
@@ -44,6 +46,9 @@ def main(
         f"{name} only": Predictor(model, properties=[name]),
         "E+F+S": Predictor(model, properties=[], forces=True),
     }
+    if model.card.properties[name].readout is not None:
+        plain = load_model(source, check_domain=False, neural=True)
+        predictors["neural head"] = Predictor(plain, properties=[name])
     seconds: dict[str, list[tuple[float, float]]] = {task: [] for task in predictors}
     for predictor in predictors.values():
         list(predictor(structures[:50]))  # compiles the kernels
@@ -67,14 +72,14 @@ def main(
             f"({wall.min():.1f}-{wall.max():.1f}), "
             f"{np.median(cpu):.1f} per CPU second ({cpu.min():.1f}-{cpu.max():.1f})"
         )
-    property_times, force_times = (np.array(times) for times in seconds.values())
-    for what, ratios in zip(
-        ("wall", "CPU"), (force_times / property_times).T, strict=True
-    ):
-        click.echo(
-            f"E+F+S / property, {what} time: {np.median(ratios):.2f} "
-            f"({ratios.min():.2f}-{ratios.max():.2f})"
-        )
+    base, *others = seconds
+    for task in others:
+        ratios = np.array(seconds[task]) / np.array(seconds[base])
+        for what, found in zip(("wall", "CPU"), ratios.T, strict=True):
+            click.echo(
+                f"{task} / {base}, {what} time: {np.median(found):.2f} "
+                f"({found.min():.2f}-{found.max():.2f})"
+            )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from mftscreen.errors import DataError
 
-__all__ = ["Transform", "TransformKind"]
+__all__ = ["LARGEST_LABEL", "Transform", "TransformKind"]
+
+LARGEST_LABEL = 1e30
+"""What is computed with is squared, and kept in single precision."""
 
 TransformKind = Literal["identity", "log10", "standardise", "logistic"]
 """The last one is for yes or no: labels are 0 and 1, predictions probabilities."""

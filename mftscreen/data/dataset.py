@@ -27,7 +27,7 @@ from mftscreen.structures import structure_hash
 
 __all__ = ["LabelledStructure", "force_field_labels", "write_deepmd_npy"]
 
-LARGEST_LABEL = 1e15
+LARGEST_TRAINED = 1e15
 """Of what is trained on: its square still fits into single precision."""
 ENERGY_LABELS = ("energy", "force", "virial")
 _TENSORS = ("stress", "virial", "virials")
@@ -87,7 +87,7 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
     DataError
         If energy or forces are missing, forces are those of another number of atoms, a
         label is no number (which holds for a stress or virial that is not used, too),
-        not finite, larger than ``LARGEST_LABEL`` or said to be in another unit, or
+        not finite, larger than ``LARGEST_TRAINED`` or said to be in another unit, or
         there are a stress and a virial that are not the same.
     """
     results = atoms.calc.results if atoms.calc is not None else {}
@@ -122,7 +122,7 @@ def force_field_labels(atoms: Atoms) -> dict[str, NDArray[np.float64]]:
         if not np.isfinite(value).all():
             msg = f"the {name} label is not finite"
             raise DataError(msg)
-        if (largest := np.abs(value).max(initial=0.0)) > LARGEST_LABEL:
+        if (largest := np.abs(value).max(initial=0.0)) > LARGEST_TRAINED:
             msg = f"the {name} label has {largest:.6g}, beyond any physical scale"
             raise DataError(msg)
     return labels

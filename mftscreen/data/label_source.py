@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mftscreen.transforms import LARGEST_LABEL
+
 __all__ = ["LabelFault", "LabelSource"]
 
 FaultKind = Literal["missing", "not finite", "not a number", "out of scale"]
-
-LARGEST_LABEL = 1e30
-"""What is computed with is squared, and kept in single precision."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mftscreen.errors import ModelFileError
+from mftscreen.transforms import LARGEST_LABEL
 
 __all__ = [
     "Neighborhood",
@@ -44,8 +45,8 @@ N_NEAREST, N_LABELS = 5, 10
 LARGEST = 6.0e4
 """Of what is stored in half precision."""
 
-BOUND, LARGEST_LABEL = 1e12, 1e30
-"""Of numbers in a file, and of labels, so that what is made of them is finite."""
+BOUND = 1e12
+"""Of numbers in a file other than labels, so that what is made of them is finite."""
 
 BLOCK = 256
 """Structures that are compared together."""

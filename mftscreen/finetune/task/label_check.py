@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mftscreen.data.dataset import LARGEST_LABEL, LabelledStructure
+from mftscreen.data.dataset import LARGEST_TRAINED, LabelledStructure
 from mftscreen.data.duplicates import same_structures
 from mftscreen.data.findings import EXTREME, CheckedRow, find_conflicts
 from mftscreen.data.sources import RowProblem, check_problems
@@ -87,7 +87,7 @@ def _check_sizes(spec: PropertySpec, parts: Parts) -> None:
     scaled = _scaled(labels, kind)
     absurd = np.abs(scaled - median) > FARTHEST * (high - low if high > low else np.inf)
     if kind != "standardise":
-        absurd |= np.abs(scaled) > LARGEST_LABEL
+        absurd |= np.abs(scaled) > LARGEST_TRAINED
     usual = f"the median is {median:.6g}{' after log10' if kind == 'log10' else ''}"
     check_problems(
         [
