@@ -14,7 +14,7 @@ import click
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.commands import Choice, Group
 from mftscreen.cli.shared.completion import complete_data_sets
-from mftscreen.cli.shared.options import LocalPath, quiet_option
+from mftscreen.cli.shared.options import LocalPath, label_kind_option, quiet_option
 from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.console.progress import progress_bar
 
@@ -48,6 +48,7 @@ def command() -> None:
 @command.command("describe")
 @click.argument("files", nargs=-1, required=True, type=LocalPath(), metavar="FILE...")
 @click.option("-p", "--property", "column", required=True, help="Name of the label.")
+@label_kind_option
 @click.option("--unit", default=None, help="Of the labels, e.g. eV.")
 @click.option(
     "--against",
@@ -62,6 +63,7 @@ def describe(
     ctx: click.Context,
     files: tuple[Path, ...],
     column: str,
+    kind: str,
     unit: str | None,
     against: Path | None,
     as_json: bool,
@@ -78,10 +80,13 @@ def describe(
     Example:
       mftscreen data describe train.extxyz -p gap --unit eV --against test.extxyz
       mftscreen data describe id_prop.csv -p value --json
+      mftscreen data describe labels.csv -p metal --kind class
     """
     from mftscreen.data.describe import describe_data
+    from mftscreen.data.label_source import LabelSource
 
-    found = describe_data(files, column, unit=unit, against=against, progress=not quiet)
+    label = LabelSource(column, (column,), yes_no=kind == "class")
+    found = describe_data(files, label, unit=unit, against=against, progress=not quiet)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
     else:
@@ -99,7 +104,11 @@ def _as_text(found: DataDescription) -> Iterator[str]:
     if found.labels is not None:
         unit = "" if found.unit is None else f" ({found.unit})"
         yield ""
-        yield from _label_lines(found.labels, f"{found.column}{unit}")
+        if found.kind == "class":
+            yes = round(found.labels.mean * found.labels.n)
+            yield f"{found.column}: {yes} yes, {found.labels.n - yes} no"
+        else:
+            yield from _label_lines(found.labels, f"{found.column}{unit}")
         yield ""
         sizes = ", ".join(f"{key} {value:g}" for key, value in found.n_atoms.items())
         kinds = ", ".join(f"{n} {kind}" for kind, n in found.periodic.items())

@@ -14,6 +14,7 @@ from mftscreen.cli.shared.options import (
     Finite,
     LocalPath,
     jobs_option,
+    label_kind_option,
     quiet_option,
 )
 from mftscreen.cli.shared.summary import counted, say_written
@@ -37,13 +38,7 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
 @click.command("split", cls=Command)
 @click.argument("data", type=LocalPath(dir_okay=False))
 @click.option("--column", required=True, help="Name of the target in DATA.")
-@click.option(
-    "--kind",
-    type=Choice(["number", "class"]),
-    default="number",
-    show_default=True,
-    help="Of the target; a class is true or false, yes or no, 1 or 0.",
-)
+@label_kind_option
 @click.option(
     "--method",
     required=True,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
@@ -13,6 +14,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from mftscreen.console.progress import progress_bar
 from mftscreen.data.duplicates import same_structures
 from mftscreen.data.findings import CheckedRow, Finding, find_faults
+from mftscreen.data.label_source import LabelSource
 from mftscreen.data.sources import RowProblem, iter_labelled
 from mftscreen.errors import StructureError
 from mftscreen.structures import check_structure
@@ -54,6 +56,8 @@ class DataDescription:
     Attributes
     ----------
     column : str
+    kind : {"number", "class"}
+        Labels of a class are 1, or yes, and 0.
     unit : str or None
     files : dict of str to int
         Number of rows of each file.
@@ -76,6 +80,7 @@ class DataDescription:
     """
 
     column: str
+    kind: Literal["number", "class"]
     unit: str | None
     files: dict[str, int]
     n_usable: int
@@ -98,7 +103,7 @@ class _Source:
 
 def describe_data(
     paths: Sequence[Path],
-    column: str,
+    column: str | LabelSource,
     *,
     unit: str | None = None,
     against: Path | None = None,
@@ -110,8 +115,8 @@ def describe_data(
     ----------
     paths : sequence of Path
         Files of training data, see :func:`mftscreen.data.sources.read_labelled`.
-    column : str
-        Name of the label.
+    column : str or LabelSource
+        Name of the label, or the source of one number or truth value.
     unit : str, optional
         Of the labels.
     against : Path, optional
@@ -142,11 +147,12 @@ def describe_data(
     more than once, labels more than ten interquartile ranges beyond the quartiles,
     and elements of test rows that no training row has.
     """
+    label = LabelSource.of(column)
     rows: list[CheckedRow] = []
     bad: list[RowProblem] = []
     sizes: Counter[str] = Counter()
     for source in _sources(paths, against):
-        for row in _read(source, column, progress):
+        for row in _read(source, label, progress):
             sizes[source.name] += 1
             if isinstance(row, CheckedRow):
                 rows.append(row)
@@ -157,7 +163,8 @@ def describe_data(
     groups = same_structures([row.atoms for row in rows])
     problems, remarks = find_faults(rows, bad, list(sizes), groups, unit)
     return DataDescription(
-        column=column,
+        column=label.name,
+        kind="class" if label.yes_no else "number",
         unit=unit,
         files=dict(sizes),
         n_usable=len(train),
@@ -183,14 +190,14 @@ def _sources(paths: Sequence[Path], against: Path | None) -> list[_Source]:
 
 
 def _read(
-    source: _Source, column: str, progress: bool
+    source: _Source, column: LabelSource, progress: bool
 ) -> Iterator[CheckedRow | RowProblem]:
     found = iter_labelled(source.path, column)
     for row in progress_bar(found, shown=progress, desc=source.name, unit="row"):
         if isinstance(row, RowProblem):
             yield RowProblem(f"{source.prefix}{row.row}", row.kind, row.message)
             continue
-        name, label = f"{source.prefix}{row.id}", float(row.labels[column])
+        name, label = f"{source.prefix}{row.id}", float(row.labels[column.name])
         try:
             check_structure(row.atoms, chemical_symbols[1:])
         except StructureError as error:

@@ -125,6 +125,42 @@ def test_labels_that_are_all_alike(
     assert line in text
 
 
+@pytest.mark.parametrize("labels", [[True, False, True], ["yes", "no", "Yes"]])
+def test_labels_of_yes_and_no_are_counted(tmp_path: Path, labels: list[object]) -> None:
+    rows = crystals(5)
+    rows[4].set_cell(rows[0].cell, scale_atoms=True)  # the same crystal
+    for atoms, label in zip(rows, [*labels, "maybe", "no"], strict=True):
+        atoms.info["metal"] = label
+    write(tmp_path / "rows.extxyz", rows)
+    words = "describe", tmp_path / "rows.extxyz", "-p", "metal", "-q"
+    assert "usable   0, of 0 distinct structures" in run(*words)[1]
+    code, text, _ = run(*words, "--kind", "class")
+    assert code == 3
+    assert "usable   4, of 3 distinct structures" in text
+    assert "metal: 2 yes, 2 no" in text
+    code, text, _ = run(*words, "--kind", "class", "--json")
+    document = json.loads(text)
+    assert document["kind"] == "class"
+    assert findings(document) == {
+        "not a number": [["mgo-3"]],
+        "conflicting labels": [["mgo-0", "mgo-4"]],
+    }
+
+
+def test_classes_have_no_units(tmp_path: Path) -> None:
+    rows = crystals(30)
+    for k, atoms in enumerate(rows):
+        atoms.info["metal"] = int(k < 10 or k % 10 == 0)
+    write(tmp_path / "most.extxyz", rows[:12])
+    write(tmp_path / "few.extxyz", rows[12:])
+    words = "describe", tmp_path / "most.extxyz", tmp_path / "few.extxyz", "-p", "metal"
+    code, text, _ = run(*words, "--kind", "class", "-q")
+    assert code == 0
+    assert "metal: 12 yes, 18 no" in text
+    assert "problems: none" in text
+    assert "remarks" not in text
+
+
 def test_unknown_label_and_file(clean: Path) -> None:
     code, _, errors = run("describe", clean, "-p", "n", "-q")
     assert code == 1

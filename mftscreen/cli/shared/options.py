@@ -24,6 +24,7 @@ __all__ = [
     "device_option",
     "id_key_option",
     "jobs_option",
+    "label_kind_option",
     "limit_option",
     "model_option",
     "only_property",
@@ -110,6 +111,13 @@ quiet_option = click.option(
     "--quiet",
     is_flag=True,
     help="Say nothing of progress and of what is written.",
+)
+label_kind_option = click.option(
+    "--kind",
+    type=Choice(["number", "class"]),
+    default="number",
+    show_default=True,
+    help="Of the labels; a class is true or false, yes or no, 1 or 0.",
 )
 output_option = click.option(
     "-o",
