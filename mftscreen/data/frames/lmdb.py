@@ -20,6 +20,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 
 from mftscreen.data.readers.files import Row
+from mftscreen.data.readers.lmdb_file import open_lmdb
 from mftscreen.data.readers.symbols import reason
 from mftscreen.errors import DataError
 
@@ -112,30 +113,7 @@ def _shared(path: Path) -> Any:
     key = (seen.st_dev, seen.st_ino)
     opened = _OPENED.get(key)
     if opened is None:
-        opened = _OPENED[key] = _open(path)
-    return opened
-
-
-def _open(path: Path) -> Any:
-    try:
-        import lmdb
-    except ModuleNotFoundError as error:
-        msg = "needs lmdb: pip install 'mftscreen[db]'"
-        raise DataError(msg, path=path) from error
-    try:
-        opened = lmdb.open(
-            str(path), subdir=False, readonly=True, lock=False, readahead=False,
-            create=False,
-        )  # fmt: skip
-        needed = (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]
-    except (lmdb.Error, OSError) as error:
-        msg = f"cannot be opened as LMDB: {error}"
-        raise DataError(msg, path=path) from error
-    if path.stat().st_size < needed:
-        # to read what is not there would end this process
-        opened.close()
-        msg = f"is cut short: {path.stat().st_size} of {needed} bytes are there"
-        raise DataError(msg, path=path)
+        opened = _OPENED[key] = open_lmdb(path)
     return opened
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mftscreen.data.readers.lmdb_file import open_lmdb
 from mftscreen.errors import DataError
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def _connect(source: Path | str) -> Iterator[Any]:
             msg = "no such file"
             raise DataError(msg, path=source)
         if source.suffix.lower() == ".aselmdb":
+            open_lmdb(source).close()
             options = {"type": "aselmdb", "readonly": True, "use_lock_file": False}
         else:
             _check_sqlite(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -76,6 +77,17 @@ def test_lmdb_database(tmp_path: Path, frames: list[Atoms]) -> None:
     ]
     assert [number for number, _ in iter_ase_db(path, "gap>2")] == [2, 3]
     assert (count_ase_db(path), count_ase_db(path, "gap>2")) == (3, None)
+
+
+def test_lmdb_database_that_is_cut_short(tmp_path: Path) -> None:
+    pytest.importorskip("ase_db_backends", reason="the extra 'db' is not installed")
+    path = tmp_path / "pool.aselmdb"
+    with connect(path, type="aselmdb") as database:
+        for k in range(200):
+            database.write(bulk("Si", a=5.0 + 0.01 * k).repeat((2, 2, 1)))
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(DataError, match="is cut short"):
+        list(iter_ase_db(path))
 
 
 def test_server_that_is_not_there_is_named_without_its_password() -> None:
