@@ -53,7 +53,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        Left as it is if something is raised.
+        Left as it is if something is raised. Of a symbolic link, the file that it
+        points to is replaced.
 
     Yields
     ------
@@ -64,12 +65,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If it cannot be written.
+        If it cannot be written, or is a pipe, a device or a socket.
     """
-    partial = _beside(path)
+    target = _target(path)
+    partial = _beside(target, path.name)
     try:
         yield partial
-        partial.replace(path)
+        partial.replace(target)
     finally:
         # an error here would hide the one that matters
         with suppress(OSError):
@@ -86,7 +88,7 @@ def output_file(path: Path) -> Iterator[Path]:
     Raises
     ------
     DataError
-        If it cannot be written.
+        If it cannot be written, or is a pipe, a device or a socket.
     """
     with _explained(path), replacing(path) as partial:
         yield partial
@@ -98,22 +100,32 @@ def check_place(path: Path) -> None:
     Raises
     ------
     DataError
-        If there is no such folder, it cannot be written to, or `path` is a folder.
+        If there is no such folder, it cannot be written to, or `path` is a folder, a
+        pipe, a device or a socket.
     """
     with _explained(path):
-        if not path.parent.is_dir():
-            msg = f"cannot be written: {path.parent} is not a folder"
+        target = _target(path)
+        if not target.parent.is_dir():
+            msg = f"cannot be written: {target.parent} is not a folder"
             raise DataError(msg, path=path)
-        if path.is_dir():
+        if target.is_dir():
             msg = "cannot be written: is a folder"
             raise DataError(msg, path=path)
-        probe = _beside(path)
+        probe = _beside(target, path.name)
         probe.touch()
         probe.unlink()
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{os.getpid()}.{path.name}")
+def _target(path: Path) -> Path:
+    """Return the file that a path stands for; raise if there is none to replace."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "is not a regular file")
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _beside(path: Path, name: str) -> Path:
+    # with the ending of what was asked for, by which libraries know what to write
+    return path.with_name(f".{os.getpid()}.{name}")
 
 
 @contextmanager

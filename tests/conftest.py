@@ -463,7 +463,7 @@ def build_dpa4() -> Callable[..., bytes]:
 @pytest.fixture(scope="session")
 def tiny_model(checkpoint: Path) -> Path:
     """A model file whose reference set is a handful of crystals."""
-    from mftscreen.ood.reference.reference_set import build_reference
+    from mftscreen.ood.reference.reference_set import fit_reference
 
     path = checkpoint.with_name("tiny.mft")
     crystals = [bulk("MgO", "rocksalt", a=4.0 + 0.02 * k) for k in range(20)]
@@ -479,7 +479,9 @@ def tiny_model(checkpoint: Path) -> Path:
     card = ModelCard(
         name="tiny", strategy="mft", energy_head="oxides", properties={"gap": head}
     )
-    reference = build_reference(crystals, [str(k) for k in range(20)])
+    reference = fit_reference(zip(map(str, range(20)), crystals, strict=True))[
+        0
+    ].to_arrays()
     write_bundle(path, card, checkpoint.read_bytes(), reference)
     return path
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -68,6 +69,45 @@ def test_folder_is_whole_or_not_there(tmp_path: Path) -> None:
         (partial / "a").touch()
     assert list(tmp_path.iterdir()) == [tmp_path / "whole"]
     assert (tmp_path / "whole" / "a").exists()
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "b", tmp_path / "a.txt"
+    target.write_text("old")
+    link.symlink_to("far/b")
+    check_place(link)
+    with replacing(link) as partial:
+        assert partial.suffix == ".txt"
+        partial.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    target.unlink()
+    with output_file(link) as partial:
+        partial.write_text("again")
+    assert target.read_text() == "again"
+    assert list(target.parent.iterdir()) == [target]
+    gone = tmp_path / "gone.txt"
+    gone.symlink_to("none/b")
+    with pytest.raises(DataError, match=r"gone\.txt: .*none is not a folder"):
+        check_place(gone)
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe.csv", tmp_path / "null.csv"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/null")
+    for path in (pipe, link, Path("/dev/null")):
+        with pytest.raises(DataError, match="cannot be written: is not a regular file"):
+            check_place(path)
+        with pytest.raises(DataError, match="is not a regular file"), output_file(path):
+            pytest.fail("nothing is to be written")
+        with pytest.raises(OSError, match="is not a regular file"), replacing(path):
+            pytest.fail("nothing is to be written")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert Path("/dev/null").is_char_device()
+    assert set(tmp_path.iterdir()) == {pipe, link}
 
 
 def test_database_that_cannot_be_written_is_named(tmp_path: Path) -> None:

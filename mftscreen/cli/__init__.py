@@ -84,10 +84,14 @@ class _LazyGroup(Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        from mftscreen.errors import MftscreenError
-
         try:
+            # here, since Ctrl-C may come while it is imported
+            from mftscreen.errors import MftscreenError
+
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted", err=True)
+            sys.exit(EXIT_INTERRUPTED)
         except MftscreenError as error:
             if ctx.params.get("traceback"):
                 raise
@@ -96,11 +100,14 @@ class _LazyGroup(Group):
             if sys.stderr.isatty():
                 click.echo(f"See 'mftscreen explain {_public_name(error)}'", err=True)
             sys.exit(EXIT_ERROR)
-        except KeyboardInterrupt:
-            click.echo("\nInterrupted", err=True)
-            sys.exit(EXIT_INTERRUPTED)
         except OSError as error:
-            # a pipe that was closed is click's to handle
+            from mftscreen.cli.shared.standard_output import has_no_reader, leave_unread
+
+            # of standard output, not of another pipe: its reader has had enough
+            if isinstance(error, BrokenPipeError) and has_no_reader():
+                leave_unread()
+                sys.exit(0)
+            # another pipe that was closed is click's to handle
             if ctx.params.get("traceback") or isinstance(error, BrokenPipeError):
                 raise
             click.echo(f"Error: {error}", err=True)

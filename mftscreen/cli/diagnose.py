@@ -64,6 +64,9 @@ def _data(values: Sequence[str], split: Path | None) -> dict[str, str] | str | N
     if len(values) != 1:
         msg = "--split divides the rows of one --data FILE"
         raise click.UsageError(msg)
+    if "=" in values[0] and not Path(values[0]).exists():
+        msg = f"with --split, --data is FILE, not NAME=FILE; got {values[0]!r}"
+        raise click.UsageError(msg)
     return values[0]
 
 
@@ -201,6 +204,9 @@ def command(
     )
     from mftscreen.jobs.diagnose import diagnose
 
+    if (split is None) != (fold is None):
+        msg = "--split and --fold are needed together"
+        raise click.UsageError(msg, ctx)
     if output is None and not quiet:
         click.echo("Numbers only; -o FILE.html writes t-SNE plots, too", err=True)
     found = diagnose(

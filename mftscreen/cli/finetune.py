@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mftscreen.cli import EXIT_INTERRUPTED
+from mftscreen.cli.shared.checks import check_not_empty
 from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import LocalPath, quiet_option
+from mftscreen.cli.shared.standard_output import standard_output
 from mftscreen.cli.shared.training_tables import show_comparison, show_training
 from mftscreen.finetune.strategies import COMPARABLE
 from mftscreen.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from mftscreen.errors import DataError
 
 __all__ = ["command"]
 
 
 def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> list[str]:
-    names = list(dict.fromkeys(map(str.strip, text.split(",")))) if text else []
+    if text is None:
+        return []
+    names = list(dict.fromkeys(map(str.strip, text.split(","))))
     for name in names:
         if name not in COMPARABLE:
             msg = f"{name!r} is not one of {', '.join(COMPARABLE)}"
@@ -61,12 +68,14 @@ def _listed(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 @click.option(
     "--split",
     metavar="METHOD|FILE",
+    callback=check_not_empty,
     help="Folds to compare on: a method of 'mftscreen split', or what it wrote.  "
     "[default: that of CONFIG]",
 )
 @click.option(
     "--folds",
     metavar="K|NAME,NAME",
+    callback=check_not_empty,
     help="The K folds with the most test rows, or these; '49,' is the one of that "
     "name.  [default: that of CONFIG, or all]",
 )
@@ -143,15 +152,19 @@ def command(
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
     directory = output or default_output(config, settings)
+    if directory == config:
+        msg = f"{config} has no ending to leave out: name another folder with -o"
+        raise click.UsageError(msg)
     options: dict[str, Any] = {
         "threads": threads,
         "progress": not quiet,
         "collapse_report": collapse_report,
     }
-    again = f"mftscreen finetune {config} -o {directory} --resume"
+    # of a comparison, the same command does anyway
+    again = "the same command" + " with --resume" * (not (comparing or resume))
+    problems: list[DataError] = []
     try:
         if comparing:
-            again = "the same command"
             comparison = compare(
                 settings,
                 directory,
@@ -160,14 +173,14 @@ def command(
                 folds=folds,
                 **options,
             )
-            show_comparison(comparison)
             if strategy != "auto":
+                show_comparison(comparison)
                 return
-            click.echo(say_choice(comparison))
+            with standard_output(problems):  # training goes on also without a reader
+                show_comparison(comparison)
+                click.echo(say_choice(comparison))
             settings, strategy = chosen_config(settings, comparison), None
             directory, resume = directory / "best", True
-        elif strategy is not None:
-            again += f" --strategy {strategy}"
         path = finetune(
             settings, directory, strategy=strategy, resume=resume, **options
         ).path
@@ -176,6 +189,8 @@ def command(
         raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
     show_training(path, with_collapse=collapse_report)
     click.echo(path)
+    if problems:
+        raise problems[0]
 
 
 def _check_usage(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,11 @@ from mftscreen.cli.shared.reference_sets import (
     reference_option,
     warn_if_too_small,
 )
+from mftscreen.cli.shared.standard_output import standard_output
 from mftscreen.cli.shared.summary import counted, say_written
 
 if TYPE_CHECKING:
+    from mftscreen.errors import DataError
     from mftscreen.ood.ofm.orbitals import Table
     from mftscreen.ood.reference.novelty import Novelty, Verdict
     from mftscreen.screen.candidates.stream import Candidate
@@ -161,8 +163,9 @@ def score_command(
       mftscreen ood score candidates.db --reference reference.npz -o scores.csv
       mftscreen ood score candidates.db -p dielectric --ood exclude --alpha 0.01
     """
+    from mftscreen.errors import DataError
     from mftscreen.ood.reference.novelty import flag
-    from mftscreen.screen.result.store import check_output, write_csv, write_records
+    from mftscreen.screen.result.store import check_output
 
     if output is not None:
         check_output(output, database, source)
@@ -170,18 +173,21 @@ def score_command(
     warn_if_too_small(reference, alpha)
     keep = output is not None and output.suffix == ".db"
     measured = measure_with_progress(database, reference, jobs, quiet)
-    judged = ((each, found, flag(found, alpha)) for each, found in measured)
+    judged = ((each, own, flag(own, alpha)) for each, own in measured)
     counts: Counter[str] = Counter()
-    records: Iterable[Record] = _records(judged, policy, counts, keep=keep)
+    found = _records(judged, policy, counts, keep=keep)
+    # the first one before a header is written: there may be nothing to be read
+    records: Iterable[Record] = chain(list(islice(found, 1)), found)
+    if not counts:
+        msg = "holds no structure"
+        raise DataError(msg, path=database)
     if policy == "demote":
         # failed ones have no flag and go last, as everywhere
         records = sorted(
             records, key=lambda r: 2 if r[0]["status"] != "ok" else int(r[0]["ood"])
         )
-    if output is None:
-        write_csv(sys.stdout, COLUMNS, records)
-    else:
-        write_records(output, COLUMNS, records, ids=("id", "nearest"))
+    problems = _write(records, output)
+    if output is not None:
         n_rows = counts.total() - (counts["flagged"] if policy == "exclude" else 0)
         say_written(counted(n_rows, "row"), output, quiet=quiet)
     dropped = " (left out)" if policy == "exclude" else ""
@@ -192,8 +198,23 @@ def score_command(
         f"{counts.total()} failed" + "".join(f", {k}: {v}" for k, v in counts.items()),
         err=True,
     )
+    if problems:
+        raise problems[0]
     if counts:
         ctx.exit(EXIT_FAILED_ROWS)
+
+
+def _write(records: Iterable[Record], output: Path | None) -> list[DataError]:
+    """Write a table to a file or standard output; return what stopped the latter."""
+    from mftscreen.screen.result.store import write_csv, write_records
+
+    problems: list[DataError] = []
+    if output is not None:
+        write_records(output, COLUMNS, records, ids=("id", "nearest"))
+        return problems
+    with standard_output(problems) as stream:
+        write_csv(stream, COLUMNS, records)
+    return problems
 
 
 @command.command("explain")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS
+from mftscreen.cli.shared.checks import given
 from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import (
     SEED,
@@ -102,6 +103,9 @@ def map_command(
     from mftscreen.ood.reference.novelty import flag
     from mftscreen.structures import shown_formula
 
+    if method == "pca" and (unused := given(ctx, "perplexity", "seed")):
+        msg = f"{', '.join(unused)}: of t-SNE, not of --method pca"
+        raise click.UsageError(msg, ctx)
     check_map_output(output)
     reference, n_failed = _open_or_fit(data, table, jobs, quiet)
     detector = reference.detector

@@ -112,6 +112,9 @@ def command(
         if not (is_glob(path) or path.exists()):
             msg = "no such file"
             raise DataError(msg, path=path)
+    if as_json and output is not None:
+        msg = "--json is for standard output; -o FILE.jsonl writes JSON"
+        raise click.UsageError(msg, ctx)
     energy = energy or energy_head is not None
     if model is not None and not energy:
         check_fine_tuned(model)

@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.checks import (
     check_goals,
     check_keep,
+    check_not_empty,
     check_relaxer,
     check_symbols,
     checked,
+    given,
     symbols,
 )
 from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.completion import complete_models, complete_properties
 from mftscreen.cli.shared.options import (
+    Finite,
     LocalPath,
     anyway_option,
     carried,
@@ -39,7 +41,12 @@ from mftscreen.cli.shared.options import (
     verbose_option,
 )
 from mftscreen.cli.shared.standard_output import standard_output
-from mftscreen.cli.shared.summary import counted, say_predicted, say_written
+from mftscreen.cli.shared.summary import (
+    counted,
+    failed_rows,
+    say_screened,
+    say_written,
+)
 
 if TYPE_CHECKING:
     from mftscreen.errors import DataError
@@ -60,7 +67,7 @@ TABLE_ROWS = 20
 
 
 @click.command("rank", cls=Command)
-@click.argument("database")
+@click.argument("database", callback=check_not_empty)
 @click.argument("query", required=False)
 @click.option(
     "-p",
@@ -72,7 +79,7 @@ TABLE_ROWS = 20
 )
 @click.option("--maximize", is_flag=True, help="Largest values first.  [default]")
 @click.option("--minimize", is_flag=True, help="Smallest values first.")
-@click.option("--target", type=float, help="Values closest to this one first.")
+@click.option("--target", type=Finite(), help="Values closest to this one first.")
 @click.option(
     "-g",
     "--goal",
@@ -131,7 +138,7 @@ TABLE_ROWS = 20
 )
 @click.option(
     "--fmax",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     default=0.05,
     show_default=True,
     help="Relaxed when no force is larger, in eV/Å.",
@@ -153,7 +160,8 @@ TABLE_ROWS = 20
 @click.option(
     "--run",
     type=LocalPath(file_okay=False),
-    help="Local folder that keeps what is done, to resume and for 'mftscreen results'.",
+    help="Local folder that keeps what is done, to resume and for 'mftscreen results'. "
+    "Candidates of another DATABASE take the place of those that it holds.",
 )
 @anyway_option
 @jobs_option
@@ -236,7 +244,7 @@ def command(
     """
     from mftscreen.screen.candidates.elements import ElementFilter
     from mftscreen.screen.candidates.stream import explain_empty
-    from mftscreen.screen.rank import rank
+    from mftscreen.screen.rank import held_before, rank
     from mftscreen.screen.result.store import check_output
 
     chosen = _goals(ctx, name, maximize, minimize, target, goals, models)
@@ -245,9 +253,12 @@ def command(
     exclude = symbols(exclude_elements)
     filtering = max_elements is not None or exclude
     relax = _relaxation(ctx, optimizer, cell_filter, fmax, steps, relaxer)
-    if not then and _given(ctx, "keep"):
+    if not then and given(ctx, "keep"):
         msg = "--keep needs --then, the model that sees what is kept"
         raise click.UsageError(msg, ctx)
+    if run is not None and not quiet and (before := held_before(run, database)):
+        what = f"{click.format_filename(run)} holds the candidates of {before}"
+        click.echo(f"{what}; those of DATABASE take their place", err=True)
     result = rank(
         database,
         query,
@@ -290,7 +301,6 @@ def show(
     quiet: bool = False,
 ) -> None:
     """Print a result, write it to a file if there is one, and count what failed."""
-    from mftscreen.screen.result.rows import FAST_ONLY
     from mftscreen.screen.result.store import format_table, write_csv, write_records
 
     problems: list[DataError] = []
@@ -312,7 +322,7 @@ def show(
     for remark in [*result.remarks, *(result.details if verbose else ())]:
         click.echo(remark, err=True)
     hidden = as_table and output is None
-    failed = Counter(row.status for row in result.failures)
+    statuses = Counter(row.status for row in result.rows)
     trust = Counter(row.trust for row in result.rows)
     if trust["untested"] and result.options.policy != "label":
         click.echo(
@@ -320,15 +330,9 @@ def show(
             "candidates are like the training set; they count as if they were",
             err=True,
         )
-    filtered = failed.pop("filtered", 0)
-    fast_only = sum(row.status == FAST_ONLY for row in result.rows)
-    predicted = len(result.rows) - failed.total() - filtered - fast_only
+    failed = failed_rows(statuses)
     click.echo(
-        f"{len(result.rows)} candidates: {say_predicted(predicted, trust)}, "
-        + (f"{fast_only} by the fast model only, " if fast_only else "")
-        + (f"{filtered} filtered out, " if filtered else "")
-        + f"{failed.total()} failed"
-        + "".join(f", {status}: {n}" for status, n in failed.items())
+        say_screened(statuses, trust)
         + ("; --format csv has the reasons" if failed and hidden else ""),
         err=True,
     )
@@ -350,7 +354,7 @@ def _relaxation(
         from mftscreen.screen.relax.settings import RelaxSettings
 
         return RelaxSettings(optimizer, cell_filter, fmax, steps, relaxer)
-    if unused := _given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
+    if unused := given(ctx, "cell_filter", "fmax", "steps", "relaxer"):
         msg = f"{', '.join(unused)} needs --relax fire, bfgs or lbfgs"
         raise click.UsageError(msg, ctx)
     return None
@@ -362,15 +366,6 @@ def _as_typed(ctx: click.Context) -> str:
 
     arguments = ctx.meta["mftscreen.arguments"]
     return shlex.join(["mftscreen", *map(without_password, arguments)])
-
-
-def _given(ctx: click.Context, *names: str) -> list[str]:
-    """Return those options that stand on the command line."""
-    return [
-        f"--{name.replace('_', '-')}"
-        for name in names
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
 
 
 def _goals(

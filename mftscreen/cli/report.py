@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mftscreen.cli import EXIT_FAILED_ROWS
 from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import LocalPath, quiet_option, reranking_options
-from mftscreen.cli.shared.summary import counted, say_written
+from mftscreen.cli.shared.summary import (
+    counted,
+    failed_rows,
+    say_screened,
+    say_unless_complete,
+    say_written,
+)
 
 if TYPE_CHECKING:
     from mftscreen.ood.map.embedding import Method
@@ -37,8 +45,15 @@ __all__ = ["command"]
     help="How candidates and training set are placed on the map.",
 )
 @quiet_option
+@click.pass_context
 def command(
-    run: Path, output: Path, embedding: Method | str, quiet: bool, **ranking: Any
+    ctx: click.Context,
+    /,
+    run: Path,
+    output: Path,
+    embedding: Method | str,
+    quiet: bool,
+    **ranking: Any,
 ) -> None:
     """Make one HTML page of what the folder RUN of 'mftscreen rank --run RUN' holds.
 
@@ -57,7 +72,14 @@ def command(
 
     with Journal(run, read_only=True) as journal:
         check_report_output(output, *journal.sources)
+        complete = journal.complete
     data = collect(run, embedding, **ranking)
     build_report(data, output)
     what = f"a report of {counted(len(data.records), 'candidate')}"
     say_written(what, output, quiet=quiet)
+    say_unless_complete(complete)
+    statuses = Counter(record["status"] for record in data.records)
+    trust = Counter(record["trust"] for record in data.records)
+    click.echo(say_screened(statuses, trust), err=True)
+    if failed_rows(statuses):
+        ctx.exit(EXIT_FAILED_ROWS)

@@ -20,6 +20,7 @@ from mftscreen.cli.shared.options import (
     style_option,
     verbose_option,
 )
+from mftscreen.cli.shared.summary import say_unless_complete
 from mftscreen.screen.result.columns import result_columns
 
 if TYPE_CHECKING:
@@ -170,10 +171,5 @@ def _read(
         result = read_result(
             journal, options, structures=structures, carry=carried(carry, output)
         )
-        if not journal.complete:
-            click.echo(
-                "this screening is not complete; give its 'mftscreen rank' command "
-                "again to go on",
-                err=True,
-            )
+        say_unless_complete(journal.complete)
     return result

@@ -133,10 +133,12 @@ _LEAVE_ONE_OUT = ("elements", "periodictablegroups", "chemsys", "sgnum", "protot
     "-o",
     "--output",
     type=LocalPath(dir_okay=False),
-    help="Write the split to FILE.json.  [default: standard output]",
+    help="Write the split to FILE.json.  [default: standard output, but for --report]",
 )
 @click.option(
-    "--report", is_flag=True, help="Print sizes, target ranges and OFM p-values."
+    "--report",
+    is_flag=True,
+    help="Print sizes, target ranges and OFM p-values, in place of the split.",
 )
 @quiet_option
 @click.pass_context
@@ -177,15 +179,9 @@ def command(
     """  # click wants the character, not the two that stand for it
     from mftscreen.data.label_source import LabelSource
     from mftscreen.jobs.split import split
-    from mftscreen.writing import check_place
 
     chosen = {name: value for name, value in options.items() if value is not None}
     _check_options(ctx, method, chosen, published=omee is not None)
-    if report and output is None:
-        msg = "--report prints a table; use -o for the split"
-        raise click.UsageError(msg, ctx)
-    if output is not None:
-        check_place(output)
     made = split(
         data,
         LabelSource(column, (column,), yes_no=kind == "class"),
@@ -198,14 +194,14 @@ def command(
         progress=not quiet,
         **chosen,
     )
-    if output is None:
-        click.echo(made.split.to_json())
-        return
-    folds, rows = len(made.split.folds), len(made.rows)
-    what = f"{counted(folds, 'fold')} of {counted(rows, 'row')}"
-    say_written(what, output, quiet=quiet)
+    if output is not None:
+        folds, rows = len(made.split.folds), len(made.rows)
+        what = f"{counted(folds, 'fold')} of {counted(rows, 'row')}"
+        say_written(what, output, quiet=quiet)
     if report:
         _report(made, quiet)
+    elif output is None:
+        click.echo(made.split.to_json())
 
 
 def _check_options(

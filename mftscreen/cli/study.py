@@ -15,11 +15,13 @@ import click
 from mftscreen.cli import EXIT_FAILED_ROWS, EXIT_INTERRUPTED
 from mftscreen.cli.shared.commands import Choice, Group
 from mftscreen.cli.shared.options import LocalPath, jobs_option, quiet_option
+from mftscreen.cli.shared.standard_output import standard_output
 from mftscreen.cli.shared.summary import counted, say_written
 from mftscreen.suggestions import did_you_mean
-from mftscreen.writing import output_file
+from mftscreen.writing import check_place, output_file
 
 if TYPE_CHECKING:
+    from mftscreen.errors import DataError
     from mftscreen.study.plan import Job
     from mftscreen.study.run import Study
 
@@ -63,12 +65,13 @@ def _conditions(
 ) -> dict[str, set[str]]:
     wanted: dict[str, set[str]] = {}
     for text in texts:
-        key, _, values = text.partition("=")
-        if key not in _CONDITIONS or not values:
+        key, _, listed = map(str.strip, text.partition("="))
+        values = [value.strip() for value in listed.split(",")]
+        if key not in _CONDITIONS or not all(values):
             msg = f"{text!r} is not KEY=VALUE; keys are {', '.join(_CONDITIONS)}"
             msg += "" if key in _CONDITIONS else did_you_mean(key, known=_CONDITIONS)
             raise click.BadParameter(msg, ctx, param)
-        wanted.setdefault(key, set()).update(values.split(","))
+        wanted.setdefault(key, set()).update(values)
     return wanted
 
 
@@ -107,7 +110,11 @@ _only_option = click.option(
     "--scheduler", metavar="tcp://…", help="Dask scheduler to use instead of processes."
 )
 @_only_option
-@click.option("--dry-run", is_flag=True, help="List the jobs; do none of them.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="List the jobs; do none of them. The folds are made, and kept in the folder.",
+)
 def run_command(
     study: Path,
     output: Path | None,
@@ -143,8 +150,12 @@ def run_command(
     from mftscreen.study.plan import take_shard
     from mftscreen.study.run import plan_study, unfinished
 
+    settings = load_study(study)
     directory = output or study.parent / study.stem
-    planned = plan_study(load_study(study), directory, only, write=not dry_run)
+    if directory == study:
+        msg = f"{study} has no ending to leave out: name another folder with -o"
+        raise click.UsageError(msg)
+    planned = plan_study(settings, directory, only, write=not dry_run)
     chosen = take_shard(planned, *shard)
     waiting = unfinished(chosen, directory)
     n_done = len(chosen) - len(waiting)
@@ -247,11 +258,15 @@ def show(
     from mftscreen.study.matbench_record import write_matbench_record
     from mftscreen.study.plots import write_plots
     from mftscreen.study.published import load_published
-    from mftscreen.study.run import read_study
+    from mftscreen.study.run import check_not_of_study, read_study
     from mftscreen.study.summary import METRICS, measurements, summarize
     from mftscreen.study.summary import common_folds as keep_common_folds
     from mftscreen.study.tables import to_csv, to_json, to_text
 
+    for path in filter(None, (csv, json, matbench, plots, collapse)):
+        check_not_of_study(path, directory)
+    for path in filter(None, (csv, json, matbench)):
+        check_place(path)
     study = read_study(directory).only(only)
     published = None if study.published is None else load_published(study.published)
     found = measurements(study.results)
@@ -261,7 +276,9 @@ def show(
     if metric is None:
         own = "mae" if published is None else published.metric
         metric = own if own in METRICS else "mae"
-    click.echo(to_text(summaries, published, metric), nl=False)
+    problems: list[DataError] = []
+    with standard_output(problems):  # files are written also without a reader of it
+        click.echo(to_text(summaries, published, metric), nl=False)
     if csv is not None:
         with output_file(csv) as partial:
             partial.write_text(to_csv(found), encoding="utf-8")
@@ -284,6 +301,8 @@ def show(
         write_matbench_record(study, matbench)
         say_written("MatBench's record of five folds", matbench, quiet=quiet)
     _say_what_is_missing(study)
+    if problems:
+        raise problems[0]
 
 
 def _say_what_is_missing(study: Study) -> None:

@@ -152,7 +152,9 @@ def _labelled(
     return LabelledStructure(name, row.structure, labels, row.group)
 
 
-def read_force_field(path: Path) -> Iterator[LabelledStructure]:
+def read_force_field(
+    path: Path, group: str | None = None
+) -> Iterator[LabelledStructure]:
     """Yield structures with energy, forces and, where given, stress.
 
     Parameters
@@ -160,6 +162,8 @@ def read_force_field(path: Path) -> Iterator[LabelledStructure]:
     path : Path
         Extended XYZ, a trajectory or an ASE database with ASE's standard results, also
         compressed; or a folder with deepmd/npy systems.
+    group : str, optional
+        Key whose value is the group of a frame that has it.
 
     Yields
     ------
@@ -180,12 +184,12 @@ def read_force_field(path: Path) -> Iterator[LabelledStructure]:
     unit (:class:`~mftscreen.data.label_report.LabelReport`).
     """
     report = LabelReport(path)
-    yield from _without_problems(_iter_force_field(path, report), path)
+    yield from _without_problems(_iter_force_field(path, group, report), path)
     report.say()
 
 
 def _iter_force_field(
-    path: Path, report: LabelReport
+    path: Path, group: str | None, report: LabelReport
 ) -> Iterator[LabelledStructure | RowProblem]:
     # frames of one material may share its name
     named: Callable[[int, Row], str] = (
@@ -204,7 +208,8 @@ def _iter_force_field(
             yield RowProblem(name, "force field", str(error))
         else:
             report.add(row.structure, labels)
-            yield LabelledStructure(name, row.structure, labels)
+            own = "" if group is None else str(row.values.get(group, ""))
+            yield LabelledStructure(name, row.structure, labels, own)
 
 
 def _without_problems(

@@ -29,7 +29,12 @@ from mftscreen.jobs.trained import (
     common_pretrained,
     name_models,
 )
-from mftscreen.screen.candidates.stream import Candidate, iter_candidates
+from mftscreen.screen.candidates.in_memory import are_paths
+from mftscreen.screen.candidates.stream import (
+    Candidate,
+    check_not_read,
+    iter_candidates,
+)
 from mftscreen.structures import check_structure
 
 if TYPE_CHECKING:
@@ -183,7 +188,8 @@ def diagnose(
     ModelError
         If a model cannot be read, or the two cannot be compared.
     DataError
-        If data cannot be read, are too few, or a file cannot be written.
+        If data cannot be read, are too few, or a file cannot be written or is one that
+        is read.
 
     Examples
     --------
@@ -200,6 +206,7 @@ def diagnose(
     for path, formats in ((written, (".html", ".png")), (numbers, (".json",))):
         if path is not None:
             check_output(path, formats)
+            check_not_read(path, *_paths(source), split)
     options = DiagnosisOptions(
         n_atoms,
         n_samples,
@@ -257,6 +264,17 @@ def _check_data(data: Any, split: Any, fold: Any) -> Any:
     else:
         return data
     raise ConfigError([problem])
+
+
+def _paths(data: Any) -> list[str | Path]:
+    """Return those of the data that are files or folders."""
+    found: list[str | Path] = []
+    for source in data.values() if isinstance(data, Mapping) else [data]:
+        if isinstance(source, str | Path):
+            found.append(source)
+        elif are_paths(source):
+            found += source
+    return found
 
 
 def _read_all(

@@ -78,7 +78,8 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
     alpha, coverage : float
         With ``return_trust``: p-value up to which structures are flagged, and share of
         true values that intervals are to hold.
-    random_state : int
+    random_state : int or None
+        None for another one each time.
     threads : int, optional
         CPU threads for training; all cores by default.
     output : str or Path, optional
@@ -119,7 +120,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         config: Mapping[str, Any] | None = None,
         alpha: float = 0.05,
         coverage: float = 0.9,
-        random_state: int = 1,
+        random_state: int | None = 1,
         threads: int | None = None,
         output: str | Path | None = None,
         progress: bool = False,
@@ -240,7 +241,8 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
                 f"(return_trust=True gives all others): {'; '.join(failed[:N_NAMED])}"
             )
             raise DataError(msg)
-        values = np.array([[row.properties[n] for n in self._names] for row in found])
+        listed = [[row.properties[n] for n in self._names] for row in found]
+        values = np.array(listed).reshape(len(found), len(self._names))
         return values[:, 0] if self._names == [self.property_name_] else values
 
     @property
@@ -384,16 +386,21 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         }
         if self.strategy != "scratch":
             document["pretrained"] = self._models_for(domain)
+        seed = self.random_state
+        if seed is None:  # as scikit-learn has it
+            seed = int(np.random.default_rng().integers(2**31))
         if self.strategy == "kernel":
-            document["seed"] = self.random_state
+            document["seed"] = seed
         else:
-            document["training"] = {"steps": self.steps, "seed": self.random_state}
+            document["training"] = {"steps": self.steps, "seed": seed}
         if self.strategy == "mft":
             document["auxiliary"] = {"head": domain, **_SELF_REPLAY}
         own = self.config or {}
         if not isinstance(own, Mapping):
             problem = f"config: a mapping of keys to values, got {type(own).__name__}"
             raise ConfigError([problem])
+        if "strategy" in own:
+            raise ConfigError(["config: 'strategy' is an argument of its own"])
         auxiliary = own.get("auxiliary")
         if isinstance(auxiliary, Mapping) and "data" in auxiliary:
             document.pop(

@@ -18,6 +18,7 @@ from mftscreen.errors import ConfigError, DataError
 from mftscreen.ood.ofm.featurizer import OFMFeaturizer
 from mftscreen.ood.splits import (
     OFM_METHODS,
+    TARGET_METHODS,
     FoldReport,
     OFMVectors,
     Split,
@@ -27,6 +28,8 @@ from mftscreen.ood.splits import (
     report_folds,
     split_function,
 )
+from mftscreen.screen.candidates.stream import check_not_read
+from mftscreen.writing import check_place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +41,6 @@ _LEAST = {
     **dict.fromkeys(("sparse", "neighbors", "perplexity", "min_test"), 1),
 }
 """Of options that are numbers; of others 0. No share is above 1."""
-_OF_VALUES = ("kde_tails", "property_tail", "sparse_y_cluster", "sparse_y_single")
-"""Methods that look for rare or extreme labels."""
 _COUNTS = ("folds", "clusters", "sparse", "neighbors")
 """Options that the methods call ``n_folds`` and so on."""
 
@@ -121,7 +122,7 @@ def split(
     method : str
         As ``mftscreen split --help`` lists them: ``random``, ``loco``, ``elements`` …
     output : str or Path, optional
-        Write the split to this JSON file.
+        Write the split to this ``.json``.
     omee : str or Path, optional
         Take the published folds of a MatBench task from this file.
     table : {"current", "paper"}
@@ -146,7 +147,7 @@ def split(
         If the method has no such option, or is not for labels of yes and no.
     DataError
         If there is no such method, data cannot be read or split, or the file cannot be
-        written.
+        written, does not end in ``.json``, or is one that is read.
 
     Examples
     --------
@@ -161,12 +162,15 @@ def split(
         source = Path(data) if isinstance(data, str | Path) else RowsInMemory.of(data)
     if not isinstance(column, str | LabelSource):
         raise ConfigError([f"column: the name of the target is needed, got {column!r}"])
-    if LabelSource.of(column).yes_no and method in _OF_VALUES:
+    if LabelSource.of(column).yes_no and method in TARGET_METHODS:
         raise ConfigError([f"method {method} is of labels that are numbers"])
     if foreign := foreign_options(method, options, published=omee is not None):
         names = ", ".join(sorted(foreign))
         raise ConfigError([f"{names}: method {method} has no such option"])
     chosen = {} if omee is not None else _checked(method, options)
+    path = None if output is None else Path(output)
+    if path is not None:
+        _check_output(path, source if isinstance(source, Path) else None, omee)
     rows = source if isinstance(source, SplitData) else _read(source, column)
     featurizer = OFMFeaturizer(table=table, mode=mode, n_jobs=n_jobs)
     vectors = None
@@ -181,7 +185,6 @@ def split(
         made = split_function(method)(rows, vectors, **chosen)
     else:
         made = split_function(method)(rows, **chosen)
-    path = None if output is None else Path(output)
     if path is not None:
         made.write(path)
     return SplitResult(made, rows, path, featurizer, vectors)
@@ -203,6 +206,14 @@ def foreign_options(method: str, chosen: Iterable[str], *, published: bool) -> s
     parameters = inspect.signature(split_function(method)).parameters.values()
     known = {p.name for p in parameters if p.default is not p.empty} - {"by"}
     return {name for name in chosen if _own_name(name) not in known}
+
+
+def _check_output(path: Path, *inputs: str | Path | None) -> None:
+    if path.suffix != ".json":
+        msg = "a split is written to a .json file"
+        raise DataError(msg, path=path)
+    check_place(path)
+    check_not_read(path, *inputs)
 
 
 def _checked(method: str, options: Mapping[str, Any]) -> dict[str, Any]:

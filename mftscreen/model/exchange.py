@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mftscreen.errors import (
+    DataError,
     ModelFileError,
     UnknownHeadError,
     UnsupportedByBackboneError,
@@ -66,7 +67,7 @@ def export_model(model: str | Path, path: str | Path, head: str | None = None) -
     ModelError
         If the model cannot be read.
     DataError
-        If the file cannot be written.
+        If the file cannot be written, or is that of the model.
 
     Notes
     -----
@@ -81,6 +82,7 @@ def export_model(model: str | Path, path: str | Path, head: str | None = None) -
     source = member_for(str(model), head) if isinstance(model, str) else model
     state, sha256 = load_state(source)
     file, _ = resolve_model(source)
+    _check_not_source(path, file)
     card = None if file.suffix == CHECKPOINT else read_bundle(file).card
     name = _find_head(model_parameters(state), card, head, sha256, source)
     kept = keep_heads(state, {"Default": name})
@@ -136,13 +138,14 @@ def import_model(
     UnknownHeadError
         If `energy_head` is needed, or there is no such head or property.
     DataError
-        If the file cannot be written.
+        If the file cannot be written, or is `source`.
     """
     source, path = Path(source), Path(path)
     if path.suffix != ".mft":
         msg = f"{path}: a model file ends in .mft"
         raise ModelFileError(msg)
     check_place(path)
+    _check_not_source(path, source)
     with TemporaryDirectory(prefix="mftscreen-") as folder:
         plain = source
         if source.suffix == FROZEN:
@@ -160,6 +163,12 @@ def import_model(
     )
     write_bundle(path, card, save_state(state))
     return card
+
+
+def _check_not_source(path: Path, source: Path) -> None:
+    if path.exists() and source.exists() and path.samefile(source):
+        msg = f"is the model {source}, which is read; choose another output"
+        raise DataError(msg, path=path)
 
 
 def _find_head(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mftscreen.console.progress import progress_bar
 from mftscreen.data.readers import without_password
+from mftscreen.errors import DataError
 from mftscreen.model.files.registry import (
     DEFAULT_MODEL,
     check_fine_tuned,
@@ -27,6 +29,7 @@ from mftscreen.screen.candidates.in_memory import Source, is_in_memory
 from mftscreen.screen.candidates.stream import (
     Candidate,
     count_candidates,
+    explain_empty,
     iter_candidates,
 )
 from mftscreen.screen.funnel import (
@@ -41,14 +44,14 @@ from mftscreen.screen.order.ranking import OODPolicy, RankMethod
 from mftscreen.screen.relax.settings import RelaxSettings, as_relax_settings
 from mftscreen.screen.result.screen_result import ScreenResult, read_result
 from mftscreen.screen.work.evaluation import EvaluationSettings, open_evaluator
-from mftscreen.screen.work.journal import Journal
+from mftscreen.screen.work.journal import DATABASE, Journal
 from mftscreen.screen.work.pipeline import choose_chunk_size, screen
 from mftscreen.screen.work.workers import Workers
 
 if TYPE_CHECKING:
     from mftscreen.model.network.backend import Device
 
-__all__ = ["rank"]
+__all__ = ["held_before", "rank"]
 
 
 def rank(
@@ -157,7 +160,8 @@ def rank(
         If a goal or another argument is not understood, or `keep` is neither a share
         nor a number.
     DataError
-        If the source cannot be read or the run folder cannot be used.
+        If the source cannot be read, holds nothing though there is no `query`, or the
+        run folder cannot be used.
     UnknownPropertyError, ModelError
         If there is no such property or model.
     WorkerError
@@ -193,6 +197,8 @@ def rank(
             journal.begin({**about, "options": options.to_json(), **facts})
             work = partial(_work, journal, int(n_jobs), scheduler, progress)
             found = iter_candidates(source, query, id_key=id_key, column=column)
+            if query is None and isinstance(source, str | Path):
+                found = _some(found, source)
             work(opened[0], _filter(found, refused), count_candidates(source, query))
             for stage in opened[1:]:
                 journal.begin_again()
@@ -202,6 +208,29 @@ def rank(
             return read_result(
                 journal, options, structures=structures, carry=carry, strict=False
             )
+
+
+def held_before(run: Path, source: Source) -> str:
+    """Return what a run folder has the candidates of, if that is another source.
+
+    Parameters
+    ----------
+    run : Path
+        Need not exist.
+    source
+        As for :func:`rank`.
+
+    Returns
+    -------
+    str
+        Files, folders, patterns and URLs; empty if there is nothing to be replaced.
+    """
+    if not (run / DATABASE).exists():
+        return ""
+    with suppress(DataError), Journal(run, read_only=True) as journal:
+        if journal.description.get("source") != _lasting(source):
+            return ", ".join(journal.sources)
+    return ""  # which is also for what cannot be read: the screening says why
 
 
 def _stages(
@@ -273,6 +302,16 @@ def _lasting_path(source: str | Path) -> str:
     if "://" in text:
         return without_password(text)
     return str(Path(text).absolute())
+
+
+def _some(candidates: Iterator[Candidate], source: str | Path) -> Iterator[Candidate]:
+    """Yield candidates; raise if there is none, which no query explains."""
+    empty = True
+    for candidate in candidates:
+        empty = False
+        yield candidate
+    if empty:
+        raise DataError(explain_empty(source))
 
 
 def _filter(

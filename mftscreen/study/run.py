@@ -17,7 +17,7 @@ from mftscreen.study.job import (
     has_leftovers,
     read_result,
 )
-from mftscreen.study.plan import Conditions, Job, plan_jobs
+from mftscreen.study.plan import JOBS, SPLITS, Conditions, Job, plan_jobs
 from mftscreen.study.work.cluster import do_jobs_on_cluster
 from mftscreen.study.work.outcome import Outcome
 from mftscreen.study.work.pool import do_jobs
@@ -25,6 +25,7 @@ from mftscreen.writing import output_file
 
 __all__ = [
     "Study",
+    "check_not_of_study",
     "plan_study",
     "read_study",
     "run_jobs",
@@ -79,7 +80,7 @@ class Study:
         Raises
         ------
         DataError
-            If there is no such job.
+            If there is no such job, or none with one of the values.
         """
         kept = set(_fitting((*self.folders, *self.missing), wanted, self.name))
         return replace(
@@ -94,6 +95,12 @@ class Study:
 def _fitting(
     planned: Iterable[Conditions], wanted: Mapping[str, Collection[str]], name: str
 ) -> list[Conditions]:
+    planned = list(planned)
+    for key, texts in wanted.items():
+        for text in sorted(texts):
+            if not any(conditions.fit({key: [text]}) for conditions in planned):
+                msg = f"study {name} has no job with {key}={text}"
+                raise DataError(msg)
     found = [conditions for conditions in planned if conditions.fit(wanted)]
     if wanted and not found:
         listed = ", ".join(f"{k}={','.join(wanted[k])}" for k in wanted)
@@ -131,7 +138,8 @@ def plan_study(
     ConfigError, ModelError
         See :func:`mftscreen.study.plan.plan_jobs`.
     DataError
-        See there; or if the folder is that of another study, or no job is wanted.
+        See there; or if the folder is that of another study, or no job has one of the
+        values or all conditions that are wanted.
     """
     _check_folder(study, directory)
     jobs = plan_jobs(study, directory)
@@ -220,6 +228,27 @@ def run_jobs(
     if scheduler is None:
         return do_jobs(jobs, folder, n_jobs=n_jobs, threads=threads)
     return do_jobs_on_cluster(jobs, folder, scheduler, threads=threads)
+
+
+def check_not_of_study(path: Path, directory: Path) -> None:
+    """Raise if what is written would take the place of what a study needs.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder that is to be written.
+    directory : Path
+        Of the study.
+
+    Raises
+    ------
+    DataError
+        If it is the plan, or lies in the folder of jobs or that of splits.
+    """
+    for name in (PLAN, JOBS, SPLITS):
+        if path.resolve().is_relative_to((directory / name).resolve()):
+            msg = f"belongs to the study in {directory}; choose another output"
+            raise DataError(msg, path=path)
 
 
 def read_study(directory: Path) -> Study:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from ase.build import bulk, molecule
@@ -11,6 +14,15 @@ from ase.io import write
 from click.testing import CliRunner
 
 from mftscreen.cli import main
+
+
+@pytest.fixture
+def unread() -> Iterator[TextIO]:
+    """A pipe whose reader has had enough."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        yield stream
 
 
 @pytest.fixture(scope="session")

@@ -175,6 +175,26 @@ def test_wrong_usage(data_sets: list[str], message: str) -> None:
     assert message in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "a.db", "--split", "{split}"], "--split and --fold are needed"),
+        (["--data", "a=a.db", "--fold", "1"], "--split and --fold are needed together"),
+        (
+            ["--data", "a=a.db", "--split", "{split}", "--fold", "1"],
+            "with --split, --data is FILE, not NAME=FILE; got 'a=a.db'",
+        ),
+    ],
+)
+def test_wrong_usage_of_a_split(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (split := tmp_path / "split.json").touch()
+    result = diagnose("model.pt", *(a.format(split=split) for a in arguments))
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
 def test_pairs_are_of_elements() -> None:
     result = diagnose("model.pt", "--pair", "C-O", "--pair", "C-Xy")
     assert result.exit_code == 2

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TextIO
 
 import click
 import pytest
@@ -88,6 +90,10 @@ def test_heads_that_know_the_rows_are_not_compared(tmp_path: Path) -> None:
         (["--compare", "ft, best"], "'best' is not one of"),
         (["--folds", "2"], "are for --compare"),
         (["--compare", "ft", "--strategy", "lp"], "--strategy lp one"),
+        (["--compare", ""], "'' is not one of scratch"),
+        (["--compare", "ft", "--split", ""], "'--split': an empty text"),
+        (["--compare", "ft", "--folds", " "], "'--folds': an empty text"),
+        (["--output", ""], "an empty path"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, options: list[str], message: str) -> None:
@@ -96,6 +102,66 @@ def test_wrong_usage(tmp_path: Path, options: list[str], message: str) -> None:
     code, _, errors = run(path, *options)
     assert code == 2
     assert message in " ".join(errors.split())
+
+
+def test_a_folder_is_not_in_the_place_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(MFT)
+    code, _, errors = run(path)
+    assert code == 2
+    assert "has no ending to leave out: name another folder with -o" in errors
+    assert path.read_text() == MFT
+
+
+@pytest.mark.parametrize(
+    ("options", "again"),
+    [
+        (["--strategy", "ft"], "the same command with --resume"),
+        (["--resume"], "the same command"),
+        (["--compare", "ft"], "the same command"),
+        (["--strategy", "auto"], "the same command"),
+    ],
+)
+def test_how_to_go_on_is_said(
+    options: list[str], again: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "config.yaml"
+    path.write_text(MFT)
+    for name in ("compare", "finetune"):
+        monkeypatch.setattr(f"mftscreen.finetune.tune.{name}", interrupt)
+    # those of the tests stay
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    code, _, errors = run(path, *options)
+    assert code == 130
+    assert errors.endswith(f"Interrupted. To continue: {again}\n")
+
+
+def test_the_chosen_strategy_is_trained_though_nobody_reads_why(
+    unread: TextIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def train(_: object, directory: Path, **__: object) -> SimpleNamespace:
+        trained.append(directory)
+        return SimpleNamespace(path=directory / "model.mft")
+
+    path = tmp_path / "config.yaml"
+    path.write_text(MFT)
+    tune, command = "mftscreen.finetune.tune", "mftscreen.cli.finetune"
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(f"{tune}.compare", lambda *_, **__: None)
+    monkeypatch.setattr(f"{tune}.chosen_config", lambda *_: None)
+    monkeypatch.setattr(f"{tune}.finetune", train)
+    monkeypatch.setattr(f"{command}.show_comparison", lambda _: click.echo("a table"))
+    monkeypatch.setattr(f"{command}.show_training", lambda *_, **__: None)
+    monkeypatch.setattr("sys.stdout", unread)
+    with pytest.raises(SystemExit) as ended:
+        main(["finetune", str(path), "--strategy", "auto"])
+    assert ended.value.code == 0
+    assert trained == [tmp_path / "config" / "best"]
 
 
 def test_the_command_knows_all_strategies() -> None:

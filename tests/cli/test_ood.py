@@ -5,6 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
@@ -110,6 +111,40 @@ def test_molecules_are_listed_with_their_whole_formula(
     write(tmp_path / "gas.extxyz", [molecule("C6H6"), molecule("C2H2")])
     result = ood("score", tmp_path / "gas.extxyz", "-r", folder / "reference.npz")
     assert [row["formula"] for row in rows(result)] == ["C6H6", "C2H2"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_a_table_that_is_not_taken(
+    folder: Path,
+    unread: TextIO,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    line = ["ood", "score", str(folder / "salts.extxyz"), "-q"]
+    line += ["-r", str(folder / "reference.npz")]
+    with Path("/dev/full").open("w") as full:
+        for stream, code in ((unread, 0), (full, 1)):
+            monkeypatch.setattr("sys.stdout", stream)
+            with pytest.raises(SystemExit) as ended:
+                main(line)
+            assert ended.value.code == code
+            summary, *error = capfd.readouterr().err.splitlines()
+            assert summary.startswith("30 structures: 0 out of distribution")
+            assert len(error) == code
+    assert error[0].startswith("Error: standard output: cannot be written: No space")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("none.db", "none.db: no such file"), ("empty.extxyz", "holds no structure")],
+)
+def test_no_header_without_a_row(
+    folder: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "empty.extxyz").touch()
+    result = ood("score", tmp_path / name, "-r", folder / "reference.npz", "-q")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
 
 
 def test_policies(folder: Path) -> None:

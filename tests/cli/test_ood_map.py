@@ -41,3 +41,13 @@ def test_map_states_what_it_shows(folder: Path, tmp_path: Path) -> None:
     pca = ood("map", folder / "reference.npz", "-o", path, "--method", "pca")
     assert pca.exit_code == 0
     assert "PCA, fitted to the reference set" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("option", ["--perplexity", "--seed"])
+def test_pca_has_no_settings_of_tsne(folder: Path, tmp_path: Path, option: str) -> None:
+    path = tmp_path / "map.png"
+    line = ["map", folder / "reference.npz", "-o", path, "--method", "pca"]
+    result = ood(*line, option, "30")
+    assert result.exit_code == 2
+    assert f"{option}: of t-SNE, not of --method pca" in result.stderr
+    assert ood(*line).exit_code == 0

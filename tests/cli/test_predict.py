@@ -126,6 +126,15 @@ def test_it_tells_as_much_as_rank(tmp_path: Path, bulk_model: Path) -> None:
     }  # fmt: skip
 
 
+def test_json_is_not_dropped_for_a_file(tmp_path: Path, tiny_model: Path) -> None:
+    write(tmp_path / "a.cif", bulk("MgO", "rocksalt", a=4.2))
+    line = ["predict", str(tmp_path / "a.cif"), "-m", str(tiny_model), "--json"]
+    done = CliRunner().invoke(main, [*line, "-o", str(tmp_path / "a.csv")])
+    assert done.exit_code == 2
+    assert "-o FILE.jsonl writes JSON" in done.stderr
+    assert not (tmp_path / "a.csv").exists()
+
+
 def test_rows_go_to_a_file(tmp_path: Path, tiny_model: Path) -> None:
     write(tmp_path / "MgO.cif", bulk("MgO", "rocksalt", a=4.2))
     output = tmp_path / "out.jsonl"

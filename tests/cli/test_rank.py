@@ -136,6 +136,11 @@ def test_extxyz_ids(tmp_path: Path, tiny_model: Path) -> None:
         (["c.db", "-m", "mft-max"], "no model named 'mft-max'", 1),
         (["c.db", "--maximize", "--target", "2"], "choose one of", 2),
         (["c.db", "--alpha", "2"], "--alpha", 2),
+        (["c.db", "--target", "nan"], "nan is not a finite number", 2),
+        (["c.db", "--relax", "fire", "--fmax", "nan"], "not a finite number", 2),
+        (["c.db", "--then", "a.mft", "--keep", ""], "--keep", 2),
+        ([""], "'DATABASE': an empty text", 2),
+        (["c.db", "--run", ""], "'--run': an empty path", 2),
     ],
 )
 def test_errors_are_short_and_have_exit_codes(
@@ -217,6 +222,40 @@ def test_no_candidate_is_said(database: Path, tiny_model: Path) -> None:
     result = _rank(tiny_model, str(database), "group=none")
     assert "no row has" not in result.stderr
     assert "no candidate matches 'group=none'" in result.stderr
+
+
+def test_a_file_without_candidates_leaves_what_was_found(
+    database: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    run = str(tmp_path / "run")
+    assert len(_rows(_rank(tiny_model, str(database), "--run", run))) == 7
+    (tmp_path / "empty.extxyz").touch()
+    result = _rank(tiny_model, str(tmp_path / "empty.extxyz"), "--run", run)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"no candidate in {tmp_path / 'empty.extxyz'}" in result.stderr
+    shown = CliRunner().invoke(main, ["results", "show", run])
+    assert len(_rows(shown)) == 7
+
+
+def test_another_source_is_said_to_replace_what_was_found(
+    database: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    other, run = tmp_path / "other.extxyz", tmp_path / "run"
+    write(other, bulk("MgO", "rocksalt", a=4.2))
+
+    def said(source: Path, *options: str) -> bool:
+        line = ["rank", str(source), "-m", str(tiny_model), "--run", str(run)]
+        done = CliRunner().invoke(main, [*line, *options])
+        assert done.exit_code in (0, 3), done.stderr
+        message = f"{run} holds the candidates of {database}; those of DATABASE take"
+        return message in done.stderr
+
+    assert not said(database)
+    assert not said(database, "group=oxide")
+    assert said(other)
+    assert not said(other)
+    assert not said(database, "-q")
+    assert not said(other, "-q")
 
 
 def test_truncated_source_gives_the_table_of_what_was_read(

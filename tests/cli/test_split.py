@@ -88,6 +88,16 @@ def test_split_on_standard_output(labels: Path) -> None:
     assert len(Split.from_json(text).folds) == 5
 
 
+def test_report_without_a_file(labels: Path) -> None:
+    code, table, errors = run(
+        labels, "--column", "gap", "--method", "random", "-q", "--report"
+    )
+    assert code == 0, errors
+    header, *lines = table.splitlines()
+    assert header.split()[:4] == ["fold", "train", "val", "test"]
+    assert len(lines) == 5
+
+
 def test_published_folds(labels: Path, tmp_path: Path) -> None:
     folds = tmp_path / "folds.json"
     fold = {"cluster": "3", "test": [0, 1], "val": [109]}
@@ -143,12 +153,12 @@ def test_rows_with_labels_of_yes_and_no(labels: Path, tmp_path: Path) -> None:
             2,
             "method random has no --clusters",
         ),
-        (["--method", "random", "--report"], 2, "use -o for the split"),
         (["--method", "random", "--omee", "f.json"], 2, "--omee has folds of loco"),
         (["--method", "loco", "--omee", "f", "--seed", "1"], 2, "have no --seed"),
         (["--method", "loco", "--omee", "no.json"], 1, "no.json: cannot be read"),
         (["--method", "loco", "--clusters", "500"], 1, "500 clusters of 110 rows"),
         (["--method", "random", "-o", "missing/a.json"], 1, "missing is not a folder"),
+        (["--method", "random", "-o", "a.txt"], 1, "written to a .json file"),
         (["--method", "random", "-j", "0"], 2, "0 is neither"),
         (["--method", "random", "--seed", "-1"], 2, "--seed"),
         (["--method", "loco", "--clusters", "1"], 2, "--clusters"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import yaml
@@ -82,6 +83,55 @@ def test_wrong_input_is_named(smoke: Path, tmp_path: Path) -> None:
     code, _, errors = run("show", smoke.parent / "table_4", "--only", "strategy=lp")
     assert code == 1
     assert "no job with strategy=lp" in errors
+    for wrong in ("strategy=", "strategy=ft,,mft", "strategy=ft, "):
+        code, _, errors = run("show", smoke.parent / "table_4", "--only", wrong)
+        assert code == 2
+        assert f"{wrong!r} is not KEY=VALUE" in errors
+    code, _, errors = run("show", smoke.parent / "table_4", "--only", "strategy=ft,lp")
+    assert code == 1
+    assert "no job with strategy=lp" in errors
+    code, _, errors = run(
+        "show", smoke.parent / "table_4", "--only", "strategy=ft, mft"
+    )
+    assert code == 0
+    code, _, errors = run("run", smoke.rename(tmp_path / "plain"))
+    assert code == 2
+    assert "has no ending to leave out: name another folder with -o" in errors
+
+
+def test_a_study_is_not_replaced_by_what_is_shown(smoke: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "table_4"
+    plan_study(load_study(smoke), directory)
+    plan = directory / "study.json"
+    before = plan.read_text()
+    (link := tmp_path / "link.json").symlink_to(plan)
+    for output in (
+        ["--json", plan], ["--csv", link], ["--matbench", plan],
+        ["--csv", directory / "splits" / "a.csv"], ["--plots", directory / "jobs"],
+        ["--collapse", directory / "jobs" / "new"],
+    ):  # fmt: skip
+        code, table, errors = run("show", directory, *output)
+        assert (code, table) == (1, "")
+        assert f"belongs to the study in {directory}" in errors
+    assert plan.read_text() == before
+    assert not (directory / "jobs").exists()
+    for option in ("--csv", "--json", "--matbench"):
+        code, table, errors = run("show", directory, option, tmp_path / "none" / "a")
+        assert (code, table) == (1, "")
+        assert "none is not a folder" in errors
+
+
+def test_files_are_written_though_nobody_reads_the_table(
+    smoke: Path, unread: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, numbers = smoke.parent / "table_4", smoke.parent / "numbers.csv"
+    plan_study(load_study(smoke), directory)
+    monkeypatch.setattr("mftscreen.study.tables.to_text", lambda *_: "a table\n")
+    monkeypatch.setattr("sys.stdout", unread)
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "show", str(directory), "--csv", str(numbers)])
+    assert ended.value.code == 0
+    assert numbers.exists()
 
 
 @pytest.mark.slow

@@ -188,7 +188,6 @@ LINES = {
         study run
         diagnose
         data describe rows.extxyz
-        split rows.extxyz --column gap --method random --report
         split rows.extxyz --column gap --method random --clusters 3
         models show
         rank pool.db -p gap -m gap.mft --keep 5
@@ -252,6 +251,7 @@ LINES = {
         results show run
         results query run "status != 'ok'"
         results export run out.csv
+        report run -o out.html --map none
         data describe lacking.extxyz -p gap
         """,
     ),
@@ -261,7 +261,6 @@ LINES = {
         rank rows.extxyz -m gap.mft
         predict rows.extxyz -m gap.mft
         results query run "status == 'ok'"
-        report run -o out.html --map none
         recipes list
         models list
         models show gap.mft

@@ -56,6 +56,18 @@ def test_numbers_are_written_though_nothing_can_be_drawn(
     assert paths["json"].exists()
 
 
+def test_what_is_read_is_not_overwritten(checkpoint: Path, tmp_path: Path) -> None:
+    rows, split = tmp_path / "rows.json", tmp_path / "split.json"
+    for path in (rows, split):
+        path.write_text("[]")
+    for data in ({"a": rows}, {"a": [str(rows)]}, {"a": tmp_path}):
+        with pytest.raises(DataError, match="which is read; choose another output"):
+            diagnose(checkpoint, checkpoint, data, json=rows)
+    with pytest.raises(DataError, match=r"belongs to .*split\.json, which is read"):
+        diagnose(checkpoint, checkpoint, rows, split=split, fold=0, json=split)
+    assert rows.read_text() == split.read_text() == "[]"
+
+
 def _crystals(n: int) -> list[Atoms]:
     return [bulk("MgO", "rocksalt", a=4.0 + 0.02 * k, cubic=True) for k in range(n)]
 

@@ -127,6 +127,18 @@ def test_trust_is_a_table_with_the_index_of_the_column(
 
 
 @pytest.mark.slow
+def test_no_structures_have_no_values(fitted: MFTRegressor) -> None:
+    assert fitted.predict([]).shape == (0,)
+
+
+def test_seeds_may_be_drawn() -> None:
+    seeds = {
+        MFTRegressor(random_state=None)._document([], "gap")["seed"]  # type: ignore[arg-type]
+        for _ in range(3)
+    }
+    assert len(seeds) == 3
+
+
 def test_parity_is_drawn(fitted: MFTRegressor, frame: pd.DataFrame) -> None:
     with plt.rc_context({"backend": "agg"}):
         ax = fitted.plot(frame["structure"], frame["volume"])
@@ -237,6 +249,7 @@ def test_frames_of_the_user_replace_those_that_are_made() -> None:
         ({"strategy": "svm"}, [bulk("Si")] * 2, [1, 2], "one of scratch, kernel, ft"),
         ({"head": "big"}, [bulk("Si")] * 2, [1, 2], "head: Input should be"),
         ({"config": 3}, [bulk("Si")] * 2, [1, 2], "config: a mapping of keys"),
+        ({"config": {"strategy": "ft"}}, [bulk("Si")] * 2, [1, 2], "of its own"),
         ({"config": {"sed": 1}}, [bulk("Si")] * 2, [1, 2], "did you mean 'seed'"),
         ({}, [bulk("Si")] * 2, [1], "2 structures and 1 labels"),
         ({}, [bulk("Si")] * 2, None, "no labels to train on"),

@@ -78,6 +78,24 @@ def test_wrong_data_are_named(frame: pd.DataFrame, tmp_path: Path) -> None:
         split(frame, "gap", method="loco", omee=tmp_path / "folds.json.xz")
 
 
+def test_what_is_read_is_not_overwritten(frame: pd.DataFrame, tmp_path: Path) -> None:
+    folds = tmp_path / "folds.json"
+    folds.write_text("{}")
+    with pytest.raises(DataError, match=r"belongs to .*folds\.json, which is read"):
+        split(frame, "gap", method="loco", omee=folds, output=folds)
+    rows = tmp_path / "rows.json"
+    rows.write_text("[]")
+    same = tmp_path / "same.json"
+    same.symlink_to(rows)
+    for output in (rows, same):
+        with pytest.raises(DataError, match="which is read; choose another output"):
+            split(rows, "gap", method="random", output=output)
+    assert folds.read_text() == "{}"
+    assert rows.read_text() == "[]"
+    with pytest.raises(DataError, match=r"a split is written to a \.json file"):
+        split(frame, "gap", method="random", output=tmp_path / "split.txt")
+
+
 def test_options_of_published_folds_are_all_foreign() -> None:
     assert foreign_options("loco", {"seed": 1}, published=True) == {"seed"}
     assert foreign_options("loco", {"seed": 1, "folds": 2}, published=False) == {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,17 @@ def test_places_and_endings_are_checked(checkpoint: Path, tmp_path: Path) -> Non
         import_model(
             checkpoint, tmp_path / "x.mft", energy_head="oxides", units={"Eg": "eV"}
         )
+
+
+def test_a_model_does_not_replace_itself(checkpoint: Path, tmp_path: Path) -> None:
+    own, link = tmp_path / "own.pt", tmp_path / "link.mft"
+    shutil.copyfile(checkpoint, own)
+    link.symlink_to(own)
+    with pytest.raises(DataError, match=r"own\.pt, which is read; choose another"):
+        export_model(own, own, "oxides")
+    with pytest.raises(DataError, match="which is read; choose another output"):
+        import_model(own, link, energy_head="oxides")
+    assert own.read_bytes() == checkpoint.read_bytes()
 
 
 def test_a_transform_of_the_labels_is_told_of(

@@ -82,7 +82,10 @@ def test_jobs_are_chosen_by_their_conditions(
         found = plan_study(study, out, wanted)
         assert [job.conditions.fold for job in found] == ["fold_0", "fold_2"]
         assert {job.conditions.train_share for job in found} == {0.3333333333}
-    assert len(plan_study(study, out, {"train_share": {"1.0", "all"}})) == 3
+    assert len(plan_study(study, out, {"train_share": {"1.0"}})) == 3
+    # one of several that is misspelt is not passed over
+    with pytest.raises(DataError, match="study tiny has no job with train_share=all"):
+        plan_study(study, out, {"train_share": {"1.0", "all"}})
     assert len(read_study(out).missing) == 6
     with pytest.raises(DataError, match="study tiny has no job with seed=2"):
         plan_study(study, out, {"seed": {"2"}})

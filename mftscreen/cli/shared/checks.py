@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 __all__ = [
     "check_goals",
     "check_keep",
+    "check_not_empty",
     "check_pairs",
     "check_relaxer",
     "check_symbols",
     "checked",
+    "given",
     "symbols",
 ]
 
@@ -26,20 +29,39 @@ def checked(
     Parameters
     ----------
     check : callable
-        Takes the value, if there is one, and raises a MftscreenError.
+        Takes the value, if one is given, and raises a MftscreenError.
     """
 
     def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         from mftscreen.errors import MftscreenError
 
         try:
-            if value:
+            if given(ctx, str(param.name)):
                 check(value)
         except MftscreenError as error:
             raise click.BadParameter(str(error), ctx, param) from error
         return value
 
     return callback
+
+
+def given(ctx: click.Context, *names: str) -> list[str]:
+    """Return those options that stand on the command line."""
+    return [
+        f"--{name.replace('_', '-')}"
+        for name in names
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+
+
+def check_not_empty(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> str | None:
+    """Return a text; one that is empty, as of a variable of a shell, is wrong usage."""
+    if value is not None and not value.strip():
+        msg = "an empty text"
+        raise click.BadParameter(msg, ctx, param)
+    return value
 
 
 def check_goals(texts: Sequence[str]) -> None:

@@ -60,9 +60,9 @@ class Finite(click.FloatRange):
 class LocalPath(click.Path):
     """A path on this machine, as a :class:`pathlib.Path`.
 
-    A URL is refused, before its password becomes part of a message. A file that is not
-    there, or a folder in its place, is an error as all others that files have, not
-    wrong usage.
+    An empty text is refused, and a URL, before its password becomes part of a message.
+    A file that is not there, or a folder in its place, is an error as all others that
+    files have, not wrong usage.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -72,6 +72,8 @@ class LocalPath(click.Path):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
         """Return the path that a text stands for, as click asks of a type."""
+        if value == "":  # which would be the current folder
+            self.fail("an empty path", param, ctx)
         if isinstance(value, str) and "://" in value:
             from mftscreen.data.readers import without_password
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from typing import TextIO
 from mftscreen.errors import DataError
 from mftscreen.writing import why_unwritable
 
-__all__ = ["replace_closed_streams", "standard_output"]
+__all__ = ["has_no_reader", "leave_unread", "replace_closed_streams", "standard_output"]
 
 
 def replace_closed_streams() -> None:
@@ -46,14 +47,24 @@ def standard_output(problems: list[DataError]) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
     except BrokenPipeError:
-        _close()
+        leave_unread()
     except OSError as error:
-        _close()
+        leave_unread()
         msg = f"cannot be written: {why_unwritable(error)}"
         problems.append(DataError(msg, path="standard output"))
 
 
-def _close() -> None:
+def has_no_reader() -> bool:
+    """Tell whether standard output is a pipe whose reader has had enough."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout, 0)  # errors are told of without being asked for
+    except UnsupportedOperation:  # in the memory of a test
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def leave_unread() -> None:
     """Let what is still in the buffer go nowhere, and not fail at the end."""
     with suppress(UnsupportedOperation), open(os.devnull, "w") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

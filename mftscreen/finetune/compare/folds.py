@@ -12,6 +12,7 @@ from mftscreen.finetune.task.partition import find_fold
 from mftscreen.ood.ofm.featurizer import OFMFeaturizer
 from mftscreen.ood.splits import (
     OFM_METHODS,
+    TARGET_METHODS,
     Split,
     SplitData,
     compute_vectors,
@@ -62,7 +63,7 @@ def prepare_split(
     if source.endswith((".json", ".json.gz", ".json.xz")):
         return Path(source).resolve()
     function = split_function(source)
-    rows = _rows(config)
+    rows = _rows(config, source)
     path = directory.resolve() / "split.json"
     if path.exists():
         split = Split.read(path, rows)
@@ -80,15 +81,25 @@ def prepare_split(
     return path
 
 
-def _rows(config: MFTConfig) -> SplitData:
-    name, first = next(iter(config.properties.items()))
-    source = first.label_source(name)
-    rows = [row for path in config.data.train for row in read_labelled(path, source)]
+def _rows(config: MFTConfig, method: str) -> SplitData:
+    sources = [p.label_source(name) for name, p in config.properties.items()]
+    rows = [row for path in config.data.train for row in read_labelled(path, *sources)]
+    name = sources[0].name
+    lacking = [row.id for row in rows if name not in row.labels]
+    if lacking and method in TARGET_METHODS:
+        msg = (
+            f"--split {method} divides by labels of {name!r}, the first property, and "
+            f"{len(lacking)} rows have none: {', '.join(lacking[:5])}"
+        )
+        raise DataError(msg)
     return SplitData(
         [row.id for row in rows],
         [row.atoms for row in rows],
-        # of several numbers, the first
-        [float(row.labels[name].flat[0]) for row in rows],
+        # of several numbers, the first; other methods do not look at it
+        [
+            float(row.labels[name].flat[0]) if name in row.labels else 0.0
+            for row in rows
+        ],
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+from pydantic import ValidationError
 
 from mftscreen.console.progress import progress_bar
 from mftscreen.errors import ConfigError
@@ -21,8 +25,9 @@ from mftscreen.finetune.outcome.collapse import (
 from mftscreen.finetune.run.run import run_training
 from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, MFTConfig
 from mftscreen.finetune.task.task import load_rows
+from mftscreen.finetune.task.training_data import TrainingData
 from mftscreen.model.files.bundle import read_bundle
-from mftscreen.model.files.registry import MODEL
+from mftscreen.model.files.registry import MODEL, resolve_model
 from mftscreen.writing import output_file
 
 __all__ = ["compare_strategies"]
@@ -88,6 +93,9 @@ def compare_strategies(
     """
     runs = [(s, fold) for fold in folds for s in strategies]
     results: list[Result] = []
+    origin = resolve_model(config.pretrained, progress=progress)[0]
+    made_of = {"pretrained": hashlib.sha256(origin.read_bytes()).hexdigest()}
+    read: dict[tuple[str, bool], TrainingData] = {}
     with progress_bar(runs, shown=progress, unit="training") as bar:
         for strategy, fold in bar:
             bar.set_description(f"{strategy}, fold {fold}")
@@ -96,7 +104,14 @@ def compare_strategies(
             reports = collapse_report and settings.plan.trains
             run = directory / strategy / quote(fold, safe=" ")
             model = run / MODEL
-            found = _read_results(run, settings)
+            # once for all strategies that validate, and once for those that do not
+            key = fold, settings.plan.trains
+            if key not in read:
+                kept = {k: rows for k, rows in read.items() if k[0] == fold}
+                read = kept | {key: load_rows(settings.plan)}
+            rows = read[key]
+            made_of |= {"rows": rows.hash, "tests": rows.tests_hash}
+            found = _read_results(run, settings, made_of)
             if found is None:
                 run_training(
                     settings,
@@ -107,13 +122,13 @@ def compare_strategies(
                     collapse_against=config.pretrained if reports else None,
                 )
             elif reports and not all(result.drift for result in found):
-                parts = collapse_parts(load_rows(settings.plan))
+                parts = collapse_parts(rows)
                 report_collapse(model, config.pretrained, parts, progress=progress)
             else:
                 results += found
                 continue
             found = _results(model, strategy, fold, directory)
-            _write_results(run, settings, found)
+            _write_results(run, settings, made_of, found)
             results += found
     comparison = Comparison(tuple(results))
     for name, text in (
@@ -141,29 +156,44 @@ def _results(model: Path, strategy: str, fold: str, directory: Path) -> list[Res
     ]
 
 
-def _read_results(run: Path, config: DownstreamConfig) -> list[Result] | None:
+def _read_results(
+    run: Path, config: DownstreamConfig, made_of: Mapping[str, str]
+) -> list[Result] | None:
     """Return the results of a training that has ended, if it was this one."""
     path = run / _RESULT
     if not path.exists():
         return None
     document = json.loads(path.read_text(encoding="utf-8"))
-    written = document["config"]
+    if not _is_same(config, document["config"]):
+        what = "with another configuration"
+    # an earlier version did not write it
+    elif document.get("made_of", made_of) != made_of:
+        what = "of other rows, or from another pretrained model of this name"
+    else:
+        return [Result(**result) for result in document["results"]]
+    problem = f"{run} holds a training {what}; compare in another directory with "
+    raise ConfigError([problem + "--output"])
+
+
+def _is_same(config: DownstreamConfig, written: Mapping[str, Any]) -> bool:
     # not as text alone: keys may have come since, which have defaults
-    if (
-        written != config.model_dump(mode="json")
-        and type(config).model_validate(written) != config
-    ):
-        problem = (
-            f"{run} holds a training with another configuration; compare in another "
-            "directory with --output"
-        )
-        raise ConfigError([problem])
-    return [Result(**result) for result in document["results"]]
+    if written == config.model_dump(mode="json"):
+        return True
+    try:
+        return type(config).model_validate(written) == config
+    except ValidationError:
+        return False
 
 
-def _write_results(run: Path, config: DownstreamConfig, results: list[Result]) -> None:
+def _write_results(
+    run: Path,
+    config: DownstreamConfig,
+    made_of: Mapping[str, str],
+    results: list[Result],
+) -> None:
     document = {
         "config": config.model_dump(mode="json"),
+        "made_of": made_of,
         "results": [asdict(result) for result in results],
     }
     with output_file(run / _RESULT) as partial:

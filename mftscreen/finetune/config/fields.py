@@ -114,10 +114,11 @@ def _check_models(value: Any) -> str | list[str]:
 
 
 def _check_components(value: list[str] | int) -> list[str] | int:
-    names = [str(k) for k in range(value)] if isinstance(value, int) else value
-    if not 2 <= len(names) <= MAX_COMPONENTS:
-        msg = f"{len(names)} components; 2 to {MAX_COMPONENTS} are possible"
+    number = value if isinstance(value, int) else len(value)
+    if not 2 <= number <= MAX_COMPONENTS:
+        msg = f"{number} components; 2 to {MAX_COMPONENTS} are possible"
         raise ValueError(msg)
+    names = list(map(str, range(value))) if isinstance(value, int) else value
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name == NORM:
             msg = f"{name!r} cannot be a component: letters, digits and underscores can"

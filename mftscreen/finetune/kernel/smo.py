@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mftscreen.compiling import compiled
+from mftscreen.compiling import compiled, interruptible
 
 __all__ = ["minimize"]
 
@@ -102,7 +102,8 @@ def minimize(
         out = np.flatnonzero(~left & (start != 0.0))
         if _hand_over(kernel, squares, *begun, lower, upper, tolerance, out):
             weights, slopes = begun
-    up, down = _descend(kernel, squares, weights, slopes, lower, upper, tolerance)
+    with interruptible():
+        up, down = _descend(kernel, squares, weights, slopes, lower, upper, tolerance)
     free = left & (weights != 0.0) & (weights > lower) & (weights < upper)
     if free.any():
         return weights, float(up[free].mean())

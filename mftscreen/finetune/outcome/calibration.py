@@ -43,10 +43,13 @@ class ReferenceSet(NamedTuple):
         For the model file; empty where rows have no orbital field matrices.
     positions : sequence of int
         Training rows that are in it, in its order: those without an equal before them.
+    without : sequence of int
+        Training rows without an orbital field matrix.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     positions: Sequence[int]
+    without: Sequence[int]
 
 
 class Around(NamedTuple):
@@ -77,19 +80,21 @@ def build_reference_sets(task: Task) -> dict[str, ReferenceSet]:
     dict of str to ReferenceSet
         By target; targets of the same rows have the same object.
     """
-    from mftscreen.ood.reference.reference_set import build_reference
+    from mftscreen.ood.reference.reference_set import fit_reference
 
     sets: dict[str, ReferenceSet] = {}
     for names in task.data.shared:
         rows = task.heads[names[0]]["train"]
         # ids may be there twice, positions are not
-        arrays = build_reference(
-            [r.atoms for r in rows], list(map(str, range(len(rows))))
-        )
+        named = ((str(k), row.atoms) for k, row in enumerate(rows))
+        reference, failures = fit_reference(named)
+        arrays = reference.to_arrays()
         positions = [int(name) for name in arrays.get("ids", ())]
         if arrays:
             arrays["ids"] = np.array([rows[k].id for k in positions])
-        sets |= dict.fromkeys(names, ReferenceSet(arrays, positions))
+        without = [int(name) for name, _ in failures]
+        found = ReferenceSet(arrays, positions, without)
+        sets |= dict.fromkeys(names, found)
     return sets
 
 
@@ -155,7 +160,7 @@ def calibrate_in_turn(
     IntervalCalibration
         P-values are those of rows of the reference set among the others. Rows that
         equal an earlier one are not in it, and are left out. Rows with an element that
-        no other has get no p-value.
+        no other has, or without an orbital field matrix, get no p-value.
     """
     from mftscreen.ood.reference.reference_set import open_reference
     from mftscreen.trust.conformal import loo_p_values
@@ -165,8 +170,8 @@ def calibrate_in_turn(
     p_values = np.full(len(rows), np.nan)
     kept = list(range(len(rows)))
     if detector is not None:
-        kept = list(reference.positions)
-        p_values[kept] = loo_p_values(detector.loo_scores_)
+        p_values[list(reference.positions)] = loo_p_values(detector.loo_scores_)
+        kept = sorted([*reference.positions, *reference.without])
         elements = Counter(s for row in rows for s in set(row.atoms.symbols))
         alone = [any(elements[s] == 1 for s in set(r.atoms.symbols)) for r in rows]
         p_values[alone] = np.nan

@@ -119,6 +119,9 @@ def train(
     _check_gpus(n_gpus)
     with _lock(directory) as lock:
         done = selection.rewind()
+        # a checkpoint that the trainer wrote after its end would begin it again
+        if selection.is_exhausted:
+            return
         selection.update()
         if done >= steps or selection.is_exhausted:
             return

@@ -47,12 +47,9 @@ from mftscreen.writing import replacing
 
 __all__ = ["run_training"]
 
-CONFIG, DATA_HASH, PRETRAINED_HASH = (
-    "config.yaml",
-    "data.sha256",
-    "pretrained.sha256",
-)
-PRETRAINED = "pretrained.pt"
+CONFIG, DATA, DATA_HASH = "config.yaml", "data", "data.sha256"
+PRETRAINED, PRETRAINED_HASH = "pretrained.pt", "pretrained.sha256"
+TESTS_HASH = "tests.sha256"
 NOT_WRITABLE = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS
 }  # fmt: skip
@@ -168,11 +165,14 @@ def _check_unchanged(task: Task, directory: Path) -> None:
 
 def _fit(config: TuneConfig, task: Task, directory: Path, progress: bool) -> Path:
     """Fit kernel read-outs to the pretrained descriptor and write a model file."""
-    path = directory / MODEL
-    if not path.exists():
+    path, measured = directory / MODEL, directory / TESTS_HASH
+    tests = task.data.tests_hash
+    # other tests have other errors, which are part of the file
+    if not path.exists() or not measured.exists() or measured.read_text() != tests:
         _write_origin(config, task, directory)
         checkpoint = save_state(task.state or {})
         write_model(path, task, checkpoint, {}, progress=progress)
+        _replace(measured, tests)
     return path
 
 
@@ -212,6 +212,16 @@ def _writing_to(directory: Path) -> Iterator[None]:
 
 def _check_directory(config: TuneConfig, directory: Path, resume: bool) -> bool:
     """Return whether the directory holds this run already; raise if it may not."""
+    if not (directory / DATA_HASH).exists():
+        # what is there is somebody's own: labels, a configuration with its comments
+        names = (CONFIG, DATA, INPUT, MODEL)
+        if found := [name for name in names if (directory / name).exists()]:
+            problem = (
+                f"{directory} has {' and '.join(found)}, and no run that would have "
+                "made that; choose another directory with --output"
+            )
+            raise ConfigError([problem])
+        return False
     if not any((directory / name).exists() for name in (INPUT, MODEL)):
         return False
     if not resume:
@@ -287,8 +297,9 @@ def _prepare(config: TuneConfig, task: Task, directory: Path) -> None:
 def _write_origin(config: TuneConfig, task: Task, directory: Path) -> None:
     """Write what a run is made from, which it is resumed with."""
     directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / CONFIG, _as_yaml(config))
+    # first: it says that the folder is that of a run
     _replace(directory / DATA_HASH, task.data.hash)
+    _replace(directory / CONFIG, _as_yaml(config))
     _replace(directory / PRETRAINED_HASH, _digests(task))
 
 
@@ -305,7 +316,7 @@ def _write_part(
     """Write a part of the rows that heads have in common, with the labels of all."""
     rows = task.targets(heads, part)
     names = heads if heads[0] in task.by_target else ENERGY_LABELS
-    folder = directory / "data" / heads[0] / part
+    folder = directory / DATA / heads[0] / part
     written = write_deepmd_npy(rows, folder, task.type_map, names)
     return [path.relative_to(directory) for path in written]
 

@@ -84,12 +84,19 @@ class Selection:
     def rewind(self) -> int:
         """Drop what is newer than the last readable checkpoint, and return its step."""
         done = checkpoints(self.directory)
-        while done and not is_readable(done[max(done)]):
+        while done and not self._is_whole(max(done)):
             # killed while it was written: go back to the one before
             done.pop(max(done)).unlink()
         last = max(done, default=0)
         self.curve = {step: row for step, row in self.curve.items() if step <= last}
         return last
+
+    def _is_whole(self, step: int) -> bool:
+        """Return whether a checkpoint is there with what is validated of it."""
+        validated = checkpoints(self.directory, self._name).get(step)
+        return is_readable(checkpoints(self.directory)[step]) and (
+            step in self.curve or (validated is not None and is_readable(validated))
+        )
 
     def update(self) -> bool:
         """Validate new checkpoints and delete superseded ones.

@@ -143,10 +143,14 @@ class MFTConfig(Multitask):
             )
             raise ValueError(msg)
         for name, settings in self.properties.items():
-            if settings.transform == "standardise":
+            fitted = {
+                "standardise": "transform: standardise",
+                "logistic": "kind: class",
+            }
+            if what := fitted.get(settings.transform_kind):
                 msg = (
                     "transfer_properties: true takes over heads as they are; "
-                    f"{name} has transform: standardise, which would be fitted anew"
+                    f"{name} has {what}, whose scale would be fitted anew"
                 )
                 raise ValueError(msg)
         return self

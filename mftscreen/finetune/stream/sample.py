@@ -14,7 +14,7 @@ from mftscreen.data.label_report import LabelReport
 from mftscreen.errors import DataError
 from mftscreen.finetune.stream.reader import StreamReader
 from mftscreen.finetune.stream.spec import Stream
-from mftscreen.finetune.task.partition import hold_out, place_of
+from mftscreen.finetune.task.partition import check_groups, hold_out, place_of
 
 __all__ = ["sample_stream", "with_neighbors"]
 
@@ -76,6 +76,9 @@ def sample_stream(
         raise DataError(reader.explain())
     report.say()
     side = stream.side
+    if side.group is not None:
+        # a frame without one is called its own
+        check_groups(side.group, [frame.group != frame.id for frame in sample])
     parts = hold_out(sample, side.fraction, side.seed, lambda frame: frame.group)
     places = {
         part: [place_of(frame.group, side.seed) for frame in frames]

@@ -74,7 +74,9 @@ def load_auxiliary(
         If the model has no force-field head of this name.
     """
     if config.self_replay is None:
-        frames = [frame for path in config.data for frame in read_force_field(path)]
+        frames = [
+            f for path in config.data for f in read_force_field(path, config.group)
+        ]
         if len(frames) > N_MANY:
             log.info(
                 "all of %d auxiliary frames are in memory; 'stream: {}' leaves them in "

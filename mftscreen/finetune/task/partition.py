@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from mftscreen.suggestions import did_you_mean
 __all__ = [
     "ID_TEST",
     "OOD_TEST",
+    "check_groups",
     "divide",
     "find_fold",
     "hold_out",
@@ -32,6 +34,8 @@ ID_TEST, OOD_TEST = "id", "ood"
 """Names of the two tests, on cards and in tables."""
 _ORDER = ("train", "validation", ID_TEST, OOD_TEST)
 _NAMED = 5
+
+log = logging.getLogger(__name__)
 
 
 class Identified(Protocol):
@@ -87,6 +91,31 @@ def divide(rows: Sequence[_R], settings: SplitConfig) -> dict[str, list[_R]]:
             if part in parts:
                 parts[part] = _draw(parts[part], settings)
     return parts
+
+
+def check_groups(key: str, found: Sequence[bool]) -> None:
+    """Raise unless some frames have the key that names their group.
+
+    Parameters
+    ----------
+    key : str
+    found : sequence of bool
+        Whether each frame has it. If some have not, it is logged.
+
+    Raises
+    ------
+    DataError
+    """
+    if not any(found):
+        msg = f"group: no frame has {key!r}, which would keep frames on one side"
+        raise DataError(msg)
+    if lacking := len(found) - sum(found):
+        log.warning(
+            "group: %d of %d frames have no %r; each of these is a group of its own",
+            lacking,
+            len(found),
+            key,
+        )
 
 
 def hold_out(

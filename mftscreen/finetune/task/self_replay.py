@@ -49,7 +49,7 @@ MAX_FORCE = 30.0
 MIN_OVERLAP = 0.6
 """Of the sum of two covalent radii; closer atoms overlap."""
 
-FORMAT = 1
+FORMAT = 2
 """Another number when the same model would label the same frames otherwise."""
 
 log = logging.getLogger(__name__)
@@ -215,7 +215,13 @@ def _find(path: Path) -> list[Atoms] | None:
 
 
 def _key(frames: Sequence[LabelledStructure], teacher: Teacher) -> str:
-    digest = hashlib.sha256(f"{teacher.sha256} {teacher.head}".encode())
+    digest = hashlib.sha256(teacher.sha256.encode())
+    # the head's own name does not tell: a new model may call another one so
+    prefix = f"model.{teacher.head}."
+    for name, value in teacher.state.items():
+        if name.startswith(prefix):
+            digest.update(name.removeprefix(prefix).encode())
+            digest.update(value.detach().cpu().numpy().tobytes())
     for frame in frames:
         digest.update(frame.hash.encode())
     return digest.hexdigest()

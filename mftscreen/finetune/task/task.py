@@ -29,7 +29,11 @@ from mftscreen.finetune.stream.spec import Stream
 from mftscreen.finetune.task.auxiliary import load_auxiliary, stream_auxiliary
 from mftscreen.finetune.task.bias import settle_bias
 from mftscreen.finetune.task.label_check import check_labels
-from mftscreen.finetune.task.partition import hold_out, without_formulas_of
+from mftscreen.finetune.task.partition import (
+    check_groups,
+    hold_out,
+    without_formulas_of,
+)
 from mftscreen.finetune.task.pretrained import (
     FrozenDescriptor,
     check_distinct,
@@ -269,7 +273,9 @@ def _load_frames(
         task = plan.auxiliaries.get(head)
         if task is None:
             branch: BranchConfig = force_field.data
-            found = [f for path in branch.data for f in read_force_field(path)]
+            found = [
+                f for path in branch.data for f in read_force_field(path, branch.group)
+            ]
             frames[head] = _split_branch(found, branch, plan.seed)
         elif task.stream is None:
             teacher, rows = teach(force_field.source or head), data.by_property("train")
@@ -366,14 +372,12 @@ def _check_kinds(name: str, split: Parts, *, needed: bool) -> None:
 def _split_branch(
     frames: Sequence[LabelledStructure], branch: BranchConfig, seed: int
 ) -> Parts:
-    replayed = isinstance(branch, AuxiliaryConfig) and branch.self_replay is not None
-    group = PARENT if replayed else branch.group
-    return hold_out(
-        frames,
-        branch.validation_fraction,
-        seed,
-        (lambda s: str(s.atoms.info.get(group, s.id))) if group else (lambda s: s.id),
-    )
+    fraction = branch.validation_fraction
+    if isinstance(branch, AuxiliaryConfig) and branch.self_replay is not None:
+        return hold_out(frames, fraction, seed, lambda s: str(s.atoms.info[PARENT]))
+    if branch.group is not None:
+        check_groups(branch.group, [bool(frame.group) for frame in frames])
+    return hold_out(frames, fraction, seed, lambda s: s.group or s.id)
 
 
 def _warn_of_rows_seen(data: DataConfig) -> None:

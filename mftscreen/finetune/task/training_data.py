@@ -103,6 +103,13 @@ class TrainingData:
                 digest.update(f"{head} {self.fingerprints[head]}\n".encode())
         return digest.hexdigest()
 
+    @property
+    def tests_hash(self) -> str:
+        """Of what else the rows are, the tests, and their labels."""
+        tests = {part: rows for part, rows in self.rows.items() if part not in FITTED}
+        found = [f"{test} {data_hash(r, self.properties)}" for test, r in tests.items()]
+        return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
     def everything(self) -> Iterator[tuple[str, LabelledStructure]]:
         """Yield every row and frame with its part."""
         for parts in (self.rows, *self.frames.values()):
@@ -207,7 +214,7 @@ def read_rows(
         parts["train"] = [*parts["train"], *parts.get("validation", ())]
         parts["validation"] = []
     parts |= {test: load([path]) for test, path in data.test.items()}
-    _warn_of_trained_on(parts)
+    _warn_of_overlaps(parts)
     found = TrainingData(parts, tuple(source.name for source in sources))
     for source in sources:
         name, column = source.name, ", ".join(source.columns)
@@ -240,17 +247,22 @@ def _warn_of_shared_ids(rows: Sequence[LabelledStructure]) -> None:
         )
 
 
-def _warn_of_trained_on(parts: Parts) -> None:
-    seen = {row.hash for row in parts["train"]}
-    for test in (part for part in parts if part not in FITTED):
-        both = [row.id for row in parts[test] if row.hash in seen]
-        if both:
-            log.warning(
-                "%d structures of test %r are in the training set, too: %s",
-                len(both),
-                test,
-                ", ".join(both[:5]),
-            )
+def _warn_of_overlaps(parts: Parts) -> None:
+    """Say which rows are judged by that have had a say."""
+    hashes = {part: {row.hash for row in parts[part]} for part in FITTED}
+    tests = [part for part in parts if part not in FITTED]
+    for part, others in (("validation", FITTED[:1]), *((t, FITTED) for t in tests)):
+        what = f"test {part!r}" if part in tests else f"the {part} set"
+        for other in others:
+            both = [row.id for row in parts[part] if row.hash in hashes[other]]
+            if both:
+                log.warning(
+                    "%d structures of %s are in the %s set, too: %s",
+                    len(both),
+                    what,
+                    "training" if other == "train" else other,
+                    ", ".join(both[:5]),
+                )
 
 
 def check_rows(

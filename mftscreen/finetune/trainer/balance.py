@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -179,10 +180,8 @@ def summarize_training(directory: Path) -> dict[str, Any]:
         ``elements``, which are more than those of the sample in memory.
     """
     combination = Combination.read(directory)
-    path = directory / GRADIENTS
-    lines = path.read_text().splitlines() if path.exists() else []
     # after a kill, the steps since the last checkpoint are there twice
-    intervals = {row["step"]: row for row in map(json.loads, lines)}
+    intervals = {row["step"]: row for row in _read_lines(directory / GRADIENTS)}
     batches: Counter[str] = Counter()
     for row in intervals.values():
         batches.update(row["batches"])
@@ -227,6 +226,13 @@ def measured_lambdas(directory: Path, heads: Sequence[str]) -> dict[str, float]:
         return {}
     found = json.loads(path.read_text())["lambda_reg"]
     return found if isinstance(found, dict) else {heads[0]: found}
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what the trainer has written, but for lines that were cut short."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
 
 
 def _median_ratio(

@@ -284,7 +284,8 @@ class Trainer(training.Trainer):
                 "elements": {h: sorted(s.elements) for h, s in self._streams.items()},
             }
             with Path(GRADIENTS).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+                # the last line may have been cut short, as by a full disk
+                stream.write("\n" + json.dumps(row))
         self._batches, self._norms = Counter(), {}
 
     def _check_loss(self, head: str, loss: float) -> None:

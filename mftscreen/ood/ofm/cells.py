@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
+from mftscreen.compiling import interruptible
 from mftscreen.errors import (
     InvalidGeometryError,
     PeriodicityError,
@@ -195,19 +196,20 @@ def voronoi_weights(
     first_cutoff = float(np.cbrt(60.0 / np.pi * volume / len(crystal.scaled)))
     max_faces = 96
     while True:
-        status, weights, radii, overlap = tessellate(
-            crystal.cell,
-            volume / areas,
-            crystal.scaled,
-            crystal.species,
-            sites,
-            first_cutoff,
-            _LONGEST_SEARCH if cutoff is None else cutoff,
-            half_box,
-            MIN_DISTANCE,
-            np.empty((0, 3)) if image_cell is None else image_cell,
-            max_faces,
-        )
+        with interruptible():
+            status, weights, radii, overlap = tessellate(
+                crystal.cell,
+                volume / areas,
+                crystal.scaled,
+                crystal.species,
+                sites,
+                first_cutoff,
+                _LONGEST_SEARCH if cutoff is None else cutoff,
+                half_box,
+                MIN_DISTANCE,
+                np.empty((0, 3)) if image_cell is None else image_cell,
+                max_faces,
+            )
         if status != OVERFLOW:
             break
         max_faces *= 2

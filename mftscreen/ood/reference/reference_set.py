@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -16,7 +16,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from mftscreen.errors import DataError, MftscreenError, ModelFileError
+from mftscreen.errors import MftscreenError, ModelFileError
 from mftscreen.ood.ofm.featurizer import N_FEATURES, OFMFeaturizer
 from mftscreen.ood.reference.density import OFMDensityDetector
 from mftscreen.ood.reference.nearest import distinct_rows
@@ -26,7 +26,6 @@ from mftscreen.writing import output_file
 
 __all__ = [
     "Reference",
-    "build_reference",
     "fit_reference",
     "open_reference",
     "pack_references",
@@ -145,36 +144,6 @@ def fit_reference(
     return Reference(detector, names, kept_formulas, known, n_twins), failures
 
 
-def build_reference(
-    structures: Sequence[Atoms], ids: Sequence[str]
-) -> dict[str, NDArray[Any]]:
-    """Return the reference set of a model as arrays for its file.
-
-    Parameters
-    ----------
-    structures : sequence of Atoms
-        Those without an orbital field matrix (molecules, elements beyond Pu) are left
-        out.
-    ids : sequence of str
-        Their names, for explanations.
-
-    Returns
-    -------
-    dict of str to ndarray
-        See :meth:`Reference.to_arrays`. Empty if fewer than three structures have an
-        orbital field matrix: for molecules there is no density.
-
-    Raises
-    ------
-    DataError
-        If there are not as many ids as structures.
-    """
-    if len(structures) != len(ids):
-        msg = f"{len(ids)} ids for {len(structures)} structures"
-        raise DataError(msg)
-    return fit_reference(zip(ids, structures, strict=True))[0].to_arrays()
-
-
 def pack_references(
     sets: Mapping[str, Mapping[str, NDArray[Any]]],
 ) -> dict[str, NDArray[Any]]:
@@ -183,8 +152,8 @@ def pack_references(
     Parameters
     ----------
     sets : mapping of str to mapping
-        What :func:`build_reference` returned, by property. Where properties have the
-        same object, it is stored once.
+        What :meth:`Reference.to_arrays` returned, by property. Where properties have
+        the same object, it is stored once.
 
     Returns
     -------
@@ -235,7 +204,8 @@ def open_reference(
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        What :func:`build_reference` or :func:`reference_arrays` returned; may be empty.
+        What :meth:`Reference.to_arrays` or :func:`reference_arrays` returned; may be
+        empty.
     elements : collection of str, optional
         Elements of the training set; by default those of the stored formulas.
 

@@ -7,7 +7,7 @@ row ids, how they were made, and a hash of the data they belong to.
 from __future__ import annotations
 
 from mftscreen.ood.splits.leave_one_out import Criterion, label_structure, leave_one_out
-from mftscreen.ood.splits.methods import OFM_METHODS, split_function
+from mftscreen.ood.splits.methods import OFM_METHODS, TARGET_METHODS, split_function
 from mftscreen.ood.splits.ofm_splits import (
     loco,
     sparse_x_cluster,
@@ -36,6 +36,7 @@ __all__ = [
     "OMEE_METHODS",
     "Split",
     "SplitData",
+    "TARGET_METHODS",
     "cluster_rows",
     "compute_vectors",
     "draw_validation",

@@ -19,7 +19,7 @@ from mftscreen.ood.splits.split import Split
 from mftscreen.ood.splits.target_splits import kde_tails, property_tail, random_split
 from mftscreen.suggestions import did_you_mean
 
-__all__ = ["OFM_METHODS", "split_function"]
+__all__ = ["OFM_METHODS", "TARGET_METHODS", "split_function"]
 
 _FUNCTIONS: dict[str, Callable[..., Split]] = {
     "random": random_split,
@@ -41,6 +41,9 @@ OFM_METHODS = (
     *("sparse_y_single", "sparse_y_cluster"),
 )
 """Methods that take orbital field matrices as a second argument."""
+
+TARGET_METHODS = ("kde_tails", "property_tail", "sparse_y_cluster", "sparse_y_single")
+"""Methods that look for rare or extreme targets."""
 
 
 def split_function(method: str) -> Callable[..., Split]:

@@ -44,6 +44,11 @@ def test_a_url_is_no_local_path_and_its_password_is_not_shown() -> None:
     assert "secret" not in str(refused.value)
 
 
+def test_an_empty_text_is_no_path() -> None:
+    with pytest.raises(click.BadParameter, match="an empty path"):
+        convert(LocalPath(), "")
+
+
 def test_number_of_processes() -> None:
     assert "{'jobs': 1}" in invoke(jobs_option).output
     assert "{'jobs': -1}" in invoke(jobs_option, "-j", "-1").output

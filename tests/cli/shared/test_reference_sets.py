@@ -9,7 +9,7 @@ from ase.build import bulk
 
 from mftscreen.cli.shared.reference_sets import open_chosen, warn_if_too_small
 from mftscreen.errors import UnknownPropertyError
-from mftscreen.ood.reference.reference_set import build_reference, open_reference
+from mftscreen.ood.reference.reference_set import fit_reference, open_reference
 
 CONTEXT = click.Context(click.Command("score"))
 
@@ -34,7 +34,9 @@ def test_few_structures_flag_nothing(
     alpha: float, is_told: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     crystals = [bulk("MgO", "rocksalt", a=a) for a in np.linspace(4.0, 4.3, 12)]
-    arrays = build_reference(crystals, [str(k) for k in range(12)])
+    arrays = fit_reference(zip(map(str, range(12)), crystals, strict=True))[
+        0
+    ].to_arrays()
     warn_if_too_small(open_reference(arrays, ["Mg", "O"]), alpha)
     message = capsys.readouterr().err
     assert ("the smallest is 1/13" in message) == is_told

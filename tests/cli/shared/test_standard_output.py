@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from ase.build import bulk
 from ase.io import write
+
+from mftscreen.cli import main
 
 PROGRAM = """
 import sys
@@ -37,6 +40,36 @@ def test_a_pipe_that_closes_early_is_no_problem() -> None:
     os.close(reader)
     assert run(writer) == (0, "summary\n")
     os.close(writer)
+
+
+@pytest.mark.parametrize("line", ["models list", "recipes list", "explain"])
+def test_every_command_ends_quietly_without_a_reader(
+    line: str,
+    unread: TextIO,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdout", unread)
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 0
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("has_reader", [False, True])
+def test_another_pipe_that_breaks_is_no_success(
+    has_reader: bool, unread: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_pipe(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("click.Group.invoke", break_pipe)
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader):
+        monkeypatch.setattr("sys.stdout", stream if has_reader else unread)
+        with pytest.raises(SystemExit) as ended:
+            main(["models", "list"])
+        assert ended.value.code == has_reader
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ase.io import read, write
 
 from mftscreen.errors import ConfigError, DataError
 from mftscreen.finetune.compare.folds import choose_folds, prepare_split
@@ -43,3 +44,21 @@ def test_folds_are_chosen_by_number_or_name(folder: Path, mft: MFTConfig) -> Non
         prepare_split(config, "best", folder)
     with pytest.raises(ConfigError, match="needs a split"):
         prepare_split(config, None, folder)
+
+
+def test_rows_may_lack_the_first_of_several_labels(
+    folder: Path, mft: MFTConfig, tmp_path: Path
+) -> None:
+    rows = read(folder / "crystals.extxyz", ":")
+    for atoms in rows:
+        atoms.info["other"] = 1.0
+    del rows[3].info["softness"]
+    write(tmp_path / "rows.extxyz", rows)
+    data = mft.data.model_copy(update={"train": [tmp_path / "rows.extxyz"]})
+    settings = mft.properties["log_gvrh"]
+    properties = {"softness": settings, "other": settings}
+    config = mft.model_copy(update={"data": data, "properties": properties})
+    split = Split.read(prepare_split(config, "chemsys", tmp_path / "folds"))
+    assert len(split.ids) == len(rows)
+    with pytest.raises(DataError, match="'softness', the first property, and 1 rows"):
+        prepare_split(config, "kde_tails", tmp_path / "tails")

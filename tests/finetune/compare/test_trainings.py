@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ase.io import read, write
 from click.testing import CliRunner
 
 from mftscreen.cli import main
@@ -92,6 +93,32 @@ def test_strategies_are_trained_on_the_same_folds_once(
     mft = load_config(output / "mft" / "Mg-O" / "config.yaml")
     frames = [s for rows in load_task(mft).heads["first"].values() for s in rows]
     assert {str(s.atoms.symbols.formula.reduce()[0]) for s in frames} == {"Si", "SiO"}
+
+
+def test_other_labels_are_noticed(
+    folder: Path, write_config: Callable[..., Path], pretrained: Path, tmp_path: Path
+) -> None:
+    rows = read(folder / "crystals.extxyz", ":")
+    write(tmp_path / "rows.extxyz", rows)
+    path = write_config(
+        "noticed",
+        "mft",
+        pretrained=str(pretrained),
+        data={"train": [str(tmp_path / "rows.extxyz")]},
+        auxiliary={"head": "first", "data": ["crystals.extxyz"], "batch_size": 16},
+    )
+    options = ["--compare", "kernel", "--split", "chemsys", "--folds", "Si"]
+    options += ["-o", str(tmp_path / "compared"), "-q"]
+    assert run(path, *options)[0] == 0
+    assert run(path, *options)[0] == 0
+    for atoms in rows:
+        atoms.info["softness"] += 1.0
+    write(tmp_path / "rows.extxyz", rows)
+    split = tmp_path / "compared" / "split.json"
+    options[3] = str(split)
+    code, _, errors = run(path, *options)
+    assert code == 1
+    assert "of other rows, or from another pretrained model" in errors
 
 
 @pytest.mark.slow

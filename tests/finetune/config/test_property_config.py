@@ -17,6 +17,8 @@ from mftscreen.transforms import Transform
     [
         ({"components": ["a"]}, "1 components; 2 to 1000"),
         ({"components": 5000}, "5000 components"),
+        # without a list of so many names
+        ({"components": 10**12}, "1000000000000 components"),
         ({"components": ["a", "a"]}, "two components have one name"),
         ({"components": ["a", "b-c"]}, "'b-c' cannot be a component"),
         ({"components": ["a", "norm"]}, "'norm' cannot be a component"),

@@ -150,3 +150,14 @@ def test_molecules_are_calibrated_without_p_values(
     calibrated = _in_turn(config, molecules, ["a", "b"], descriptors)
     assert calibrated.ids == ("a", "b")
     assert np.isnan(calibrated.p_values).all()
+
+
+def test_molecules_are_calibrated_beside_crystals(
+    config: MFTConfig, descriptors: PooledDescriptors
+) -> None:
+    crystals = [bulk("NaCl", "rocksalt", a=5.4 + 0.05 * k) for k in range(6)]
+    structures = [molecule("H2O"), *crystals, crystals[0], molecule("CH4")]
+    calibrated = _in_turn(config, structures, list("abcdefghi"), descriptors)
+    assert calibrated.ids == tuple("abcdefgi")
+    assert np.isnan(calibrated.p_values[[0, -1]]).all()
+    assert (calibrated.p_values[1:-1] > 0).all()

@@ -170,6 +170,20 @@ def test_trainer_failure_shows_the_log(
         tune("fails", "scratch")
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "data", "input.json"])
+def test_a_folder_with_files_of_somebody_is_left_alone(
+    folder: Path, tune: Callable[..., Path], name: str
+) -> None:
+    own = folder / f"own-{name}" / name
+    if name == "data":
+        own = own / "softness" / "train" / "labels.extxyz"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(ConfigError, match=f"has {name}, and no run"):
+        tune(f"own-{name}", "scratch")
+    assert own.read_text() == "mine"
+
+
 def test_changed_data_are_noticed(
     folder: Path, from_scratch: Path, tmp_path: Path
 ) -> None:

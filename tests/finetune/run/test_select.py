@@ -100,6 +100,20 @@ def test_torn_checkpoint_is_dropped_with_its_errors(tmp_path: Path) -> None:
     assert list(resumed.curve) == [5]
 
 
+def test_a_checkpoint_without_its_average_is_dropped(tmp_path: Path) -> None:
+    selection = Selection(tmp_path, Errors(), averaged=True)
+    for step in (5, 10):
+        _save(tmp_path, step, 0.0)
+        if step == 5:
+            _save(tmp_path, step, 1.0, "model_ema.ckpt")
+            selection.update()
+    # killed between the two files
+    resumed = Selection(tmp_path, Errors(), averaged=True)
+    assert resumed.rewind() == 5
+    assert list(checkpoints(tmp_path)) == [5]
+    assert resumed.best == 5
+
+
 def test_nothing_left_is_the_beginning(tmp_path: Path) -> None:
     _save(tmp_path, 5, 1.0).write_bytes(b"")
     (tmp_path / "validation.json").write_text(json.dumps({"5": {CRITERION: 1.0}}))

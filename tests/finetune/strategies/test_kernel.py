@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.io import read
+from ase.io import read, write
 from click.testing import CliRunner
 
 from mftscreen import MFTCalculator, load_model, rank
@@ -89,6 +89,29 @@ def test_a_run_is_not_overwritten_and_can_be_repeated(
     for card in (before, after):
         del card["properties"]["softness"]["readout"]["seconds"]
     assert after == before
+
+
+def test_other_tests_are_measured(
+    write_config: Callable[..., Path], pretrained: Path, folder: Path, tmp_path: Path
+) -> None:
+    rows = read(folder / "test.extxyz", ":")
+    write(tmp_path / "test.extxyz", rows)
+    data = {
+        "train": ["crystals.extxyz"],
+        "test": {"new": str(tmp_path / "test.extxyz")},
+    }
+    path = write_config(
+        "measured", "kernel", training=None, pretrained=str(pretrained), data=data
+    )
+    config, errors = load_config(path), []
+    for _ in range(2):
+        model = run_training(config, tmp_path / "run", resume=True)
+        metrics = read_bundle(model).card.properties["softness"].metrics
+        errors.append(metrics["new"]["mae"])
+        for atoms in rows:
+            atoms.info["softness"] += 10.0
+        write(tmp_path / "test.extxyz", rows)
+    assert errors[1] > errors[0] + 5.0
 
 
 @pytest.fixture(scope="module")

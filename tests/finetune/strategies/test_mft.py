@@ -58,6 +58,9 @@ def test_what_mft_takes_over(
     nothing = {"transfer_head": False, "transfer_backbone": False}
     assert taken_over(**nothing) == (False, False, False)
     assert taken_over(transfer_properties=True) == (True, True, True)
+    yes_no = {"metal": {"label": "is a metal", "kind": "class"}}
+    with pytest.raises(ValueError, match=r"metal has kind: class, whose scale"):
+        configure("mft", transfer_properties=True, properties=yes_no)
     assert starting_model(configure("mft")) == "backbone.pt"
     assert starting_model(configure("mft", **nothing)) is None
     assert starting_model(configure("scratch")) is None

@@ -227,6 +227,19 @@ def test_other_settings_are_labelled_anew(config_path: Path, own_cache: Path) ->
     assert len(list((own_cache / "self_replay").glob("*.traj"))) == 2
 
 
+def test_labels_of_another_head_are_made_anew(
+    teacher: Teacher, own_cache: Path
+) -> None:
+    frames = perturb_structures(ROWS, SelfReplayConfig(per_structure=1))
+    before = label_frames(frames, teacher)
+    # another head of one file, which the new model calls the same
+    bias = "model.oxides.atomic_model.out_bias"
+    state = {**teacher.state, bias: teacher.state[bias] + 1.0}
+    after = label_frames(frames, Teacher(state, teacher.sha256, teacher.head))
+    assert len(list((own_cache / "self_replay").glob("*.traj"))) == 2
+    assert (after[0].labels["energy"] > before[0].labels["energy"] + 0.5).all()
+
+
 def test_what_was_kept_and_is_damaged_is_labelled_anew(
     config_path: Path, own_cache: Path
 ) -> None:

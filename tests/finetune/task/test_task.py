@@ -12,6 +12,8 @@ import pytest
 import yaml
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
 from ase.io import write
 
 from mftscreen import structures
@@ -101,6 +103,48 @@ def _named(path: Path, names: list[str]) -> None:
     for k, (atoms, name) in enumerate(zip(structures, names, strict=True)):
         atoms.info |= {"id": name, "x": k / 10}
     write(path, structures)
+
+
+def _trajectories(path: Path, lacking: int = 0) -> None:
+    frames = []
+    for k in range(40):
+        atoms = bulk("MgO", "rocksalt", a=4.0 + 0.01 * k)
+        results = {"energy": -k, "forces": np.zeros((2, 3)), "stress": np.zeros(6)}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        if k >= lacking:
+            atoms.info["run"] = f"run-{k // 4}"
+        frames.append(atoms)
+    if path.suffix == ".db":
+        with connect(path) as database:
+            for atoms in frames:
+                database.write(atoms, **atoms.info)
+    else:
+        write(path, frames)
+
+
+def _pretraining(path: Path, group: str) -> dict[str, object]:
+    branch = {"data": [str(path)], "group": group, "validation_fraction": 0.3}
+    branches = {"dft": branch}
+    return {"strategy": "pretrain", "energy_head": "dft", "branches": branches}
+
+
+@pytest.mark.parametrize("name", ["ff.extxyz", "ff.db"])
+def test_frames_of_one_group_stay_together(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    _trajectories(tmp_path / name)
+    parts = _load(tmp_path, **_pretraining(tmp_path / name, "run")).heads["dft"]
+    groups = {part: {frame.group for frame in parts[part]} for part in parts}
+    assert sum(len(frames) for frames in parts.values()) == 40
+    assert len(groups["train"] | groups["validation"]) == 10
+    assert not groups["train"] & groups["validation"]
+    with pytest.raises(DataError, match="group: no frame has 'rnu'"):
+        _load(tmp_path, **_pretraining(tmp_path / name, "rnu"))
+    (tmp_path / name).unlink()
+    _trajectories(tmp_path / name, lacking=2)
+    with caplog.at_level(logging.WARNING):
+        _load(tmp_path, **_pretraining(tmp_path / name, "run"))
+    assert "group: 2 of 40 frames have no 'run'" in caplog.text
 
 
 def test_structures_of_one_id_stay_together_and_are_named(

@@ -209,11 +209,30 @@ def test_rows_are_read_under_the_names_of_the_properties(
     found = {part: [row.id for row in rows] for part, rows in data.rows.items()}
     assert found == {"train": ["a", "b"], "validation": ["c"], "new": ["d", "e"]}
     assert data.rows["train"][1].labels == {"gap": 0.2, "twice": 0.2}
-    # a validation row may be one that is trained on
-    (record,) = caplog.records
-    assert record.getMessage() == (
-        "1 structures of test 'new' are in the training set, too: e"
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 structures of the validation set are in the training set, too: c",
+        "1 structures of test 'new' are in the training set, too: e",
+    ]
+    caplog.clear()
+    both = DataConfig(train=[train], validation=[test], test={"same": test})
+    with caplog.at_level(logging.WARNING):
+        read_rows(both, _sources(gap="Eg"), seed=0)
+    assert [record.getMessage() for record in caplog.records][-1] == (
+        "2 structures of test 'same' are in the validation set, too: d, e"
     )
+
+
+def test_tests_have_a_hash_of_their_own(tmp_path: Path) -> None:
+    train = _write(tmp_path / "train.extxyz", a=0.1, b=0.2, c=0.3)
+    found = []
+    for label in (0.4, 0.4, 0.5):
+        test = _write(tmp_path / "test.extxyz", d=label)
+        config = DataConfig(train=[train], test={"new": test}, validation_fraction=0.3)
+        data = read_rows(config, _sources(gap="Eg"), seed=0)
+        found.append((data.hash, data.tests_hash))
+    assert found[0] == found[1]
+    assert found[0][0] == found[2][0]
+    assert found[0][1] != found[2][1]
 
 
 def test_a_property_without_rows_of_a_part_is_named(tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ def _interval(step: int, batches: dict[str, int], **norms: float) -> dict[str, A
     return {"step": step, "batches": batches, "gradient_norms": norms}
 
 
+def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+    rows = [_interval(step, {"gap": 2}) for step in (2, 4)]
+    (tmp_path / COMBINATION).write_text(Combination().to_json())
+    whole, cut = map(json.dumps, rows)
+    (tmp_path / GRADIENTS).write_text(f"\n{whole}\n{cut[:-9]}\n{cut}")
+    assert summarize_training(tmp_path)["batches"] == {"gap": 4}
+
+
 def test_intervals_that_were_trained_twice_count_once(tmp_path: Path) -> None:
     combination = Combination(
         ["ff"],

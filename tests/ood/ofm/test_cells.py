@@ -97,3 +97,14 @@ def test_skewed_cells_have_the_matrix_of_the_compact_one(
 def test_errors(atoms: Atoms, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         orbital_field_matrix(atoms)
+
+
+def test_an_interrupt_of_the_tessellation_stays_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:  # as numba tells of Ctrl-C
+        raise SystemError("a result with an exception set") from KeyboardInterrupt()
+
+    monkeypatch.setattr("mftscreen.ood.ofm.voronoi.tessellate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        orbital_field_matrix(bulk("Si"))

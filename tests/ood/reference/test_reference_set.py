@@ -19,7 +19,6 @@ from mftscreen.ood import OFMDensityDetector, OFMFeaturizer, orbital_field_matri
 from mftscreen.ood.ofm.orbitals import table_hash
 from mftscreen.ood.reference.reference_set import (
     Reference,
-    build_reference,
     fit_reference,
     open_reference,
     pack_references,
@@ -84,7 +83,6 @@ def test_too_few_structures_make_no_detector() -> None:
     assert reference.detector is None
     assert len(failures) == 1
     assert reference.to_arrays() == {}
-    assert build_reference([molecule("H2O")], ["water"]) == {}
     assert open_reference({}, ["H"]) == Reference(elements=frozenset({"H"}))
 
 
@@ -138,11 +136,6 @@ def test_twins_leave_the_share_of_flagged_rows() -> None:
         shares.append(np.mean(detector.predict(features) == -1))
     assert shares[0] == shares[1] == shares[2]
     assert 0.0 < shares[0] < 0.1
-
-
-def test_as_many_ids_as_structures() -> None:
-    with pytest.raises(DataError, match="1 ids for 2 structures"):
-        build_reference([bulk("Cu"), bulk("Si")], ["cu"])
 
 
 def test_round_trip_through_a_file(tmp_path: Path, reference: Reference) -> None:
@@ -255,8 +248,9 @@ def test_an_interrupted_write_leaves_the_old_file_alone(
 
 def test_properties_of_the_same_rows_share_a_stored_set() -> None:
     crystals = [bulk("MgO", "rocksalt", a=a) for a in (4.0, 4.1, 4.2, 4.3)]
-    oxides = build_reference(crystals, list("abcd"))
-    metals = build_reference([bulk("Cu"), bulk("Al"), bulk("Na")], list("xyz"))
+    others = [bulk("Cu"), bulk("Al"), bulk("Na")]
+    oxides = fit_reference(zip("abcd", crystals, strict=True))[0].to_arrays()
+    metals = fit_reference(zip("xyz", others, strict=True))[0].to_arrays()
     packed = pack_references({"a": oxides, "b": metals, "c": oxides, "d": {}})
     assert sum(key.endswith("/data") for key in packed) == 2
     for name, arrays in {"a": oxides, "b": metals, "c": oxides, "d": {}}.items():
