@@ -53,8 +53,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        Left as it is if something is raised. Of a symbolic link, the file that it
-        points to is replaced.
+        Left as it is if something is raised. A symbolic link is replaced, and what it
+        points to stays.
 
     Yields
     ------
@@ -65,10 +65,15 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If it cannot be written, or is a pipe, a device or a socket.
+        If it cannot be written.
     """
-    target = _target(path)
-    partial = _beside(target, path.name)
+    with _becoming(path, path.name) as partial:
+        yield partial
+
+
+@contextmanager
+def _becoming(target: Path, name: str) -> Iterator[Path]:
+    partial = _beside(target, name)
     try:
         yield partial
         partial.replace(target)
@@ -85,12 +90,14 @@ def replacing(path: Path) -> Iterator[Path]:
 def output_file(path: Path) -> Iterator[Path]:
     """Do what :func:`replacing` does, for a file that a user asked for.
 
+    Of a symbolic link, the file that it points to is replaced.
+
     Raises
     ------
     DataError
         If it cannot be written, or is a pipe, a device or a socket.
     """
-    with _explained(path), replacing(path) as partial:
+    with _explained(path), _becoming(_target(path), path.name) as partial:
         yield partial
 
 

@@ -103,8 +103,13 @@ class _LazyGroup(Group):
         except OSError as error:
             from mftscreen.cli.shared.standard_output import has_no_reader, leave_unread
 
-            # of standard output, not of another pipe: its reader has had enough
-            if isinstance(error, BrokenPipeError) and has_no_reader():
+            # The reader of a table has had enough. Where what is said of the work
+            # has no reader either, it may have stopped in the middle.
+            if (
+                isinstance(error, BrokenPipeError)
+                and has_no_reader(sys.stdout)
+                and not has_no_reader(sys.stderr)
+            ):
                 leave_unread()
                 sys.exit(0)
             # another pipe that was closed is click's to handle

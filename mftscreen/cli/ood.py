@@ -32,7 +32,7 @@ from mftscreen.cli.shared.reference_sets import (
     reference_option,
     warn_if_too_small,
 )
-from mftscreen.cli.shared.standard_output import standard_output
+from mftscreen.cli.shared.standard_output import from_elsewhere, standard_output
 from mftscreen.cli.shared.summary import counted, say_written
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _write(records: Iterable[Record], output: Path | None) -> list[DataError]:
         write_records(output, COLUMNS, records, ids=("id", "nearest"))
         return problems
     with standard_output(problems) as stream:
-        write_csv(stream, COLUMNS, records)
+        write_csv(stream, COLUMNS, from_elsewhere(records))
     return problems
 
 

@@ -21,7 +21,7 @@ from mftscreen.cli.shared.options import (
     output_option,
     quiet_option,
 )
-from mftscreen.cli.shared.standard_output import standard_output
+from mftscreen.cli.shared.standard_output import from_elsewhere, standard_output
 from mftscreen.cli.shared.summary import counted, say_predicted, say_written
 
 if TYPE_CHECKING:
@@ -223,9 +223,9 @@ def _write(
         return problems
     with standard_output(problems) as stream:
         if as_json:
-            write_jsonl(stream, table.records())
+            write_jsonl(stream, from_elsewhere(table.records()))
         else:
-            write_csv(stream, table.header, table.records())
+            write_csv(stream, table.header, from_elsewhere(table.records()))
     return problems
 
 

@@ -258,7 +258,7 @@ def command(
         raise click.UsageError(msg, ctx)
     if run is not None and not quiet and (before := held_before(run, database)):
         what = f"{click.format_filename(run)} holds the candidates of {before}"
-        click.echo(f"{what}; those of DATABASE take their place", err=True)
+        click.echo(f"{what}; those of DATABASE will take their place", err=True)
     result = rank(
         database,
         query,

@@ -265,8 +265,10 @@ def show(
 
     for path in filter(None, (csv, json, matbench, plots, collapse)):
         check_not_of_study(path, directory)
+    made = {plots, collapse}  # folders that are there in the end
     for path in filter(None, (csv, json, matbench)):
-        check_place(path)
+        if path.parent not in made:
+            check_place(path)
     study = read_study(directory).only(only)
     published = None if study.published is None else load_published(study.published)
     found = measurements(study.results)

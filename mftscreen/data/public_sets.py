@@ -136,7 +136,6 @@ def _linked(path: Path, source: Path) -> bool:
     try:
         if path.exists():
             return filecmp.cmp(path, source, shallow=False)
-        path.unlink(missing_ok=True)  # a link to what is gone
         with _part_of(path) as partial:
             try:
                 partial.symlink_to(source.resolve())

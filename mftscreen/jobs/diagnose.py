@@ -188,8 +188,8 @@ def diagnose(
     ModelError
         If a model cannot be read, or the two cannot be compared.
     DataError
-        If data cannot be read, are too few, or a file cannot be written or is one that
-        is read.
+        If data cannot be read, are too few, or a file cannot be written or is one of
+        `data` or `split`.
 
     Examples
     --------

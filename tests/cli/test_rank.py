@@ -247,7 +247,7 @@ def test_another_source_is_said_to_replace_what_was_found(
         line = ["rank", str(source), "-m", str(tiny_model), "--run", str(run)]
         done = CliRunner().invoke(main, [*line, *options])
         assert done.exit_code in (0, 3), done.stderr
-        message = f"{run} holds the candidates of {database}; those of DATABASE take"
+        message = f"{run} holds the candidates of {database}; those of DATABASE will"
         return message in done.stderr
 
     assert not said(database)

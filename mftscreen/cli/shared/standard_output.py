@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper, UnsupportedOperation
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from mftscreen.errors import DataError
 from mftscreen.writing import why_unwritable
 
-__all__ = ["has_no_reader", "leave_unread", "replace_closed_streams", "standard_output"]
+__all__ = [
+    "from_elsewhere",
+    "has_no_reader",
+    "leave_unread",
+    "replace_closed_streams",
+    "standard_output",
+]
+
+Row = TypeVar("Row")
 
 
 def replace_closed_streams() -> None:
@@ -46,6 +54,8 @@ def standard_output(problems: list[DataError]) -> Iterator[TextIO]:
     try:
         yield sys.stdout
         sys.stdout.flush()
+    except _Elsewhere as error:
+        raise error.found from None
     except BrokenPipeError:
         leave_unread()
     except OSError as error:
@@ -54,11 +64,32 @@ def standard_output(problems: list[DataError]) -> Iterator[TextIO]:
         problems.append(DataError(msg, path="standard output"))
 
 
-def has_no_reader() -> bool:
-    """Tell whether standard output is a pipe whose reader has had enough."""
+class _Elsewhere(Exception):
+    """An error that has nothing to do with standard output."""
+
+    def __init__(self, found: OSError) -> None:
+        self.found = found
+
+
+def from_elsewhere(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield rows that are made while a table is written.
+
+    Parameters
+    ----------
+    rows : iterable
+        An OSError that they raise is not one of :func:`standard_output`.
+    """
+    try:
+        yield from rows
+    except OSError as error:
+        raise _Elsewhere(error) from error
+
+
+def has_no_reader(stream: TextIO) -> bool:
+    """Tell whether a stream is a pipe whose reader has had enough."""
     poll = select.poll()
     try:
-        poll.register(sys.stdout, 0)  # errors are told of without being asked for
+        poll.register(stream, 0)  # errors are told of without being asked for
     except UnsupportedOperation:  # in the memory of a test
         return False
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

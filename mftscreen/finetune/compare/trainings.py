@@ -25,7 +25,6 @@ from mftscreen.finetune.outcome.collapse import (
 from mftscreen.finetune.run.run import run_training
 from mftscreen.finetune.strategies import COMPARABLE, DownstreamConfig, MFTConfig
 from mftscreen.finetune.task.task import load_rows
-from mftscreen.finetune.task.training_data import TrainingData
 from mftscreen.model.files.bundle import read_bundle
 from mftscreen.model.files.registry import MODEL, resolve_model
 from mftscreen.writing import output_file
@@ -94,8 +93,8 @@ def compare_strategies(
     runs = [(s, fold) for fold in folds for s in strategies]
     results: list[Result] = []
     origin = resolve_model(config.pretrained, progress=progress)[0]
-    made_of = {"pretrained": hashlib.sha256(origin.read_bytes()).hexdigest()}
-    read: dict[tuple[str, bool], TrainingData] = {}
+    pretrained = hashlib.sha256(origin.read_bytes()).hexdigest()
+    hashes: dict[tuple[str, bool], dict[str, str]] = {}
     with progress_bar(runs, shown=progress, unit="training") as bar:
         for strategy, fold in bar:
             bar.set_description(f"{strategy}, fold {fold}")
@@ -106,11 +105,11 @@ def compare_strategies(
             model = run / MODEL
             # once for all strategies that validate, and once for those that do not
             key = fold, settings.plan.trains
-            if key not in read:
-                kept = {k: rows for k, rows in read.items() if k[0] == fold}
-                read = kept | {key: load_rows(settings.plan)}
-            rows = read[key]
-            made_of |= {"rows": rows.hash, "tests": rows.tests_hash}
+            if key not in hashes:
+                rows = load_rows(settings.plan)
+                hashes[key] = {"rows": rows.hash, "tests": rows.tests_hash}
+                del rows  # while others train
+            made_of = {"pretrained": pretrained, **hashes[key]}
             found = _read_results(run, settings, made_of)
             if found is None:
                 run_training(
@@ -122,7 +121,7 @@ def compare_strategies(
                     collapse_against=config.pretrained if reports else None,
                 )
             elif reports and not all(result.drift for result in found):
-                parts = collapse_parts(rows)
+                parts = collapse_parts(load_rows(settings.plan))
                 report_collapse(model, config.pretrained, parts, progress=progress)
             else:
                 results += found
@@ -166,8 +165,9 @@ def _read_results(
     document = json.loads(path.read_text(encoding="utf-8"))
     if not _is_same(config, document["config"]):
         what = "with another configuration"
-    # an earlier version did not write it
-    elif document.get("made_of", made_of) != made_of:
+    elif "made_of" not in document:
+        return None  # of an earlier version: the run itself knows
+    elif document["made_of"] != made_of:
         what = "of other rows, or from another pretrained model of this name"
     else:
         return [Result(**result) for result in document["results"]]

@@ -44,7 +44,7 @@ class ReferenceSet(NamedTuple):
     positions : sequence of int
         Training rows that are in it, in its order: those without an equal before them.
     without : sequence of int
-        Training rows without an orbital field matrix.
+        Training rows without an orbital field matrix, and without an equal before them.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -92,8 +92,8 @@ def build_reference_sets(task: Task) -> dict[str, ReferenceSet]:
         positions = [int(name) for name in arrays.get("ids", ())]
         if arrays:
             arrays["ids"] = np.array([rows[k].id for k in positions])
-        without = [int(name) for name, _ in failures]
-        found = ReferenceSet(arrays, positions, without)
+        failed = {rows[int(name)].hash: int(name) for name, _ in reversed(failures)}
+        found = ReferenceSet(arrays, positions, sorted(failed.values()))
         sets |= dict.fromkeys(names, found)
     return sets
 

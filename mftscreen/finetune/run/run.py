@@ -167,12 +167,14 @@ def _fit(config: TuneConfig, task: Task, directory: Path, progress: bool) -> Pat
     """Fit kernel read-outs to the pretrained descriptor and write a model file."""
     path, measured = directory / MODEL, directory / TESTS_HASH
     tests = task.data.tests_hash
-    # other tests have other errors, which are part of the file
-    if not path.exists() or not measured.exists() or measured.read_text() != tests:
+    # other tests have other errors, which are part of the file; an earlier version did
+    # not write which they were
+    known = measured.read_text() if measured.exists() else tests
+    if not path.exists() or known != tests:
         _write_origin(config, task, directory)
         checkpoint = save_state(task.state or {})
         write_model(path, task, checkpoint, {}, progress=progress)
-        _replace(measured, tests)
+    _replace(measured, tests)
     return path
 
 
@@ -217,8 +219,8 @@ def _check_directory(config: TuneConfig, directory: Path, resume: bool) -> bool:
         names = (CONFIG, DATA, INPUT, MODEL)
         if found := [name for name in names if (directory / name).exists()]:
             problem = (
-                f"{directory} has {' and '.join(found)}, and no run that would have "
-                "made that; choose another directory with --output"
+                f"{directory} has {' and '.join(found)}, and no {DATA_HASH}, which a "
+                "run writes first; choose another directory with --output"
             )
             raise ConfigError([problem])
         return False

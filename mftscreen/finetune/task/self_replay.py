@@ -49,7 +49,7 @@ MAX_FORCE = 30.0
 MIN_OVERLAP = 0.6
 """Of the sum of two covalent radii; closer atoms overlap."""
 
-FORMAT = 2
+FORMAT = 1
 """Another number when the same model would label the same frames otherwise."""
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +15,8 @@ from ase.build import bulk
 from ase.io import write
 
 from mftscreen.cli import main
+from mftscreen.cli.shared.standard_output import from_elsewhere, standard_output
+from mftscreen.errors import DataError
 
 PROGRAM = """
 import sys
@@ -70,6 +72,30 @@ def test_another_pipe_that_breaks_is_no_success(
         with pytest.raises(SystemExit) as ended:
             main(["models", "list"])
         assert ended.value.code == has_reader
+
+
+def test_nothing_is_a_success_where_nobody_reads(
+    unread: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", unread)
+    monkeypatch.setattr("sys.stderr", unread)
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "list"])
+    assert ended.value.code == 1
+
+
+def test_errors_of_the_rows_are_not_those_of_standard_output() -> None:
+    def rows() -> Iterator[str]:
+        yield "one"
+        raise BrokenPipeError(errno.EPIPE, "of a worker")
+
+    problems: list[DataError] = []
+    with (
+        pytest.raises(BrokenPipeError, match="of a worker"),
+        standard_output(problems),
+    ):
+        list(from_elsewhere(rows()))
+    assert not problems
 
 
 @pytest.mark.slow

@@ -179,7 +179,7 @@ def test_a_folder_with_files_of_somebody_is_left_alone(
         own = own / "softness" / "train" / "labels.extxyz"
     own.parent.mkdir(parents=True)
     own.write_text("mine")
-    with pytest.raises(ConfigError, match=f"has {name}, and no run"):
+    with pytest.raises(ConfigError, match=f"has {name}, and no data.sha256"):
         tune(f"own-{name}", "scratch")
     assert own.read_text() == "mine"
 
