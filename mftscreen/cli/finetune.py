@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli import EXIT_INTERRUPTED
-from mftscreen.cli.shared.checks import check_not_empty
+from mftscreen.cli.shared.checks import check_folder, check_not_empty
 from mftscreen.cli.shared.commands import Choice, Command
 from mftscreen.cli.shared.options import LocalPath, quiet_option
 from mftscreen.cli.shared.standard_output import standard_output
@@ -152,9 +152,7 @@ def command(
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
     directory = output or default_output(config, settings)
-    if directory == config:
-        msg = f"{config} has no ending to leave out: name another folder with -o"
-        raise click.UsageError(msg)
+    check_folder(directory, config)
     options: dict[str, Any] = {
         "threads": threads,
         "progress": not quiet,

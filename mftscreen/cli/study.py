@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mftscreen.cli import EXIT_FAILED_ROWS, EXIT_INTERRUPTED
+from mftscreen.cli.shared.checks import check_folder
 from mftscreen.cli.shared.commands import Choice, Group
 from mftscreen.cli.shared.options import LocalPath, jobs_option, quiet_option
 from mftscreen.cli.shared.standard_output import standard_output
@@ -152,9 +153,7 @@ def run_command(
 
     settings = load_study(study)
     directory = output or study.parent / study.stem
-    if directory == study:
-        msg = f"{study} has no ending to leave out: name another folder with -o"
-        raise click.UsageError(msg)
+    check_folder(directory, study)
     planned = plan_study(settings, directory, only, write=not dry_run)
     chosen = take_shard(planned, *shard)
     waiting = unfinished(chosen, directory)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 __all__ = [
+    "check_folder",
     "check_goals",
     "check_keep",
     "check_not_empty",
@@ -62,6 +64,13 @@ def check_not_empty(
         msg = "an empty text"
         raise click.BadParameter(msg, ctx, param)
     return value
+
+
+def check_folder(folder: Path, config: Path) -> None:
+    """Raise if a folder that is named after a configuration is that file itself."""
+    if folder == config:
+        msg = f"{config} has no ending to leave out: name another folder with -o"
+        raise click.UsageError(msg)
 
 
 def check_goals(texts: Sequence[str]) -> None:

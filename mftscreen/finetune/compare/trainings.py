@@ -7,16 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
-
-from pydantic import ValidationError
 
 from mftscreen.console.progress import progress_bar
 from mftscreen.errors import ConfigError
 from mftscreen.finetune.compare.folds import in_fold
 from mftscreen.finetune.compare.verdict import Comparison, Result
 from mftscreen.finetune.config.derive import derive_config
+from mftscreen.finetune.config.read import is_same
 from mftscreen.finetune.outcome.collapse import (
     collapse_parts,
     read_collapse,
@@ -163,7 +161,7 @@ def _read_results(
     if not path.exists():
         return None
     document = json.loads(path.read_text(encoding="utf-8"))
-    if not _is_same(config, document["config"]):
+    if not is_same(config, document["config"]):
         what = "with another configuration"
     elif "made_of" not in document:
         return None  # of an earlier version: the run itself knows
@@ -173,16 +171,6 @@ def _read_results(
         return [Result(**result) for result in document["results"]]
     problem = f"{run} holds a training {what}; compare in another directory with "
     raise ConfigError([problem + "--output"])
-
-
-def _is_same(config: DownstreamConfig, written: Mapping[str, Any]) -> bool:
-    # not as text alone: keys may have come since, which have defaults
-    if written == config.model_dump(mode="json"):
-        return True
-    try:
-        return type(config).model_validate(written) == config
-    except ValidationError:
-        return False
 
 
 def _write_results(

@@ -19,7 +19,7 @@ from mftscreen.finetune.strategies.plan import Strategy
 from mftscreen.model.files.registry import trained_model
 from mftscreen.suggestions import did_you_mean
 
-__all__ = ["as_config", "explain_problem", "load_config", "resolve_paths"]
+__all__ = ["as_config", "explain_problem", "is_same", "load_config", "resolve_paths"]
 
 _PYDANTIC = re.compile(r"\[key\]|bool|constrained-(float|int|str)|(literal|list)\[.*\]")
 """What pydantic adds to a place: the name of an entry, or one type of several."""
@@ -112,6 +112,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return _plain(dict(value))
     return value
+
+
+def is_same(config: TuneConfig, written: Any) -> bool:
+    """Return whether a configuration was written so, by this version or another.
+
+    Parameters
+    ----------
+    config : TuneConfig
+    written : object
+        What was read back of a configuration.
+    """
+    # rows in memory are not read back
+    if written == config.model_dump(mode="json"):
+        return True
+    try:
+        # keys may have come since, which have defaults
+        return type(config).model_validate(written) == config
+    except ValidationError:
+        return False
 
 
 def explain_problem(error: dict[str, Any], model: Any = None) -> str:

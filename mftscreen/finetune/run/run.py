@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from mftscreen.data.dataset import ENERGY_LABELS, write_deepmd_npy
 from mftscreen.errors import ConfigError, TrainingError
+from mftscreen.finetune.config.read import is_same
 from mftscreen.finetune.outcome.collapse import collapse_parts, report_collapse
 from mftscreen.finetune.outcome.model_card import write_model
 from mftscreen.finetune.run.launch import INPUT, LOG, train
@@ -232,7 +232,7 @@ def _check_directory(config: TuneConfig, directory: Path, resume: bool) -> bool:
             "another directory with --output"
         )
         raise ConfigError([problem])
-    if not _is_same(config, (directory / CONFIG).read_text(encoding="utf-8")):
+    if not _is_written(config, (directory / CONFIG).read_text(encoding="utf-8")):
         problem = (
             f"{directory / CONFIG} differs from the configuration given; a run is "
             "resumed with the configuration it was started with"
@@ -241,15 +241,11 @@ def _check_directory(config: TuneConfig, directory: Path, resume: bool) -> bool:
     return True
 
 
-def _is_same(config: TuneConfig, text: str) -> bool:
+def _is_written(config: TuneConfig, text: str) -> bool:
     """Return whether a configuration was written so, by this version or another."""
     try:
-        found = yaml.safe_load(text)
-        # rows in memory are not read back
-        if found == config.model_dump(mode="json"):
-            return True
-        return type(config).model_validate(found) == config
-    except (ValidationError, yaml.YAMLError):
+        return is_same(config, yaml.safe_load(text))
+    except yaml.YAMLError:
         return False
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -249,20 +250,20 @@ def _warn_of_shared_ids(rows: Sequence[LabelledStructure]) -> None:
 
 def _warn_of_overlaps(parts: Parts) -> None:
     """Say which rows are judged by that have had a say."""
+    names = {part: f"test {part!r}" for part in parts}
+    names |= {"train": "the training set", "validation": "the validation set"}
     hashes = {part: {row.hash for row in parts[part]} for part in FITTED}
     tests = [part for part in parts if part not in FITTED]
-    for part, others in (("validation", FITTED[:1]), *((t, FITTED) for t in tests)):
-        what = f"test {part!r}" if part in tests else f"the {part} set"
-        for other in others:
-            both = [row.id for row in parts[part] if row.hash in hashes[other]]
-            if both:
-                log.warning(
-                    "%d structures of %s are in the %s set, too: %s",
-                    len(both),
-                    what,
-                    "training" if other == "train" else other,
-                    ", ".join(both[:5]),
-                )
+    for part, other in (("validation", "train"), *product(tests, FITTED)):
+        both = [row.id for row in parts[part] if row.hash in hashes[other]]
+        if both:
+            log.warning(
+                "%d structures of %s are in %s, too: %s",
+                len(both),
+                names[part],
+                names[other],
+                ", ".join(both[:5]),
+            )
 
 
 def check_rows(
