@@ -86,7 +86,9 @@ class Copy:
     ) -> None:
         self.returncode: int | None = None
         self._status, status = os.pipe()
-        request = json.dumps([program, [*arguments], str(folder)]).encode()
+        # the warm process is in another folder
+        place = str(Path(folder).absolute())
+        request = json.dumps([program, [*arguments], place]).encode()
         socket.send_fds(server, [request], [status, *files])
         os.close(status)
         self.pid = int(server.recv(20))
