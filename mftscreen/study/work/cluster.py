@@ -68,7 +68,8 @@ def do_jobs_on_cluster(
             client.submit(eval, _DO, _given(job, directory, threads), pure=False): job
             for job in jobs
         }
-        for future in as_completed(list(futures)):
+        # without a loop it takes that of the caller's own client, if there is one
+        for future in as_completed(list(futures), loop=client.loop):
             yield futures[future], _outcome(future, KilledWorker)
     except (OSError, CancelledError) as error:
         msg = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,36 @@ def test_a_worker_that_is_killed_costs_no_job(
         assert "cannot see the study's folder" in outcome.text
     assert {job.folder for job, _ in outcomes} == {job.folder for job in jobs}
     assert len(read_study(out).results) == 3
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_with_their_results_cost_no_job(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    jobs = plan_study(load_study(write_study()), out)
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0"
+    )
+    # within its own client a caller has an event loop that is not ours
+    with cluster, distributed.Client(cluster) as client:
+        (pid,) = client.run(os.getpid).values()
+        ended = do_jobs_on_cluster(jobs, out, cluster.scheduler_address, threads=1)
+        outcomes = [next(ended)]
+        _wait_until(lambda: all(client.who_has().values()))
+        os.kill(pid, signal.SIGKILL)
+        _wait_until(lambda: not all(client.who_has().values()))
+        outcomes += ended
+    assert not [o.text for _, o in outcomes if o.failed]
+    assert {job.folder for job, _ in outcomes} == {job.folder for job in jobs}
+
+
+def _wait_until(reached: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if reached():
+            return
+        time.sleep(0.1)
+    raise TimeoutError
 
 
 def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path) -> None:
