@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import click
 import lmdb
@@ -145,7 +146,7 @@ FORMATS: dict[str, tuple[str, Callable[[Sequence[Atoms], int, Path], None]]] = {
 
 
 def write_config(folder: Path, data: Path, steps: int, *, streamed: bool) -> Path:
-    stream = {"stream": {}} if streamed else {}
+    stream: dict[str, Any] = {"stream": {}} if streamed else {}
     document = {
         "strategy": "mft",
         "name": "streamed",

@@ -119,8 +119,8 @@ def run(
         begin = time.process_time()
         values = np.mean(
             [
-                predict(*member, np.array(test))
-                for member in zip(members, settings, kernels, whole, strict=True)
+                predict(m, s, k, np.array(test), w)
+                for m, s, k, w in zip(members, settings, kernels, whole, strict=True)
             ],
             axis=0,
         )
@@ -150,8 +150,8 @@ def predict(
     rows: PooledRows,
     setting: Setting,
     kernel: Kernel,
-    whole: Regression,
     test: np.ndarray,
+    start: Regression | None = None,
 ) -> np.ndarray:
     """Return what a fit to all other rows says of test rows."""
     train = np.setdiff1d(np.arange(len(rows)), test)
@@ -159,10 +159,11 @@ def predict(
     labels = rows.labels.copy()
     labels[test] = labels[train[0]]
     rows = replace(rows, labels=labels)
-    found = fit(rows, setting, kernel, train, whole)
+    found = fit(rows, setting, kernel, train, start)
     outputs = np.full(labels.shape, np.nan)
     outputs[test] = kernel.evaluate(found, test)
-    return Targets(setting, rows).undo(outputs)[test]
+    told: np.ndarray = Targets(setting, rows).undo(outputs)[test]
+    return told
 
 
 def fit(

@@ -35,7 +35,7 @@ from mftscreen.console.text_table import text_table
 from mftscreen.data.sources import read_labelled
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.finetune.kernel.groups import SubstanceKeys, draw_folds, group_numbers
-from mftscreen.finetune.kernel.rows import PooledRows
+from mftscreen.finetune.kernel.rows import PooledRows, kernel_between
 from mftscreen.finetune.kernel.search import choose_setting
 from mftscreen.finetune.outcome.scores import target_labels
 from mftscreen.finetune.task.pretrained import load_pretrained
@@ -87,7 +87,8 @@ def kernel(rows: PooledRows, groups: IntArray) -> Fit:
             PooledRows(chosen.pooled, chosen.labels, chosen.structures, inner), "mae"
         )
         both = rows.take(np.concatenate([train, test]))
-        return predict(both, np.arange(len(train), len(both)), setting)
+        between = kernel_between(both, setting)
+        return predict(both, setting, between, np.arange(len(train), len(both)))
 
     return fit
 

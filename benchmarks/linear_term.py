@@ -93,23 +93,23 @@ def errors(
     for noise in NOISES:
         matrix = kernel + noise * np.eye(len(train))
         weights = cho_solve(cho_factor(matrix, overwrite_a=True), y[train])
-        rmse = []
+        rmse: list[float] = []
         for part in (inside, outside):
             values = gaussian(x[part], x[train], gamma) @ weights
             values += weight * z[part] @ (z[train].T @ weights)
             found = values[:, 0] * targets[train].std() + targets[train].mean()
             found = found * sizes[part] if per_atom else found
             rmse.append(float(np.sqrt(np.mean((found - column[part]) ** 2))))
-        best = min(best, (noise, *rmse), key=lambda each: each[1])
+        best = min(best, (noise, rmse[0], rmse[1]), key=lambda each: each[1])
     return best
 
 
 def standardised(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Return columns shifted and scaled by those of the training rows."""
     spread = values[train].std(axis=0)
-    return (values - values[train].mean(axis=0)) / np.maximum(
-        spread, 1e-4 * spread.max()
-    )
+    spread = np.maximum(spread, 1e-4 * spread.max())
+    shifted: np.ndarray = (values - values[train].mean(axis=0)) / spread
+    return shifted
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import os
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -36,7 +37,7 @@ STRAINS = (0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.3)
 OTHERS = ("perovskites", "log_gvrh", "jdft2d")
 N_SEARCHED = 20_000
 
-VARIANTS: list[tuple[str, dict[str, object], float]] = [
+VARIANTS: list[tuple[str, dict[str, Any], float]] = [
     *((f"{k} nearest", {"n_neighbors": k}, VOLUME_SCALE) for k in (1, 2, 3, 5, 10)),
     ("KDE", {"method": "kde"}, VOLUME_SCALE),
     *(

@@ -116,7 +116,9 @@ def relax(
     results = tqdm(Relaxer(model, settings)(structures), total=len(structures))
     outcomes = []
     for atoms, row, result in zip(structures, before, results, strict=True):
-        failed = row.energy is None or result.energy is None
+        gain = np.nan
+        if row.energy is not None and result.energy is not None:
+            gain = (row.energy - result.energy) / len(atoms)
         approach, pair = closest_approach(atoms, result.atoms)
         outcomes.append(
             Outcome(
@@ -124,7 +126,7 @@ def relax(
                 result=result,
                 approach=approach,
                 pair=pair,
-                gain=np.nan if failed else (row.energy - result.energy) / len(atoms),
+                gain=gain,
             )
         )
     return outcomes
@@ -140,12 +142,13 @@ def report(outcomes: list[Outcome]) -> None:
         f"{len(converged)} converge, {len(exploded)} explode"
     )
     whole = [o for o in outcomes if o.result.ok]
-    for what, values in {
+    quantities: dict[str, list[float]] = {
         "steps": [o.result.steps for o in whole],
         "volume change, %": [100 * o.result.volume_change for o in whole],
         "closest approach, relative to the start": [o.approach for o in whole],
         "energy released, eV/atom": [o.gain for o in whole],
-    }.items():
+    }
+    for what, values in quantities.items():
         finite = [value for value in values if np.isfinite(value)]
         if not finite:
             continue

@@ -69,13 +69,13 @@ def main(path: Path, count: int, source: str, name: str, rounds: int) -> None:
     click.echo(f"{len(structures)} structures of {min(sizes)}-{max(sizes)} atoms, ")
     head = model.card.properties[name].head
 
-    def ours(**options: object) -> list[float]:
+    def ours(**options: Any) -> list[float]:
         predictor = Predictor(model, properties=[name], **options)
         return [row.properties[name] for row in predictor(structures)]
 
     def force_field(properties: list[str]) -> list[float]:
         predictor = Predictor(model, properties=properties, forces=True)
-        return [row.energy for row in predictor(structures)]
+        return [row.energy for row in predictor(structures) if row.energy is not None]
 
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "model.pt"

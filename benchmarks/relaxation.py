@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ase.optimize
 import click
@@ -53,10 +53,16 @@ def relax_one_by_one(
     return results
 
 
+def potential(relaxed: RelaxResult) -> float:
+    """Return the energy, which what has converged has."""
+    assert relaxed.energy is not None
+    return relaxed.energy
+
+
 def report_agreement(batched: list[RelaxResult], single: list[RelaxResult]) -> None:
     pairs = [(b, s) for b, s in zip(batched, single, strict=True) if b.ok]
     both = [(b, s) for b, s in pairs if b.converged and s.converged]
-    energies = [abs(b.energy - s.energy) / len(b.atoms) for b, s in both]
+    energies = [abs(potential(b) - potential(s)) / len(b.atoms) for b, s in both]
     cells = [np.abs(b.atoms.cell - s.atoms.cell).max() for b, s in both]
     click.echo(
         f"{len(batched)} structures: {len(both)} converge both ways, "
@@ -79,7 +85,7 @@ def report_agreement(batched: list[RelaxResult], single: list[RelaxResult]) -> N
 @click.option("--threads", default=2, show_default=True)
 def main(
     path: Path,
-    optimizer: str,
+    optimizer: Literal["fire", "bfgs", "lbfgs"],
     fmax: float,
     steps: int,
     seed: int,

@@ -34,7 +34,9 @@ ASKED = {"energy": 1e-5, "forces": 1e-5, "stress": 1e-6}
 """Largest difference allowed: eV/atom, eV/Å, eV/Å³."""
 
 
-def differences(structures: Sequence[Atoms], ours: Calculator, theirs: Calculator):
+def differences(
+    structures: Sequence[Atoms], ours: Calculator, theirs: Calculator
+) -> dict[str, float]:
     """Return the largest difference of each quantity."""
     largest = dict.fromkeys(ASKED, 0.0)
     for atoms in tqdm(structures):

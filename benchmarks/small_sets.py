@@ -34,6 +34,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -111,7 +112,7 @@ def main(pretrained: str) -> None:
         click.echo(text_table(table, "<" + ">" * (len(HEADER) - 1)))
 
 
-def judge(fold, own_p: NDArray, other_p: NDArray) -> list[float]:  # type: ignore[no-untyped-def]
+def judge(fold, own_p: NDArray[Any], other_p: NDArray[Any]) -> list[float]:  # type: ignore[no-untyped-def]
     """Return the numbers of one draw."""
     error = np.abs(fold.predictions - fold.labels)
     estimate = fold.calibration.expected_errors(fold.predictions, fold.around)

@@ -37,6 +37,7 @@ from mftscreen.finetune.kernel.regression import Kernel
 from mftscreen.finetune.kernel.rows import PooledRows, Setting, Targets
 from mftscreen.finetune.kernel.search import choose_setting
 from mftscreen.finetune.outcome.scores import target_labels
+from mftscreen.finetune.strategies.mft import MFTConfig
 from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.finetune.tune import finetune
 from mftscreen.model.network.backend import DeepmdNetwork
@@ -108,9 +109,9 @@ def main() -> None:
             learned = np.concatenate([train, free[:size]])
             found = predict(taught, settings[1], learned, test)
             add(errors, f"labels and {size} of the teacher", found - labels[test])
-    for name, found in errors.items():
-        folds = " ".join(f"{error:.4f}" for error in found)
-        print(f"{name}: {np.mean(found):.4f}, by folds {folds}")
+    for name, maes in errors.items():
+        by_fold = " ".join(f"{mae:.4f}" for mae in maes)
+        print(f"{name}: {np.mean(maes):.4f}, by folds {by_fold}")
 
 
 def pooled(models: list[str], rows: list[LabelledStructure]) -> np.ndarray:
@@ -134,6 +135,8 @@ def learn(
         frames.append(frame)
     write(options.output / "taught.extxyz", frames)
     recipe = load_config(options.recipe)
+    if not isinstance(recipe, MFTConfig):
+        raise SystemExit(f"{options.recipe}: not a configuration of mft")
     data = recipe.data.model_copy(update={"train": [options.output / "taught.extxyz"]})
     training = recipe.training.model_copy(update={"steps": options.steps})
     config = recipe.model_copy(update={"data": data, "training": training})
@@ -158,7 +161,8 @@ def predict(
     for part in np.array_split(test, 1 + len(test) // 4000):
         values = gaussian(x[part], x[train[used]], gamma) @ found.weights[used]
         outputs[part] = values + found.offset
-    return targets.undo(outputs)[test]
+    told: np.ndarray = targets.undo(outputs)[test]
+    return told
 
 
 if __name__ == "__main__":
