@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterator, Sequence
+from inspect import signature
 from pathlib import Path
 from threading import RLock
 from typing import Any, ClassVar
@@ -14,8 +15,10 @@ from ase.calculators.calculator import (
     Calculator,
     PropertyNotImplementedError,
     all_changes,
+    all_properties,
 )
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.outputs import Properties
 from numpy.typing import NDArray
 
 from mftscreen.errors import (
@@ -30,11 +33,15 @@ from mftscreen.model.loading import open_model
 from mftscreen.model.network.backend import Device
 from mftscreen.properties import own_names, suggestion
 from mftscreen.stress import virial_to_stress
-from mftscreen.structures import check_sites
+from mftscreen.structures import check_sites, keep_charge, without_calculator
+from mftscreen.suggestions import did_you_mean
 
 __all__ = ["MFTCalculator"]
 
 ENERGY_PROPERTIES = ("energy", "free_energy", "forces", "stress")
+
+_OF_ASE = ("atoms", "directory", "label", "restart")
+"""Options of every calculator of ASE."""
 
 
 class MFTCalculator(Calculator):
@@ -61,9 +68,14 @@ class MFTCalculator(Calculator):
         elements. Otherwise a :class:`~mftscreen.errors.DomainWarning` says so.
     device : {"auto", "cpu", "cuda"}
         ``auto`` takes a GPU if there is one.
+    **kwargs : object
+        ``atoms``, ``directory``, ``label`` and ``restart`` of
+        :class:`ase.calculators.calculator.Calculator`.
 
     Raises
     ------
+    TypeError
+        If there is no such option.
     UnknownModelError, ModelFileError, UnknownHeadError
         If the model cannot be loaded; see :func:`mftscreen.load_model`.
     ValueError
@@ -114,6 +126,11 @@ class MFTCalculator(Calculator):
         device: Device = "auto",
         **kwargs: Any,
     ) -> None:
+        if unknown := sorted(set(kwargs) - set(_OF_ASE)):
+            # ASE would keep them as parameters, of no effect
+            known = [*signature(MFTCalculator).parameters, *_OF_ASE]
+            msg = f"MFTCalculator has no option {unknown[0]!r}"
+            raise TypeError(msg + did_you_mean(unknown[0], known=known))
         self.model = model = open_model(
             model,
             properties=properties,
@@ -142,7 +159,8 @@ class MFTCalculator(Calculator):
         UnknownPropertyError
             If the model does not predict `name`; the message lists what it does.
         """
-        if name not in self.implemented_properties:
+        # what ASE calls a dipole is a vector in e·Å, and its writers ask for it
+        if name not in (*self.implemented_properties, *all_properties):
             name, *others = own_names([name], self.model.properties)[name]
             if others:
                 names, get = (name, *others), super().get_property
@@ -194,6 +212,8 @@ class MFTCalculator(Calculator):
         system_changes: Sequence[str],
     ) -> None:
         super().calculate(atoms, properties, system_changes)
+        if atoms is not None and self.atoms is not None:
+            keep_charge(self.atoms, atoms)
         if system_changes:
             self.results: dict[str, Any] = {}
         current = self._checked_atoms()
@@ -278,13 +298,18 @@ class MFTCalculator(Calculator):
         with self._lock:
             self._calculate_missing(atoms, names)
             results = self.results
-        frozen = atoms.copy()
+        frozen = without_calculator(atoms)
         own = {n: results[n] for n in names if n in ENERGY_PROPERTIES}
         frozen.calc = SinglePointCalculator(frozen, **own)
         frozen.info.update(
             {n: float(results[n]) for n in names if n not in ENERGY_PROPERTIES}
         )
         return frozen
+
+    def export_properties(self) -> Properties:
+        """Return those results that ASE has names for."""
+        known = {n: v for n, v in self.results.items() if n in all_properties}
+        return Properties(known)
 
     def _calculate_missing(self, atoms: Atoms, names: Sequence[str]) -> None:
         """Calculate what is not known of a structure."""

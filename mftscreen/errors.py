@@ -150,8 +150,9 @@ class DomainWarning(UserWarning):
     Cause: a charge, an odd number of electrons, or a molecule smaller or larger than
     those of the training set.
 
-    Remedy: do not trust the value without another check. ``check_domain=False``
-    silences the warning, and makes nothing more certain.
+    Remedy: do not trust the value without another check. ``check_domain=False`` makes
+    warnings of refusals; :func:`warnings.filterwarnings` silences them, and nothing
+    makes such a value more certain.
     """
 
 

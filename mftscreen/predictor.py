@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from mftscreen.data.memory import is_structure
 from mftscreen.errors import MftscreenError, StructureError
 from mftscreen.model.domain_check import DomainCheck
 from mftscreen.model.loaded_model import Model, Prediction
@@ -132,8 +134,9 @@ class Predictor:
         batch_size: int | Literal["auto"] = "auto",
         device: Device = "auto",
     ) -> None:
-        if batch_size != "auto" and batch_size < 1:
-            msg = f"batch_size is 'auto' or at least 1, got {batch_size}"
+        sized = isinstance(batch_size, Integral) and batch_size >= 1
+        if batch_size != "auto" and not sized:
+            msg = f"batch_size is 'auto' or at least 1, got {batch_size!r}"
             raise ValueError(msg)
         asked = as_names(properties)
         self.model = model = open_model(
@@ -155,14 +158,14 @@ class Predictor:
         Parameters
         ----------
         structures : iterable of Atoms, pymatgen Structure or MftscreenError
-            Read in chunks. An error in place of a structure (what a reader yields
-            for one it could not parse) becomes a failed row.
+            Or a single one. Read in chunks. An error in place of a structure (what a
+            reader yields for one it could not parse) becomes a failed row.
 
         Yields
         ------
         PredictionRow
         """
-        stream = iter(structures)
+        stream = iter([structures] if is_structure(structures) else structures)
         start = 0
         while chunk := list(islice(stream, CHUNK)):
             yield from self._predict_chunk(chunk, start)

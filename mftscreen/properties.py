@@ -420,6 +420,8 @@ def choose_properties(
     if unknown := [name for name in chosen if name not in known]:
         offered = ", ".join([*(["energy"] if energy else []), *known])
         msg = f"the model does not predict {', '.join(unknown)}; it predicts: {offered}"
+        if energy and unknown[0] in ("energy", "forces", "stress"):
+            msg += "; energy and forces are asked for apart, not as properties"
         raise UnknownPropertyError(msg + suggestion(unknown[0], known))
     return chosen
 

@@ -114,6 +114,27 @@ def test_unknown_property_lists_what_there_is(
     assert isinstance(info.value, PropertyNotImplementedError)
 
 
+def test_dipole_moments_are_no_dipoles_of_ase(tmp_path: Path) -> None:
+    given = molecule("isobutane")
+    given.calc = calculator = MFTCalculator(properties=["dipole_moment"])
+    moment = calculator.get_property("dipole_moment", given)
+    assert calculator.get_property("dipole moment", given) == moment
+    with pytest.raises(PropertyNotImplementedError):
+        given.get_dipole_moment()  # which is a vector, in e·Å
+    energy = given.get_potential_energy()
+    given.write(tmp_path / "given.traj")
+    assert read(tmp_path / "given.traj").get_potential_energy() == energy
+    with connect(tmp_path / "given.db") as database:
+        database.write(given)
+    assert set(calculator.export_properties()) == {"energy", "free_energy"}
+
+
+def test_misspelt_options_are_refused() -> None:
+    with pytest.raises(TypeError, match="'chek_domain'; did you mean 'check_domain'"):
+        MFTCalculator(FakeModel(), chek_domain=False)
+    assert MFTCalculator(FakeModel(), label="mine").label == "mine"
+
+
 def _with_nan() -> Atoms:
     atoms = bulk("Si")
     atoms.positions[1, 2] = np.nan
@@ -231,11 +252,19 @@ def test_who_insists_is_warned_once(bulk_model: Path) -> None:
         calculator.get_property("gap", bulk("Si"))
     # an error, if it were given again
     calculator.get_property("gap", bulk("Si", a=5.5))
-    calculator.get_property("energy", bulk("Si", a=5.5))
+    with pytest.warns(DomainWarning, match="^energy: holds Si, which the energy head"):
+        calculator.get_property("energy", bulk("Si", a=5.5))
     with pytest.warns(DomainWarning, match="^gap: it is for crystals"):
         assert calculator.get_property("gap", molecule("O2"))
     with pytest.raises(ValueError, match="check_domain="):
         MFTCalculator(MFTCalculator(bulk_model).model, check_domain=False)
+
+
+def test_a_charge_of_pymatgen_is_not_lost(bulk_model: Path, atoms: Atoms) -> None:
+    atoms.charge = -1  # an attribute, as its adaptor sets it, which copies lose
+    with pytest.warns(DomainWarning, match="a charge of -1"):
+        frozen = MFTCalculator(bulk_model).freeze(atoms)
+    assert frozen.info["charge"] == -1
 
 
 def test_surfaces_are_warned_of(bulk_model: Path) -> None:

@@ -185,6 +185,13 @@ def test_what_heads_were_not_made_for_has_no_value(bulk_model: Path) -> None:
     assert [row.ok for row in lenient] == [True] * 3
     assert lenient[0].properties == pytest.approx(crystal.properties, rel=1e-12)
     assert "not periodic" in lenient[1].doubts["gap"][0]
+    (alone,) = Predictor(bulk_model, energy=True, check_domain=False)(bulk("Si"))
+    assert alone.doubts["energy"][0].startswith("holds Si, which the energy head")
+    assert alone.energy is not None
+    with pytest.raises(UnknownPropertyError, match="asked for apart"):
+        Predictor(bulk_model, properties=["energy"])
+    with pytest.raises(ValueError, match="got '64'"):
+        Predictor(bulk_model, batch_size="64")
     with pytest.raises(ValueError, match="check_domain="):
         Predictor(predictor.model, check_domain=False)
 

@@ -21,6 +21,7 @@ from mftscreen.screen.order.rank_options import plain_value
 from mftscreen.screen.relax.batched import Relaxer, RelaxResult
 from mftscreen.screen.relax.settings import RelaxSettings
 from mftscreen.stress import virial_to_stress
+from mftscreen.structures import keep_charge
 
 if TYPE_CHECKING:
     from mftscreen.model.loaded_model import Model
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from mftscreen.screen.relax.settings import CellFilterName, OptimizerName
 
 __all__ = ["relax"]
+
+_INFO = tuple(
+    f"relax_{what}"
+    for what in ("status", "reason", "converged", "steps", "fmax", "volume_change")
+)
 
 
 def relax(
@@ -141,7 +147,9 @@ def _load(model: Any, domain: str, check_domain: bool, device: Device) -> Model:
 
 def _with_results(given: Atoms, result: RelaxResult, settings: RelaxSettings) -> Atoms:
     atoms = result.atoms
-    atoms.info = {**given.info}
+    # of an earlier relaxation
+    atoms.info = {k: v for k, v in given.info.items() if k not in _INFO}
+    keep_charge(atoms, given)
     if result.reason:
         atoms.info["relax_reason"] = result.reason
     if not result.ok:

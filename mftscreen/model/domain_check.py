@@ -64,17 +64,16 @@ def judge_properties(
         unseen[name] = _unseen(atoms, head.elements)
         doubts[name] = head.domain.doubts(atoms) if head.domain else ()
         why = head.domain.refusal(atoms) if head.domain else ""
-        refusal: StructureError = OutsideDomainError(f"{name}: {why}")
+        kind, formula = OutsideDomainError, ""
         try:
             head.spec.check_structure(atoms)
         except StructureError as error:
+            kind, formula = type(error), str(error)
+        if lenient and kind is not PeriodicityError:
+            doubts[name] = (*filter(None, (why, formula)), *doubts[name])
+        elif why or formula:
             own = f"{name}: {why}" if why else ""
-            why = "; ".join(filter(None, (own, str(error))))
-            refusal = type(error)(why)
-        if why and lenient and not isinstance(refusal, PeriodicityError):
-            doubts[name] = (why, *doubts[name])
-        elif why:
-            refused[name] = refusal
+            refused[name] = kind("; ".join(filter(None, (own, formula))))
     return DomainCheck(refused, _filled(unseen), _filled(doubts))
 
 

@@ -223,7 +223,7 @@ class LoadedModel:
         check_sites(atoms, self.type_map)
         if distances:
             check_distances(atoms)
-        if energy:
+        if energy and not self.lenient:
             self._check_energy(atoms)
 
     def judge_domain(
@@ -249,11 +249,15 @@ class LoadedModel:
         if not energy:
             return check
         refused, doubts = dict(check.refused), dict(check.doubts)
+        own = doubts_of_energy(self.card, atoms)
         try:
             self._check_energy(atoms)
         except StructureError as error:
-            refused = {"energy": error, **refused}
-        if own := doubts_of_energy(self.card, atoms):
+            if self.lenient:
+                own = (str(error), *own)
+            else:
+                refused = {"energy": error, **refused}
+        if own:
             doubts["energy"] = own
         return replace(check, refused=refused, doubts=doubts)
 
@@ -306,7 +310,7 @@ class LoadedModel:
             raise UnknownPropertyError(msg)
         if not structures:
             return []
-        if energy:
+        if energy and not self.lenient:
             for atoms in structures:
                 self._check_energy(atoms)
         specs = {name: self.properties[name] for name in properties}
@@ -349,9 +353,7 @@ class LoadedModel:
         return predictions
 
     def _check_energy(self, atoms: Atoms) -> None:
-        """Raise if the energy head is not for a structure, and nobody insists on it."""
-        if self.lenient:
-            return
+        """Raise if the energy head is not for a structure."""
         check_elements(self.card, atoms)
         kind = "crystals" if atoms.pbc.any() else "molecules"
         if self.domain not in (None, kind):

@@ -60,6 +60,17 @@ def test_structures_come_back_relaxed_with_results(
     )
 
 
+def test_an_earlier_relaxation_is_forgotten(model: LoadedModel) -> None:
+    given = bulk("MgO", "rocksalt", a=4.4)
+    given.charge = -1.0  # as pymatgen's adaptor does
+    (first,) = relax(given, model, steps=1)
+    assert "relax_reason" in first.info
+    (second,) = relax(first, model)
+    assert second.info["relax_converged"] is True
+    assert "relax_reason" not in second.info
+    assert second.info["charge"] == -1.0
+
+
 def test_the_cell_may_stay_and_steps_may_end(model: LoadedModel) -> None:
     given = bulk("MgO", "rocksalt", a=4.4)
     (atoms,) = relax(given, model, cell_filter="none")

@@ -47,6 +47,10 @@ def test_formula_units_of_another_size(card: ModelCard) -> None:
     assert both.startswith(
         "gap: it is for crystals, and this is not periodic; gap (eV)"
     )
+    lenient = judge_properties(card, molecule("H2O"), ["gap"], lenient=True)
+    assert [doubt.partition(",")[0] for doubt in lenient.doubts["gap"]] == [
+        "it is for crystals", "gap (eV) is of formula units of 2 atoms",
+    ]  # fmt: skip
 
 
 def test_forces_on_elements_never_seen(card: ModelCard) -> None:
