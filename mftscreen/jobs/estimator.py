@@ -37,6 +37,7 @@ from mftscreen.writing import output_file
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mftscreen.model.files.bundle import ModelCard
     from mftscreen.model.loaded_model import LoadedModel
 
 __all__ = ["MFTRegressor"]
@@ -153,7 +154,9 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             of the column or its number, after that of all of them.
         groups : array-like of shape (n_structures,), optional
             Structures of one group are held out together when settings are chosen and
-            errors are measured, beside those of one substance.
+            errors are measured, beside those of one substance. Where groups and
+            substances together join more than 40 % of the structures, substances are
+            told apart; groups that join more than 90 % do not count. A warning says so.
 
         Returns
         -------
@@ -325,7 +328,9 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         MFTRegressor
-            With the parameters that the model's card tells.
+            With what the model's card tells, so that a clone is fitted likewise:
+            `strategy`, `pretrained` by name, `unit`, `head`, `loss`, `steps` and
+            `random_state`. `config` and the other parameters are defaults.
 
         Raises
         ------
@@ -353,6 +358,7 @@ class MFTRegressor(RegressorMixin, BaseEstimator):
             property_name=property_name,
             unit=spec.unit,
             head=spec.head,
+            **_trained_with(model.card, spec.target),
         )
         found.property_name_ = property_name
         found.content_ = Path(path).read_bytes()
@@ -436,6 +442,30 @@ _SELF_REPLAY = {
     "lambda_reg": "auto",
     "loss": {"kind": "mae"},
 }
+
+
+def _trained_with(card: ModelCard, target: str) -> dict[str, Any]:
+    """Return the parameters that a model's configuration tells, as far as it does."""
+
+    def find(kind: type | tuple[type, ...], *keys: str) -> Any:
+        found: Any = card.provenance.get("config")
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, kind) else None
+
+    # of descriptors: one name in a configuration may stand for several models
+    names: Any = [own.name for own in card.descriptors]
+    names = names or find((str, list), "pretrained")
+    if isinstance(names, list) and len(names) == 1:
+        names = names[0]
+    seed = find(int, "training", "seed")
+    told = {
+        "pretrained": names,
+        "loss": find(str, "properties", target, "loss"),
+        "steps": find(int, "training", "steps"),
+        "random_state": find(int, "seed") if seed is None else seed,
+    }
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _load(path: Path) -> LoadedModel:

@@ -11,7 +11,7 @@ import numpy as np
 from mftscreen.data.memory import RowsInMemory, iter_memory
 from mftscreen.data.readers import Row
 from mftscreen.errors import DataError, MftscreenError
-from mftscreen.properties import check_property_name
+from mftscreen.properties import NORM, check_property_name
 
 __all__ = ["component_names", "labelled_rows", "labels_of", "property_name_of"]
 
@@ -61,7 +61,7 @@ def labels_of(y: Any) -> Sequence[Any]:
 
 
 def component_names(y: Any, labels: Sequence[Any]) -> list[str] | None:
-    """Return names of the columns of labels, their numbers if they have none.
+    """Return names of the columns of labels, or their numbers.
 
     Parameters
     ----------
@@ -72,14 +72,16 @@ def component_names(y: Any, labels: Sequence[Any]) -> list[str] | None:
     Returns
     -------
     list of str or None
-        None if a label is one number.
+        None if a label is one number. Numbers where columns have no names, or one that
+        is of no letters and digits, is there twice or means their length, ``norm``.
     """
     if not (labels and isinstance(labels[0], list)):
         return None
     numbers = list(map(str, range(len(labels[0]))))
     columns = getattr(y, "columns", numbers)
     names = [re.sub(r"[^A-Za-z0-9_]+", "_", str(column)) for column in columns]
-    return names if len(set(names)) == len(names) else numbers
+    told = all(name.strip("_") and name != NORM for name in names)
+    return names if told and len(set(names)) == len(names) else numbers
 
 
 def labelled_rows(

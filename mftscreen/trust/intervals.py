@@ -68,6 +68,9 @@ N_THIRD = 150
 FEW_ROWS = 100
 """Below, chance alone lets intervals of 90 % hold 84 to 96 % or worse."""
 
+ROUNDING = 1e-14
+"""Of a prediction: a positive target may look as much below zero."""
+
 N_FOLDS = 5
 """Parts of the calibration rows, each with expected errors that the others made."""
 
@@ -333,8 +336,15 @@ class IntervalCalibration:
 
     @cached_property
     def _errors(self) -> FloatArray:
-        targets = self._apply(self.predictions + self.residuals)
-        return np.abs(targets - self._apply(self.predictions))
+        targets = self.predictions + self.residuals
+        if self.scale == "log10":
+            # of a target much smaller than its prediction, a sum holds nothing: it is
+            # then as small as one that a sum can hold
+            f = np.abs(self.predictions)
+            smallest = 0.25 * np.finfo(np.float64).eps * f
+            lost = (targets < smallest) & (targets > -ROUNDING * f)
+            targets = np.where(lost, smallest, targets)
+        return np.abs(self._apply(targets) - self._apply(self.predictions))
 
     @cached_property
     def _model(self) -> ErrorModel:

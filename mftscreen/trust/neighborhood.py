@@ -25,6 +25,7 @@ __all__ = [
     "Neighborhood",
     "Space",
     "Surroundings",
+    "component_scales",
     "draw_rows",
     "gather_surroundings",
     "measure_held_out",
@@ -47,6 +48,12 @@ LARGEST = 6.0e4
 
 BOUND = 1e12
 """Of numbers in a file other than labels, so that what is made of them is finite."""
+
+ROUNDING = 1e-6
+"""Of the largest component, what networks in single precision may be wrong by."""
+
+LEAST_SCALE = 1e-9
+"""So that numbers in units of it keep within what a file may hold."""
 
 BLOCK = 256
 """Structures that are compared together."""
@@ -95,6 +102,32 @@ def gather_surroundings(found: Iterable[Surroundings | None]) -> Surroundings:
     return Surroundings(*pairs.reshape(-1, 2).T)
 
 
+def component_scales(pooled: FloatArray) -> FloatArray:
+    """Return the units that components of pooled descriptors are counted in.
+
+    Parameters
+    ----------
+    pooled : ndarray of shape (n_rows, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+        Their spreads; of components that are the same everywhere but for rounding, more
+        than that, so that they tell nothing apart: 1e-4 of the largest spread and 1e-6
+        of the largest mean at least.
+
+    Examples
+    --------
+    >>> component_scales(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    array([1.e+00, 1.e-04])
+    >>> component_scales(np.array([[1.0, 5.0], [1.0 + 1e-9, 5.0]]))
+    array([5.e-06, 5.e-06])
+    """
+    spread, size = pooled.std(axis=0), np.abs(pooled.mean(axis=0)).max()
+    floor = max(1e-4 * spread.max(), ROUNDING * size, LEAST_SCALE)
+    return np.asarray(np.maximum(spread, floor))
+
+
 @dataclass(frozen=True, eq=False)
 class Space:
     """A projection of pooled descriptors.
@@ -116,10 +149,8 @@ class Space:
         ----------
         pooled : ndarray of shape (n_rows, n_features)
         """
-        center, scale = pooled.mean(axis=0), pooled.std(axis=0)
-        # what is the same everywhere, but for rounding, tells nothing apart
-        scale = np.maximum(scale, 1e-4 * scale.max() or 1.0)
-        scale *= np.sqrt(pooled.shape[1])
+        center = pooled.mean(axis=0)
+        scale = component_scales(pooled) * np.sqrt(pooled.shape[1])
         x = (pooled - center) / scale
         _, vectors = np.linalg.eigh(x.T @ x)
         axes = vectors[:, ::-1][:, :N_AXES] / scale[:, None]

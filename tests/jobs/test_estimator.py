@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -19,7 +20,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from mftscreen import MFTRegressor
 from mftscreen.errors import ConfigError, DataError
-from mftscreen.model.files.bundle import read_bundle
+from mftscreen.jobs import estimator as module
+from mftscreen.model.files.bundle import DescriptorCard, read_bundle
 
 FORMULAS = ("MgO", "CaO", "NaCl", "LiF", "KCl", "MgS")
 NETWORK = {
@@ -164,11 +166,60 @@ def test_it_comes_back_from_pickle_joblib_and_model_files(
     ):
         assert again.predict(crystals) == pytest.approx(expected)
         assert again.unit == "Å^3"
+    assert again.pretrained == "mft-mini-crystals"
+    assert again.get_params() == fitted.get_params() | {"pretrained": again.pretrained}
     with pytest.raises(ConfigError, match="one of volume_of_atom is needed"):
         MFTRegressor.load(tmp_path / "my.mft", "gap")
     assert clone(fitted).get_params() == fitted.get_params()
     with pytest.raises(NotFittedError):
         clone(fitted).predict(crystals)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "config", "expected"),
+    [
+        (
+            ["mft-mini-pretrained"],
+            {
+                "pretrained": "mft-mini-pretrained", "seed": 5,
+                "properties": {"gap": {"loss": "mse"}},
+            },
+            {"pretrained": "mft-mini-pretrained", "random_state": 5, "loss": "mse"},
+        ),
+        (["a", "b"], {"pretrained": ["c"]}, {"pretrained": ["a", "b"]}),
+        ([], {"pretrained": ["a"]}, {"pretrained": "a"}),
+        (
+            [], {"pretrained": "a.mft", "training": {"steps": 7, "seed": 3}},
+            {"pretrained": "a.mft", "steps": 7, "random_state": 3},
+        ),
+        ([], {"pretrained": None, "training": [], "properties": {"gap": 3}}, {}),
+        ([], None, {}),
+    ],
+)  # fmt: skip
+def test_a_loaded_one_is_fitted_as_its_model_was(
+    fitted: MFTRegressor, tmp_path: Path, descriptors: list[str], config: Any,
+    expected: dict[str, Any],
+) -> None:  # fmt: skip
+    card = fitted.model_.card
+    spec = card.properties["volume_of_atom"].spec.model_copy(update={"name": "gap"})
+    head = card.properties["volume_of_atom"].model_copy(
+        update={"spec": spec, "readout": None, "head": "gap"}
+    )
+    told = card.model_copy(
+        update={
+            "properties": {"gap": head},
+            "descriptors": [DescriptorCard(name=n, sha256="") for n in descriptors],
+            "provenance": {"config": config},
+        }
+    )
+    model = SimpleNamespace(card=told, properties={"gap": spec})
+    path = tmp_path / "gap.mft"
+    path.write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_load", lambda _: model)
+        params = MFTRegressor.load(path).get_params()
+    usual = MFTRegressor(unit="Å^3", property_name="gap").get_params()
+    assert params == usual | expected
 
 
 @pytest.mark.slow

@@ -47,6 +47,12 @@ def test_columns_are_lists_with_names() -> None:
     assert component_names(single, labels_of(single)) is None
 
 
+@pytest.mark.parametrize("column", ["", "α", "__", "norm", "b"])
+def test_columns_that_make_no_names_are_numbered(column: str) -> None:
+    table = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], columns=[column, "b"])
+    assert component_names(table, labels_of(table)) == ["0", "1"]
+
+
 def test_rows_have_ids_labels_and_groups() -> None:
     rows = list(labelled_rows(CRYSTALS, [1.0, 2.0, 3.0], ["a", "a", "b"], "gap"))
     assert [row.values for row in rows] == [{"gap": 1.0}, {"gap": 2.0}, {"gap": 3.0}]

@@ -211,6 +211,29 @@ def test_errors_of_logarithms_are_factors() -> None:
     assert np.isnan([low[2], high[2], errors[2]]).all()
 
 
+def test_a_target_much_smaller_than_its_prediction_has_a_logarithm() -> None:
+    # the residual of the first is its prediction, to the last digit
+    targets = np.r_[1e-20, 1e-15, 10.0 ** np.linspace(-2.0, 2.0, 58)]
+    predictions = np.r_[1e-2, 1e-2, 1.1 * targets[2:]]
+    around = Surroundings(np.full(60, 0.2), np.full(60, 0.1))
+    made = IntervalCalibration(
+        targets - predictions, predictions, np.ones(60), around, ("row",) * 60, "log10"
+    )
+    assert made.predictions[0] + made.residuals[0] == 0.0
+    again = IntervalCalibration.from_arrays(made.to_arrays("sigma"), "sigma")
+    for known in (made, again):
+        assert known._errors[0] == pytest.approx(16.3, abs=0.1)
+        assert known._errors[1] == pytest.approx(13.0, abs=0.1)
+        assert known._errors[2:] == pytest.approx(np.log10(1.1))
+        low, high = known.interval([1.0], Surroundings([0.2], [0.1]))
+        assert 0.0 < low[0] < 1.0 < high[0]
+    with pytest.raises(DataError, match="has no logarithm"):
+        IntervalCalibration(
+            np.full(60, -1.001), np.ones(60), np.ones(60), around, ("row",) * 60,
+            "log10",
+        )  # fmt: skip
+
+
 def test_arrays_survive_a_model_file(tmp_path: Path) -> None:
     calibration = calibrate(np.random.default_rng(8), 300)
     path = tmp_path / "model.mft"

@@ -12,6 +12,7 @@ from mftscreen.trust.neighborhood import (
     Neighborhood,
     Space,
     Surroundings,
+    component_scales,
     draw_rows,
     measure_held_out,
     merge_surroundings,
@@ -60,6 +61,26 @@ def test_directions_that_tell_nothing_are_left_out() -> None:
     assert space.axes.shape == (len(wide[0]), 64)
     narrow = Neighborhood.of(space, wide, {"gap": LABELS})
     assert np.isfinite(narrow.measure(wide)["gap"]).all()
+
+
+def test_rows_that_are_one_structure_are_near_each_other() -> None:
+    noise = 1e-8 * np.random.default_rng(0).normal(size=(20, 2 * WIDTH))
+    same = 1.0 + noise
+    around = Neighborhood.of(Space.of(same), same, {"gap": LABELS[:20]})
+    assert around.measure(same)["gap"].distance.max() < 0.1
+    # what is told apart by more than rounding remains told apart
+    small = 1.0 + 1e-3 * POOLED
+    scales = component_scales(small)
+    np.testing.assert_array_equal(scales, small.std(axis=0))
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-18, 1e-15])
+def test_numbers_of_rows_without_any_spread_keep_within_a_file(spread: float) -> None:
+    for size in (0.0, 1.0):
+        rows = size + spread * POOLED
+        near = Neighborhood.of(Space.of(rows), rows, {"gap": LABELS})
+        (again,) = open_neighborhoods(pack_neighborhoods([near]), WIDTH)
+        assert np.isfinite(again.measure(rows)["gap"]).all()
 
 
 def test_rows_of_their_own_fold_are_left_out() -> None:

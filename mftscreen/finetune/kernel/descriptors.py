@@ -166,19 +166,23 @@ def _read(
     try:
         for key in wanted:
             found = cache.execute(command, (key,)).fetchone()
-            # what was cut off or written to by somebody else is of no use
+            # what was cut off, written to by somebody else or not finite, as earlier
+            # versions wrote it, is of no use
             if found is None or len(found[0]) != 8 * width:
                 continue
-            if crc32(key.encode() + found[0]) == found[1]:
-                known[key] = np.frombuffer(found[0], dtype="<f8")
+            x = np.frombuffer(found[0], dtype="<f8")
+            if crc32(key.encode() + found[0]) == found[1] and np.isfinite(x).all():
+                known[key] = x
     except (sqlite3.Error, TypeError) as error:
         log.info("descriptors that were kept cannot be read: %s", error)
     return known
 
 
 def _write(cache: sqlite3.Connection, new: Mapping[str, NDArray[np.float64]]) -> bool:
-    """Return whether vectors have been written."""
-    rows = [(key, x.astype("<f8").tobytes()) for key, x in new.items()]
+    """Return whether vectors have been written: all that are finite."""
+    # another run may have more memory or another device, and find what this one did not
+    finite = {key: x for key, x in new.items() if np.isfinite(x).all()}
+    rows = [(key, x.astype("<f8").tobytes()) for key, x in finite.items()]
     checked = [(key, x, crc32(key.encode() + x)) for key, x in rows]
     try:
         cache.execute("BEGIN IMMEDIATE")

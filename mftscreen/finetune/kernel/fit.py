@@ -82,14 +82,23 @@ def fit_readout(
         that the settings have been chosen in.
     new : ndarray of shape (n_rows,), optional
         Whether no fitted row has the same structure, for rows that are held out; all by
-        default. Probabilities are calibrated on these.
+        default. On these settings are chosen, errors measured and probabilities
+        calibrated: of others, what is remembered looks best.
 
     Returns
     -------
     Fitted
+
+    Notes
+    -----
+    Settings are chosen on the rows that errors are measured on, in other folds, which
+    are the same if there are few groups. In a trial, errors were an eighth to a quarter
+    too small with 5 to 20 rows, and 2 % with 50; so are intervals.
     """
     begin = time.perf_counter()
-    setting = choose_setting(rows, metric, per_atom=per_atom, linear=linear)
+    searched = np.ones(len(rows), dtype=bool) if new is None else rows.learned | new
+    choosing = rows if searched.all() else rows.take(np.flatnonzero(searched))
+    setting = choose_setting(choosing, metric, per_atom=per_atom, linear=linear)
     if other_folds is not None:
         rows = replace(rows, folds=other_folds)
     kernel, targets = kernel_between(rows, setting), Targets(setting, rows)
@@ -109,7 +118,8 @@ def fit_readout(
     symbols = rows.symbols
     x, center, scale, gamma = rows.vectors(setting)
     landmarks, weights = _landmarks(x, fitted, values, gamma)
-    card = _card(setting, gamma, transform, values, held_out, rows.labels).model_copy(
+    measured = held_out[searched], rows.labels[searched]
+    card = _card(setting, gamma, transform, values, *measured).model_copy(
         update={
             "elements": (
                 dict(zip(symbols, map(_plain, of_elements), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,10 @@ from mftscreen.structures import find_neighbors, reduced_formula
 __all__ = ["SubstanceKeys", "draw_folds", "group_numbers"]
 
 LARGEST_GROUP = 0.4
-"""Share of the rows; where one formula has more, structures are what is held out."""
+"""Share of the rows; where formulas join more, structures are what is held out."""
 
 LARGEST_ID = 0.9
-"""Where one id, or one structure, has more, single rows are."""
+"""Share of the rows; where ids or groups join more, they are not looked at."""
 
 BOND = 1.25
 """Longest bond in units of the sum of covalent radii."""
@@ -74,9 +75,13 @@ def group_numbers(keys: SubstanceKeys) -> NDArray[np.int64]:
 
     Rows of one id or one structure share theirs, and so do crystals of one reduced
     formula and conformers of one molecule: errors are those of substances that a model
-    has not seen. Where that leaves too little to learn from (polymorphs of one
-    compound), crystals of one formula are told apart, and so, if need be, are rows of
-    one id.
+    has not seen.
+
+    Where that joins more than 40 % of the rows (polymorphs of one compound, or groups
+    that formulas chain together), crystals of one formula are told apart, and so are
+    conformers. Where ids or groups join more than 90 %, they are not looked at, and
+    where one structure has so many rows, each row is told from all others. A warning
+    says so.
 
     Parameters
     ----------
@@ -89,19 +94,51 @@ def group_numbers(keys: SubstanceKeys) -> NDArray[np.int64]:
         At least two different numbers, from 0.
     """
     n = len(keys.ids)
-    substances = [keys.ids, keys.structures, keys.bonds, keys.formulas]
-    numbers = _join(n, substances)
-    if _largest_share(numbers) > LARGEST_GROUP:
+    repeats = _largest_share(_join(n, [keys.structures]))
+    if repeats > LARGEST_ID:
         log.warning(
-            "most rows are of one substance: cross-validation holds out structures of "
-            "it, so that its errors are not those of other substances"
+            "one structure has %.0f %% of the rows: cross-validation holds out single "
+            "rows, whatever their ids or groups, so that its errors are too small",
+            100 * repeats,
         )
-        for together in ([keys.ids, keys.structures], [keys.structures]):
-            numbers = _join(n, together)
-            if _largest_share(numbers) <= LARGEST_ID:
-                return numbers
         return np.arange(n)
-    return numbers
+    own: list[Sequence[Hashable]] = [keys.ids, keys.structures]
+    apart = _join(n, own)
+    if (share := _largest_share(apart)) > LARGEST_ID:
+        log.warning(
+            "rows of one id or group (%r has %d) would join %.0f %% of all: ids and "
+            "groups do not count in cross-validation",
+            *Counter(keys.ids).most_common(1)[0],
+            100 * share,
+        )
+        own = [keys.structures]
+        apart = _join(n, own)
+    joined = _join(n, [*own, keys.bonds, keys.formulas])
+    # where substances make nothing larger, telling them apart would be of no use
+    if _largest_share(joined) <= max(LARGEST_GROUP, _largest_share(apart)):
+        return joined
+    log.warning(
+        "%s: cross-validation keeps rows of one structure%s together, but not those of "
+        "one substance, so that its errors are not those of new substances",
+        _why_apart(keys, joined),
+        ", id or group" if len(own) > 1 else "",
+    )
+    return apart
+
+
+def _why_apart(keys: SubstanceKeys, joined: NDArray[np.int64]) -> str:
+    """Return why substances cannot be held out as a whole."""
+    n = len(joined)
+    substances = _join(n, [keys.structures, keys.bonds, keys.formulas])
+    if (share := _largest_share(substances)) > LARGEST_GROUP:
+        row = int(np.argmax(substances == np.bincount(substances).argmax()))
+        name = keys.formulas[row]
+        named = f" ({name})" if name else ""
+        return f"one substance{named} has {100 * share:.0f} % of the rows"
+    return (
+        "substances that several ids or groups have in common join "
+        f"{100 * _largest_share(joined):.0f} % of the rows"
+    )
 
 
 def _largest_share(numbers: NDArray[np.int64]) -> float:

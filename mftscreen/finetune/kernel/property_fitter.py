@@ -57,7 +57,8 @@ class PropertyFitter:
         :func:`mftscreen.finetune.kernel.groups.group_numbers` divides them, and in
         other folds than those that settings are chosen in. With them, the validation
         rows are what settings are chosen on, and are not fitted: a descriptor that was
-        trained on the labels of the others would flatter these.
+        trained on the labels of the others would flatter these. Validation rows that
+        repeat training rows choose nothing, unless all do.
 
         Parameters
         ----------
@@ -84,9 +85,11 @@ class PropertyFitter:
         metric: Metric = "rmse" if settings.loss == "mse" else "mae"
         if settings.kind == "class":
             metric = "log_loss"
-        other_folds = None
+        other_folds = new = None
         if validation:
             folds = np.repeat([-1, 0], [len(train), len(validation)])
+            found = are_new(rows, train)
+            new = found if found.any() else None
         else:
             groups = group_numbers(self._keys_of(target))
             folds, other_folds = (
@@ -105,7 +108,7 @@ class PropertyFitter:
             per_atom=_per_atom(form),
             linear=not form.intensive,
             other_folds=other_folds,
-            new=are_new(rows, train) if validation else None,
+            new=new,
         )
 
     def predict(

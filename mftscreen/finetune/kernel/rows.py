@@ -19,6 +19,7 @@ from mftscreen.finetune.kernel.regression import (
 )
 from mftscreen.model.readouts.kernel import LARGEST, Pooling, compositions
 from mftscreen.transforms import Transform
+from mftscreen.trust.neighborhood import component_scales
 
 __all__ = ["PooledRows", "Setting", "Targets", "kernel_between", "linear_term"]
 
@@ -151,9 +152,7 @@ class PooledRows:
     @cached_property
     def _standard(self) -> tuple[FloatArray, FloatArray]:
         learned = self.pooled[self.learned]
-        spread = learned.std(axis=0)
-        # nothing is learned of a component that is the same everywhere but for rounding
-        return learned.mean(axis=0), np.maximum(spread, 1e-4 * spread.max() or 1.0)
+        return learned.mean(axis=0), component_scales(learned)
 
     def vectors(self, setting: Setting) -> Vectors:
         """Return what a setting compares."""

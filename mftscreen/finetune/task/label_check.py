@@ -14,6 +14,7 @@ from mftscreen.data.findings import EXTREME, CheckedRow, find_conflicts
 from mftscreen.data.sources import RowProblem, check_problems
 from mftscreen.finetune.outcome.scores import property_labels
 from mftscreen.finetune.task.training_data import FITTED, Parts, TrainingData
+from mftscreen.head_forms import HEAD_FORMS
 from mftscreen.properties import PropertySpec
 
 __all__ = ["check_labels"]
@@ -47,7 +48,8 @@ def check_labels(data: TrainingData, specs: Mapping[str, PropertySpec]) -> None:
     -----
     Logged are labels more than ten interquartile ranges beyond the quartiles of the
     training labels, and structures with labels that contradict each other
-    (:func:`mftscreen.data.findings.find_conflicts`).
+    (:func:`mftscreen.data.findings.find_conflicts`); of what grows with the structure,
+    labels per atom, for a supercell is the same structure.
     """
     components = {name: spec for name, spec in specs.items() if not spec.is_norm}
     for spec in components.values():
@@ -56,9 +58,14 @@ def check_labels(data: TrainingData, specs: Mapping[str, PropertySpec]) -> None:
     groups = same_structures([row.atoms for _, row in pairs])
     for name, spec in components.items():
         kept = [k for k, (_, row) in enumerate(pairs) if spec.target in row.labels]
-        labels = property_labels([pairs[k][1] for k in kept], spec).tolist()
+        labels = property_labels([pairs[k][1] for k in kept], spec)
+        form = HEAD_FORMS[spec.head]
+        per_atom = not (form.intensive or form.molecular)
+        if per_atom:
+            labels = labels / [len(pairs[k][1].atoms) for k in kept]
         rows = [
-            _checked(*pairs[k], label) for k, label in zip(kept, labels, strict=True)
+            _checked(*pairs[k], label)
+            for k, label in zip(kept, labels.tolist(), strict=True)
         ]
         found = [
             f"{_listed(finding.rows, _N_IDS)}: {finding.message}"
@@ -66,9 +73,10 @@ def check_labels(data: TrainingData, specs: Mapping[str, PropertySpec]) -> None:
         ]
         if found:
             log.warning(
-                "%d structures have labels of %r that contradict each other:\n  %s",
+                "%d structures have labels of %r%s that contradict each other:\n  %s",
                 len(found),
                 name,
+                " per atom" if per_atom else "",
                 _listed(found, _N_NAMED, "\n  "),
             )
 

@@ -87,7 +87,10 @@ class KernelCard(BaseModel):
         Whether there is a linear term.
     n_landmarks : int
     metrics : dict of str to float
-        Cross-validated errors on the training rows; means over several numbers.
+        Errors on rows that were held out; means over several numbers. Of a descriptor
+        that was not trained, training rows, in other folds than those that settings
+        were chosen in; of one that was, the validation rows that chose the settings,
+        so that they are too small where these are few.
     seconds : float
         What choosing the settings and fitting took.
     """

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from mftscreen.data.dataset import LabelledStructure
+from mftscreen.errors import DataError
 from mftscreen.finetune.kernel import descriptors
 from mftscreen.finetune.kernel.descriptors import PooledDescriptors
 from mftscreen.model.network.backend import DeepmdNetwork
@@ -108,6 +109,20 @@ def test_what_is_damaged_is_computed_anew(
             cache.execute("UPDATE pooled SET x = ?", (b"\x00\x01",))
     else:
         path.write_bytes(path.read_bytes()[:3000] if damage == "cut" else b"no" * 999)
+    np.testing.assert_array_equal(PooledDescriptors(network)(ROWS), expected)
+
+
+def test_what_is_not_finite_is_not_kept(
+    network: DeepmdNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = PooledDescriptors(network, keep=False)(ROWS)
+    with monkeypatch.context() as patch:
+        patch.setattr(descriptors, "pool", lambda x: pool(x) * np.nan)
+        with pytest.raises(DataError, match="6 descriptors are not finite: 0, 1, 2"):
+            PooledDescriptors(network)(ROWS)
+        # as earlier versions wrote it
+        patch.setattr(np, "isfinite", lambda x: np.ones(np.shape(x), dtype=bool))
+        PooledDescriptors(network)(ROWS)
     np.testing.assert_array_equal(PooledDescriptors(network)(ROWS), expected)
 
 

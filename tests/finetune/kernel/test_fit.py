@@ -118,6 +118,34 @@ def test_a_handful_of_rows_is_enough_for_numbers(n: int) -> None:
     assert np.isfinite(held_out).all()
 
 
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_repeated_training_rows_choose_no_settings(metric: str) -> None:
+    rows = replace(_rows(120, noise=1.0), folds=np.repeat([-1, 0], [80, 40]))
+    again = np.r_[np.arange(120), np.arange(60)]
+    more = replace(rows.take(again), folds=np.repeat([-1, 0], [80, 100]))
+    new = np.repeat([False, True, False], [80, 40, 60])
+    alone, mixed = fit_readout(rows, metric), fit_readout(more, metric)
+    told = fit_readout(more, metric, new=new)
+    # what remembers them looks better than it is
+    assert mixed.readout.card.metrics["mae"] < alone.readout.card.metrics["mae"]
+    assert mixed.readout.card.settings != alone.readout.card.settings
+    same = alone.readout.card.model_copy(update={"seconds": told.readout.card.seconds})
+    assert told.readout.card == same
+    assert np.isfinite(told.held_out[80:]).all()
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-15])
+def test_rows_without_any_spread_make_a_file_that_opens(spread: float) -> None:
+    rows = _rows(10)
+    same = replace(rows, pooled=1.0 + spread * (rows.pooled - 1.25))
+    readout = fit_readout(same, "mae").readout
+    arrays = readout.to_arrays("gap")
+    again = type(readout).from_arrays(readout.card, arrays, "gap", WIDTH)
+    values = again.predict(same.pooled, same.structures)
+    # rounding is nothing to learn from
+    assert np.ptp(values) < 1e-3 * np.ptp(rows.labels)
+
+
 def test_labels_that_are_all_the_same_are_predicted_so() -> None:
     rows = _rows(30)
     same = PooledRows(rows.pooled, np.full((30, 1), 2.5), rows.structures, rows.folds)

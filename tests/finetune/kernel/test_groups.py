@@ -67,7 +67,7 @@ def test_polymorphs_of_one_compound_are_told_apart(
         folds = fold_numbers(_rows([*polymorphs, polymorphs[0] * (2, 1, 1)]), 5, seed=0)
     assert set(folds) == set(range(5))
     assert folds[-1] == folds[0]
-    assert "most rows are of one substance" in caplog.text
+    assert "one substance (MgO) has 100 % of the rows" in caplog.text
 
 
 @pytest.mark.parametrize("n_same", [19, 20])
@@ -75,6 +75,59 @@ def test_rows_of_an_id_that_nearly_all_have_are_told_apart(n_same: int) -> None:
     metals = [bulk("Cu", "fcc", a=3.0 + 0.1 * k) for k in range(20)]
     ids = ["all"] * n_same + ["other"] * (20 - n_same)
     assert set(fold_numbers(_rows(metals, ids), 5, seed=0)) == set(range(5))
+
+
+def _keys(ids: list[str], formulas: list[str | None]) -> SubstanceKeys:
+    n = len(ids)
+    return SubstanceKeys(ids, list(range(n)), [None] * n, formulas)
+
+
+def test_two_groups_need_no_word(caplog: pytest.LogCaptureFixture) -> None:
+    numbers = group_numbers(_keys(["a", "a", "a", "b", "b", "b"], [*"ABBCDD"]))
+    assert numbers.tolist() == [0, 0, 0, 1, 1, 1]
+    # of which formulas cannot be told apart
+    found = group_numbers(_keys(["all"] * 6 + [*"efgh"], [*"ABCDEFGGHH"]))
+    assert len(set(found[:6])) == 1
+    assert found[6] == found[7] != found[8] == found[9]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("ids", "formulas", "expected", "told"),
+    [
+        ([*"abcd"], [*"AABB"], [0, 1, 2, 3], "one substance (A) has 50 % of the rows"),
+        (
+            [*"abcabcabcabc"],
+            [*"AAAABBBBCCCC"],
+            [0, 1, 2] * 4,
+            "substances that several ids or groups have in common join 100 % of",
+        ),
+        (
+            ["group g"] * 23 + ["group h"] * 2,
+            ["A", "A", *map(str, range(23))],
+            [0, *range(24)],
+            "one id or group ('group g' has 23) would join 92 % of all: ids and groups "
+            "do not count",
+        ),
+    ],
+)
+def test_what_is_not_held_out_together_is_told(
+    ids: list[str],
+    formulas: list[str | None],
+    expected: list[int],
+    told: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert group_numbers(_keys(ids, formulas)).tolist() == expected
+    (record,) = caplog.records
+    assert told in record.getMessage()
+
+
+def test_rows_of_one_structure_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    keys = SubstanceKeys([*"aabb"], [0] * 4, [None] * 4, ["A"] * 4)
+    assert group_numbers(keys).tolist() == [0, 1, 2, 3]
+    (record,) = caplog.records
+    assert "one structure has 100 % of the rows" in record.getMessage()
 
 
 def test_two_rows_are_two_folds() -> None:

@@ -61,6 +61,19 @@ def test_validation_rows_alone_are_held_out(task: Task, network: DeepmdNetwork) 
     assert readout.card.metrics["n"] == len(parts["validation"])
 
 
+@pytest.mark.parametrize(("n_repeated", "n_measured"), [(3, 8), (11, 11)])
+def test_repeated_training_rows_are_predicted_and_choose_nothing(
+    task: Task, network: DeepmdNetwork, n_repeated: int, n_measured: int
+) -> None:
+    rows = task.heads["softness"]["train"]
+    held_out = [*rows[:n_repeated], *rows[22 : 33 - n_repeated]]
+    divided = {"train": rows[:22], "validation": held_out}
+    task = replace(task, data=replace(task.data, rows=divided))
+    fitted = PropertyFitter(task, network).fit("softness")
+    assert fitted.readout.card.metrics["n"] == n_measured
+    assert np.isfinite(fitted.held_out[22:]).all()
+
+
 @pytest.mark.parametrize(
     ("loss", "head", "metric", "per_atom", "linear", "by_size"),
     [

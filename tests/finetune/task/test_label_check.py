@@ -32,11 +32,12 @@ def _check(
     train: list[LabelledStructure],
     test: list[LabelledStructure] | None = None,
     kind: TransformKind = "identity",
+    head: str = "intensive",
 ) -> None:
     parts = {"train": train, "validation": _rows(50, GAPS[:3]), "ood": test or []}
     transform = Transform.fit(kind, [float(row.labels["gap"]) for row in train])
     spec = PropertySpec(
-        name="gap", label="band gap", unit="eV", head="intensive", transform=transform
+        name="gap", label="band gap", unit="eV", head=head, transform=transform
     )
     check_labels(TrainingData(parts, ["gap"]), {"gap": spec})
 
@@ -115,6 +116,26 @@ def test_contradicting_labels_are_named(caplog: pytest.LogCaptureFixture) -> Non
     assert record.getMessage() == (
         "1 structures have labels of 'gap' that contradict each other:\n"
         "  row-2, again: one structure with labels 1.4, 4.4"
+    )
+
+
+def test_a_supercell_has_more_of_what_grows_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = _rows(0, GAPS)
+    rows += [
+        LabelledStructure(f"{row.id} twice", row.atoms * (2, 1, 1), label)
+        for row in rows
+        for label in [{"gap": 2.0 * row.labels["gap"]}]
+    ]
+    _check(rows, head="extensive")
+    assert not caplog.records
+    rows[-1] = LabelledStructure("wrong", rows[-1].atoms, {"gap": np.array(2.0)})
+    _check(rows, head="extensive")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "1 structures have labels of 'gap' per atom that contradict each other:\n"
+        "  row-7, wrong: one structure with labels 2.75, 0.5"
     )
 
 
