@@ -72,7 +72,7 @@ def _conditions(
             msg = f"{text!r} is not KEY=VALUE; keys are {', '.join(_CONDITIONS)}"
             msg += "" if key in _CONDITIONS else did_you_mean(key, known=_CONDITIONS)
             raise click.BadParameter(msg, ctx, param)
-        wanted.setdefault(key, set()).update(values)
+        wanted.setdefault(key, set()).add(listed)
     return wanted
 
 
@@ -272,7 +272,9 @@ def show(
     published = None if study.published is None else load_published(study.published)
     found = measurements(study.results)
     if common_folds:
-        found = keep_common_folds(found)
+        some, found = found, keep_common_folds(found)
+        if some and not found:
+            click.echo("No fold is that of all lines: nothing is left.", err=True)
     summaries = summarize(found, published)
     if metric is None:
         own = "mae" if published is None else published.metric

@@ -131,11 +131,11 @@ def run_job(job: Job, directory: Path, *, threads: int | None = None) -> JobResu
         found = read_result(directory, job.folder, job.fingerprint)
         if found is None:
             _clear_if_spent(job, folder)
+            (folder / FAILURE).unlink(missing_ok=True)  # of the last attempt
             found = _train(job, folder, threads)
             # what makes the job a finished one
             with output_file(folder / RESULT) as partial:
                 partial.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        (folder / FAILURE).unlink(missing_ok=True)
         _drop_leftovers(folder)
     return found
 

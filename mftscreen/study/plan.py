@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -98,7 +99,12 @@ class Conditions:
     @property
     def slug(self) -> str:
         """The same as the name of a folder."""
-        return quote(".".join(self._parts), safe="+")[:120]
+        text = quote(".".join(self._parts), safe="+")
+        if len(text) <= _LONGEST:
+            return text
+        # what is cut off may be all that tells two jobs apart
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return f"{text[: _LONGEST - 9]}~{digest}"
 
     @property
     def _parts(self) -> list[str]:
@@ -107,6 +113,10 @@ class Conditions:
         if self.train_share < 1:
             parts.append(f"share{self.train_share:.4g}-{self.train_seed}")
         return [*parts, f"seed{self.seed}"]
+
+
+_LONGEST = 120
+"""Characters of a folder's name, but for the fingerprint."""
 
 
 def _is(value: str | float, text: str) -> bool:
@@ -275,7 +285,9 @@ class _Planner:
             path,
             conditions.fold,
         )
-        report = self._study.collapse_report and config.plan.trains
+        # of what starts from random weights there is none
+        plan = config.plan
+        report = self._study.collapse_report and plan.trains and plan.transfers
         return Job(conditions, config, fingerprint(config, report), report)
 
     def _derive(

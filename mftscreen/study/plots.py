@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
@@ -72,9 +73,10 @@ def _label(way: Way) -> str:
 def _fold_figures(found: Sequence[Measured], metric: str) -> Iterator[tuple[str, Any]]:
     groups: dict[tuple[str, str, str, str], dict[Way, dict[str, list[float]]]] = {}
     units, shown_by = {}, {}
-    for m in found:
-        if m.conditions.train_share == 1:
-            key = (*m.group, m.test)
+    keyed = [((*m.group, m.test), Way.of(m.conditions), m) for m in found]
+    shares = _shares((key, way) for key, way, _ in keyed)
+    for key, _, m in keyed:
+        if m.conditions.train_share == shares[key]:
             units[key], error = m.unit, error_among(m.numbers, metric)
             shown_by[key] = error
             folds = groups.setdefault(key, {}).setdefault(Way.of(m.conditions), {})
@@ -111,9 +113,10 @@ def _gain_figures(
     rows = [
         (s, gain)
         for s in summaries
-        if s.way.train_share == 1
-        and (gain := s.gains.get(error_among(s.numbers, metric))) is not None
+        if (gain := s.gains.get(error_among(s.numbers, metric))) is not None
     ]
+    shares = _shares((_place(s), s.way) for s, _ in rows)
+    rows = [(s, gain) for s, gain in rows if s.way.train_share == shares[_place(s)]]
     if not rows:
         return
     places = list(dict.fromkeys(_place(s) for s, _ in rows))
@@ -143,6 +146,22 @@ def _gain_figures(
     axes.set_ylabel(f"{shown} below that of scratch (%)")
     axes.legend()
     yield "gains", figure
+
+
+_Key = tuple[str, str, str, str]
+
+
+def _shares(ways: Iterable[tuple[_Key, Way]]) -> dict[_Key, float]:
+    """Return the share of training rows that most lines have, or the largest such."""
+    found: dict[_Key, set[Way]] = {}
+    for key, way in ways:
+        found.setdefault(key, set()).add(way)
+    return {
+        key: max(
+            (n, share) for share, n in Counter(w.train_share for w in own).items()
+        )[1]
+        for key, own in found.items()
+    }
 
 
 def _place(summary: Summary) -> tuple[str, str, str, str]:

@@ -71,6 +71,10 @@ class PublishedTable:
     strategies: Mapping[str, str]
     values: tuple[PublishedValue, ...]
 
+    def is_in(self, task: str, unit: str) -> bool:
+        """Return whether numbers of a task are in a unit; drifts have none."""
+        return self.metric == "w1" or self.units.get(task) == unit
+
     def find(self, task: str, split: str, test: str) -> dict[str, PublishedValue]:
         """Return the numbers of a task, a split and a test, by model."""
         key = (task, split, test)

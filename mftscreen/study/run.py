@@ -96,8 +96,12 @@ def _fitting(
     planned: Iterable[Conditions], wanted: Mapping[str, Collection[str]], name: str
 ) -> list[Conditions]:
     planned = list(planned)
+    wanted = {
+        key: [value for text in sorted(texts) for value in _values(planned, key, text)]
+        for key, texts in wanted.items()
+    }
     for key, texts in wanted.items():
-        for text in sorted(texts):
+        for text in texts:
             if not any(conditions.fit({key: [text]}) for conditions in planned):
                 msg = f"study {name} has no job with {key}={text}"
                 raise DataError(msg)
@@ -107,6 +111,13 @@ def _fitting(
         msg = f"study {name} has no job with {listed}"
         raise DataError(msg)
     return found
+
+
+def _values(planned: Sequence[Conditions], key: str, text: str) -> list[str]:
+    """Return the values that a text lists, or the one, with commas, that it is."""
+    if any(conditions.fit({key: [text]}) for conditions in planned):
+        return [text]
+    return [value.strip() for value in text.split(",")]
 
 
 def plan_study(
@@ -272,7 +283,8 @@ def read_study(directory: Path) -> Study:
     for conditions, fingerprint, folder in plan["jobs"]:
         found = read_result(directory, folder, fingerprint)
         if found is not None:
-            results.append(found)
+            # one training may be that of several conditions
+            results.append(replace(found, conditions=conditions))
             folders[conditions] = directory / folder
             continue
         missing.append(conditions)

@@ -245,7 +245,8 @@ def _summary(
     gains = {}
     for metric in METRICS:
         ours, theirs = _by_fold(rows, metric), _by_fold(baseline, metric)
-        if paired := [100 * (1 - ours[f] / theirs[f]) for f in ours if theirs.get(f)]:
+        pairs = [_means(ours[fold], theirs[fold]) for fold in ours if fold in theirs]
+        if paired := [100 * (1 - own / other) for own, other in pairs if other]:
             gains[metric] = Spread.of(paired)
     value = None if published is None else _published_value(first, published)
     return Summary(
@@ -262,19 +263,31 @@ def _published_value(like: Measured, published: PublishedTable) -> float | None:
     # with other settings it is something else, and so it is in another unit
     if way.train_share < 1 or way.variant:
         return None
-    if published.metric in METRICS and published.units.get(task) != like.unit:
+    if not published.is_in(task, like.unit):
         return None
     known = published.find(task, split, like.test)
     value = known.get(published.strategies.get(way.strategy, ""))
     return None if value is None else value.value
 
 
-def _by_fold(rows: Iterable[Measured], metric: str) -> dict[str, float]:
-    values: dict[str, list[float]] = {}
+_Runs = dict[tuple[int, int], float]
+"""Draw and seed of the runs of a fold to their numbers."""
+
+
+def _by_fold(rows: Iterable[Measured], metric: str) -> dict[str, _Runs]:
+    values: dict[str, _Runs] = {}
     for row in rows:
         if metric in row.numbers:
-            values.setdefault(row.conditions.fold, []).append(row.numbers[metric])
-    return {fold: fmean(each) for fold, each in values.items()}
+            run = row.conditions.train_seed, row.conditions.seed
+            values.setdefault(row.conditions.fold, {})[run] = row.numbers[metric]
+    return values
+
+
+def _means(ours: _Runs, theirs: _Runs) -> tuple[float, float]:
+    """Return means over the runs that both have; over all if there are none."""
+    if both := ours.keys() & theirs.keys():
+        ours, theirs = ({run: own[run] for run in both} for own in (ours, theirs))
+    return fmean(ours.values()), fmean(theirs.values())
 
 
 def _grouped(items: Iterable[_T], key: Callable[[_T], object]) -> list[list[_T]]:

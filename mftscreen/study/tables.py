@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -81,9 +82,9 @@ def _table(
     first = group[0]
     title = f"{first.task}, {first.split}: {first.property} ({first.unit})"
     text = f"{title}, mean ± standard deviation over runs\n{text_table(table)}"
-    if len({each.folds for each in group}) > 1:
+    if len({frozenset(each.folds) for each in group}) > 1:
         text += "Lines differ in their folds; --common-folds takes those of all.\n"
-    return text + _others(first.task, first.split, tests, published)
+    return text + _others(first, tests, published)
 
 
 def _columns(
@@ -121,14 +122,14 @@ def _percent(spread: Spread) -> str:
 
 
 def _others(
-    task: str, split: str, tests: Sequence[str], published: PublishedTable | None
+    like: Summary, tests: Sequence[str], published: PublishedTable | None
 ) -> str:
     """Return what a table has of other models."""
-    if published is None:
+    if published is None or not published.is_in(like.task, like.unit):
         return ""
     text = ""
     for test in tests:
-        if found := published.find(task, split, test):
+        if found := published.find(like.task, like.split, test):
             listed = ", ".join(f"{name} {v.value:.4g}" for name, v in found.items())
             text += f"{published.source}, all folds, {test.upper()} "
             text += f"{published.metric.upper()}: "
@@ -186,4 +187,14 @@ def to_json(
         "results": results,
         "missing": [asdict(conditions) for conditions in study.missing],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(_without_nan(document), indent=1, ensure_ascii=False)
+    return text + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    """Return null for numbers that JSON does not have, as R² of a single label."""
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

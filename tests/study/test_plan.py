@@ -238,3 +238,12 @@ def test_folds_and_files_that_are_not_there_are_named(
 def test_a_name_of_a_folder_is_one() -> None:
     conditions = Conditions("a", "b", "Si/O2 x", "ft", "7net-0", "", 1 / 3, 2, 7)
     assert conditions.slug == "a.b.Si%2FO2%20x.ft.7net-0.share0.3333-2.seed7"
+    # of a long one nothing that tells jobs apart is lost
+    fold = "62: 4 m, 4 m, 4 m | 4 m, 8 1, 8 1 | 4 -1, 4 m, 8 1"
+    slugs = {
+        Conditions("perovskites", "prototype", fold, strategy, variant=variant).slug
+        for strategy in ("ft", "mft")
+        for variant in ("", "balanced")
+    }
+    assert len(slugs) == 4
+    assert max(map(len, slugs)) <= 120

@@ -42,6 +42,12 @@ def test_there_is_a_figure_for_each_thing_that_was_varied(tmp_path: Path) -> Non
     assert _write(tmp_path, shares)[2:] == ["efficiency-gap-boom-gap-ood.png"]
 
 
+def test_gains_are_drawn_of_a_share_that_all_lines_have(tmp_path: Path) -> None:
+    results = [_result(s, "a", 0.1, 0.3) for s in ("scratch", "ft", "mft")]
+    results += [_result("kernel", "a", 0.265, 0.2)]
+    assert "gains.png" in _write(tmp_path, results)
+
+
 def test_folds_of_all_lines_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[list[str]] = []
     monkeypatch.setattr(

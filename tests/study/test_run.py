@@ -14,7 +14,8 @@ import pytest
 from mftscreen.errors import DataError
 from mftscreen.study.config import load_study
 from mftscreen.study.job import run_job
-from mftscreen.study.run import plan_study, read_study, unfinished
+from mftscreen.study.plan import Conditions
+from mftscreen.study.run import _fitting, plan_study, read_study, unfinished
 from mftscreen.study.summary import measurements, summarize
 from mftscreen.study.tables import to_csv, to_text
 
@@ -83,6 +84,10 @@ def test_jobs_are_chosen_by_their_conditions(
         assert [job.conditions.fold for job in found] == ["fold_0", "fold_2"]
         assert {job.conditions.train_share for job in found} == {0.3333333333}
     assert len(plan_study(study, out, {"train_share": {"1.0"}})) == 3
+    assert len(plan_study(study, out, {"fold": {"fold_0, fold_2"}})) == 4
+    # names of prototypes have commas themselves
+    comma = Conditions("a", "prototype", "4 m, 4 m", "ft")
+    assert _fitting([comma], {"fold": {"4 m, 4 m"}}, "tiny") == [comma]
     # one of several that is misspelt is not passed over
     with pytest.raises(DataError, match="study tiny has no job with train_share=all"):
         plan_study(study, out, {"train_share": {"1.0", "all"}})

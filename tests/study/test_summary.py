@@ -39,12 +39,25 @@ def test_gains_are_paired_by_fold() -> None:
     assert ft.numbers["mae"].mean == pytest.approx(1.7)
     assert ft.numbers["rmse"].mean == pytest.approx(3.4)
     assert ft.numbers["w1"].mean == 3.0
-    # fold a: 0.3 for 0.4; fold b: 1.2 for 1.0; fold c has no scratch
-    assert ft.gains["mae"].mean == pytest.approx((25 - 20) / 2)
-    assert ft.gains["rmse"].std == pytest.approx(45 / 2**0.5)
+    # fold a, seed 1: 0.2 for 0.4; fold b: 1.2 for 1.0; fold c has no scratch
+    assert ft.gains["mae"].mean == pytest.approx((50 - 20) / 2)
+    assert ft.gains["rmse"].std == pytest.approx(70 / 2**0.5)
     assert ft.published == 0.5305
     assert scratch.gains == {}
     assert scratch.published is None
+
+
+def test_gains_are_paired_by_seed_where_both_have_it() -> None:
+    def gain(*others: JobResult) -> float:
+        results = [
+            result("scratch", "a", 1.0, seed=1),
+            result("scratch", "a", 3.0, seed=2),
+        ]
+        _, ft = summarize(measurements([*results, *others]), None)
+        return ft.gains["mae"].mean
+
+    assert gain(result("ft", "a", 0.9, seed=1)) == pytest.approx(10)
+    assert gain(result("ft", "a", 0.9, seed=5)) == pytest.approx(55)
 
 
 def test_what_was_published_of_another_quantity_is_not_beside() -> None:
@@ -71,7 +84,7 @@ def test_other_backbones_and_shares_have_their_own_scratch() -> None:
     found = {s.way: s for s in summarize(measurements([*RESULTS, *others]))}
     assert found[Way("ft", "x", "", 1.0)].gains["mae"].mean == 50
     assert found[Way("ft", "", "", 0.5)].gains == {}
-    assert found[Way("ft", "", "", 1.0)].gains["mae"].mean == pytest.approx(2.5)
+    assert found[Way("ft", "", "", 1.0)].gains["mae"].mean == pytest.approx(15)
 
 
 def test_common_folds_are_those_of_every_line() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from mftscreen.study.job import JobResult, PropertyResult
@@ -48,6 +49,30 @@ def test_published_numbers_stand_beside_and_random_folds_are_in_distribution() -
     assert "DPA3-MFT 0.469" in loco
     assert "Lines differ in their folds; --common-folds" in loco
     assert "Lines differ" not in random
+
+
+def test_what_json_has_no_number_for_is_null() -> None:
+    (first,) = RESULTS[2].properties
+    metrics = {"ood": {**first.metrics["ood"], "r2": float("nan")}}
+    lone = replace(RESULTS[2], properties=(replace(first, metrics=metrics),))
+    study = Study("made up", None, (lone,), (), {}, {})
+    text = to_json(study, found := measurements([lone]), summarize(found), None)
+    assert "NaN" not in text
+    (part,) = json.loads(text)["results"][0]["properties"]
+    assert part["metrics"]["ood"]["r2"] is None
+
+
+def test_published_errors_in_another_unit_are_left_out() -> None:
+    found = measurements(RESULTS)
+    assert "DPA3-MFT 0.469" in to_text(summarize(found, TABLE), TABLE, "mae")
+    other = [replace(each, unit="%") for each in found]
+    assert "DPA3-MFT" not in to_text(summarize(other, TABLE), TABLE, "mae")
+
+
+def test_folds_in_another_order_are_the_same() -> None:
+    folds = [("ft", "1"), ("ft", "2"), ("mft", "2"), ("mft", "1")]
+    found = measurements([_result("loco", *each, 0.5) for each in folds])
+    assert "Lines differ" not in to_text(summarize(found), None, "mae")
 
 
 def test_csv_has_every_number_and_json_what_is_missing() -> None:

@@ -16,7 +16,7 @@ from mftscreen.errors import WorkerError
 from mftscreen.screen.work.cluster import connect, leave
 from mftscreen.study.job import PLAN
 from mftscreen.study.plan import Job
-from mftscreen.study.work.outcome import Outcome
+from mftscreen.study.work.outcome import Outcome, fail
 from mftscreen.study.work.pool import do_jobs
 
 __all__ = ["do_jobs_on_cluster", "job_here"]
@@ -70,7 +70,12 @@ def do_jobs_on_cluster(
         }
         # without a loop it takes that of the caller's own client, if there is one
         for future in as_completed(list(futures), loop=client.loop):
-            yield futures[future], _outcome(future, KilledWorker)
+            job = futures[future]
+            try:
+                outcome = _outcome(future)
+            except KilledWorker:
+                outcome = fail(job, directory, "several Dask workers died of it")
+            yield job, outcome
     except (OSError, CancelledError) as error:
         msg = (
             f"the Dask scheduler at {address} has gone, or has cancelled the work; "
@@ -131,10 +136,8 @@ def _given(job: Job, directory: Path, threads: int | None) -> dict[str, Any]:
     }
 
 
-def _outcome(future: Any, killed: type[Exception]) -> Outcome:
+def _outcome(future: Any) -> Outcome:
     try:
         return Outcome(**future.result())
-    except killed:
-        return Outcome("several Dask workers died of it", failed=True)
     except ImportError as error:
         return Outcome(f"a Dask worker lacks a package: {error}", failed=True)

@@ -12,7 +12,7 @@ from mftscreen.errors import MftscreenError, WorkerError
 from mftscreen.study.job import FAILURE, run_job
 from mftscreen.study.plan import Job
 
-__all__ = ["Outcome", "attempt"]
+__all__ = ["Outcome", "attempt", "fail"]
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,27 @@ def attempt(job: Job, directory: Path, threads: int | None) -> Outcome:
     except Exception as error:  # other jobs are not to suffer from it
         log.exception("not an error of the job's own")
         text = "".join(traceback.format_exception_only(error))
+    return fail(job, directory, text)
+
+
+def fail(job: Job, directory: Path, text: str) -> Outcome:
+    """Return that a job has failed, and say so in its folder.
+
+    Parameters
+    ----------
+    job : Job
+    directory : Path
+        Of the study.
+    text : str
+        Why.
+
+    Returns
+    -------
+    Outcome
+    """
     text = " ".join(text.split())
-    with suppress(OSError):  # there may be no folder, or no room for more
-        (directory / job.folder / FAILURE).write_text(f"{text}\n", encoding="utf-8")
+    path = directory / job.folder / FAILURE
+    with suppress(OSError):  # there may be no room for more
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="utf-8")
     return Outcome(text, failed=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from joblib import cpu_count, effective_n_jobs
 
 from mftscreen.study.plan import Job
-from mftscreen.study.work.outcome import Outcome
+from mftscreen.study.work.outcome import Outcome, fail
 from mftscreen.threads import wait_politely
 
 __all__ = ["do_jobs"]
@@ -134,7 +134,10 @@ class _Worker:
         except (BrokenPipeError, ValueError):  # it has died, or is to leave
             answer = ""
         if not answer:
-            return Outcome(_death(self.stop()), failed=True)
+            text = _death(self.stop())
+            if self.is_leaving:  # it was interrupted
+                return Outcome(text, failed=True)
+            return fail(job, self._directory, text)
         return Outcome(**json.loads(answer))
 
     def leave(self) -> None:

@@ -43,10 +43,9 @@ def main() -> None:
     os.dup2(2, 1)
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     busy = threading.Event()
-    threading.Thread(target=_listen, args=(lines, busy), daemon=True).start()
     try:
+        threading.Thread(target=_listen, args=(lines, busy), daemon=True).start()
         while line := lines.get():
-            busy.set()
             outcome = _do(line)
             busy.clear()  # before the answer, after which the input may end
             answers.write(json.dumps(asdict(outcome)) + "\n")
@@ -57,6 +56,7 @@ def main() -> None:
 
 def _listen(lines: queue.SimpleQueue[str], busy: threading.Event) -> None:
     for line in sys.stdin:
+        busy.set()  # at once: the input may end before the line is looked at
         lines.put(line)
     lines.put("")
     if busy.is_set():

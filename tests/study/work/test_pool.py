@@ -46,6 +46,7 @@ def test_what_goes_wrong_with_one_job_does_not_stop_the_others(
     assert [first, second] == jobs[:2]
     assert killed.failed
     assert "ended by SIGKILL" in killed.text
+    assert (tmp_path / first.folder / "failure.txt").read_text().strip() == killed.text
     assert bad.failed
     assert "none.extxyz" in bad.text
     folder = tmp_path / second.folder
