@@ -132,7 +132,8 @@ def _target(path: Path) -> Path:
 
 def _beside(path: Path, name: str) -> Path:
     # with the ending of what was asked for, by which libraries know what to write
-    return path.with_name(f".{os.getpid()}.{name}")
+    # on a shared file system, processes in other containers may have the same number
+    return path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.{name}")
 
 
 @contextmanager

@@ -54,6 +54,18 @@ def test_file_beside_has_the_same_ending(tmp_path: Path) -> None:
         partial.touch()
 
 
+def test_two_writers_with_one_process_number_do_not_share_a_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.txt"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     def write_half() -> None:
         with replacing(tmp_path / "half") as partial:

@@ -130,8 +130,9 @@ def run_command(
 
     Each training is a job with a folder of its own. The same command goes on where it
     was interrupted: jobs that are finished are not repeated, others go on from their
-    last checkpoint. Jobs whose settings or data have changed are new ones. A job that
-    fails is reported and does not stop the others; it is tried again by the next call.
+    last checkpoint. Jobs whose settings or data have changed are new ones, also where
+    it is only a description or a licence in a task's configuration. A job that fails is
+    reported and does not stop the others; it is tried again by the next call.
 
     GPUs that are there are shared out among the processes of --jobs, as many each as a
     training takes. Parts of one study may run at the same time on several machines that

@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -125,6 +126,15 @@ class GridConfig(Settings):
     """Of which rows a share below 1 is."""
     seeds: list[Seed] = Field(default=[1], min_length=1)
     """Of the trainings."""
+
+    @field_validator("folds", mode="wrap")
+    @classmethod
+    def _number_or_names(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:  # which has a problem for each of the two
+            msg = f"a number from 1 or a list of names is needed, not {value!r}"
+            raise ValueError(msg) from None
 
 
 class StudyConfig(Settings):

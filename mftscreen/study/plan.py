@@ -32,7 +32,7 @@ from mftscreen.finetune.strategies import (
     KernelConfig,
     MFTConfig,
 )
-from mftscreen.model.files.registry import member_for
+from mftscreen.model.files.registry import check_model_source, member_for
 from mftscreen.ood.splits import Split
 from mftscreen.study.config import StudyConfig
 from mftscreen.study.fingerprint import fingerprint
@@ -306,6 +306,9 @@ class _Planner:
         if missing := missing_files(derived):
             problems = [f"tasks: {task}: not there yet: {path}" for path in missing]
             raise ConfigError(problems)
+        named = getattr(derived, "pretrained", [])
+        for source in named if isinstance(named, list) else [named]:
+            check_model_source(source, Path())
         return derived
 
     def _prepare(self, task: str, name: str) -> tuple[Path, Split]:

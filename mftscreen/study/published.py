@@ -108,7 +108,7 @@ def load_published(name: str) -> PublishedTable:
     """
     tables = _document()["tables"]
     if name not in tables:
-        problem = f"published: no table {name!r}; there are {', '.join(tables)}"
+        problem = f"no table {name!r}; there are {', '.join(tables)}"
         problem += did_you_mean(name, known=tables)
         raise ConfigError([problem])
     table = tables[name]

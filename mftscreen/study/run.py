@@ -233,7 +233,8 @@ def run_jobs(
     Yields
     ------
     Job, Outcome
-        Close the generator to leave the rest; what is begun is interrupted.
+        Close the generator to leave the rest; what is begun is interrupted, but for
+        what the workers of a scheduler are at, which they finish.
     """
     folder = directory.resolve()
     if scheduler is None:

@@ -13,7 +13,7 @@ from typing import Any
 from mftscreen.console.text_table import text_table
 from mftscreen.finetune.compare.verdict import Spread
 from mftscreen.metrics import TITLES
-from mftscreen.study.published import PublishedTable
+from mftscreen.study.published import PublishedTable, PublishedValue
 from mftscreen.study.run import Study
 from mftscreen.study.summary import (
     METRICS,
@@ -46,9 +46,15 @@ def to_text(
         What gains are of.
     """
     groups: dict[tuple[str, str, str], list[Summary]] = {}
+    properties: dict[str, set[str]] = {}
     for each in summaries:
         groups.setdefault((each.task, each.split, each.property), []).append(each)
-    return "\n".join(_table(group, published, metric) for group in groups.values())
+        properties.setdefault(each.task, set()).add(each.property)
+    # of which of several properties a number would be, nothing tells
+    beside = {task: published for task, own in properties.items() if len(own) == 1}
+    return "\n".join(
+        _table(group, beside.get(key[0]), metric) for key, group in groups.items()
+    )
 
 
 def _table(
@@ -130,11 +136,17 @@ def _others(
     text = ""
     for test in tests:
         if found := published.find(like.task, like.split, test):
-            listed = ", ".join(f"{name} {v.value:.4g}" for name, v in found.items())
+            listed = ", ".join(f"{name} {_with_spread(v)}" for name, v in found.items())
             text += f"{published.source}, all folds, {test.upper()} "
             text += f"{published.metric.upper()}: "
             text += f"{listed}\n"
     return text
+
+
+def _with_spread(found: PublishedValue) -> str:
+    # 0 is one too small for the digits that were printed
+    spread = f" ± {found.spread:.4g}" if found.spread else ""
+    return f"{found.value:.4g}{spread}"
 
 
 def to_csv(found: Iterable[Measured]) -> str:

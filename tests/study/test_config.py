@@ -60,7 +60,12 @@ def test_paths_start_at_the_folder_of_the_study(
         ({"grids": [{"strategies": ["ft"], "folds": []}]}, "grids.0.folds"),
         ({"grids": [{"strategies": ["ft"], "folds": True}]}, "grids.0.folds"),
         ({"grids": [{"strategies": ["ft"], "tasks": []}]}, "grids.0.tasks"),
-        ({"published": "table_1"}, "no table 'table_1'"),
+        ({"published": "table_1"}, "study.yaml: published: no table 'table_1'"),
+        (
+            {"grids": [{"strategies": ["ft"], "folds": 0}]},
+            "study.yaml: grids.0.folds: a number from 1 or a list of names is needed, "
+            "not 0",
+        ),
         ({"name": "a b"}, "'a b' is not made of letters"),
         ({"splits": {"r": {"id_share": 0.1}}}, "either 'method' or 'file'"),
         (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mftscreen.errors import ConfigError, DataError
+from mftscreen.errors import ConfigError, DataError, ModelError
 from mftscreen.ood.splits import Split
 from mftscreen.study.config import load_study
 from mftscreen.study.fingerprint import file_digest
@@ -149,6 +149,18 @@ def test_variants_change_keys_of_every_task(
     ):
         with pytest.raises(ConfigError, match=message):
             plan(variants={"bad": changes})
+
+
+def test_misspelt_models_are_named_before_any_job(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    for strategy, named in (("ft", "mft-mimi"), ("kernel", ["mft-mini", "mft-mimi"])):
+        path = write_study(
+            backbones={"other": {"pretrained": named}},
+            grids=[{"strategies": [strategy], "folds": 1}],
+        )
+        with pytest.raises(ModelError, match="no model named 'mft-mimi'.*'mft-mini'"):
+            plan_jobs(load_study(path), tmp_path / "out")
 
 
 def test_kernels_read_several_descriptors(

@@ -69,6 +69,23 @@ def test_published_errors_in_another_unit_are_left_out() -> None:
     assert "DPA3-MFT" not in to_text(summarize(other, TABLE), TABLE, "mae")
 
 
+def test_published_errors_are_left_out_of_a_task_with_several_properties() -> None:
+    found = measurements(RESULTS)
+    both = [*found, *(replace(each, name="k") for each in found)]
+    assert "DPA3-MFT" not in to_text(summarize(both, TABLE), TABLE, "mae")
+
+
+def test_published_errors_have_the_spread_that_was_printed() -> None:
+    table = load_published("table_3")
+    first = measurements(RESULTS)[0]
+    conditions = replace(first.conditions, task="r2_bohr2", split="kde_tails")
+    unit = table.units["r2_bohr2"]
+    found = [replace(first, conditions=conditions, unit=unit, test="ood")]
+    text = to_text(summarize(found, table), table, "mae")
+    assert "DPA3-FT 18.7 ± 2.1" in text
+    assert "MACE 68.3," in text
+
+
 def test_folds_in_another_order_are_the_same() -> None:
     folds = [("ft", "1"), ("ft", "2"), ("mft", "2"), ("mft", "1")]
     found = measurements([_result("loco", *each, 0.5) for each in folds])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Generator, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import asdict
 from importlib import import_module
@@ -40,7 +41,8 @@ def do_jobs_on_cluster(
     address : str
         Of the scheduler, ``tcp://host:port``.
     threads : int, optional
-        Of each job; by default the cores of a worker are shared out among its threads.
+        Of each job; by default the cores of a host are shared out among the threads of
+        all its workers.
 
     Yields
     ------
@@ -64,8 +66,11 @@ def do_jobs_on_cluster(
             log.warning(
                 "Waiting for workers: the Dask scheduler has none at the moment"
             )
+        sharing = _threads_by_host(client.nthreads())
         futures = {
-            client.submit(eval, _DO, _given(job, directory, threads), pure=False): job
+            client.submit(
+                eval, _DO, _given(job, directory, threads, sharing), pure=False
+            ): job
             for job in jobs
         }
         # without a loop it takes that of the caller's own client, if there is one
@@ -86,7 +91,23 @@ def do_jobs_on_cluster(
         leave(client)
 
 
-def job_here(job: str, directory: str, threads: int | None, version: str) -> Any:
+def _threads_by_host(workers: Mapping[str, int]) -> dict[str, int]:
+    """Return the threads of the workers on each host, for those of addresses."""
+    from distributed.comm import get_address_host
+
+    found: Counter[str] = Counter()
+    for address, n in workers.items():
+        found[get_address_host(address)] += n
+    return dict(found)
+
+
+def job_here(
+    job: str,
+    directory: str,
+    threads: int | None,
+    sharing: Mapping[str, int],
+    version: str,
+) -> Any:
     """Do a job on this worker, in a process that ends with it.
 
     Parameters
@@ -96,6 +117,8 @@ def job_here(job: str, directory: str, threads: int | None, version: str) -> Any
     directory : str
         Of the study.
     threads : int or None
+    sharing : mapping of str to int
+        Host to the threads of its workers, among which its cores are shared out.
     version : str
         Of the mftscreen that asks.
 
@@ -105,6 +128,7 @@ def job_here(job: str, directory: str, threads: int | None, version: str) -> Any
         The fields of an :class:`mftscreen.study.work.outcome.Outcome`.
     """
     from distributed import get_worker
+    from distributed.comm import get_address_host
     from joblib import cpu_count
 
     worker = get_worker()
@@ -115,7 +139,9 @@ def job_here(job: str, directory: str, threads: int | None, version: str) -> Any
     if not Path(directory, PLAN).exists():
         text = f"{where} cannot see the study's folder {directory}"
         return asdict(Outcome(text, failed=True))
-    threads = threads or max(1, cpu_count() // worker.state.nthreads)
+    # a host that came later has just this worker, as far as is known
+    n = sharing.get(get_address_host(worker.address), worker.state.nthreads)
+    threads = threads or max(1, cpu_count() // n)
     try:
         jobs = [Job.from_json(job)]
         ((_, outcome),) = do_jobs(jobs, Path(directory), threads=threads)
@@ -124,13 +150,16 @@ def job_here(job: str, directory: str, threads: int | None, version: str) -> Any
     return asdict(outcome)
 
 
-def _given(job: Job, directory: Path, threads: int | None) -> dict[str, Any]:
+def _given(
+    job: Job, directory: Path, threads: int | None, sharing: Mapping[str, int]
+) -> dict[str, Any]:
     return {
         "import_module": import_module,
         "job": {
             "job": job.to_json(),
             "directory": str(directory),
             "threads": threads,
+            "sharing": sharing,
             "version": __version__,
         },
     }

@@ -13,7 +13,7 @@ import pytest
 from mftscreen.errors import WorkerError
 from mftscreen.study.config import load_study
 from mftscreen.study.run import plan_study, read_study
-from mftscreen.study.work.cluster import do_jobs_on_cluster
+from mftscreen.study.work.cluster import _threads_by_host, do_jobs_on_cluster
 
 distributed = pytest.importorskip("distributed")
 
@@ -71,6 +71,11 @@ def test_workers_that_are_killed_with_their_results_cost_no_job(
         outcomes += ended
     assert not [o.text for _, o in outcomes if o.failed]
     assert {job.folder for job, _ in outcomes} == {job.folder for job in jobs}
+
+
+def test_cores_of_a_host_are_shared_out_among_its_workers() -> None:
+    workers = {"tcp://10.0.0.1:1": 1, "tcp://10.0.0.1:2": 2, "tls://node7:4": 4}
+    assert _threads_by_host(workers) == {"10.0.0.1": 3, "node7": 4}
 
 
 def _wait_until(reached: Callable[[], bool]) -> None:
