@@ -159,8 +159,25 @@ def test_misspelt_models_are_named_before_any_job(
             backbones={"other": {"pretrained": named}},
             grids=[{"strategies": [strategy], "folds": 1}],
         )
-        with pytest.raises(ModelError, match="no model named 'mft-mimi'.*'mft-mini'"):
+        with pytest.raises(ModelError, match=r"no model named 'mft-mimi'.*'mft-mini'"):
             plan_jobs(load_study(path), tmp_path / "out")
+
+
+def test_a_collapse_report_is_new_work_only_where_there_is_one(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    grids = [{"strategies": ["scratch", "kernel", "ft"], "folds": 1}]
+    plain, reported = (
+        plan_jobs(
+            load_study(write_study(grids=grids, collapse_report=wanted)),
+            tmp_path / "out",
+        )
+        for wanted in (False, True)
+    )
+    same = [
+        a.fingerprint == b.fingerprint for a, b in zip(plain, reported, strict=True)
+    ]
+    assert same == [True, True, False]
 
 
 def test_kernels_read_several_descriptors(
