@@ -26,6 +26,7 @@ from deepmd.pt.train import training
 from deepmd.pt.utils import env
 from deepmd.utils.data import DeepmdData
 
+from mftscreen import writing
 from mftscreen.cli import main
 from mftscreen.errors import TrainingError
 from mftscreen.finetune.config.read import load_config
@@ -490,12 +491,14 @@ def test_disk_that_is_full_leaves_the_last_checkpoint(
 
 @pytest.mark.slow
 def test_file_that_cannot_be_written_is_a_training_error(
-    folder: Path, write_config: Callable[..., Path]
+    folder: Path, write_config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_config("device", "scratch")
     Path(folder / "device").mkdir()
-    full = folder / "device" / f".{os.getpid()}.config.yaml"
+    full = folder / "device" / ".partial.config.yaml"
     full.symlink_to("/dev/full")
+    beside = lambda path, name: path.with_name(f".partial.{name}")  # noqa: E731
+    monkeypatch.setattr(writing, "_beside", beside)
     with pytest.raises(TrainingError, match=r"cannot write in .*: No space left"):
         run_training(load_config(config), folder / "device")
 
