@@ -26,6 +26,7 @@ from mftscreen.finetune.task.pretrained import load_pretrained
 from mftscreen.model.network.backend import DeepmdNetwork
 from mftscreen.model.readouts.kernel import gaussian
 from mftscreen.ood.splits import Fold, SplitData, kde_tails
+from mftscreen.trust.neighborhood import component_scales
 
 COLUMNS = ("gap_Ha", "alpha_bohr3", "r2_bohr2", "mu_D")
 N_ROWS, SEED = 9000, 0
@@ -106,10 +107,8 @@ def errors(
 
 def standardised(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Return columns shifted and scaled by those of the training rows."""
-    spread = values[train].std(axis=0)
-    spread = np.maximum(spread, 1e-4 * spread.max())
-    shifted: np.ndarray = (values - values[train].mean(axis=0)) / spread
-    return shifted
+    center = values[train].mean(axis=0)
+    return np.asarray((values - center) / component_scales(values[train]))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -24,6 +25,7 @@ __all__ = [
     "error_among",
     "measurements",
     "summarize",
+    "tasks_of_one",
 ]
 
 TESTS = (ID_TEST, OOD_TEST)
@@ -207,19 +209,34 @@ def summarize(
         By task, split and property, then by line, then by test.
     """
     summaries = []
-    properties: dict[str, set[str]] = {}
-    for each in found:
-        properties.setdefault(each.conditions.task, set()).add(each.name)
+    single = tasks_of_one((m.conditions.task, m.name) for m in found)
     for group in _grouped(found, lambda m: m.group):
-        # of which of several properties a number would be, nothing tells
-        alone = len(properties[group[0].conditions.task]) == 1
-        beside = published if alone else None
+        beside = published if group[0].conditions.task in single else None
         for line in _grouped(group, lambda m: Way.of(m.conditions)):
             for test in TESTS:
                 if rows := [m for m in line if m.test == test]:
                     baseline = _baseline(group, rows[0])
                     summaries.append(_summary(rows, baseline, beside))
     return summaries
+
+
+def tasks_of_one(named: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the tasks of a single property, which published numbers stand beside.
+
+    Of which of several properties a number would be, nothing tells.
+
+    Parameters
+    ----------
+    named : iterable of (str, str)
+        Tasks and properties.
+
+    Examples
+    --------
+    >>> tasks_of_one([("gap", "gap"), ("both", "gap"), ("both", "homo")])
+    {'gap'}
+    """
+    counts = Counter(task for task, _ in set(named))
+    return {task for task, n in counts.items() if n == 1}
 
 
 def _baseline(group: Sequence[Measured], like: Measured) -> list[Measured]:

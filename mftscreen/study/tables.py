@@ -22,6 +22,7 @@ from mftscreen.study.summary import (
     Measured,
     Summary,
     error_among,
+    tasks_of_one,
 )
 
 __all__ = ["to_csv", "to_json", "to_text"]
@@ -46,14 +47,12 @@ def to_text(
         What gains are of.
     """
     groups: dict[tuple[str, str, str], list[Summary]] = {}
-    properties: dict[str, set[str]] = {}
     for each in summaries:
         groups.setdefault((each.task, each.split, each.property), []).append(each)
-        properties.setdefault(each.task, set()).add(each.property)
-    # of which of several properties a number would be, nothing tells
-    beside = {task: published for task, own in properties.items() if len(own) == 1}
+    single = tasks_of_one((task, name) for task, _, name in groups)
     return "\n".join(
-        _table(group, beside.get(key[0]), metric) for key, group in groups.items()
+        _table(group, published if task in single else None, metric)
+        for (task, _, _), group in groups.items()
     )
 
 

@@ -93,7 +93,7 @@ def fit_readout(
     -----
     Settings are chosen on the rows that errors are measured on, in other folds, which
     are the same if there are few groups. In a trial, errors were an eighth to a quarter
-    too small with 5 to 20 rows, and 2 % with 50; so are intervals.
+    too small with 5 to 20 rows, and 2 % with 50; intervals are made of these.
     """
     begin = time.perf_counter()
     searched = np.ones(len(rows), dtype=bool) if new is None else rows.learned | new

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,7 @@ def test_a_worker_that_is_killed_costs_no_job(
 ) -> None:
     out = tmp_path / "out"
     jobs = plan_study(load_study(write_study()), out)
-    cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0"
-    )
-    with cluster, distributed.Client(cluster) as client:
+    with _cluster(2) as cluster, distributed.Client(cluster) as client:
         pids = list(client.run(os.getpid).values())
         ended = do_jobs_on_cluster(jobs, out, cluster.scheduler_address, threads=1)
         outcomes = [next(ended)]
@@ -57,11 +55,8 @@ def test_workers_that_are_killed_with_their_results_cost_no_job(
 ) -> None:
     out = tmp_path / "out"
     jobs = plan_study(load_study(write_study()), out)
-    cluster = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=":0"
-    )
     # within its own client a caller has an event loop that is not ours
-    with cluster, distributed.Client(cluster) as client:
+    with _cluster(1) as cluster, distributed.Client(cluster) as client:
         (pid,) = client.run(os.getpid).values()
         ended = do_jobs_on_cluster(jobs, out, cluster.scheduler_address, threads=1)
         outcomes = [next(ended)]
@@ -76,6 +71,12 @@ def test_workers_that_are_killed_with_their_results_cost_no_job(
 def test_cores_of_a_host_are_shared_out_among_its_workers() -> None:
     workers = {"tcp://10.0.0.1:1": 1, "tcp://10.0.0.1:2": 2, "tls://node7:4": 4}
     assert _threads_by_host(workers) == {"10.0.0.1": 3, "node7": 4}
+
+
+def _cluster(n_workers: int) -> Any:
+    return distributed.LocalCluster(
+        n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
+    )
 
 
 def _wait_until(reached: Callable[[], bool]) -> None:
